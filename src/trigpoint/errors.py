@@ -1,0 +1,37 @@
+"""Errors a user can act on: every message says what was expected, what came, and the fix.
+
+The command line prints them without a traceback and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrigpointError(Exception):
+    """Root of every error this package raises for bad input."""
+
+
+class DataError(TrigpointError):
+    """A dataset, table, image or annotation file that cannot be used as it is."""
+
+
+class ConfigError(TrigpointError):
+    """A recipe, option or combination of options that cannot work."""
+
+
+class RunError(TrigpointError):
+    """A run folder that is missing, foreign, incomplete or damaged."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Name the nearest valid word, or list the valid ones.
+
+    >>> did_you_mean("adalos", ["adaloss", "fixed"])
+    "did you mean 'adaloss'? valid: adaloss, fixed"
+    """
+    options = [str(choice) for choice in choices]
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    valid = "valid: " + (", ".join(options) if options else "none")
+    return f"did you mean '{near[0]}'? {valid}" if near else valid

@@ -1,0 +1,163 @@
+"""The vocabulary that every layer shares: a set of named landmarks, one sample, one batch, a prediction.
+
+Points are (x, y) in pixels, x right, y down, the centre of the top-left pixel is (0, 0).
+A missing landmark is NaN. Visibility is 0 missing, 1 occluded but annotated, 2 visible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trigpoint.errors import DataError, did_you_mean
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """What an error is divided by to give the normalised mean error (NME).
+
+    ``between`` names two landmarks whose distance is the length; ``box=True`` takes the geometric mean of the
+    sides of the box around the annotated landmarks, sqrt(width * height).
+    """
+
+    name: str
+    between: tuple[str, str] | None = None
+    box: bool = False
+
+
+@dataclass(frozen=True)
+class LandmarkSet:
+    """Ordered landmark names with their left/right pairs, groups and NME normaliser.
+
+    >>> marks = LandmarkSet(("left", "tip", "right"), pairs=(("left", "right"),))
+    >>> marks.flip_permutation().tolist()
+    [2, 1, 0]
+    """
+
+    names: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    normalizer: Normalizer | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise DataError(f"landmark names: expected each once, got {', '.join(twice)} more than once; rename them")
+        used = [(f"pairs: {pair}", name) for pair in self.pairs for name in pair]
+        used += [(f"groups: {group}", name) for group, members in self.groups.items() for name in members]
+        if self.normalizer is not None and self.normalizer.between is not None:
+            used += [("normalizer", name) for name in self.normalizer.between]
+        for where, name in used:
+            if name not in self.names:
+                raise DataError(f"{where}: unknown landmark '{name}'; {did_you_mean(name, self.names)}")
+        paired = [name for pair in self.pairs for name in pair]
+        for name in paired:
+            if paired.count(name) > 1:
+                raise DataError(f"pairs: landmark '{name}' stands in more than one pair; keep one")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Position of a landmark; raises DataError with the nearest name when unknown."""
+        if name not in self.names:
+            raise DataError(f"unknown landmark '{name}'; {did_you_mean(name, self.names)}")
+        return self.names.index(name)
+
+    def flip_permutation(self) -> IntArray:
+        """Order of the landmarks after a horizontal flip, shape (K,). Raises DataError when no pairs are named."""
+        if not self.pairs:
+            raise DataError(
+                "a flip swaps left and right landmarks, but the dataset names no pairs; "
+                "add 'pairs: [[left, right], ...]' to dataset.yaml or set data.augment.flip=0"
+            )
+        order = np.arange(len(self.names))
+        for a, b in self.pairs:
+            i, j = self.names.index(a), self.names.index(b)
+            order[i], order[j] = j, i
+        return order
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML; ``from_dict`` reads them back."""
+        out: dict[str, Any] = {"landmarks": list(self.names)}
+        if self.pairs:
+            out["pairs"] = [list(pair) for pair in self.pairs]
+        if self.groups:
+            out["groups"] = {name: list(members) for name, members in self.groups.items()}
+        if self.normalizer is not None:
+            length: dict[str, Any] = {"name": self.normalizer.name}
+            if self.normalizer.between is not None:
+                length["between"] = list(self.normalizer.between)
+            if self.normalizer.box:
+                length["box"] = True
+            out["normalizer"] = length
+        return out
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LandmarkSet:
+        """Read what ``to_dict`` wrote."""
+        length = values.get("normalizer")
+        normalizer = None
+        if length is not None:
+            between = length.get("between")
+            normalizer = Normalizer(length["name"], tuple(between) if between else None, bool(length.get("box")))
+        return cls(
+            names=tuple(str(name) for name in values["landmarks"]),
+            pairs=tuple((str(a), str(b)) for a, b in values.get("pairs") or ()),
+            groups={str(k): tuple(str(n) for n in v) for k, v in (values.get("groups") or {}).items()},
+            normalizer=normalizer,
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One annotated image as stored: points (K, 2) in original pixels (NaN = missing), visibility (K,)."""
+
+    image: Path
+    points: FloatArray
+    visibility: IntArray
+    split: str = ""
+    subject: str = ""
+    instance: str = ""
+    spacing_mm: float | None = None
+    row: int = 0  # row of the table, counted as a spreadsheet does (the header is row 1)
+
+
+@dataclass
+class Batch:
+    """What a network is fed. ``to_original`` (B, 2, 3) maps input pixels back to pixels of the stored image."""
+
+    images: torch.Tensor  # (B, C, H, W) float
+    points: torch.Tensor  # (B, K, 2) input pixels, NaN = missing
+    to_original: torch.Tensor  # (B, 2, 3) float64
+    index: torch.Tensor  # (B,) position in the dataset
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+
+@dataclass
+class Prediction:
+    """Predicted points (N, K, 2) in original pixels, scores (N, K), radius (N, K) in original pixels.
+
+    ``radius`` is the distance that the error of that landmark stayed below in ``coverage`` of the validation
+    annotations (split conformal prediction); NaN when the run had no validation annotation of it.
+    """
+
+    points: FloatArray
+    scores: FloatArray
+    radius: FloatArray
+    landmarks: LandmarkSet
+    images: tuple[str, ...] = ()
+    coverage: float = 0.9
+
+    def __len__(self) -> int:
+        return int(self.points.shape[0])
