@@ -1,0 +1,27 @@
+"""Networks: an image in, one map per landmark out.
+
+- ``unet``: the U-Net of the Adaloss paper, 9 convolutions of kernel 5
+- ``dense_unet``: its Dense U-Net, 23 convolutions of kernel 11
+- ``backbones``: any timm encoder, pretrained or not, with an upsampling decoder
+- ``res_unet``: a residual U-Net for small machines, maps at a quarter of the input
+- ``base``: what they share: any input size, maps aligned to the pixel
+
+A network is built as ``NETWORKS[name](in_channels=C, num_landmarks=K, **options)`` and has a ``stride``.
+"""
+
+from __future__ import annotations
+
+from trigpoint.nn.backbones import TimmUNet
+from trigpoint.nn.base import LandmarkNetwork
+from trigpoint.nn.dense_unet import DenseUNet
+from trigpoint.nn.res_unet import ResUNet
+from trigpoint.nn.unet import UNet
+
+NETWORKS: dict[str, type[LandmarkNetwork]] = {
+    "unet": UNet,
+    "dense_unet": DenseUNet,
+    "timm_unet": TimmUNet,
+    "res_unet": ResUNet,
+}
+
+__all__ = ["NETWORKS", "LandmarkNetwork", "UNet", "DenseUNet", "TimmUNet", "ResUNet"]

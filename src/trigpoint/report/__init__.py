@@ -1,0 +1,53 @@
+"""Results as people read them.
+
+- tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
+- figures.py: curves and distributions; overlays.py: predictions and heatmaps over images; style.py: how they look
+- sheet.py: contact sheet of a dataset
+- html.py, report.html.j2: one self-contained HTML file
+"""
+
+from trigpoint.report.figures import (
+    ced_plot,
+    comparison,
+    error_curve,
+    heatmap_overlay,
+    per_landmark_bars,
+    prediction_overlay,
+    save,
+    sigma_curves,
+    time_to_accuracy,
+)
+from trigpoint.report.html import Picture, render_html, write_html
+from trigpoint.report.sheet import contact_sheet
+from trigpoint.report.tables import (
+    console_table,
+    landmark_rows,
+    markdown_table,
+    metric_rows,
+    number,
+    percent,
+    plain_table,
+)
+
+__all__ = [
+    "Picture",
+    "ced_plot",
+    "comparison",
+    "console_table",
+    "contact_sheet",
+    "error_curve",
+    "heatmap_overlay",
+    "landmark_rows",
+    "markdown_table",
+    "metric_rows",
+    "number",
+    "per_landmark_bars",
+    "percent",
+    "plain_table",
+    "prediction_overlay",
+    "render_html",
+    "save",
+    "sigma_curves",
+    "time_to_accuracy",
+    "write_html",
+]

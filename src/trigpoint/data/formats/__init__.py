@@ -1,0 +1,32 @@
+"""Foreign annotation formats, each read and written by landmark name.
+
+| name | file | stores | class |
+| --- | --- | --- | --- |
+| ``pts`` | ``pts.py`` | 300-W, one file per image, counted from 1, no names | ``Pts`` |
+| ``isbi`` | ``isbi.py`` | ISBI 2015 cephalograms, 19 lines per image, two doctors | ``Isbi`` |
+| ``coco`` | ``coco.py`` | COCO keypoints, visibility and instances | ``Coco`` |
+| ``deeplabcut`` | ``deeplabcut.py`` | DeepLabCut and lightning-pose CSV, individuals as instances | ``DeepLabCut`` |
+| ``ljson`` | ``ljson.py`` | landmarker.io version 2, points as [y, x] | ``Ljson`` |
+
+``FORMATS[name](**options).read(source, images=...)`` gives a ``LandmarkDataset``, ``.write(dataset, target)`` files.
+A new format is one file with a class that fulfils ``Format``, and one line in ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+from trigpoint.data.formats.base import Format
+from trigpoint.data.formats.coco import Coco
+from trigpoint.data.formats.deeplabcut import DeepLabCut
+from trigpoint.data.formats.isbi import Isbi
+from trigpoint.data.formats.ljson import Ljson
+from trigpoint.data.formats.pts import Pts
+
+FORMATS: dict[str, type[Format]] = {
+    "pts": Pts,
+    "isbi": Isbi,
+    "coco": Coco,
+    "deeplabcut": DeepLabCut,
+    "ljson": Ljson,
+}
+
+__all__ = ["FORMATS", "Coco", "DeepLabCut", "Format", "Isbi", "Ljson", "Pts"]

@@ -1,0 +1,197 @@
+"""What watches a training run: the record in the run folder, and progress for a person.
+
+``Recorder`` writes the last checkpoint, the best weights (by the error on the validation part, nothing else) and one
+row of ``metrics.csv`` per epoch. ``Progress`` shows a bar with the time left, or a line per epoch where there is no
+terminal. ``Timer`` measures what both report.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+from torchmetrics.aggregation import CatMetric
+
+from trigpoint.data.files import write_text
+from trigpoint.methods import HeatmapMethod
+from trigpoint.runs import RunFolder
+
+
+class Timer(L.Callback):
+    """Training minutes without validation, and the share of them spent waiting for data, in the epoch under way."""
+
+    def __init__(self) -> None:
+        self.minutes = 0.0  # over all epochs
+        self.wait_share = 0.0  # of the last finished epoch
+        self._wait = self._busy = self._mark = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._wait = self._busy = 0.0
+        self._mark = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        now = time.perf_counter()
+        self._wait, self._mark = self._wait + now - self._mark, now
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        self._busy, self._mark = self._busy + now - self._mark, now
+        if batch_idx + 1 == trainer.num_training_batches:  # before validation, which follows inside the epoch
+            total = self._wait + self._busy
+            self.wait_share = self._wait / total if total else 0.0
+            self.minutes += total / 60
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"minutes": self.minutes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.minutes = float(state_dict["minutes"])
+
+
+class Recorder(Checkpoint):
+    """Keeps the run folder up to date; see the module's docstring.
+
+    A ``Checkpoint`` only so that Lightning calls its epoch end after the module's, which moves the schedule.
+    """
+
+    def __init__(self, run: RunFolder, timer: Timer, announce: Callable[[L.Trainer, dict[str, Any]], None]) -> None:
+        super().__init__()
+        self.run = run
+        self.timer = timer
+        self.announce = announce
+        self.best = math.inf
+        self.rows: list[dict[str, Any]] = []
+        self._sigma = torch.zeros(0)
+        self._errors = CatMetric()
+        self._validated: dict[str, float] = {}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note the widths that this epoch trains with."""
+        self._sigma = cast(HeatmapMethod, pl_module).schedule.sigma.detach().cpu()
+        self._validated = {}
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to collect distances."""
+        self._errors = CatMetric().to(pl_module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """``outputs``: distances (B, K), NaN where not annotated."""
+        errors = cast(Tensor, outputs)
+        self._errors.update(errors[~errors.isnan()])
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Mean and median over all annotated landmarks of all processes."""
+        values = torch.as_tensor(self._errors.compute()).double().flatten()
+        self._validated = {"val_mre_px": float(values.mean()), "val_median_px": float(values.median())}
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Row, best weights, last checkpoint, in this order: a kill in between repeats the epoch, no more."""
+        method = cast(HeatmapMethod, pl_module)
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "minutes": round(self.timer.minutes, 4),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "train_loss": method.epoch_loss,
+            "data_wait_share": round(self.timer.wait_share, 4),
+            **(self._validated or {"val_mre_px": math.nan, "val_median_px": math.nan}),
+        }
+        names = method.landmark_names
+        row |= {f"sigma_{name}": round(float(s), 4) for name, s in zip(names, self._sigma, strict=True)}
+        self.rows.append(row)
+        if trainer.logger is not None:
+            shown = {key: value for key, value in row.items() if not key.startswith("sigma_") and key != "epoch"}
+            trainer.logger.log_metrics(shown | {"sigma_mean": float(self._sigma.mean())}, step=trainer.current_epoch)
+        if trainer.is_global_zero:
+            self._keep_best(method, trainer.current_epoch)
+            write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
+            self.announce(trainer, row)
+        self._save_last(trainer)
+
+    def _keep_best(self, method: HeatmapMethod, epoch: int) -> None:
+        error = self._validated.get("val_mre_px", math.nan)
+        if error < self.best:
+            self.best = error
+            note = {"epoch": str(epoch), "val_mre_px": f"{error:.6f}"}
+            self.run.save_weights(method.inference_network().state_dict(), note)
+
+    def _save_last(self, trainer: L.Trainer) -> None:
+        """Write ``last.ckpt`` to a temporary name and rename it; every process takes part in the writing."""
+        part = self.run.last.with_name(".last.ckpt.part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, self.run.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best error so far and the rows of ``metrics.csv``."""
+        return {"best": self.best, "rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where ``state_dict`` was called."""
+        self.best, self.rows = float(state_dict["best"]), list(state_dict["rows"])
+
+
+class Progress(L.Callback):
+    """A bar over all epochs with the time left; without a terminal one line per epoch."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.bar: Bar | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the bar, from where a resumed run stands."""
+        if not trainer.is_global_zero:
+            return
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+        self.bar = Bar(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console)
+        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
+        self.task = self.bar.add_task("training", total=total, completed=trainer.global_step)
+        if self.console.is_terminal:
+            self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """One step on."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=trainer.global_step)
+
+    def announce(self, trainer: L.Trainer, row: dict[str, Any]) -> None:
+        """Show a finished epoch's numbers."""
+        if self.bar is None:
+            return
+        done, epochs = row["epoch"] + 1, int(trainer.max_epochs or 1)
+        text = (
+            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}  val MRE {row['val_mre_px']:.2f} px  "
+            f"data wait {row['data_wait_share']:.0%}"
+        )
+        self.bar.update(self.task, description=text)
+        if not self.console.is_terminal:
+            left = (epochs - done) * row["minutes"] / done
+            self.console.print(f"{text}  {row['minutes']:.1f} min, about {left:.1f} left", highlight=False)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave the terminal as it was, also after an error."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

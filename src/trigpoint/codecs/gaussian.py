@@ -1,0 +1,236 @@
+"""Gaussian heatmaps: points to maps and back, by one object, so that the two cannot drift apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from trigpoint import config
+from trigpoint.codecs import peaks
+from trigpoint.errors import ConfigError, DataError, did_you_mean
+from trigpoint.geometry import from_grid, pixel_centers, to_grid
+
+DECODERS = ("argmax", "quarter", "dark", "centroid", "soft_argmax")
+NORMALIZERS = ("peak", "mean")
+# A mean-normalised target of a point this many sigmas outside would be all weight on a few border cells.
+OUTSIDE_SIGMAS = 3.0
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Declared round-trip error per axis: ``pixels`` + ``strides`` * stride + ``sigmas`` * sigma * stride, input px."""
+
+    pixels: float = 0.0
+    strides: float = 0.0
+    sigmas: float = 0.0
+
+    def limit(self, stride: int, sigma: float) -> float:
+        """The error in input pixels for a stride and a sigma in heatmap pixels."""
+        return self.pixels + self.strides * stride + self.sigmas * sigma * stride
+
+
+class GaussianHeatmap:
+    """Encode points as Gaussian maps and decode maps to points, in one, two or three dimensions.
+
+    Points are (B, K, n) in input pixels ordered x, y, z, NaN = missing. ``input_size`` and the maps are ordered as
+    images are, (W,), (H, W) or (D, H, W); a map has ceil(size / stride) cells per axis. Sigma is in heatmap pixels.
+
+    ``normalize="peak"``: the maps are exp(-|x - p|^2 / (2 sigma^2)) with peak 1 at the point itself. ``"mean"``: each
+    map is divided by its own mean over the cells (Adaloss, section 4.3), computed, so a border that cuts the Gaussian
+    counts; a point more than 3 sigma outside the map then gives an empty map.
+
+    Decoders, with the declared error of ``decode(encode(p))`` per axis (float32, sigma 1 to 64, strides 1 to 8, points
+    inside the image; "inside" is at least 3 sigma from the map's outermost cells):
+
+    ============ ====================================================== ================ ==========================
+    decoder      how                                                    inside           up to the border
+    ============ ====================================================== ================ ==========================
+    argmax       the highest cell                                       stride / 2       stride / 2
+    quarter      a quarter cell towards the higher neighbour            stride / 4       stride / 2
+    dark         maximum of a quadratic fitted to the log map           0.02 px          0.02 px
+    centroid     moving Gaussian window; the fit near a border          0.02 px          0.02 px
+    soft_argmax  mean under the squared non-negative map (whole map)    0.02 px          0.6 sigma * stride
+    ============ ====================================================== ================ ==========================
+
+    soft_argmax sees the whole map, so it wants a nearly noise-free one. dark and centroid average noise over the width
+    of the peak and stay within one cell of the highest one, or within half a sigma of it on a peak wider than 4 cells.
+    (dark and centroid leave an axis of fewer than 3 cells at the cell's centre: stride / 2.)
+    The numbers stand in ``TOLERANCES``; ``tolerance`` gives them in pixels.
+
+    Raises ConfigError for an unknown decoder or normalisation, a stride below 1, or a size that is not 1 to 3 positive
+    whole numbers.
+
+    >>> codec = GaussianHeatmap(input_size=(64, 96), stride=4)
+    >>> maps = codec.encode(torch.tensor([[[40.3, 21.9], [float("nan"), 5.0]]]), sigma=2.0)
+    >>> tuple(maps.shape), maps[0, 1].sum().item()
+    ((1, 2, 16, 24), 0.0)
+    >>> points, scores = codec.decode(maps)
+    >>> [round(value, 2) for value in points[0, 0].tolist()]
+    [40.3, 21.9]
+    """
+
+    TOLERANCES: ClassVar[dict[str, tuple[Tolerance, Tolerance]]] = {
+        "argmax": (Tolerance(strides=0.5, pixels=0.01), Tolerance(strides=0.5, pixels=0.01)),
+        "quarter": (Tolerance(strides=0.25, pixels=0.01), Tolerance(strides=0.5, pixels=0.01)),
+        "dark": (Tolerance(pixels=0.02), Tolerance(pixels=0.02)),
+        "centroid": (Tolerance(pixels=0.02), Tolerance(pixels=0.02)),
+        "soft_argmax": (Tolerance(pixels=0.02), Tolerance(pixels=0.02, sigmas=0.6)),
+    }
+
+    class Config(config.Config):
+        """Options of the codec; ``input_size`` is given by the method that uses it."""
+
+        name: Literal["gaussian"] = "gaussian"
+        stride: int = Field(4, ge=1)
+        decoder: Literal["argmax", "quarter", "dark", "centroid", "soft_argmax"] = "dark"
+        normalize: Literal["peak", "mean"] = "peak"
+
+    def __init__(
+        self, input_size: Sequence[int], stride: int = 4, decoder: str = "dark", normalize: str = "peak"
+    ) -> None:
+        size = tuple(input_size) if isinstance(input_size, Sequence) else ()
+        if not 1 <= len(size) <= 3 or any(not _whole(n) or n < 1 for n in size):
+            raise ConfigError(f"input_size: expected 1 to 3 positive whole numbers such as (H, W), got {input_size!r}")
+        if not _whole(stride) or stride < 1:
+            raise ConfigError(f"stride: expected a whole number of at least 1, got {stride!r}")
+        if decoder not in DECODERS:
+            raise ConfigError(f"decoder: unknown '{decoder}'; {did_you_mean(decoder, DECODERS)}")
+        if normalize not in NORMALIZERS:
+            raise ConfigError(f"normalize: unknown '{normalize}'; {did_you_mean(normalize, NORMALIZERS)}")
+        self.input_size: tuple[int, ...] = tuple(int(n) for n in size)
+        self.stride = int(stride)
+        self.decoder = decoder
+        self.normalize = normalize
+
+    @property
+    def map_size(self) -> tuple[int, ...]:
+        """Cells of a map per axis, in the order of ``input_size``."""
+        return tuple(math.ceil(n / self.stride) for n in self.input_size)
+
+    def tolerance(self, sigma: float, border: bool = False) -> float:
+        """Declared error per axis, input pixels, of this decoder; ``border``: nearer than 3 sigma to the map's edge."""
+        return self.TOLERANCES[self.decoder][int(border)].limit(self.stride, sigma)
+
+    def encode(self, points: Tensor, sigma: float | Tensor) -> Tensor:
+        """Maps (B, K, *map_size) of ``points`` (B, K, n); a missing (NaN) point gives a map of zeros.
+
+        ``sigma`` is a number, or a tensor of shape (), (K,) or (B, K), heatmap pixels; it must be positive (checked
+        when it lies on the CPU) and receives gradients. The maps have the dtype and device of ``points`` and are
+        computed in float32 at least. Raises DataError for another shape or a sigma that is not positive.
+        """
+        factors = self._factors(points, sigma)
+        maps = factors[0]
+        for factor in factors[1:]:
+            maps = maps[..., :, None] * factor.reshape(*factor.shape[:2], *[1] * (maps.ndim - 2), -1)
+        return maps.to(points.dtype) if points.is_floating_point() else maps
+
+    def energy(self, points: Tensor, sigma: float | Tensor) -> Tensor:
+        """Mean over the cells of the squared map, (B, K), from the factors alone; zero for a missing point.
+
+        >>> codec, point = GaussianHeatmap((32, 32), stride=1), torch.tensor([[[9.0, 12.5]]])
+        >>> torch.allclose(codec.energy(point, 3.0), codec.encode(point, 3.0).square().mean((2, 3)))
+        True
+        """
+        return torch.stack([factor.square().mean(-1) for factor in self._factors(points, sigma)]).prod(0)
+
+    def decode(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (B, K, n) in input pixels and scores (B, K) of ``maps`` (B, K, *map_size).
+
+        The score is the map's maximum. A constant map, zeros included, says nothing: the point is the middle of the
+        input. A map that holds NaN or +inf gives a NaN point and score. A map without a positive value gives its
+        highest cell. Only ``soft_argmax`` passes gradients on. Results are float32, or float64 for float64 maps.
+        Raises DataError when the maps have another shape.
+        """
+        if maps.ndim != 2 + len(self.map_size) or tuple(maps.shape[2:]) != self.map_size:
+            raise DataError(
+                f"maps: expected (B, K, {', '.join(map(str, self.map_size))}), got {tuple(maps.shape)}; "
+                f"give maps of an input of {self.input_size} at stride {self.stride}"
+            )
+        batch, landmarks = maps.shape[:2]
+        flat = maps.reshape(batch * landmarks, *self.map_size)
+        if flat.dtype not in (torch.float32, torch.float64):
+            flat = flat.float()
+        if self.decoder != "soft_argmax":
+            flat = flat.detach()
+        cells, peak = peaks.peak_cells(flat)
+        constant = flat.flatten(1).amin(-1) == peak
+        grid = cells.to(flat.dtype)
+        usable = (peak > 0) & peak.isfinite() & ~constant
+        safe = torch.where(usable, peak, torch.ones_like(peak))
+        if self.decoder == "soft_argmax":
+            # Where the map is not usable it is replaced, not only its result, or its gradient would be NaN.
+            shape = (-1, *[1] * len(self.map_size))
+            refined = peaks.expected_cell(torch.where(usable.reshape(shape), flat, torch.ones_like(flat)), safe)
+        else:
+            refined = grid + self._offset(flat, cells, safe)
+        grid = torch.where(usable[:, None], refined, grid)
+        points = from_grid(grid.flip(-1), self.stride)
+        middle = torch.stack([pixel_centers(n, flat.dtype, flat.device).mean() for n in reversed(self.input_size)])
+        points = torch.where(constant[:, None], middle, points)
+        lost = ~(peak < math.inf)
+        points = torch.where(lost[:, None], math.nan, points)
+        scores = torch.where(lost, math.nan, peak)
+        return points.reshape(batch, landmarks, len(self.map_size)), scores.reshape(batch, landmarks)
+
+    def _offset(self, maps: Tensor, cells: Tensor, peak: Tensor) -> Tensor:
+        """Distance of the point from its peak cell, in cells, for the decoders that look around the peak."""
+        if self.decoder == "argmax":
+            return torch.zeros_like(cells, dtype=peak.dtype)
+        if self.decoder == "quarter":
+            return peaks.quarter_offset(maps, cells)
+        sigma = peaks.half_maximum_sigma(maps, cells, peak)
+        refine = peaks.fit_offset if self.decoder == "dark" else peaks.centroid_offset
+        return refine(maps, cells, peak, sigma)
+
+    def _factors(self, points: Tensor, sigma: float | Tensor) -> list[Tensor]:
+        """The one-dimensional Gaussians (B, K, cells), one per axis of the map, whose outer product is the map."""
+        axes = len(self.input_size)
+        if points.ndim != 3 or points.shape[-1] != axes:
+            raise DataError(f"points: expected shape (B, K, {axes}), got {tuple(points.shape)}")
+        double = points.dtype == torch.float64
+        grid = to_grid(points if double else points.float(), self.stride)
+        width = self._width(sigma, points.shape[0], points.shape[1], grid)
+        present = grid.isfinite().all(-1, keepdim=True)
+        # The point itself is replaced, not only its map, or a gradient would pass through NaN.
+        grid = torch.where(present, grid, torch.zeros_like(grid))
+        factors = []
+        for axis, count in enumerate(self.map_size):
+            cells = pixel_centers(count, dtype=grid.dtype, device=grid.device)
+            away = (cells - grid[..., axes - 1 - axis, None]) / width
+            factor = torch.exp(-0.5 * away.square())
+            keep = present
+            if self.normalize == "mean":
+                keep = keep & (away.abs().amin(-1, keepdim=True) <= OUTSIDE_SIGMAS)
+                mean = factor.mean(-1, keepdim=True)
+                factor = factor / torch.where(keep, mean, torch.ones_like(mean))
+            factors.append(torch.where(keep, factor, torch.zeros_like(factor)))
+        return factors
+
+    @staticmethod
+    def _width(sigma: float | Tensor, batch: int, landmarks: int, like: Tensor) -> Tensor:
+        """Sigma as (1, 1, 1), (1, K, 1) or (B, K, 1), checked."""
+        value = sigma if isinstance(sigma, Tensor) else torch.as_tensor(sigma, dtype=torch.float64)
+        if value.device.type == "cpu" and not bool(((value > 0) & value.isfinite()).all()):
+            raise DataError(f"sigma: expected positive heatmap pixels, got {value.detach().reshape(-1).tolist()}")
+        if tuple(value.shape) not in {(), (landmarks,), (batch, landmarks)}:
+            raise DataError(
+                f"sigma: expected a number, ({landmarks},) or ({batch}, {landmarks}), got shape {tuple(value.shape)}"
+            )
+        value = value.to(like.device, like.dtype)
+        return value.reshape(*[1] * (2 - value.ndim), *value.shape, 1)
+
+    def __repr__(self) -> str:
+        return (
+            f"GaussianHeatmap(input_size={self.input_size}, stride={self.stride}, decoder={self.decoder!r}, "
+            f"normalize={self.normalize!r})"
+        )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,269 @@
+"""From a stored image and its points to what a network is fed, in one resampling.
+
+``InputConfig`` says what the network sees, ``AugmentConfig`` how training varies it, ``InputPipeline`` does both:
+fit, flip, scale, rotation and shift are one affine map, the elastic deformation is added to it, and the image is
+sampled once; the points go through the same maps. Intensity changes come from torchvision.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, model_validator
+from torchvision.transforms.v2 import functional as tv
+
+from trigpoint.config import Config
+from trigpoint.errors import DataError
+from trigpoint.geometry import Affine, Displacement, center, fit, inside, resample
+from trigpoint.landmarks import FloatArray, LandmarkSet
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_FLAT = 1e-6  # relative spread below which an image counts as constant
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class InputConfig(Config):
+    """What the network sees.
+
+    ``size`` is (H, W) in pixels; ``fit`` one of ``trigpoint.geometry.fit``. ``channels`` 1 turns colour to grey
+    (ITU-R BT.601 luma), 3 repeats grey. ``normalize``: ``image`` gives each image zero mean and unit standard
+    deviation over what the input shows of it, all channels together; ``fixed`` subtracts ``mean`` and divides by
+    ``std`` (one number per channel); ``unit`` changes nothing more. Before that, black is 0 and white is 1. Beyond
+    the edge of the image the input is 0 after normalisation.
+    """
+
+    size: tuple[int, int] = (256, 256)
+    channels: Literal[1, 3] = 1
+    fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
+    normalize: Literal["image", "fixed", "unit"] = "image"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> InputConfig:
+        if min(self.size) < 1:
+            raise ValueError(f"size: expected (height, width) of at least 1, got {self.size}")
+        if self.normalize != "fixed":
+            if self.mean is not None or self.std is not None:
+                raise ValueError(f"mean and std are used by normalize=fixed only, got normalize={self.normalize}")
+            return self
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is None or len(values) != self.channels:
+                raise ValueError(
+                    f"{name}: normalize=fixed expects {self.channels} numbers, one a channel, got {values}"
+                )
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+        return self
+
+
+class AugmentConfig(Config):
+    """How training varies the input; everything is off by default.
+
+    Geometry, about the middle of the input: ``rotation`` in degrees either way; ``scale`` a range of factors, drawn
+    evenly on a log scale; ``shift`` a share of the input's side either way; ``flip`` a probability (needs
+    ``pairs``); ``elastic`` the largest displacement in input pixels, between control points ``elastic_spacing``
+    pixels apart. Intensity, in units of the image's range: ``brightness`` and ``contrast`` factors 1 +- value (which
+    ``normalize=image`` undoes but for the clipping); ``gamma`` exponents from 1 / (1 + value) to 1 + value; ``blur``
+    the largest Gaussian sd in input pixels; ``noise`` the largest sd of additive noise; ``erase`` the probability
+    that a rectangle of a share ``erase_area`` of the input is set to the image's mean. ``drop_outside``: a landmark
+    that left the input counts as missing, because no heatmap can show it.
+    """
+
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: Share = 0.0
+    flip: Share = 0.0
+    elastic: float = Field(default=0.0, ge=0)
+    elastic_spacing: float = Field(default=32.0, gt=0)
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    gamma: float = Field(default=0.0, ge=0, le=4)
+    blur: float = Field(default=0.0, ge=0, le=20)
+    noise: Share = 0.0
+    erase: Share = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.1)
+    drop_outside: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentConfig:
+        if not 0.1 <= self.scale[0] <= self.scale[1] <= 10:
+            raise ValueError(f"scale: expected [low, high] between 0.1 and 10, got {list(self.scale)}")
+        if not 0 < self.erase_area[0] <= self.erase_area[1] < 1:
+            raise ValueError(f"erase_area: expected [low, high] between 0 and 1, got {list(self.erase_area)}")
+        if self.elastic and self.elastic_spacing <= 4 * self.elastic:
+            raise ValueError(
+                f"elastic_spacing: expected more than 4 x elastic = {4 * self.elastic:g} px, so that the image cannot "
+                f"fold, got {self.elastic_spacing:g}"
+            )
+        return self
+
+
+def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The random numbers of one sample in one epoch, the same whichever worker or process draws them.
+
+    >>> int(sample_rng(0, 1, 2).integers(1000)) == int(sample_rng(0, 1, 2).integers(1000))
+    True
+    """
+    return np.random.default_rng((seed, epoch, index))
+
+
+class InputPipeline:
+    """Prepares one sample: image and points in, network input and input pixels out.
+
+    Raises DataError when ``augment.flip`` is set and ``landmarks`` names no pairs.
+
+    >>> pipeline = InputPipeline(InputConfig(size=(64, 64)), LandmarkSet(("tip",)))
+    >>> image, points, to_original = pipeline(torch.zeros(1, 128, 128, dtype=torch.uint8), np.array([[0.5, 127.5]]))
+    >>> image.shape, points.tolist()
+    (torch.Size([1, 64, 64]), [[0.0, 63.5]])
+    """
+
+    def __init__(self, config: InputConfig, landmarks: LandmarkSet, augment: AugmentConfig | None = None) -> None:
+        self.config = config
+        self.augment = augment or AugmentConfig()
+        self.permutation = landmarks.flip_permutation() if self.augment.flip > 0 else None
+
+    def __call__(
+        self,
+        image: torch.Tensor,
+        points: npt.NDArray[Any] | None = None,
+        visibility: npt.NDArray[Any] | None = None,
+        rng: np.random.Generator | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """With ``rng`` (see ``sample_rng``) as in training; without it nothing is random and no point is dropped.
+
+        ``image`` (C, H, W) with 1 or 3 channels, any integer or floating type; ``points`` (..., K, 2) in its pixels,
+        ``visibility`` (..., K), where 0 makes a point missing; ``value_range`` what black and white are
+        (``ImageData.value_range``; otherwise 0 and the largest number of an integer type, 0 and 1 of a floating point
+        type). Returns the image (channels, h, w) float32, the points
+        (..., K, 2) float32 in input pixels with NaN for missing, and the float64 (2, 3) affine matrix from input to
+        image pixels. An elastic deformation moves the points, but no matrix can hold it.
+        """
+        if image.dim() != 3 or image.shape[0] not in (1, 3):
+            raise DataError(f"expected an image of shape (1 or 3, height, width), got {tuple(image.shape)}")
+        size = self.config.size
+        to_input = fit((int(image.shape[1]), int(image.shape[2])), size, self.config.fit)
+        moved = np.zeros((0, 2)) if points is None else np.array(points, dtype=np.float64)
+        if visibility is not None:
+            moved[np.asarray(visibility) == 0] = np.nan
+        displacement = None
+        if rng is not None:
+            change, flipped = self._draw_affine(rng)
+            to_input = to_input.then(change)
+            if flipped and self.permutation is not None and moved.size:
+                moved = moved[..., self.permutation, :]
+            if self.augment.elastic > 0:
+                displacement = Displacement.random(size, self.augment.elastic, self.augment.elastic_spacing, rng)
+        moved = self._move(moved, to_input, displacement, drop=rng is not None and self.augment.drop_outside)
+        values, shown = resample(image, to_input, size, displacement)
+        values = _to_channels(values, self.config.channels)
+        values = _to_unit(values, value_range or _type_range(image.dtype))
+        if rng is not None:
+            values = vary_intensity(values, shown, self.augment, rng)
+        values = self._normalize(values, shown).masked_fill(~shown, 0.0)
+        back = torch.from_numpy(to_input.inverse().matrix.copy())
+        return values, torch.from_numpy(moved.astype(np.float32)), back
+
+    def _draw_affine(self, rng: np.random.Generator) -> tuple[Affine, bool]:
+        """A random change of the input in input pixels, and whether it mirrors."""
+        a, size = self.augment, self.config.size
+        about = center(size)
+        # drawn in this order whatever is switched on, so that one option does not alter the others' numbers
+        flipped = bool(rng.random() < a.flip)
+        factor = float(np.exp(rng.uniform(np.log(a.scale[0]), np.log(a.scale[1]))))
+        degrees = rng.uniform(-a.rotation, a.rotation)
+        dx, dy = rng.uniform(-a.shift, a.shift, 2) * (size[1], size[0])
+        change = Affine.flip(size[1]) if flipped else Affine.identity()
+        change = change.then(Affine.scale_about(about, factor)).then(Affine.rotation(about, degrees))
+        return change.then(Affine.shift(dx, dy)), flipped
+
+    def _move(self, points: FloatArray, to_input: Affine, displacement: Displacement | None, drop: bool) -> FloatArray:
+        moved = to_input.apply(points)
+        if displacement is not None:
+            moved = displacement.push(moved)
+        if drop:
+            moved[~inside(moved, self.config.size)] = np.nan
+        return moved
+
+    def _normalize(self, values: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        mode = self.config.normalize
+        if mode == "image":
+            visible = values[:, shown]
+            if visible.numel() == 0:
+                return torch.zeros_like(values)
+            spread, mean = torch.std_mean(visible, correction=0)
+            if spread <= _FLAT * (1 + mean.abs()):  # nothing but rounding is left to enlarge
+                return torch.zeros_like(values)
+            return (values - mean) / spread
+        if mode == "fixed":
+            mean, std = (values.new_tensor(numbers)[:, None, None] for numbers in (self.config.mean, self.config.std))
+            return (values - mean) / std
+        return values
+
+
+def _type_range(dtype: torch.dtype) -> tuple[float, float]:
+    return 0.0, 1.0 if dtype.is_floating_point else float(torch.iinfo(dtype).max)
+
+
+def _to_unit(values: torch.Tensor, value_range: tuple[float, float]) -> torch.Tensor:
+    black, white = value_range
+    if white <= black:  # a constant image
+        return values - black
+    return (values - black) / (white - black)
+
+
+def _to_channels(values: torch.Tensor, channels: int) -> torch.Tensor:
+    if values.shape[0] == channels:
+        return values
+    if channels == 1:
+        grey: torch.Tensor = torch.tensordot(values.new_tensor(_LUMA), values, dims=1)[None]
+        return grey
+    return values.expand(channels, -1, -1)
+
+
+def vary_intensity(
+    values: torch.Tensor, shown: torch.Tensor, config: AugmentConfig, rng: np.random.Generator
+) -> torch.Tensor:
+    """Random intensity changes of ``values`` (C, H, W), whose range over the mask ``shown`` (H, W) is kept as unit.
+
+    Gamma, brightness and contrast clip to that range, as torchvision does; blur, noise and erasing do not.
+    """
+    c = config
+    if not (c.gamma or c.brightness or c.contrast or c.blur or c.noise or c.erase) or not bool(shown.any()):
+        return values
+    visible = values[:, shown]
+    low, span = visible.min(), (visible.max() - visible.min()).clamp_min(_FLAT)
+    unit = ((values - low) / span).clamp(0, 1)
+    if c.gamma:
+        unit = tv.adjust_gamma(unit, float((1 + c.gamma) ** rng.uniform(-1, 1)))
+    if c.brightness:
+        unit = tv.adjust_brightness(unit, rng.uniform(1 - c.brightness, 1 + c.brightness))
+    if c.contrast:
+        unit = tv.adjust_contrast(unit, rng.uniform(1 - c.contrast, 1 + c.contrast))
+    if c.blur:
+        sd = max(rng.uniform(0, c.blur), 1e-3)
+        kernel = 2 * min(int(np.ceil(3 * sd)), min(unit.shape[-2:]) - 1) + 1
+        unit = tv.gaussian_blur(unit, [kernel, kernel], [sd, sd])
+    if c.noise:
+        noise = rng.standard_normal(unit.shape, dtype=np.float32) * np.float32(rng.uniform(0, c.noise))
+        unit = unit + torch.from_numpy(noise).to(unit)
+    if c.erase and rng.random() < c.erase:
+        unit = _erase(unit, c.erase_area, rng)
+    varied: torch.Tensor = unit * span + low
+    return varied
+
+
+def _erase(unit: torch.Tensor, area: tuple[float, float], rng: np.random.Generator) -> torch.Tensor:
+    height, width = unit.shape[-2:]
+    share, aspect = rng.uniform(*area), np.exp(rng.uniform(np.log(0.5), np.log(2.0)))
+    h = min(max(round(np.sqrt(share * aspect) * height), 1), height)
+    w = min(max(round(np.sqrt(share / aspect) * width), 1), width)
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    erased: torch.Tensor = tv.erase(unit, top, left, h, w, unit.mean(dim=(1, 2), keepdim=True))
+    return erased

@@ -1,0 +1,376 @@
+"""``LandmarkDataset``: annotated images as a list of samples with one landmark set; formats and splits build on it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from trigpoint.data.description import Description, Problem
+from trigpoint.data.files import refuse_existing
+from trigpoint.data.images import ImageData, image_size, image_spacing, read_image
+from trigpoint.data.table import parse_rows, raise_problems, read_table, write_table
+from trigpoint.errors import DataError, did_you_mean
+from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Normalizer, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class LandmarkDataset:
+    """Annotated images: N samples of K named landmarks.
+
+    ``spacing_mm`` is the value of ``dataset.yaml`` (None when it states none); each sample's own ``spacing_mm`` is what
+    counts: its row's, else that of the DICOM file, else the dataset's. With ``instances`` an image may have several
+    samples, one per instance. ``images`` is the folder that the image names are relative to.
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        landmarks: LandmarkSet,
+        *,
+        name: str = "",
+        folder: Path | None = None,
+        images: Path | None = None,
+        table: Path | None = None,
+        spacing_mm: float | None = None,
+        instances: bool = False,
+    ) -> None:
+        self.samples = tuple(samples)
+        self.landmarks = landmarks
+        self.name = name
+        self.folder = folder
+        self.images = images
+        self.table = table
+        self.spacing_mm = spacing_mm
+        self.instances = instances
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        split: str | None = None,
+        names: Sequence[str] | None = None,
+        *,
+        check_images: bool = True,
+    ) -> LandmarkDataset:
+        """Read a native dataset: a folder, or one of the tables in it.
+
+        ``split`` keeps the rows of that split, ``names`` these landmarks in this order. ``check_images`` opens each
+        image's header, so that a missing file or one of the wrong size is found now and not in mid-training.
+        Raises DataError naming file, row and landmark; for an unknown split, with the splits that exist.
+        """
+        found = read_table(folder)
+        dataset = cls(
+            found.samples,
+            found.landmarks,
+            name=found.name,
+            folder=found.folder,
+            images=found.images,
+            table=found.file,
+            spacing_mm=found.spacing_mm,
+            instances=found.instances,
+        )
+        if split is not None:
+            dataset = dataset.only(split)
+        if names is not None:
+            dataset = dataset.pick(names)
+        if not (dataset.visibility > 0).any():
+            what = f"split '{split}'" if split else "the rows"
+            raise DataError(
+                f"{found.file}: expected annotated landmarks, got none in {what}; annotate some images first"
+            )
+        if check_images:
+            raise_problems(dataset.image_problems())
+        return dataset._with_spacing()
+
+    @classmethod
+    def from_table(
+        cls,
+        table: pd.DataFrame,
+        images: str | Path = ".",
+        landmarks: LandmarkSet | None = None,
+        *,
+        spacing_mm: float | None = None,
+        name: str = "table",
+    ) -> LandmarkDataset:
+        """A dataset from a data frame with the columns of ``landmarks.csv``; image files are relative to ``images``.
+
+        ``landmarks`` gives names, order, pairs and groups (default: the columns' names in their order); a column
+        ``instance`` allows several rows per image. Raises DataError naming row and landmark (the header is row 1).
+
+        >>> import pandas as pd
+        >>> ds = LandmarkDataset.from_table(pd.DataFrame({"image": ["a.png"], "tip_x": [3.5], "tip_y": [2.0]}))
+        >>> ds.landmarks.names, ds.points.tolist()
+        (('tip',), [[[3.5, 2.0]]])
+        """
+        rows = list(csv.reader(io.StringIO(table.to_csv(index=False))))
+        marks = landmarks
+        root = Path(images)
+        file = Path(f"<{name}>")
+        about = Description(
+            folder=root,
+            name=name,
+            images=".",
+            table=str(file),
+            landmarks=None if marks is None else marks.names,
+            spacing_mm=spacing_mm,
+            instances="instance" in table.columns,
+            pairs=() if marks is None else marks.pairs,
+            groups={} if marks is None else marks.groups,
+            normalizer=None if marks is None else marks.normalizer,
+            file=file,
+        )
+        found = parse_rows(rows, about, file)
+        return cls(
+            found.samples,
+            found.landmarks,
+            name=name,
+            images=root,
+            spacing_mm=spacing_mm,
+            instances=found.instances,
+        )._with_spacing()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        return f"LandmarkDataset({self.name!r}, samples={len(self)}, landmarks={len(self.landmarks)})"
+
+    @cached_property
+    def points(self) -> FloatArray:
+        """(N, K, 2) original pixels, NaN = missing."""
+        shape = (len(self), len(self.landmarks), 2)
+        return np.array([sample.points for sample in self.samples], dtype=np.float64).reshape(shape)
+
+    @cached_property
+    def visibility(self) -> IntArray:
+        """(N, K) 0 missing, 1 occluded, 2 visible."""
+        shape = (len(self), len(self.landmarks))
+        return np.array([sample.visibility for sample in self.samples], dtype=np.int64).reshape(shape)
+
+    @cached_property
+    def spacings(self) -> FloatArray:
+        """(N,) millimetres per pixel of each sample, NaN = unknown."""
+        values = [np.nan if sample.spacing_mm is None else sample.spacing_mm for sample in self.samples]
+        return np.array(values, dtype=np.float64)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """(N,) what must never be divided between two splits: the subject, or the image where no subject is named.
+
+        All rows of one image go with its first row.
+        """
+        first: dict[Path, str] = {}
+        for sample in self.samples:
+            own = f"subject:{sample.subject}" if sample.subject else f"image:{self.image_name(sample)}"
+            first.setdefault(sample.image, own)
+        return tuple(first[sample.image] for sample in self.samples)
+
+    def splits(self) -> dict[str, int]:
+        """Number of samples per split name; samples without a split are not counted."""
+        counts: dict[str, int] = {}
+        for sample in self.samples:
+            if sample.split:
+                counts[sample.split] = counts.get(sample.split, 0) + 1
+        return counts
+
+    def image_name(self, sample: Sample) -> str:
+        """The sample's image relative to ``images`` with forward slashes; its whole path when it lies elsewhere."""
+        if self.images is not None:
+            relative = os.path.relpath(sample.image, self.images)
+            if not relative.startswith(os.pardir):
+                return Path(relative).as_posix()
+        return sample.image.as_posix()
+
+    def by_image(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the samples of each image, images in the order of their first row."""
+        rows: dict[Path, list[int]] = {}
+        for index, sample in enumerate(self.samples):
+            rows.setdefault(sample.image, []).append(index)
+        return tuple(tuple(indices) for indices in rows.values())
+
+    def read(self, index: int) -> ImageData:
+        """Decode one sample's image. Raises DataError naming the file; also when the points do not fit the image."""
+        sample = self.samples[index]
+        data = read_image(sample.image)
+        message = size_problem(sample, data.height, data.width)
+        if message is not None:
+            raise_problems([Problem(sample.image, message)])
+        return data
+
+    def image_problems(self) -> list[Problem]:
+        """Missing and unreadable image files and those of another size than the points imply, headers only."""
+        problems = []
+        for indices in self.by_image():
+            sample = self.samples[indices[0]]
+            where = self.table or Path(f"<{self.name}>")
+            try:
+                if not sample.image.is_file():
+                    raise DataError(f"{sample.image}: expected an image file, got none; check the name and the folder")
+                height, width = image_size(sample.image)
+            except DataError as error:
+                problems.append(Problem(where, str(error), row=sample.row or None))
+                continue
+            for index in indices:
+                message = size_problem(self.samples[index], height, width)
+                if message is not None:
+                    text = f"{sample.image}: {message}"
+                    problems.append(Problem(where, text, row=self.samples[index].row or None))
+        return problems
+
+    def only(self, split: str) -> LandmarkDataset:
+        """The samples of one split. Raises DataError with the splits that exist."""
+        existing = self.splits()
+        if split not in existing:
+            has = (
+                did_you_mean(split, existing) if existing else "the table stores no splits; run 'trigpoint data split'"
+            )
+            raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")
+        return self.subset([i for i, sample in enumerate(self.samples) if sample.split == split])
+
+    def subset(self, indices: Sequence[int] | IntArray) -> LandmarkDataset:
+        """The samples at ``indices``, in that order."""
+        return self._replace([self.samples[int(index)] for index in indices])
+
+    def limit(self, n: int, seed: int = 0) -> LandmarkDataset:
+        """At most ``n`` images, taken subject after subject in an order fixed by ``seed``, kept in table order.
+
+        Nested: the images of ``limit(10)`` are among those of ``limit(20)`` with the same seed, on any machine and
+        however the table is sorted. Raises DataError when ``n`` is below 1.
+        """
+        if n < 1:
+            raise DataError(f"limit: expected at least 1 image, got {n}")
+
+        def order(indices: tuple[int, ...]) -> tuple[str, str]:
+            return stable_order(self.groups[indices[0]], seed), self.image_name(self.samples[indices[0]])
+
+        chosen = sorted(self.by_image(), key=order)[:n]
+        return self.subset(sorted(index for indices in chosen for index in indices))
+
+    def pick(self, names: Sequence[str]) -> LandmarkDataset:
+        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
+
+        Raises DataError for an unknown name.
+        """
+        marks = self.landmarks
+        order = [marks.index(name) for name in names]
+        length: Normalizer | None = marks.normalizer
+        if length is not None and length.between is not None and not set(length.between) <= set(names):
+            length = None
+        groups = {group: tuple(m for m in members if m in names) for group, members in marks.groups.items()}
+        kept = LandmarkSet(
+            tuple(names),
+            tuple(pair for pair in marks.pairs if set(pair) <= set(names)),
+            {group: members for group, members in groups.items() if members},
+            length,
+        )
+        samples = [replace(s, points=s.points[order], visibility=s.visibility[order]) for s in self.samples]
+        return self._replace(samples, kept)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        images: Literal["copy", "link", "keep"] = "copy",
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a native dataset and copy or symlink its images; ``keep`` leaves the folder's images as they are.
+
+        Raises DataError when a file is in the way and ``overwrite`` is False, before anything is written.
+        """
+        target = Path(folder)
+        names = self._stored_names()
+        files = {names[i]: self.samples[i].image for indices in self.by_image() for i in indices[:1]}
+        for name, source in files.items():
+            if images != "keep":
+                refuse_existing(target / "images" / name, overwrite)
+                if not source.is_file():
+                    raise DataError(f"{source}: expected an image file, got none; check the name and the folder")
+        spaced = {sample.spacing_mm for sample in self.samples} - {self.spacing_mm}
+        samples = self.samples if spaced else [replace(sample, spacing_mm=None) for sample in self.samples]
+        write_table(
+            target,
+            samples,
+            self.landmarks,
+            image_names=names,
+            name=self.name,
+            spacing_mm=self.spacing_mm,
+            instances=self.instances,
+            overwrite=overwrite,
+        )
+        if images != "keep":
+            for name, source in files.items():
+                _place(source, target / "images" / name, images)
+        return target
+
+    def _stored_names(self) -> list[str]:
+        """Names inside the images folder, by the common folder of all images when some lie outside ``images``."""
+        names = [self.image_name(sample) for sample in self.samples]
+        if any(Path(name).is_absolute() or name.startswith(os.pardir) for name in names):
+            paths = [Path(os.path.abspath(sample.image)) for sample in self.samples]
+            root = os.path.commonpath([path.parent for path in paths])
+            names = [path.relative_to(root).as_posix() for path in paths]
+        return names
+
+    def _with_spacing(self) -> LandmarkDataset:
+        cache: dict[Path, float | None] = {}
+        for sample in self.samples:
+            if sample.spacing_mm is None and sample.image not in cache:
+                own = image_spacing(sample.image)[0] if sample.image.is_file() else None
+                cache[sample.image] = self.spacing_mm if own is None else own
+        samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=cache[s.image]) for s in self.samples]
+        return self._replace(samples)
+
+    def _replace(self, samples: Iterable[Sample], landmarks: LandmarkSet | None = None) -> LandmarkDataset:
+        return LandmarkDataset(
+            samples,
+            landmarks or self.landmarks,
+            name=self.name,
+            folder=self.folder,
+            images=self.images,
+            table=self.table,
+            spacing_mm=self.spacing_mm,
+            instances=self.instances,
+        )
+
+
+def size_problem(sample: Sample, height: int, width: int) -> str | None:
+    """What is wrong when most of a sample's points lie outside an image of this size, else None.
+
+    A few points outside happen (a landmark beyond the border); most of them outside mean the image was resized.
+    """
+    points = sample.points[sample.visibility > 0]
+    outside = (points < -0.5).any(axis=1) | (points > np.array([width, height]) - 0.5).any(axis=1)
+    if not len(points) or outside.sum() * 2 <= len(points):
+        return None
+    x, y = points.max(axis=0)
+    return (
+        f"expected an image that holds its points, got {width} x {height} pixels and points up to ({x:g}, {y:g}) "
+        f"in row {sample.row}; put back the image that was annotated, or scale the points"
+    )
+
+
+def stable_order(key: str, seed: int) -> str:
+    """A pseudo-random sort key that depends on the key and the seed alone, so it survives added or reordered rows."""
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def _place(source: Path, target: Path, how: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    if how == "link":
+        part.symlink_to(source.resolve())
+    else:
+        shutil.copyfile(source, part)
+    part.replace(target)

@@ -1,0 +1,217 @@
+"""``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trigpoint.config import read_yaml
+from trigpoint.data.files import inside
+from trigpoint.errors import ConfigError, DataError, did_you_mean
+from trigpoint.landmarks import LandmarkSet, Normalizer
+
+DESCRIPTION = "dataset.yaml"
+DEFAULT_TABLE = "landmarks.csv"
+KEYS = ("name", "images", "table", "landmarks", "spacing_mm", "pairs", "groups", "normalizer", "instances")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a dataset: where it stands and what to do about it."""
+
+    file: Path
+    message: str
+    row: int | None = None
+    landmark: str | None = None
+
+    def __str__(self) -> str:
+        where = str(self.file)
+        if self.row is not None:
+            where += f", row {self.row}"
+        if self.landmark is not None:
+            where += f", landmark '{self.landmark}'"
+        return f"{where}: {self.message}"
+
+
+class ProblemError(DataError):
+    """A problem after which nothing more can be read."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Description:
+    """The values of ``dataset.yaml``; ``landmarks`` is None when the table's columns give the names."""
+
+    folder: Path
+    name: str
+    images: str | None
+    table: str
+    landmarks: tuple[str, ...] | None
+    spacing_mm: float | None
+    instances: bool | None
+    pairs: tuple[tuple[str, str], ...]
+    groups: dict[str, tuple[str, ...]]
+    normalizer: Normalizer | None
+    file: Path
+
+    def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
+        """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""
+        pairs = []
+        paired: set[str] = set()
+        for pair in self.pairs:
+            twice = [name for name in pair if name in paired or pair[0] == pair[1]]
+            if twice:
+                message = f"pairs: expected each landmark in one pair of two, got '{twice[0]}' again; keep one"
+                problems.append(Problem(self.file, message))
+            elif self._known(f"pairs {list(pair)}", pair, names, problems):
+                pairs.append(pair)
+                paired.update(pair)
+        groups = {g: m for g, m in self.groups.items() if self._known(f"groups '{g}'", m, names, problems)}
+        normalizer = self.normalizer
+        if normalizer is not None and not self._known("normalizer", normalizer.between or (), names, problems):
+            normalizer = None
+        return LandmarkSet(names, tuple(pairs), groups, normalizer)
+
+    def _known(self, where: str, used: tuple[str, ...], names: tuple[str, ...], problems: list[Problem]) -> bool:
+        unknown = [name for name in used if name not in names]
+        for name in unknown:
+            message = f"{where}: unknown landmark; {did_you_mean(name, names)}"
+            problems.append(Problem(self.file, message, landmark=name))
+        return not unknown
+
+
+def read_description(folder: Path, problems: list[Problem]) -> Description:
+    """Read ``dataset.yaml`` of a folder; without one, every value has its default.
+
+    Values that cannot be used are appended to ``problems``. Raises ProblemError when the file is no YAML mapping.
+    """
+    file = folder / DESCRIPTION
+    values: dict[str, Any] = {}
+    if file.is_file():
+        try:
+            values = read_yaml(file)
+        except ConfigError as error:
+            raise ProblemError(Problem(file, str(error).removeprefix(f"{file}: "))) from None
+    return _Reader(file, values, problems).description(folder)
+
+
+class _Reader:
+    """Typed access to the values of one file; each wrong one is reported and left out."""
+
+    def __init__(self, file: Path, values: dict[str, Any], problems: list[Problem]) -> None:
+        self.file, self.values, self.problems = file, values, problems
+
+    def description(self, folder: Path) -> Description:
+        for key in self.values:
+            if key not in KEYS:
+                self.report(f"unknown key '{key}'; {did_you_mean(str(key), KEYS)}")
+        return Description(
+            folder=folder,
+            name=str(self.values.get("name") or folder.resolve().name),
+            images=self.path("images"),
+            table=self.path("table") or DEFAULT_TABLE,
+            landmarks=self.landmarks(),
+            spacing_mm=self.spacing(),
+            instances=self.flag("instances"),
+            pairs=self.pairs(),
+            groups=self.groups(),
+            normalizer=self.normalizer(),
+            file=self.file,
+        )
+
+    def report(self, message: str) -> None:
+        self.problems.append(Problem(self.file, message))
+
+    def path(self, key: str) -> str | None:
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not inside(value):
+            self.report(f"{key}: expected a path inside the dataset folder, got {value!r}; move it there or link to it")
+            return None
+        return value
+
+    def flag(self, key: str) -> bool | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            self.report(f"{key}: expected true or false, got {value!r}")
+            return None
+        return value
+
+    def spacing(self) -> float | None:
+        value = self.values.get("spacing_mm")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {value!r}")
+            return None
+        return float(value)
+
+    def names(self, key: str, value: Any) -> tuple[str, ...] | None:
+        """A list of landmark names; an unquoted yes, no or 1.0 is refused since YAML changes it."""
+        if not isinstance(value, list):
+            self.report(f"{key}: expected a list of landmark names, got {value!r}")
+            return None
+        for name in value:
+            if not isinstance(name, str) and (isinstance(name, bool) or not isinstance(name, int)):
+                self.report(f"{key}: expected landmark names, got {name!r}; put it in quotes")
+                return None
+        return tuple(str(name) for name in value)
+
+    def landmarks(self) -> tuple[str, ...] | None:
+        value = self.values.get("landmarks")
+        names = None if value is None else self.names("landmarks", value)
+        if not names:
+            return None
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self.report(f"landmarks: expected each name once, got '{name}' more than once; rename one")
+        return tuple(dict.fromkeys(names))
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        value = self.values.get("pairs")
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            self.report(f"pairs: expected a list such as [[left, right]], got {value!r}")
+            return ()
+        out = []
+        for item in value:
+            names = self.names("pairs", item)
+            if names is not None and len(names) != 2:
+                self.report(f"pairs: expected two landmark names, got {item!r}")
+            elif names is not None:
+                out.append((names[0], names[1]))
+        return tuple(out)
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        value = self.values.get("groups")
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self.report(f"groups: expected 'group: [landmark, ...]', got {value!r}")
+            return {}
+        found = {str(group): self.names(f"groups '{group}'", members) for group, members in value.items()}
+        return {group: members for group, members in found.items() if members is not None}
+
+    def normalizer(self) -> Normalizer | None:
+        value = self.values.get("normalizer")
+        if value is None:
+            return None
+        expected = "normalizer: expected 'name' and either 'between: [a, b]' or 'box: true'"
+        if not isinstance(value, dict):
+            self.report(f"{expected}, got {value!r}")
+            return None
+        unknown = [key for key in value if key not in ("name", "between", "box")]
+        for key in unknown:
+            self.report(f"normalizer: unknown key '{key}'; {did_you_mean(str(key), ('name', 'between', 'box'))}")
+        between = None if value.get("between") is None else self.names("normalizer", value["between"])
+        box = value.get("box") is True
+        if not value.get("name") or box == (between is not None) or (between is not None and len(set(between)) != 2):
+            self.report(f"{expected}, got {value!r}")
+            return None
+        return Normalizer(str(value["name"]), (between[0], between[1]) if between else None, box)

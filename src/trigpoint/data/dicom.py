@@ -1,0 +1,125 @@
+"""DICOM files: pixels, and millimetres per pixel with the name of the field they come from.
+
+Only the tags listed here are ever parsed, so nothing about a patient can reach a dataset, a message or a log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pydicom.pixels.processing
+from pydicom.errors import InvalidDicomError
+
+from trigpoint.errors import DataError
+
+_HEADER = ["Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing"]
+_PIXELS = [
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+]  # fmt: skip
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # in the patient before on the detector
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size in pixels, and the spacing when the file states one number for both axes."""
+
+    height: int
+    width: int
+    spacing_mm: float | None
+    spacing_source: str
+
+
+def read_header(file: Path) -> Header:
+    """Size and spacing without the pixels. Raises DataError naming the file."""
+    data = _read(file, _HEADER, stop_before_pixels=True)
+    spacing, source = _spacing(file, data)
+    return Header(int(data.Rows), int(data.Columns), spacing, source)
+
+
+def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
+    """Pixels (H, W) or (H, W, 3), rescaled by slope and intercept, brighter for more, and the range of their values.
+
+    MONOCHROME1 (white is low) is inverted within the range of the bits in use. Unscaled unsigned values keep their
+    integer type; anything else becomes float32. Raises DataError naming the file and, for a compression that is not
+    installed, the package that decodes it.
+    """
+    data = _read(file, _PIXELS)
+    kind = str(data.get("PhotometricInterpretation", ""))
+    if "PixelData" not in data:
+        raise DataError(f"{file}: expected a DICOM image, got one without pixel data")
+    try:
+        values = np.asarray(data.pixel_array)
+        if kind == "PALETTE COLOR":
+            table = pydicom.pixels.processing.apply_color_lut(values, data)
+            return (table >> 8 if table.dtype == np.uint16 else table).astype(np.uint8), (0.0, 255.0)
+    except (RuntimeError, NotImplementedError, ValueError, AttributeError, ImportError, IndexError) as error:
+        raise DataError(f"{file}: {_why(data, error)}") from None
+    bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0)) == 1
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    if kind == "MONOCHROME1":
+        values = (low + high - values.astype(np.int64)).astype(values.dtype)
+    slope, intercept = _number(file, data, "RescaleSlope", 1.0), _number(file, data, "RescaleIntercept", 0.0)
+    if (slope, intercept) == (1.0, 0.0):
+        return (values if not signed and bits <= 16 else values.astype(np.float32)), (float(low), float(high))
+    scaled = values.astype(np.float64) * slope + intercept
+    ends = sorted((low * slope + intercept, high * slope + intercept))
+    return scaled.astype(np.float32), (ends[0], ends[1])
+
+
+def _read(file: Path, tags: list[str], *, stop_before_pixels: bool = False) -> Any:
+    try:
+        data = pydicom.dcmread(file, specific_tags=tags, stop_before_pixels=stop_before_pixels)
+    except InvalidDicomError:
+        raise DataError(f"{file}: expected a DICOM file, got something else; check the file or its suffix") from None
+    except OSError as error:
+        raise DataError(f"{file}: expected a DICOM file, got {error.strerror or 'a truncated one'}") from None
+    except (ValueError, KeyError, AttributeError, NotImplementedError, EOFError) as error:
+        raise DataError(f"{file}: expected a DICOM file, got a damaged one ({type(error).__name__})") from None
+    if "Rows" not in data or "Columns" not in data:
+        raise DataError(f"{file}: expected a DICOM image, got one without Rows and Columns")
+    frames = int(data.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise DataError(f"{file}: expected one image, got {frames} frames; export the frame that is meant")
+    return data
+
+
+def _spacing(file: Path, data: Any) -> tuple[float | None, str]:
+    for name in _SPACINGS:
+        value = data.get(name)
+        if value is None or len(value) != 2:
+            continue
+        try:
+            down, right = float(value[0]), float(value[1])  # DICOM states the distance of rows first
+        except (TypeError, ValueError):
+            raise DataError(f"{file}: {name}: expected two numbers of millimetres; repair the file") from None
+        if down <= 0 or right <= 0:
+            raise DataError(f"{file}: {name}: expected millimetres above 0, got {right} x {down}; repair the file")
+        if abs(down - right) > 1e-3 * right:
+            return None, f"{name} is {right:g} x {down:g} mm: pixels are not square, so no single number holds"
+        return right, name
+    return None, "the file states none"
+
+
+def _number(file: Path, data: Any, name: str, default: float) -> float:
+    value = data.get(name)
+    try:
+        return default if value is None else float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{file}: {name}: expected a number; repair the file") from None
+
+
+def _why(data: Any, error: Exception) -> str:
+    syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is not None and syntax.is_compressed:
+        packages = "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+        return f"pixels are compressed as {syntax.name}; pip install {packages}, or decompress the file"
+    return f"expected whole pixel data, got a damaged or truncated image ({type(error).__name__})"

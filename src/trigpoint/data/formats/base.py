@@ -1,0 +1,135 @@
+"""What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.files import read_text, refuse_existing, write_text
+from trigpoint.data.images import SUFFIXES
+from trigpoint.errors import DataError
+from trigpoint.landmarks import Sample
+
+T = TypeVar("T")
+
+
+class Format(Protocol):
+    """A foreign annotation format; options are keywords of the constructor, all with defaults.
+
+    ``read`` gives a dataset whose images are looked for below ``images`` (default: beside the annotations; they are not
+    opened). ``write`` stores the annotations of a dataset, not its images, and returns the files. Both raise DataError.
+    The class attributes say what survives writing and reading back; what does not is in the class docstring.
+    """
+
+    keeps_names: ClassVar[bool]
+    keeps_missing: ClassVar[bool]
+    keeps_visibility: ClassVar[bool]
+    keeps_instances: ClassVar[bool]
+    one_file: ClassVar[bool]
+
+    def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset: ...
+
+    def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]: ...
+
+
+def annotation_files(source: Path, suffix: str) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and its annotation files in order (or the single file given)."""
+    if source.is_file():
+        return source.parent, [source]
+    if not source.is_dir():
+        raise DataError(f"{source}: expected a folder of *{suffix} files, got nothing there; check the path")
+    found = sorted(source.rglob(f"*{suffix}"))
+    if not found:
+        raise DataError(f"{source}: expected *{suffix} files, got none; check the path")
+    return source, found
+
+
+def image_of(annotation: Path, root: Path, images: Path) -> Path:
+    """The image with the same name below ``images``, whatever its suffix. Raises DataError when there is none."""
+    stem = images / annotation.relative_to(root).with_suffix("")
+    for suffix in SUFFIXES:
+        for spelled in (suffix, suffix.upper()):
+            candidate = stem.with_name(stem.name + spelled)
+            if candidate.is_file():
+                return candidate
+    raise DataError(
+        f"{annotation}: expected its image {stem}.* ({', '.join(SUFFIXES)}), got none; give the images folder"
+    )
+
+
+def write_per_image(
+    dataset: LandmarkDataset, target: Path, suffix: str, texts: Iterable[tuple[Sample, str]], *, overwrite: bool
+) -> list[Path]:
+    """Write one text per sample, named as its image. Refuses, before writing, files in the way and equal names."""
+    files: dict[Path, str] = {}
+    for sample, text in texts:
+        name = Path(dataset.image_name(sample))
+        relative = Path(name.name) if name.is_absolute() else name
+        file = target / relative.with_suffix(suffix)
+        if file in files:
+            raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
+        refuse_existing(file, overwrite)
+        files[file] = text
+    for file, text in files.items():
+        write_text(file, text, overwrite=overwrite)
+    return list(files)
+
+
+def refuse_instances(dataset: LandmarkDataset, form: str) -> None:
+    """Raise DataError for a dataset with several instances per image."""
+    if dataset.instances:
+        raise DataError(f"{form} stores one set of landmarks per image, got a dataset with instances; use coco instead")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object. Raises DataError with file and line."""
+    try:
+        values = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}, line {error.lineno}: not readable as JSON: {error.msg}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{file}, line 1: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def member(values: dict[str, Any], key: str, kind: type[T], where: str) -> T:
+    """``values[key]`` of a given type. Raises DataError naming ``where`` (file and place)."""
+    value = values.get(key)
+    if not isinstance(value, kind):
+        got = "nothing" if key not in values else type(value).__name__
+        raise DataError(f"{where}: expected '{key}' as {kind.__name__}, got {got}")
+    return value
+
+
+def objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    """``values[key]`` as a list of JSON objects. Raises DataError."""
+    items: list[Any] = member(values, key, list, where)
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise DataError(f"{where}: {key}[{index}]: expected a JSON object, got {type(item).__name__}")
+    return items
+
+
+def number(value: object) -> float | None:
+    """A finite number from JSON or text, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and "_" in value):
+        return None
+    try:
+        out = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return out if math.isfinite(out) else None
+
+
+def default_names(count: int) -> tuple[str, ...]:
+    """Names for a format that has none.
+
+    >>> default_names(3)
+    ('p00', 'p01', 'p02')
+    """
+    digits = max(2, len(str(count - 1)))
+    return tuple(f"p{index:0{digits}d}" for index in range(count))

@@ -1,0 +1,123 @@
+"""From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from trigpoint.data.augment import InputPipeline, sample_rng
+from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.errors import DataError
+from trigpoint.landmarks import Batch
+
+Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
+
+
+class InputDataset(Dataset[Item]):
+    """Network inputs of a dataset; an index is (epoch, position), and epoch -1 means no augmentation.
+
+    ``cache`` keeps the decoded images in memory; fill it with ``preload`` before workers start, so that they share it.
+    """
+
+    def __init__(self, dataset: LandmarkDataset, pipeline: InputPipeline, seed: int = 0, cache: bool = False) -> None:
+        if dataset.instances:
+            raise DataError(
+                f"{dataset.name}: has several instances of a landmark per image (instances: true); "
+                "this method learns one instance per image; keep one row per image"
+            )
+        self.dataset = dataset
+        self.pipeline = pipeline
+        self.seed = seed
+        self.cache: dict[int, torch.Tensor] | None = {} if cache else None
+
+    def preload(self) -> None:
+        """Decode every image into the cache; without one, nothing."""
+        if self.cache is not None:
+            for position in range(len(self)):
+                self._pixels(position)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: tuple[int, int]) -> Item:
+        epoch, position = index
+        sample = self.dataset.samples[position]
+        rng = sample_rng(self.seed, epoch, position) if epoch >= 0 else None
+        image, points, back = self.pipeline(self._pixels(position), sample.points, sample.visibility, rng)
+        return image, points, back, position
+
+    def _pixels(self, position: int) -> torch.Tensor:
+        if self.cache is None:
+            return self.dataset.read(position).pixels
+        if position not in self.cache:
+            self.cache[position] = self.dataset.read(position).pixels
+        return self.cache[position]
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, position), the same for the same seed and epoch whatever happened before.
+
+    Shuffled batches differ in size by one at most: every image is used in every epoch, and no batch of a single image
+    upsets the batch statistics. With several processes each takes its share; in training the order is continued from
+    its start until all have equally many, in validation nothing is repeated.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int = 0, shuffle: bool = False, rank: int = 0, world: int = 1
+    ) -> None:
+        self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.rank, self.world = rank, world
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training engine before each epoch."""
+        self.epoch = epoch
+
+    def _own(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if not self.shuffle:
+            return np.arange(self.rank, self.count, self.world)
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        padded = np.resize(order, -(-self.count // self.world) * self.world)
+        return padded[self.rank :: self.world]
+
+    def __len__(self) -> int:
+        return -(-len(self._own()) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        own = self._own()
+        epoch = self.epoch if self.shuffle else -1
+        if self.shuffle:
+            parts = np.array_split(own, len(self)) if len(own) else []
+        else:
+            parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
+        for part in parts:
+            yield [(epoch, int(position)) for position in part]
+
+
+def collate(items: list[Item]) -> Batch:
+    """Stack items to a batch."""
+    images, points, back, index = zip(*items, strict=True)
+    return Batch(torch.stack(images), torch.stack(points), torch.stack(back), torch.tensor(index))
+
+
+def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: bool = False) -> DataLoader[Item]:
+    """A DataLoader over ``batches``; its workers live through all epochs."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin,
+        worker_init_fn=_one_thread if workers else None,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,198 @@
+"""Writing a synthetic set as a native dataset, and never over anything else.
+
+The file ``synthetic.yaml`` marks a folder as one of ours: it names the drawing, its options, the number of images and a
+digest of the table. Only what it accounts for is ever replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from trigpoint.config import read_yaml, to_yaml
+from trigpoint.errors import ConfigError, DataError
+from trigpoint.landmarks import FloatArray, LandmarkSet
+
+Progress = Callable[[int, int], None]
+
+SPLITS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
+MARK = "synthetic.yaml"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One set of landmarks in a frame: points (K, 2), NaN = absent; visibility (K,) of 0, 1, 2."""
+
+    points: FloatArray
+    visibility: npt.NDArray[np.int64]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A drawn image (H, W) or (H, W, 3) uint8 and the truth about it."""
+
+    image: npt.NDArray[np.uint8]
+    instances: list[Instance]
+    notes: list[dict[str, Any]] = field(default_factory=list)  # further truth, one row each, not part of the dataset
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be written: the drawing's name and options, the dataset's facts, the shares of the splits."""
+
+    kind: str
+    count: int
+    size: tuple[int, int]
+    seed: int
+    splits: Mapping[str, float]
+    per_subject: int
+    landmarks: LandmarkSet
+    spacing_mm: float | None = None
+    instances: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"count: expected at least 1 image, got {self.count}")
+        if min(self.size) < 32:
+            raise ConfigError(f"size: expected at least 32 pixels a side, got {self.size[0]} x {self.size[1]}")
+        if self.seed < 0:
+            raise ConfigError(f"seed: expected 0 or more, got {self.seed}")
+        if self.per_subject < 1:
+            raise ConfigError(f"per_subject: expected at least 1 image, got {self.per_subject}")
+        shares = list(self.splits.values())
+        if not shares or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ConfigError(f"splits: expected shares of 0 or more with the sum 1, got {dict(self.splits)}")
+
+    def subject(self, index: int) -> int:
+        """Number of the subject that image ``index`` shows."""
+        return index // self.per_subject
+
+    def random(self, *keys: int) -> np.random.Generator:
+        """A generator for these keys alone, so that an image depends on its number and not on the count."""
+        return np.random.default_rng([self.seed, *keys])
+
+
+def height_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) from one side or both."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def share_out(splits: Mapping[str, float]) -> Iterator[str]:
+    """Splits of subject 0, 1, ...: each goes where most is lacking, so the shares hold to one for every count.
+
+    >>> from itertools import islice
+    >>> list(islice(share_out({"train": 0.7, "val": 0.15, "test": 0.15}), 5))
+    ['train', 'train', 'val', 'train', 'test']
+    """
+    given = dict.fromkeys(splits, 0)
+    for total in range(1, 1 << 62):
+        name = max(splits, key=lambda split: splits[split] * total - given[split])
+        given[name] += 1
+        yield name
+
+
+def write_set(folder: str | Path, plan: Plan, draw: Callable[[int, str], Frame], progress: Progress | None) -> Path:
+    """Draw ``plan.count`` frames and write ``dataset.yaml``, ``landmarks.csv`` and ``images/``; returns the folder.
+
+    Raises DataError when the folder holds anything that is not a synthetic set, or a table edited since it was drawn.
+    """
+    root = Path(folder)
+    _clear(root, plan.count)
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    mark = {
+        "kind": plan.kind,
+        "count": plan.count,
+        "size": list(plan.size),
+        "seed": plan.seed,
+        "splits": dict(plan.splits),
+        "per_subject": plan.per_subject,
+        **plan.options,
+    }
+    (root / MARK).write_text(to_yaml(mark), encoding="utf-8")  # first, so that an interrupted set is known as ours
+    rows: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    names, split, last = share_out(plan.splits), "", -1
+    for index in range(plan.count):
+        if plan.subject(index) != last:
+            split, last = next(names), plan.subject(index)
+        frame = draw(index, split)
+        Image.fromarray(frame.image).save(root / "images" / _image(index), compress_level=1)
+        about = {"image": _image(index), "split": split, "subject": f"s{last:04d}"}
+        rows += _rows(about, frame, plan)
+        notes += [{"image": _image(index), **note} for note in frame.notes]
+        if progress is not None:
+            progress(index + 1, plan.count)
+    pd.DataFrame(rows).to_csv(root / "landmarks.csv", index=False, lineterminator="\n", float_format="%.4f")
+    if notes:
+        pd.DataFrame(notes).to_csv(root / "distractors.csv", index=False, lineterminator="\n", float_format="%.4f")
+    facts: dict[str, Any] = {"name": f"synthetic {plan.kind}", "images": "images", "table": "landmarks.csv"}
+    facts |= plan.landmarks.to_dict()
+    if plan.spacing_mm is not None:
+        facts["spacing_mm"] = plan.spacing_mm
+    if plan.instances:
+        facts["instances"] = True
+    (root / "dataset.yaml").write_text(to_yaml(facts), encoding="utf-8")
+    mark["sha256"] = {name: _digest(root / name) for name in _TEXTS if (root / name).exists()}
+    (root / MARK).write_text(to_yaml(mark), encoding="utf-8")
+    return root
+
+
+_TEXTS = ("dataset.yaml", "landmarks.csv", "distractors.csv")
+
+
+def _rows(about: dict[str, Any], frame: Frame, plan: Plan) -> list[dict[str, Any]]:
+    blank = Instance(np.full((len(plan.landmarks), 2), np.nan), np.zeros(len(plan.landmarks), np.int64))
+    rows = []
+    for instance in frame.instances or [blank]:
+        row = about | ({"instance": instance.name} if plan.instances else {})
+        for name, point, seen in zip(plan.landmarks.names, instance.points, instance.visibility, strict=True):
+            row |= {f"{name}_x": point[0], f"{name}_y": point[1], f"{name}_v": int(seen)}
+        rows.append(row)
+    return rows
+
+
+def _image(index: int) -> str:
+    return f"{index:05d}.png"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _clear(root: Path, count: int) -> None:
+    """Remove the synthetic set in ``root``; refuse when that, or writing ``count`` images, would lose other files."""
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root}: expected a folder to write to, got a file; choose another folder")
+    if not root.exists() or not any(root.iterdir()):
+        return
+    if not (root / MARK).is_file():
+        raise DataError(f"{root}: expected an empty folder or a synthetic set, got other files; choose another folder")
+    old = read_yaml(root / MARK)
+    drawn = old.get("count")
+    if not isinstance(drawn, int):
+        raise DataError(
+            f"{root / MARK}: expected the number of images as 'count', got {drawn!r}; choose another folder"
+        )
+    digests = old.get("sha256") or {}
+    for name in digests:
+        if (root / name).exists() and _digest(root / name) != digests[name]:
+            raise DataError(f"{root / name}: edited since it was drawn and would be lost; choose another folder")
+    ours = [root / "images" / _image(index) for index in range(drawn)]
+    ours += [root / name for name in (_TEXTS if "sha256" not in old else digests)]
+    new = [root / "images" / _image(index) for index in range(count)] + [root / name for name in _TEXTS]
+    foreign = sorted({path.name for path in new if path.exists()} - {path.name for path in ours})
+    if foreign:
+        raise DataError(f"{root}: {', '.join(foreign)} is not of this synthetic set and would be lost; move it away")
+    for path in ours:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""TIFF files of any bit depth through tifffile; Pillow decodes the compressions that tifffile alone does not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import tifffile
+
+from trigpoint.errors import DataError
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 274
+_WHITE_IS_ZERO, _PALETTE, _PLANAR = 0, 3, 2
+_PLAIN = (0, 1, 2, 3)  # grey, RGB and palette; Pillow converts CMYK, YCbCr and the like
+
+
+def read_size(file: Path) -> tuple[int, int]:
+    """(height, width) after orientation, from the header. Raises DataError naming the file."""
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page = _page(file, tiff)
+            size = int(page.imagelength), int(page.imagewidth)
+            return size[::-1] if _orientation(page) > 4 else size
+    except (tifffile.TiffFileError, ValueError, OSError, IndexError, KeyError, TypeError) as error:
+        raise _damaged(file, error) from None
+
+
+def read_pixels(file: Path, data: bytes) -> npt.NDArray[Any]:
+    """The page as (H, W) or (H, W, C), upright, black at zero, palette as RGB. Raises DataError naming the file."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            page = _page(file, tiff)
+            orientation = _orientation(page)
+            if int(page.photometric) not in _PLAIN:
+                return _orient(_by_pillow(file, data, page), orientation)
+            try:
+                values = np.asarray(page.asarray())
+            except ValueError as error:
+                if "imagecodecs" not in str(error):
+                    raise
+                return _orient(_by_pillow(file, data, page), orientation)
+            values = _meaning(page, values)
+    except (tifffile.TiffFileError, ValueError, OSError, IndexError, KeyError, TypeError, RuntimeError) as error:
+        raise _damaged(file, error) from None
+    return _orient(values, orientation)
+
+
+def _page(file: Path, tiff: tifffile.TiffFile) -> Any:
+    first = tiff.pages[0]
+    if any(page.shape == first.shape for page in list(tiff.pages)[1:]):  # pages of other sizes are previews
+        raise DataError(f"{file}: expected one image, got {len(tiff.pages)} pages; export the page that is meant")
+    return first
+
+
+def _meaning(page: Any, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Planes last, palette applied, white-is-zero turned, bits as 0 and 255."""
+    if values.ndim == 3 and int(page.planarconfig) == _PLANAR:
+        values = np.moveaxis(values, 0, -1)
+    if int(page.photometric) == _PALETTE and page.colormap is not None:
+        return (np.moveaxis(np.asarray(page.colormap), 0, -1)[values] >> 8).astype(np.uint8)
+    if int(page.photometric) == _WHITE_IS_ZERO and values.dtype == np.bool_:
+        values = ~values
+    elif int(page.photometric) == _WHITE_IS_ZERO and values.dtype.kind == "u":
+        values = np.iinfo(values.dtype).max - values
+    return values.astype(np.uint8) * np.uint8(255) if values.dtype == np.bool_ else values
+
+
+def _by_pillow(file: Path, data: bytes, page: Any) -> npt.NDArray[Any]:
+    """Stored orientation; 8 bit or 16-bit grey only, since Pillow would cut 16-bit colour."""
+    grey = int(page.samplesperpixel) == 1
+    if page.bitspersample in (1, 8) or (page.bitspersample == 16 and grey):
+        with PIL.Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+            image.load()
+            if image.mode in ("L", "RGB") or image.mode.startswith("I;16"):
+                return np.asarray(image)
+            return np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB"))
+    name = getattr(page.compression, "name", str(page.compression))
+    raise DataError(
+        f"{file}: TIFF compression {name} needs a decoder; pip install imagecodecs, or save it uncompressed"
+    )
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get(_ORIENTATION)
+    return int(tag.value) if tag is not None and int(tag.value) in range(1, 9) else 1
+
+
+def _orient(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Turn an array (H, W, ...) stored with TIFF/EXIF orientation 1-8 upright."""
+    if orientation > 4:
+        values = values.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return values
+
+
+def _damaged(file: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{file}: expected a whole TIFF image, got a damaged one ({reason})")

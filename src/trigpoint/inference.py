@@ -1,0 +1,146 @@
+"""``Predictor``: a trained run applied to images, original pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.data.augment import InputPipeline
+from trigpoint.data.files import write_text
+from trigpoint.data.images import read_image
+from trigpoint.data.loading import collate
+from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.geometry import Affine
+from trigpoint.landmarks import LandmarkSet, Prediction
+from trigpoint.methods import HeatmapMethod
+from trigpoint.recipe import Recipe, build_method
+from trigpoint.runs import COVERAGE, RunFolder
+
+Image = str | Path | npt.NDArray[Any] | torch.Tensor
+Progress = Callable[[int, int], None]  # (done, total)
+
+
+class Predictor:
+    """Finds the landmarks of a run in images of any size; see ``load`` and ``predict``."""
+
+    def __init__(
+        self, method: HeatmapMethod, recipe: Recipe, landmarks: LandmarkSet, radius: npt.NDArray[Any], device: str
+    ) -> None:
+        self.method = method.eval().to(device)
+        self.recipe = recipe
+        self.landmarks = landmarks
+        self.radius = radius  # (K,) original pixels
+        self.device = torch.device(device)
+        self.pipeline = InputPipeline(recipe.data.input, landmarks)
+
+    @classmethod
+    def load(cls, run: str | Path | RunFolder, device: str = "auto") -> Predictor:
+        """Read a run folder; no code in it is executed. ``device``: cpu, cuda, mps or auto.
+
+        Raises RunError when the folder is no run, has no weights, or weights of another network.
+        """
+        folder = run if isinstance(run, RunFolder) else RunFolder(run)
+        recipe, marks = folder.recipe(), folder.read_landmarks()
+        method = build_method(recipe, marks.landmarks)
+        state, _ = folder.load_weights()
+        try:
+            method.inference_network().load_state_dict(state)
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
+        radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
+        return cls(method, recipe, marks.landmarks, radius, _device(device))
+
+    def predict(
+        self,
+        images: Image | Sequence[Image] | LandmarkDataset,
+        batch_size: int = 16,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Points in pixels of each original image.
+
+        ``images``: a path, an array (H, W) or (H, W, 3) or tensor (C, H, W), a list of them, or a dataset (its images,
+        not its points). Grey becomes colour and colour grey as the run needs. Raises DataError for an unreadable image.
+        """
+        items: list[Any]
+        if isinstance(images, LandmarkDataset):
+            items = [sample.image for sample in images.samples]
+        elif isinstance(images, str | Path | np.ndarray | torch.Tensor):
+            items = [images]
+        else:
+            items = list(images)
+        points, scores = [], []
+        for start in range(0, len(items), batch_size):
+            part = [self._item(image, start + i) for i, image in enumerate(items[start : start + batch_size])]
+            batch = collate(part)
+            batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
+            found, score = self.method.predict_batch(batch)
+            points.append(found.double().cpu().numpy())
+            scores.append(score.double().cpu().numpy())
+            if progress is not None:
+                progress(min(start + batch_size, len(items)), len(items))
+        count = len(self.landmarks)
+        return Prediction(
+            points=np.concatenate(points) if points else np.zeros((0, count, 2)),
+            scores=np.concatenate(scores) if scores else np.zeros((0, count)),
+            radius=np.tile(self.radius, (len(items), 1)),
+            landmarks=self.landmarks,
+            images=tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items)),
+            coverage=COVERAGE,
+        )
+
+    def heatmaps(self, image: Image) -> tuple[torch.Tensor, Affine]:
+        """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels."""
+        batch = collate([self._item(image, 0)])
+        with torch.no_grad():
+            maps = self.method.loss.maps(self.method.heatmaps(batch.images.to(self.device)))
+        return maps[0].cpu(), Affine(batch.to_original[0].numpy())
+
+    def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+        pixels = read_image(image).pixels if isinstance(image, str | Path) else _pixels(image)
+        prepared, points, back = self.pipeline(pixels, np.full((len(self.landmarks), 2), np.nan))
+        return prepared, points, back, index
+
+
+def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
+    """Write the native table: image, then x, y, score and radius of each landmark. Raises DataError if it exists."""
+    columns: dict[str, Any] = {"image": list(prediction.images)}
+    for k, name in enumerate(prediction.landmarks.names):
+        columns[f"{name}_x"] = np.round(prediction.points[:, k, 0], 3)
+        columns[f"{name}_y"] = np.round(prediction.points[:, k, 1], 3)
+        columns[f"{name}_score"] = np.round(prediction.scores[:, k], 5)
+        columns[f"{name}_radius"] = np.round(prediction.radius[:, k], 3)
+    return write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
+
+
+def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """An array (H, W[, 3]) or a tensor (C, H, W) as a tensor (C, H, W)."""
+    tensor = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+    if tensor.ndim == 2:
+        return tensor[None]
+    if tensor.ndim == 3 and not isinstance(image, torch.Tensor):
+        tensor = tensor.permute(2, 0, 1)
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
+        raise DataError(
+            f"image: expected an array (H, W) or (H, W, 3) or a tensor (1 or 3, H, W), got {tuple(image.shape)}"
+        )
+    return tensor
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ConfigError(f"device '{name}': not usable here ({str(error).splitlines()[0]}); use cpu") from None
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if cast(Any, torch.backends).mps.is_available() else "cpu"

@@ -1,0 +1,107 @@
+"""How a predicted map is compared with its target, landmark by landmark.
+
+Each loss returns two tensors (B, K): the loss, and the *energy* of the target, that is, the loss of a network that
+says nothing at all. Their ratio is the share of the target left unexplained; unlike the loss it does not change with
+the target's width alone, which is what the bounded Adaloss needs.
+
+- ``mse``: mean over the pixels of (map - target)^2, the papers' loss; energy mean(G^2), a network of zeros.
+- ``kl``: the map is a probability (softmax over the pixels) and the loss its Kullback-Leibler divergence from the
+  target scaled to sum 1; energy log(pixels) - H(target), a network of constants. ``coordinate`` adds the distance in
+  map pixels between the decoded and the true point (the integral loss of Sun et al., ECCV 2018; with the map's shape
+  held by the divergence as in DSNT, Nibali et al., arXiv 1801.07372). It has no background to fit first, so it learns
+  from the first epoch on, where a sharp MSE target is answered with empty maps for long.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from trigpoint import config
+from trigpoint.codecs import GaussianHeatmap
+from trigpoint.errors import ConfigError
+
+
+class MapLoss(ABC):
+    """Compares the network's output with targets and turns it into maps that the codec can decode."""
+
+    Config: ClassVar[type[config.Config]]
+
+    def check(self, codec: GaussianHeatmap) -> None:
+        """Raises ConfigError when the codec's options and this loss contradict each other."""
+
+    @abstractmethod
+    def maps(self, output: Tensor) -> Tensor:
+        """The non-negative maps (B, K, h, w) to decode from the network's output."""
+
+    @abstractmethod
+    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> tuple[Tensor, Tensor]:
+        """Loss and energy (B, K) for ``points`` (B, K, 2) in input pixels; entries of missing points mean nothing."""
+
+
+class MeanSquaredError(MapLoss):
+    """mean((map - G)^2) over the pixels; energy mean(G^2)."""
+
+    class Config(config.Config):
+        """No options."""
+
+        name: Literal["mse"] = "mse"
+
+    def maps(self, output: Tensor) -> Tensor:
+        """The output as it is."""
+        return output
+
+    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> tuple[Tensor, Tensor]:
+        """See ``MapLoss``."""
+        target = codec.encode(points, sigma)
+        with torch.no_grad():
+            energy = codec.energy(points, sigma)
+        return (output - target).square().mean((-2, -1)), energy
+
+
+class SpatialDivergence(MapLoss):
+    """KL(target || softmax(output)) + coordinate * |decoded - true| in map pixels."""
+
+    class Config(config.Config):
+        """``coordinate``: weight of the distance between decoded and true point; needs decoder soft_argmax if > 0."""
+
+        name: Literal["kl"] = "kl"
+        coordinate: float = Field(default=1.0, ge=0)
+
+    def __init__(self, coordinate: float = 1.0) -> None:
+        self.coordinate = coordinate
+
+    def check(self, codec: GaussianHeatmap) -> None:
+        """The coordinate term has a gradient through soft_argmax only."""
+        if self.coordinate > 0 and codec.decoder != "soft_argmax":
+            raise ConfigError(
+                f"loss kl with coordinate={self.coordinate:g} expects decoder=soft_argmax, got {codec.decoder}; "
+                "set method.decoder=soft_argmax or method.loss.coordinate=0"
+            )
+
+    def maps(self, output: Tensor) -> Tensor:
+        """Square root of the probability, because the codec's soft_argmax weighs by the square of the map."""
+        return (0.5 * output.flatten(-2).log_softmax(-1)).exp().view_as(output)
+
+    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> tuple[Tensor, Tensor]:
+        """See ``MapLoss``."""
+        target = codec.encode(points, sigma).flatten(-2)
+        target = target / target.sum(-1, keepdim=True).clamp_min(torch.finfo(target.dtype).tiny)
+        entropy = -torch.special.xlogy(target, target).sum(-1)
+        log_map = output.flatten(-2).log_softmax(-1)
+        loss = -(target * log_map).sum(-1) - entropy
+        if self.coordinate > 0:
+            present = points.isfinite().all(-1)
+            decoded, _ = codec.decode(self.maps(output))
+            # replaced before the norm: a masked NaN would still put NaN into the gradient
+            miss = torch.where(present[..., None], decoded - points, torch.ones_like(decoded)) / codec.stride
+            loss = loss + self.coordinate * miss.square().sum(-1).add(1e-4).sqrt()
+        return loss, (math.log(target.shape[-1]) - entropy).detach()
+
+
+LOSSES: dict[str, type[MapLoss]] = {"mse": MeanSquaredError, "kl": SpatialDivergence}

@@ -1,0 +1,300 @@
+"""The formulas of every reported number, as pure functions.
+
+Predictions and truth are arrays or tensors (N, K, n): N images, K landmarks, in pixels of the original image, or in mm
+after ``to_millimetres``; results are float64 arrays or floats in the same unit. Three rules hold everywhere:
+
+- A landmark whose truth has a NaN coordinate is missing: its error is NaN, and it never counts.
+- An annotated landmark without a finite prediction has the error ``inf``: it counts as a failure in every share (SDR,
+  FR, CED, AUC) and in the median. Means would be infinite, so they refuse it, unless ``missing="ignore"`` leaves
+  those points out of the mean.
+- Where nothing is annotated the result is NaN, not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trigpoint.errors import ConfigError, DataError
+from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
+
+ArrayLike = npt.ArrayLike | torch.Tensor
+Missing = Literal["raise", "ignore"]
+
+
+def radial_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
+    """Euclidean distance (N, K); NaN where the truth is missing, inf where only the prediction is.
+
+    >>> radial_error([[[3.0, 4.0], [1.0, 1.0]]], [[[0.0, 0.0], [float("nan"), 1.0]]]).tolist()
+    [[5.0, nan]]
+    """
+    p, t = as_array(pred), as_array(truth)
+    if p.shape != t.shape or t.ndim != 3:
+        raise DataError(
+            f"predictions and truth: expected two arrays of one shape (N, K, 2), got {p.shape} and {t.shape}"
+        )
+    if np.isinf(t).any():
+        n, k = (int(i) for i in np.argwhere(np.isinf(t))[0][:2])
+        raise DataError(f"truth of image {n}, landmark {k}: expected finite numbers or NaN for missing, got inf")
+    annotated, predicted = ~np.isnan(t).any(-1), np.isfinite(p).all(-1)
+    known = annotated & predicted
+    errors = np.full(t.shape[:2], np.nan)
+    errors[annotated] = np.inf
+    errors[known] = np.sqrt(((p[known] - t[known]) ** 2).sum(-1))
+    return errors
+
+
+def to_millimetres(values: ArrayLike, spacing_mm: ArrayLike) -> FloatArray:
+    """Points (N, K, n) or errors (N, ...) in pixels times the spacing (N,) of their image, mm per pixel.
+
+    Raises DataError for a spacing that is not positive and finite: millimetres are never guessed.
+
+    >>> to_millimetres([[10.0, 20.0]], [0.1]).tolist()
+    [[1.0, 2.0]]
+    """
+    v, spacing = as_array(values), as_array(spacing_mm)
+    _check_lengths(spacing, v, "spacing_mm")
+    bad = np.flatnonzero(~((spacing > 0) & np.isfinite(spacing)))
+    if bad.size:
+        raise DataError(
+            f"spacing_mm of image {int(bad[0])}: expected mm per pixel above 0, got {spacing[bad[0]]}; "
+            "state it in dataset.yaml or in the table's column spacing_mm, or report pixels"
+        )
+    return v * spacing.reshape(-1, *[1] * (v.ndim - 1))
+
+
+def mean_radial_error(pred: ArrayLike, truth: ArrayLike, missing: Missing = "raise") -> float:
+    """MRE: mean distance over all annotated landmarks of all images together.
+
+    >>> mean_radial_error([[[3.0, 4.0], [0.0, 1.0]]], [[[0.0, 0.0], [0.0, 0.0]]])
+    3.0
+    """
+    return mean_error(radial_error(pred, truth), missing)
+
+
+def success_detection_rate(pred: ArrayLike, truth: ArrayLike, thresholds: Sequence[float]) -> dict[float, float]:
+    """SDR: share (0 to 1) of the annotated landmarks whose error is at most each threshold.
+
+    >>> success_detection_rate([[[3.0, 4.0], [0.0, 1.0]]], [[[0.0, 0.0], [0.0, 0.0]]], [2, 5])
+    {2.0: 0.5, 5.0: 1.0}
+    """
+    return success_rate(radial_error(pred, truth), thresholds)
+
+
+def normalized_error(
+    pred: ArrayLike, truth: ArrayLike, normalizer: ArrayLike | Normalizer, landmarks: LandmarkSet | None = None
+) -> FloatArray:
+    """Errors (N, K) divided by each image's length; NaN for an image whose length is NaN.
+
+    ``normalizer``: lengths (N,) in the unit of the points, or a Normalizer with the LandmarkSet it refers to.
+    Raises DataError for a given length that is not positive.
+    """
+    errors = radial_error(pred, truth)
+    if isinstance(normalizer, Normalizer):
+        if landmarks is None:
+            raise ConfigError(f"normalizer '{normalizer.name}': expected the landmark set it refers to, got none")
+        lengths = normalizer_lengths(truth, normalizer, landmarks)
+    else:
+        lengths = as_array(normalizer)
+    _check_lengths(lengths, errors, "normaliser lengths")
+    bad = np.flatnonzero((lengths <= 0) | np.isinf(lengths))
+    if bad.size:
+        raise DataError(f"normaliser length of image {int(bad[0])}: expected above 0, got {lengths[bad[0]]}")
+    return np.where(np.isnan(errors), np.nan, errors / lengths[:, None])
+
+
+def normalizer_lengths(truth: ArrayLike, normalizer: Normalizer, landmarks: LandmarkSet) -> FloatArray:
+    """Length (N,) of each image from its truth; NaN where a landmark that it needs is missing or the length is zero.
+
+    >>> marks = LandmarkSet(("left", "right"))
+    >>> eyes = Normalizer("inter_ocular", between=("left", "right"))
+    >>> normalizer_lengths([[[0.0, 0.0], [30.0, 40.0]]], eyes, marks).tolist()
+    [50.0]
+    """
+    t = as_array(truth)
+    if t.ndim != 3 or t.shape[1] != len(landmarks):
+        raise DataError(f"truth: expected shape (N, {len(landmarks)}, 2), got {t.shape}")
+    if normalizer.between is not None:
+        a, b = (landmarks.index(name) for name in normalizer.between)
+        lengths = np.sqrt(((t[:, a] - t[:, b]) ** 2).sum(-1))
+    elif normalizer.box:
+        annotated = ~np.isnan(t).any(-1, keepdims=True)
+        low = np.where(annotated, t, np.inf).min(1, initial=np.inf)
+        high = np.where(annotated, t, -np.inf).max(1, initial=-np.inf)
+        lengths = np.maximum(high - low, 0.0).prod(-1) ** (1 / t.shape[-1])
+    else:
+        raise ConfigError(f"normalizer '{normalizer.name}': expected 'between' or 'box', got neither")
+    return np.where(lengths > 0, lengths, np.nan)
+
+
+def normalized_mean_error(
+    pred: ArrayLike,
+    truth: ArrayLike,
+    normalizer: ArrayLike | Normalizer,
+    landmarks: LandmarkSet | None = None,
+    missing: Missing = "raise",
+) -> float:
+    """NME: mean over images of the mean error of an image divided by its length (300-W's definition).
+
+    Images without an annotated landmark or without a length do not count. Say which normaliser it was beside the
+    number.
+
+    >>> normalized_mean_error([[[0.0, 1.0], [10.0, 0.0]]], [[[0.0, 0.0], [10.0, 0.0]]], [10.0])
+    0.05
+    """
+    return mean_error(image_errors(normalized_error(pred, truth, normalizer, landmarks), missing))
+
+
+def image_errors(errors: ArrayLike, missing: Missing = "raise") -> FloatArray:
+    """Mean error (N,) of each image's annotated landmarks from errors (N, K); NaN without any."""
+    e = _finite(as_array(errors), missing)
+    if e.ndim != 2:
+        raise DataError(f"errors: expected shape (N, K), got {e.shape}")
+    counts = (~np.isnan(e)).sum(1)
+    return np.where(counts > 0, np.nansum(e, 1) / np.maximum(counts, 1), np.nan)
+
+
+def mean_error(errors: ArrayLike, missing: Missing = "raise") -> float:
+    """Mean of the errors of any shape, NaN left out; inf is refused with DataError or left out, as ``missing`` says."""
+    return _reduce(np.mean, _finite(as_array(errors), missing))
+
+
+def standard_deviation(errors: ArrayLike, missing: Missing = "raise") -> float:
+    """SD of the errors with N - 1 below, as the ISBI cephalogram challenge reports it; NaN for fewer than two."""
+    e = _finite(as_array(errors), missing)
+    return float(np.std(e[~np.isnan(e)], ddof=1)) if (~np.isnan(e)).sum() > 1 else float("nan")
+
+
+def median_error(errors: ArrayLike) -> float:
+    """Median of the errors, NaN left out; a missing prediction counts as inf."""
+    values = np.sort(_counted(errors))
+    if not values.size:
+        return float("nan")
+    low, high = values[(values.size - 1) // 2], values[values.size // 2]
+    return float(low if low == high else (low + high) / 2)
+
+
+def success_rate(errors: ArrayLike, thresholds: Sequence[float]) -> dict[float, float]:
+    """Share (0 to 1) of the errors that are at most each threshold, NaN left out."""
+    values = _counted(errors)
+    return {float(t): float((values <= t).mean()) if values.size else float("nan") for t in thresholds}
+
+
+def failure_rate(errors: ArrayLike, threshold: float) -> float:
+    """FR: share (0 to 1) of the errors above the threshold, NaN left out.
+
+    >>> failure_rate([0.02, 0.08, 0.2, float("nan"), float("inf")], 0.08)
+    0.5
+    """
+    return _reduce(np.mean, np.where(np.isnan(as_array(errors)), np.nan, as_array(errors) > threshold))
+
+
+def cumulative_error(errors: ArrayLike, thresholds: ArrayLike | None = None) -> tuple[FloatArray, FloatArray]:
+    """CED: (thresholds, shares), the share (0 to 1) of errors at most each threshold.
+
+    Without ``thresholds`` the curve's own steps are returned, which are the distinct finite errors in order.
+
+    >>> [values.tolist() for values in cumulative_error([2.0, 1.0, 2.0, float("inf")])]
+    [[1.0, 2.0], [0.25, 0.75]]
+    """
+    values = np.sort(_counted(errors))
+    steps = np.unique(values[np.isfinite(values)]) if thresholds is None else as_array(thresholds)
+    if not values.size:
+        return steps, np.full(steps.shape, np.nan)
+    return steps, np.searchsorted(values, steps, side="right") / values.size
+
+
+def area_under_ced(errors: ArrayLike, threshold: float) -> float:
+    """AUC: area under the CED from 0 to ``threshold``, divided by it: 1 - mean(min(error, threshold)) / threshold.
+
+    1 means no error at all, 0 that every error is at least the threshold. Exact, no integration steps.
+
+    >>> area_under_ced([0.0, 0.05, 0.1, float("inf")], 0.1)
+    0.375
+    """
+    if not threshold > 0:
+        raise ConfigError(f"threshold: expected above 0, got {threshold}")
+    return 1.0 - _reduce(np.mean, np.minimum(as_array(errors), threshold)) / threshold
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    groups: Sequence[Any] | npt.NDArray[Any] | None = None,
+    statistic: Callable[[FloatArray], float] = mean_error,
+    n: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high) of a statistic, with subjects, not images, drawn with replacement.
+
+    ``values`` (N, ...) has one row per image, ``groups`` (N,) its subject (None: each row is its own). The statistic
+    gets the rows of the drawn subjects. (NaN, NaN) for fewer than two subjects. Raises DataError when the lengths
+    differ, ConfigError for a level outside 0 to 1 or n below 1.
+
+    >>> low, high = bootstrap_interval([1.0, 2.0, 3.0, 4.0], ["a", "a", "b", "b"])
+    >>> low, high
+    (1.5, 3.5)
+    """
+    rows = np.atleast_1d(as_array(values))
+    labels = np.arange(len(rows)) if groups is None else np.asarray(groups)
+    if labels.shape != rows.shape[:1]:
+        raise DataError(f"groups: expected one for each of the {len(rows)} rows of values, got shape {labels.shape}")
+    if not 0 < level < 1 or n < 1:
+        raise ConfigError(f"bootstrap: expected 0 < level < 1 and n >= 1, got level={level}, n={n}")
+    subject, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+    if len(counts) < 2:
+        return float("nan"), float("nan")
+    order = np.argsort(subject, kind="stable")
+    starts = np.cumsum(counts) - counts
+    random = np.random.default_rng(seed)
+    results = np.empty(n)
+    for i in range(n):
+        drawn = random.integers(len(counts), size=len(counts))
+        lengths = counts[drawn]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        results[i] = statistic(rows[order[np.repeat(starts[drawn], lengths) + within]])
+    results = results[~np.isnan(results)]
+    if not results.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(results, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def as_array(values: ArrayLike) -> FloatArray:
+    """Float64 array of anything array-like; a tensor is detached and brought to the CPU."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().to("cpu", torch.float64).numpy()
+    return np.asarray(values, dtype=np.float64)
+
+
+def _counted(errors: ArrayLike) -> FloatArray:
+    values = as_array(errors).ravel()
+    return values[~np.isnan(values)]
+
+
+def _reduce(function: Callable[[FloatArray], Any], errors: FloatArray) -> float:
+    values = _counted(errors)
+    return float(function(values)) if values.size else float("nan")
+
+
+def _finite(errors: FloatArray, missing: Missing) -> FloatArray:
+    """Errors without inf: refused, or turned into NaN."""
+    if missing not in ("raise", "ignore"):
+        raise ConfigError(f"missing: expected 'raise' or 'ignore', got {missing!r}")
+    lost = np.isinf(errors)
+    if missing == "raise" and lost.any():
+        where = ", ".join(str(int(i)) for i in np.argwhere(lost)[0])
+        raise DataError(
+            f"{int(lost.sum())} annotated landmarks have no finite prediction, the first at index ({where}); "
+            "a mean over them is not defined: pass missing='ignore' to leave them out, and report how many"
+        )
+    return np.where(lost, np.nan, errors)
+
+
+def _check_lengths(per_image: FloatArray, values: FloatArray, what: str) -> None:
+    if values.ndim < 1 or per_image.shape != values.shape[:1]:
+        raise DataError(f"{what}: expected one number for each of {values.shape[:1]} images, got {per_image.shape}")

@@ -1,0 +1,272 @@
+"""Any encoder of timm, pretrained or not, with an upsampling decoder that keeps the maps aligned to the pixel.
+
+Most encoders do not: a 3 x 3 convolution of stride 2 and padding 1 is centred on every second pixel, so that the
+features of reduction r lie (r - 1) / 2 input pixels to the left and above of the cells they stand for, 15.5 px at
+reduction 32. Others (patches, "same" padding) lie elsewhere. Where the features of an encoder lie follows from the
+kernel, stride and padding of its strided layers; the decoder moves them accordingly.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from trigpoint import config
+from trigpoint.errors import ConfigError
+from trigpoint.geometry import from_grid
+from trigpoint.nn.base import LandmarkNetwork, conv, conv_block, double, initialise
+
+PROBE = 128
+"""Side of the image that an encoder is tried with; a multiple of every usual reduction."""
+
+
+class TimmUNet(LandmarkNetwork):
+    """A timm encoder and a decoder that doubles the resolution until ``stride``, with skip connections.
+
+    ``encoder`` is a name of timm (with or without the tag of its weights, as "resnet18.a1_in1k") or
+    "hf_hub:owner/model". ``pretrained`` fetches timm's weights; ``weights`` reads a local checkpoint of that encoder
+    instead (.safetensors, or a torch file of plain tensors). The decoder's steps have ``widths`` channels each, from
+    the coarsest on; those not needed for ``stride`` are left out. Pretrained or not, any number of input channels.
+
+    Raises ConfigError for an unknown encoder, with the nearest names, for one that gives no pyramid of features, and
+    for weights that cannot be reached or do not belong to the encoder.
+
+    >>> net = TimmUNet(in_channels=1, num_landmarks=3, encoder="resnet10t", widths=(16, 8, 8))
+    >>> net(torch.zeros(2, 1, 65, 130)).shape
+    torch.Size([2, 3, 17, 33])
+    """
+
+    class Config(config.Config):
+        """Options of ``TimmUNet``."""
+
+        name: Literal["timm_unet"] = "timm_unet"
+        encoder: str = "resnet18"
+        pretrained: bool = False
+        weights: str | None = None
+        stride: Literal[1, 2, 4] = 4
+        widths: tuple[int, ...] = (256, 128, 64, 32, 16)
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_landmarks: int,
+        encoder: str = "resnet18",
+        pretrained: bool = False,
+        weights: str | None = None,
+        stride: Literal[1, 2, 4] = 4,
+        widths: tuple[int, ...] = (256, 128, 64, 32, 16),
+    ) -> None:
+        super().__init__(in_channels, num_landmarks)
+        if stride not in (1, 2, 4):
+            raise ConfigError(f"stride: expected 1, 2 or 4, got {stride}")
+        if pretrained and weights is not None:
+            raise ConfigError("pretrained and weights: expected one of the two; drop pretrained=true or weights")
+        self.encoder = build_encoder(encoder, in_channels, pretrained, weights)
+        channels, offsets = examine(self.encoder, encoder, in_channels)
+        deepest = max(channels)
+        reductions = list(itertools.takewhile(lambda r: r >= stride, (deepest >> i for i in itertools.count(1))))
+        if len(widths) < len(reductions) or min(widths, default=0) < 1:
+            need = f"expected at least {len(reductions)} positive numbers for stride {stride}"
+            raise ConfigError(f"widths: {need}, got {list(widths)}; one for each doubling of the encoder's maps")
+        self.stride, self.multiple = stride, deepest
+        self.steps = nn.ModuleList()
+        at, depth = offsets[deepest], channels[deepest]
+        for reduction, width in zip(reductions, widths, strict=False):
+            aligned = _center(reduction)
+            to = aligned if reduction == stride else offsets.get(reduction, aligned)
+            skip = channels.get(reduction, 0)
+            shift = (to - at) / (2 * reduction) - (aligned - _center(2 * reduction)) / (2 * reduction)
+            skip_shift = (to - offsets.get(reduction, to)) / reduction
+            self.steps.append(DecoderStep(depth, skip, width, shift, skip_shift))
+            at, depth = to, width
+        self.reductions = tuple(reductions)
+        self.head = conv(depth, num_landmarks, 3)
+        initialise(self.steps)
+        initialise(self.head, last=self.head)
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """The network proper, for images whose sides are multiples of ``multiple``."""
+        features = {x.shape[-1] // level.shape[-1]: level for level in self.encoder(x)}
+        y = features[self.multiple]
+        for reduction, step in zip(self.reductions, self.steps, strict=True):
+            y = step(y, features.get(reduction))
+        maps: torch.Tensor = self.head(y)
+        return maps
+
+
+class DecoderStep(nn.Module):
+    """Twice the resolution, the encoder's features of that resolution beside it, two convolutions.
+
+    ``shift`` and ``skip_shift`` move the two inputs onto the cells of the output, each in its own pixels.
+    """
+
+    def __init__(self, channels: int, skip: int, width: int, shift: float, skip_shift: float) -> None:
+        super().__init__()
+        self.shift, self.skip_shift = shift, skip_shift
+        self.convs = nn.Sequential(conv_block(channels + skip, width, 3, "relu"), conv_block(width, width, 3, "relu"))
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+        """(B, C, H, W) and (B, S, 2H, 2W) or None -> (B, width, 2H, 2W)."""
+        x = double(move(x, self.shift))
+        if skip is not None:
+            x = torch.cat([x, move(skip, self.skip_shift)], dim=1)
+        out: torch.Tensor = self.convs(x)
+        return out
+
+
+def move(x: torch.Tensor, by: float) -> torch.Tensor:
+    """Values of (B, C, H, W) at the points ``by`` cells further right and below, linear between cells, |by| <= 1.
+
+    >>> move(torch.tensor([[[[0.0, 4.0, 8.0]]]]), 0.25)
+    tensor([[[[1., 5., 8.]]]])
+    """
+    if by == 0:
+        return x
+    for axis in (-1, -2):
+        size = x.shape[axis]
+        if by > 0:
+            neighbour = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], dim=axis)
+        else:
+            neighbour = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], dim=axis)
+        x = torch.lerp(x, neighbour, abs(by))
+    return x
+
+
+def build_encoder(name: str, in_channels: int, pretrained: bool, weights: str | None) -> nn.Module:
+    """The encoder as a module that gives its features, finest first; raises ConfigError as ``TimmUNet``."""
+    remote = name.startswith(("hf_hub:", "hf-hub:", "local-dir:"))
+    if not remote and not timm.is_model(name):
+        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() gives all names"
+        raise ConfigError(f"encoder: unknown to timm: '{name}'; {hint}")
+    if weights is not None:
+        return _with_local_weights(name, in_channels, weights)
+    try:
+        return _create(name, in_channels, pretrained)
+    except Exception as error:  # timm and its hub client raise whatever their transport raises
+        if not (pretrained or remote):
+            raise ConfigError(f"encoder '{name}': timm cannot give its features: {error}; choose another") from error
+        remedy = "connect to the internet, or set pretrained=false, or give weights=FILE, a local checkpoint"
+        raise ConfigError(f"encoder '{name}': its weights cannot be had ({_short(error)}); {remedy}") from error
+
+
+def _create(name: str, in_channels: int, pretrained: bool, overlay: dict[str, Any] | None = None) -> nn.Module:
+    model: nn.Module = timm.create_model(
+        name, pretrained=pretrained, features_only=True, in_chans=in_channels, pretrained_cfg_overlay=overlay
+    )
+    return model
+
+
+def _with_local_weights(name: str, in_channels: int, weights: str) -> nn.Module:
+    """timm loads leniently, so the encoder is also made without the file: what is equal in both was not loaded."""
+    state = read_weights(Path(weights))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = _create(name, in_channels, pretrained=False)
+        torch.manual_seed(0)
+        try:
+            loaded = _create(name, in_channels, pretrained=True, overlay={"state_dict": state})
+        except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+            raise ConfigError(f"{weights}: no weights of encoder '{name}': {_short(error)}") from error
+    before = dict(plain.named_parameters())
+    kept = [key for key, value in loaded.named_parameters() if value.ndim > 1 and torch.equal(value, before[key])]
+    kept = [key for key in kept if (before[key] != before[key].flatten()[0]).any()]  # not what starts constant
+    if kept:
+        missing = f"{len(kept)} of its weights are missing, such as '{kept[0]}'"
+        raise ConfigError(f"{weights}: no weights of encoder '{name}': {missing}; name the encoder they were made for")
+    return loaded
+
+
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a checkpoint (.safetensors, or a torch file read without executing code); raises ConfigError."""
+    if not file.is_file():
+        raise ConfigError(f"weights: no such file: {file}; give a .safetensors or torch checkpoint")
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise ConfigError(f"{file}: not readable as weights: {_short(error)}") from error
+    except Exception as error:  # pickle.UnpicklingError and what a damaged pickle happens to raise
+        raise ConfigError(f"{file}: not readable as plain tensors: {_short(error)}; save it as .safetensors") from error
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ConfigError(f"{file}: expected named tensors, got {type(state).__name__} of something else")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def examine(encoder: nn.Module, name: str, in_channels: int) -> tuple[dict[int, int], dict[int, float]]:
+    """Channels by reduction, and the input pixel that the first feature of each reduction is centred on.
+
+    Every strided layer of kernel k and padding p sees its own input from (k - 1) / 2 - p on; layers side by side
+    (main path and shortcut) count by their mean. Raises ConfigError when the features form no pyramid of powers of 2.
+    """
+    moves: dict[int, list[float]] = {}
+
+    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        reduction = PROBE // inputs[0].shape[-1]
+        moves.setdefault(reduction, []).append(_first_center(layer))
+
+    strided = [layer for layer in encoder.modules() if _stride(layer) > 1]
+    hooks = [layer.register_forward_hook(record) for layer in strided]
+    training = encoder.training
+    try:
+        with torch.no_grad():
+            features = encoder.eval()(torch.zeros(1, in_channels, PROBE, PROBE))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"encoder '{name}' does not take images of any size: {_short(error)}; choose another"
+        ) from error
+    finally:
+        encoder.train(training)
+        for hook in hooks:
+            hook.remove()
+    channels = {PROBE // level.shape[-1]: int(level.shape[1]) for level in features}
+    levels = sorted(channels)
+    regular = all(a * 2 == b for a, b in itertools.pairwise(levels)) and levels[0] & (levels[0] - 1) == 0
+    if not regular or any(level.shape[-1] != level.shape[-2] for level in features):
+        shapes = [tuple(level.shape[1:]) for level in features]
+        raise ConfigError(
+            f"encoder '{name}': expected features at reductions 2, 4, 8 ..., got {shapes}; choose another"
+        )
+    centers = {1: 0.0}
+    for reduction in sorted(moves):
+        after = next((r for r in sorted({*moves, *levels}) if r > reduction), 2 * reduction)
+        centers[after] = centers.get(reduction, _center(reduction)) + reduction * float(np.mean(moves[reduction]))
+    return channels, {level: centers.get(level, _center(level)) for level in levels}
+
+
+def _stride(layer: nn.Module) -> int:
+    stride = getattr(layer, "stride", 1) if hasattr(layer, "kernel_size") or hasattr(layer, "filt_size") else 1
+    return int(stride if isinstance(stride, int) else stride[0])
+
+
+def _first_center(layer: Any) -> float:
+    """Where the first output of a convolution or pooling is centred, in pixels of its input."""
+    size = layer.kernel_size if hasattr(layer, "kernel_size") else layer.filt_size  # the latter: timm's BlurPool2d
+    kernel, padding = (v if isinstance(v, int) else v[0] for v in (size, layer.padding))
+    if type(layer).__name__.endswith("Same"):  # TensorFlow's rule for an even size, which pads the right side more
+        padding = max(kernel - _stride(layer), 0) // 2
+    dilation = layer.dilation if hasattr(layer, "dilation") else 1
+    reach = (kernel - 1) * (dilation if isinstance(dilation, int) else dilation[0])
+    return reach / 2 - padding
+
+
+def _center(reduction: int) -> float:
+    """Input pixel that the first cell of a map of that stride is centred on."""
+    return float(from_grid(np.zeros(1), reduction)[0])
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else 'no details'}"

@@ -1,0 +1,110 @@
+"""What every landmark network is: an image of any size in, one map per landmark out, aligned to the pixel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trigpoint import config
+from trigpoint.errors import ConfigError
+
+Activation = Literal["relu", "leaky_relu"]
+
+HEAD_STD = 1e-3
+"""Standard deviation of the last layer's initial weights: the first maps are all but zero."""
+
+
+class LandmarkNetwork(nn.Module, ABC):
+    """Base of the networks: images (B, C, H, W) -> maps (B, K, ceil(H / stride), ceil(W / stride)).
+
+    Map cell (i, j) is centred at the input pixel ``geometry.from_grid((j, i), stride)``. An input whose sides are no
+    multiples of ``multiple`` is continued at the right and at the bottom by its last pixels, so that pixel (0, 0) keeps
+    its place, and the maps are cut back.
+    """
+
+    Config: ClassVar[type[config.Config]]
+    stride: int
+    multiple: int
+
+    def __init__(self, in_channels: int, num_landmarks: int) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("num_landmarks", num_landmarks)):
+            if value < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {value}")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (B, K, ceil(H / stride), ceil(W / stride)) of images (B, C, H, W)."""
+        height, width = x.shape[-2:]
+        bottom, right = -height % self.multiple, -width % self.multiple
+        if bottom or right:
+            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
+        maps = self.maps(x)
+        return maps[..., : -(-height // self.stride), : -(-width // self.stride)]
+
+    @abstractmethod
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """The network proper, for images whose sides are multiples of ``multiple``."""
+
+
+def conv_block(
+    in_channels: int, out_channels: int, kernel: int, activation: Activation, stride: int = 1, depthwise: bool = False
+) -> nn.Sequential:
+    """Convolution, batch normalisation, activation; ``depthwise`` splits it into one per channel and a 1 x 1."""
+    layers: list[nn.Module] = [*conv(in_channels, out_channels, kernel, stride, depthwise, bias=False)]
+    layers += [nn.BatchNorm2d(out_channels), nn.ReLU() if activation == "relu" else nn.LeakyReLU()]
+    return nn.Sequential(*layers)
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, depthwise: bool = False, bias: bool = True
+) -> nn.Sequential:
+    """Convolution centred on the cells it makes.
+
+    Striding takes a kernel one larger, and so even: an odd one would be centred on every second pixel instead of
+    between two, which shifts its maps by half a pixel.
+    """
+    if stride > 1:
+        kernel += 1
+    padding = (kernel - stride) // 2
+    if not depthwise:
+        return nn.Sequential(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=bias))
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, kernel, stride, padding, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, out_channels, 1, bias=bias),
+    )
+
+
+def initialise(module: nn.Module, last: nn.Module | None = None) -> None:
+    """He initialisation of all convolutions of ``module``; the one that ends ``last`` starts near zero."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    if last is not None:
+        final = [layer for layer in last.modules() if isinstance(layer, nn.Conv2d)][-1]
+        nn.init.normal_(final.weight, std=HEAD_STD)
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    """Bilinear enlargement by 2 that keeps the centre of the image in place (B, C, H, W) -> (B, C, 2H, 2W)."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def check_architecture(kernel: int, stem_stride: int, **positive: int) -> None:
+    """Raise ConfigError for an even kernel, a stem stride other than 1, 2 or 4, or a count below 1."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ConfigError(f"kernel: expected an odd number, got {kernel}; an even one shifts the maps by half a pixel")
+    if stem_stride not in (1, 2, 4):
+        raise ConfigError(f"stem_stride: expected 1, 2 or 4, got {stem_stride}")
+    if stem_stride > kernel + 1:
+        raise ConfigError(
+            f"stem_stride: expected at most kernel + 1 = {kernel + 1}, got {stem_stride}; pixels get lost"
+        )
+    for name, value in positive.items():
+        if value < 1:
+            raise ConfigError(f"{name}: expected at least 1, got {value}")

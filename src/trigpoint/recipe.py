@@ -1,0 +1,153 @@
+"""The recipe: one complete, strict description of an experiment, from data to optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
+
+from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
+from trigpoint.data.augment import AugmentConfig, InputConfig
+from trigpoint.errors import ConfigError, did_you_mean
+from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import METHODS, HeatmapMethod
+
+
+class DataConfig(Config):
+    """Which images are learned from and what the network sees of them.
+
+    ``path``: a dataset folder. ``train`` and ``val``: names of its splits; where ``val`` is not among them, ``val_share``
+    of the training subjects are drawn by the seed and noted in the run folder. ``limit``: at most so many training
+    images. ``landmarks``: only these. ``workers``: processes that prepare batches (None: one where only few cores are,
+    else up to 8). ``cache``: keep decoded images in memory.
+    """
+
+    path: str | None = None
+    train: str = "train"
+    val: str = "val"
+    val_share: float = Field(default=0.15, gt=0, lt=1)
+    limit: int | None = Field(default=None, ge=1)
+    landmarks: tuple[str, ...] | None = None
+    input: InputConfig = InputConfig()
+    augment: AugmentConfig = AugmentConfig()
+    workers: int | None = Field(default=None, ge=0)
+    cache: bool = False
+
+
+class OptimizerConfig(Config):
+    """``momentum`` belongs to sgd; ``lr`` of Adadelta multiplies its own step (1.0 in its paper)."""
+
+    name: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimizerConfig:
+        if self.momentum and self.name != "sgd":
+            raise ValueError(f"momentum is an option of sgd, got optimizer {self.name}; remove it")
+        return self
+
+
+class LrScheduleConfig(Config):
+    """How the learning rate moves, per optimizer step: constant; step (times ``gamma`` at the shares ``milestones`` of
+    training); poly ((1 - t)^``power``); cosine to zero. ``warmup``: share of training in which it rises from zero."""
+
+    name: Literal["constant", "step", "poly", "cosine"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = Field(default=0.1, gt=0, le=1)
+    power: float = Field(default=0.9, gt=0)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+
+    def factor(self, progress: float) -> float:
+        """Multiplier of the learning rate at a share of training from 0 to 1.
+
+        >>> [round(LrScheduleConfig(name="cosine").factor(t), 3) for t in (0, 0.5, 1)]
+        [1.0, 0.5, 0.0]
+        """
+        if progress < self.warmup:
+            return max(progress / self.warmup, 1e-3)
+        if self.name == "step":
+            return self.gamma ** sum(progress >= share for share in self.milestones)
+        if self.name == "poly":
+            return float(max(1.0 - progress, 0.0) ** self.power)
+        if self.name == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return 1.0
+
+
+class TrainConfig(Config):
+    """How the method is trained; ``devices``, ``num_nodes``, ``accelerator``, ``strategy`` and ``precision`` are
+    Lightning's. ``ema``: decay of the averaged weights (0: none). ``clip``: largest gradient norm (None: any).
+    ``precision`` auto: bf16-mixed where the device computes it fast, else 32. ``threads``: of the CPU (None: all)."""
+
+    epochs: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    lr_schedule: LrScheduleConfig = LrScheduleConfig()
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
+    val_every: int = Field(default=1, ge=1)
+    precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    strategy: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class Recipe(Config):
+    """Everything ``trigpoint train`` needs; unknown keys are refused with the nearest valid one."""
+
+    name: str = "recipe"
+    description: str = ""
+    seed: int = Field(default=0, ge=0)
+    data: DataConfig = DataConfig()
+    method: Annotated[SerializeAsAny[Config], PlainValidator(choose(METHODS, "method"))] = Field(
+        default_factory=lambda: METHODS["heatmap"].Config()
+    )
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def method_name(self) -> str:
+        """Key of the method in ``METHODS``."""
+        return str(getattr(self.method, "name"))  # noqa: B009  (the base class has no such field)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(entry.name[:-5] for entry in files("trigpoint.recipes").iterdir() if entry.name.endswith(".yaml"))
+
+
+def recipe_values(source: str | Path) -> dict[str, Any]:
+    """Values of a recipe file, or of a recipe of the package by name. Raises ConfigError when there is neither."""
+    if Path(source).is_file() or str(source).endswith((".yaml", ".yml")):
+        return read_yaml(source)
+    if str(source) not in recipe_names():
+        raise ConfigError(f"'{source}' is neither a file nor a recipe; {did_you_mean(str(source), recipe_names())}")
+    return read_yaml(Path(str(files("trigpoint.recipes") / f"{source}.yaml")))
+
+
+def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from a file, a name or a recipe, with dotted overrides.
+
+    >>> load_recipe(Recipe(), ["train.epochs=3"]).train.epochs
+    3
+    """
+    if isinstance(source, Recipe):
+        values = source.model_dump(mode="json")
+        where = source.name
+    else:
+        values, where = recipe_values(source), str(source)
+    return parse(Recipe, apply_overrides(values, overrides), where)
+
+
+def build_method(recipe: Recipe, landmarks: LandmarkSet) -> HeatmapMethod:
+    """The method of a recipe for these landmarks, with new weights."""
+    size, channels = recipe.data.input.size, recipe.data.input.channels
+    kind = METHODS[recipe.method_name]
+    return kind(cast(Any, recipe.method), landmarks.names, channels, size, recipe.train.epochs, recipe.train.ema)

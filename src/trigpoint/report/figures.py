@@ -1,0 +1,303 @@
+"""The curves and distributions of a report. Each function returns a matplotlib ``Figure``; ``save`` writes it.
+
+Overlays with images (``prediction_overlay``, ``heatmap_overlay``) live in overlays.py and are offered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+
+from trigpoint.errors import DataError
+from trigpoint.landmarks import FloatArray
+from trigpoint.report.overlays import heatmap_overlay, prediction_overlay
+from trigpoint.report.style import (
+    INK,
+    MUTED,
+    PALETTE,
+    dress,
+    empty_note,
+    figure_png,
+    legend,
+    line_style,
+    new_figure,
+    save,
+)
+
+__all__ = [
+    "ced_plot",
+    "comparison",
+    "error_curve",
+    "figure_png",
+    "heatmap_overlay",
+    "per_landmark_bars",
+    "prediction_overlay",
+    "save",
+    "sigma_curves",
+    "time_to_accuracy",
+]
+
+_MOST_LINES = 10  # more lines than this cannot be told apart: they become a band
+
+
+def sigma_curves(
+    epochs: Sequence[float],
+    sigmas: Mapping[str, Sequence[float]],
+    unit: str = "heatmap px",
+    freeze: float | None = None,
+) -> Figure:
+    """Sigma per landmark or group against the epoch; ``freeze`` marks where the schedule stopped.
+
+    Every series is as long as ``epochs``. Up to 10 are named; of more, the median, the range and the two extremes at
+    the end are drawn. NaN leaves a gap.
+    """
+    figure = new_figure(7.4, 4.2)
+    axes = figure.subplots()
+    table = {name: _series(name, values, len(epochs)) for name, values in sigmas.items()}
+    if len(table) > _MOST_LINES:
+        _band(axes, epochs, table)
+    else:
+        for i, (name, values) in enumerate(table.items()):
+            axes.plot(epochs, values, label=name, linewidth=1.8, **line_style(i))
+    if freeze is not None:
+        axes.axvline(freeze, color=MUTED, linewidth=1, linestyle=":")
+        at: dict[str, Any] = {"xytext": (4, -10), "textcoords": "offset points", "fontsize": 8.5}
+        axes.annotate("frozen", (freeze, 1.0), xycoords=("data", "axes fraction"), color=MUTED, **at)
+    _finish_epochs(axes, sum(int(np.isfinite(v).sum()) for v in table.values()), "no sigma was recorded")
+    dress(axes, "epoch", f"sigma ({unit})", "Target precision during training")
+    axes.set_ylim(bottom=0)
+    legend(axes, len(axes.get_legend_handles_labels()[0]))
+    return figure
+
+
+def error_curve(
+    epochs: Sequence[float],
+    train_loss: Sequence[float],
+    val_error: Sequence[float],
+    unit: str = "px",
+    best: float | None = None,
+) -> Figure:
+    """Training loss (log) above the validation error against the epoch; ``best`` marks the kept epoch.
+
+    NaN stands for an epoch without validation: its neighbours are joined.
+    """
+    figure = new_figure(7.0, 5.4)
+    above, below = figure.subplots(2, 1, sharex=True)
+    loss, error = _series("train_loss", train_loss, len(epochs)), _series("val_error", val_error, len(epochs))
+    at = np.asarray(epochs, dtype=np.float64)
+    above.plot(at, loss, color=PALETTE[0], linewidth=1.8)
+    if np.nanmin(loss, initial=np.inf) > 0 and np.isfinite(loss).any():
+        above.set_yscale("log")
+    known = np.isfinite(error)
+    below.plot(at[known], error[known], color=PALETTE[1], linewidth=1.8, marker="o" if known.sum() < 40 else "", ms=3.5)
+    if best is not None and (at == best).any() and known[at == best].any():
+        value = float(error[at == best][0])
+        below.plot([best], [value], marker="o", ms=8, mfc="none", mew=1.8, color=INK, linestyle="")
+        below.annotate(
+            f"best {value:.2f} {unit}, epoch {best:g}",
+            (best, value),
+            xytext=(0, 12),
+            textcoords="offset points",
+            ha="right" if best > (at[0] + at[-1]) / 2 else "left",
+            fontsize=9,
+            color=INK,
+        )
+    dress(above, "", "training loss", "Training")
+    _finish_epochs(below, int(known.sum()), "no validation error was recorded")
+    dress(below, "epoch", f"mean radial error ({unit})", "Validation")
+    below.set_ylim(bottom=0)
+    return figure
+
+
+def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = "px") -> Figure:
+    """Cumulative error distribution: share of errors at most x, for each method, up to ``threshold``.
+
+    ``errors`` are arrays of any shape, NaN = not annotated, inf = not predicted.
+    The share that exceeds the threshold is the failure rate.
+    """
+    if not threshold > 0:
+        raise DataError(f"ced: expected a threshold above 0 {unit}, got {threshold}; give the largest error to show")
+    figure = new_figure(6.4, 4.4)
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(errors.items()):
+        known = np.sort(_annotated(values))
+        if known.size == 0:
+            continue
+        shown = known[known <= threshold]
+        share = np.arange(shown.size + 1) / known.size
+        label = f"{name} ({100 * (1 - share[-1]):.1f} % above {threshold:g})"
+        x, y = np.concatenate([[0.0], shown, [threshold]]), np.append(share, share[-1])
+        axes.step(x, y, where="post", label=label, linewidth=1.8, **line_style(i))
+    dress(axes, f"error ({unit})", "share of errors at most x", "Cumulative error distribution")
+    axes.set_xlim(0, threshold)
+    axes.set_ylim(0, 1.01)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    drawn = len(axes.get_lines())
+    if drawn == 0:
+        empty_note(axes, "no error is known")
+    legend(axes, drawn)
+    return figure
+
+
+def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", most: int = 60) -> Figure:
+    """Radial errors per landmark, largest median on top: box = quartiles, whiskers = 5 % and 95 %, diamond = mean.
+
+    ``errors`` maps each landmark to its errors, NaN = not annotated, inf = not predicted (counted, not drawn).
+    Beyond ``most`` landmarks the worst are shown.
+    """
+    known = {name: _known(values) for name, values in errors.items()}
+    lost = {name: int(np.isinf(np.asarray(values, dtype=np.float64)).sum()) for name, values in errors.items()}
+    ranked = sorted((name for name in known if known[name].size), key=lambda name: float(np.median(known[name])))
+    shown = ranked[-most:]
+    figure = new_figure(7.0, max(2.2, 1.0 + 0.24 * len(shown)))
+    axes = figure.subplots()
+    if shown:
+        axes.boxplot(
+            [known[name] for name in shown],
+            orientation="horizontal",
+            whis=(5, 95),
+            showfliers=False,
+            showmeans=True,
+            patch_artist=True,
+            widths=0.62,
+            boxprops={"facecolor": "#cfe3f1", "edgecolor": PALETTE[0]},
+            medianprops={"color": PALETTE[1], "linewidth": 2},
+            whiskerprops={"color": PALETTE[0]},
+            capprops={"color": PALETTE[0]},
+            meanprops={"marker": "D", "markerfacecolor": INK, "markeredgecolor": INK, "markersize": 3.5},
+        )
+        axes.set_yticks(range(1, len(shown) + 1), [_counted(name, known[name].size, lost[name]) for name in shown])
+        axes.set_xlim(left=0)
+    else:
+        empty_note(axes, "no error is known")
+    title = (
+        "Error per landmark" if len(shown) == len(ranked) else f"Error of the {most} worst of {len(ranked)} landmarks"
+    )
+    dress(axes, f"radial error ({unit}); box: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
+    axes.grid(False, axis="y")
+    return figure
+
+
+def time_to_accuracy(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    line: tuple[str, float] | None = None,
+    unit: str = "px",
+) -> Figure:
+    """Error (log) against training minutes. ``curves``: {label: (minutes, error)}; one pair of numbers is a marker.
+
+    ``line`` (label, error) is drawn across: the number to beat.
+    """
+    figure = new_figure(7.0, 4.4)
+    axes = figure.subplots()
+    for i, (label, (minutes, error)) in enumerate(curves.items()):
+        values = _series(label, error, len(minutes))
+        marker: dict[str, Any] = {"marker": "D", "markersize": 8} if len(minutes) == 1 else {}
+        axes.plot(minutes, values, label=label, linewidth=1.9, **marker, **line_style(i))
+    if line is not None:
+        axes.axhline(line[1], color=INK, linewidth=1.1, linestyle=(0, (2, 2)))
+        at: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 9}
+        axes.annotate(line[0], (0.0, line[1]), xycoords=("axes fraction", "data"), color=INK, **at)
+    dress(axes, "training time (minutes)", f"mean radial error ({unit}, log scale)", "Time to accuracy")
+    axes.set_xlim(left=0)
+    _log_if_positive(axes)
+    if not curves:
+        empty_note(axes, "no run was given")
+    legend(axes, len(curves))
+    return figure
+
+
+def comparison(
+    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]], unit: str = "px", log: bool = True, title: str = ""
+) -> Figure:
+    """Error against the epoch for several settings of one experiment.
+
+    ``settings``: {label: (epochs (E,), errors (E,) or (seeds, E))}; seeds give a mean line within their range.
+    """
+    figure = new_figure(7.8, 4.6)
+    axes = figure.subplots()
+    drawn = 0
+    for i, (label, (epochs, errors)) in enumerate(settings.items()):
+        seeds = np.atleast_2d(np.asarray(errors, dtype=np.float64))
+        if seeds.ndim != 2 or seeds.shape[1] != len(epochs):
+            raise DataError(f"{label}: expected errors (seeds, {len(epochs)}), got {np.shape(errors)}")
+        known = np.isfinite(seeds).any(axis=0)
+        if not known.any():
+            continue
+        at, seeds = np.asarray(epochs, dtype=np.float64)[known], seeds[:, known]
+        axes.plot(at, np.nanmean(seeds, axis=0), label=label, linewidth=1.8, **line_style(i))
+        if len(seeds) > 1:
+            low, high = np.nanmin(seeds, axis=0), np.nanmax(seeds, axis=0)
+            axes.fill_between(at, low, high, color=line_style(i)["color"], alpha=0.15, linewidth=0)
+        drawn += 1
+    dress(axes, "epoch", f"mean radial error ({unit}{', log scale' if log else ''})", title or "Settings compared")
+    _finish_epochs(axes, drawn, "no run has finished an epoch")
+    if log:
+        _log_if_positive(axes)
+    else:
+        axes.set_ylim(bottom=0)
+    legend(axes, drawn)
+    return figure
+
+
+def _series(name: str, values: Sequence[float], count: int) -> FloatArray:
+    series = np.asarray(values, dtype=np.float64)
+    if series.shape != (count,):
+        raise DataError(f"{name}: expected {count} values, one per point of the x axis, got {series.shape}")
+    return series
+
+
+def _annotated(values: npt.ArrayLike) -> FloatArray:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat[~np.isnan(flat)]
+
+
+def _counted(name: str, count: int, lost: int) -> str:
+    return f"{name}  (n = {count}{f', {lost} not predicted' if lost else ''})"
+
+
+def _known(values: npt.ArrayLike) -> FloatArray:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat[np.isfinite(flat)]
+
+
+def _band(axes: Axes, epochs: Sequence[float], table: Mapping[str, FloatArray]) -> None:
+    stack = np.stack(list(table.values()))
+    known = np.isfinite(stack).any(axis=0)
+    at = np.asarray(epochs, dtype=np.float64)[known]
+    stack = stack[:, known]
+    if at.size == 0:
+        return
+    for values in stack:
+        axes.plot(at, values, color="#9aa5b0", linewidth=0.6, alpha=0.6)
+    axes.fill_between(at, np.nanmin(stack, axis=0), np.nanmax(stack, axis=0), color=PALETTE[5], alpha=0.18, linewidth=0)
+    axes.plot(at, np.nanmedian(stack, axis=0), color=PALETTE[0], linewidth=2.2, label=f"median of {len(table)}")
+    names, last = list(table), np.where(np.isfinite(stack[:, -1]), stack[:, -1], np.nan)
+    for i, what in ((int(np.nanargmax(last)), "widest"), (int(np.nanargmin(last)), "sharpest")):
+        colour = PALETTE[1] if what == "widest" else PALETTE[2]
+        axes.plot(at, stack[i], color=colour, linewidth=1.6, label=f"{what} at the end: {names[i]}")
+
+
+def _finish_epochs(axes: Axes, drawn: int, note: str) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if drawn == 0:
+        empty_note(axes, note)
+
+
+def _log_if_positive(axes: Axes) -> None:
+    """Log scale with plain numbers, only when everything drawn is above 0."""
+    heights = [_known(np.asarray(line.get_ydata(), dtype=np.float64)) for line in axes.get_lines()]
+    joined = np.concatenate(heights) if heights else np.empty(0)
+    if joined.size == 0 or joined.min() <= 0:
+        axes.set_ylim(bottom=0)
+        return
+    axes.set_yscale("log")
+    if joined.max() / joined.min() < 100:  # too few decades for ticks at powers of ten alone
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
+        axes.tick_params(which="minor", labelsize=8, colors=MUTED)
+    axes.yaxis.set_major_formatter(ScalarFormatter())

@@ -1,0 +1,109 @@
+"""A contact sheet: many annotated images at a glance, so that a person sees what a program cannot."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from trigpoint.data.images import read_image
+from trigpoint.errors import DataError
+from trigpoint.landmarks import LandmarkSet, Sample
+from trigpoint.report import style
+from trigpoint.report.overlays import image_panels
+
+_EDGE = [withStroke(linewidth=2.0, foreground="#000000b0")]
+_NAMED = 12  # with more landmarks than this the names would hide the image
+_SIDES = {"first of a pair": "#E69F00", "second of a pair": "#56B4E9", "unpaired": "#ffffff"}
+_BLANK: npt.NDArray[np.uint8] = np.full((96, 96), 236, dtype=np.uint8)
+
+
+class Annotated(Protocol):
+    """What is drawn: a table or a dataset."""
+
+    @property
+    def samples(self) -> Sequence[Sample]: ...
+
+    @property
+    def landmarks(self) -> LandmarkSet: ...
+
+
+def contact_sheet(dataset: Annotated, count: int = 24, columns: int = 6) -> Figure:
+    """``count`` images spread evenly over the set, with their landmarks, row, split and name.
+
+    The first landmark of each left/right pair is orange, the second blue, so a swap shows as a wrong colour. Occluded
+    landmarks are hollow. Several instances in one image are drawn into one panel. An image that cannot be read gets a
+    blank panel that says why. Raises DataError when the set has no row or ``count`` is below 1.
+    """
+    if count < 1 or not dataset.samples:
+        raise DataError(f"contact sheet: expected rows to show, got {len(dataset.samples)} rows, {count} wanted")
+    groups: dict[str, list[Sample]] = {}
+    for sample in dataset.samples:
+        groups.setdefault(str(sample.image), []).append(sample)
+    keys = list(groups)
+    chosen = [groups[keys[i]] for i in np.unique(np.linspace(0, len(keys) - 1, min(count, len(keys))).astype(int))]
+    pictures: list[npt.NDArray[Any]] = []
+    faults: list[str] = []
+    for samples in chosen:
+        try:
+            pictures.append(read_image(samples[0].image).pixels.numpy())
+            faults.append("")
+        except DataError as error:
+            pictures.append(_BLANK)
+            faults.append(str(error).removeprefix(f"{samples[0].image}: "))
+    figure, panels = image_panels(pictures, [_caption(samples) for samples in chosen], columns)
+    colours = _colours(dataset.landmarks)
+    for axes, samples, fault in zip(panels, chosen, faults, strict=True):
+        if fault:
+            place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+            axes.text(0.5, 0.5, textwrap.fill(fault, 26), color="#a33b00", fontsize=7, **place)
+            continue
+        for sample in samples:
+            _draw(axes, sample, dataset.landmarks.names, colours)
+    _key(figure, set(colours), any((s.visibility == 1).any() for samples in chosen for s in samples))
+    return figure
+
+
+def _colours(landmarks: LandmarkSet) -> list[str]:
+    sides = dict.fromkeys(landmarks.names, _SIDES["unpaired"])
+    for first, second in landmarks.pairs:
+        sides[first], sides[second] = _SIDES["first of a pair"], _SIDES["second of a pair"]
+    return list(sides.values())
+
+
+def _caption(samples: Sequence[Sample]) -> str:
+    sample = samples[0]
+    name = sample.image.name if len(sample.image.name) <= 28 else "…" + sample.image.name[-27:]
+    more = f", {len(samples)} instances" if len(samples) > 1 else ""
+    return f"row {sample.row}{more}" + (f" · {sample.split}" if sample.split else "") + f"\n{name}"
+
+
+def _draw(axes: Axes, sample: Sample, names: Sequence[str], colours: Sequence[str]) -> None:
+    size = 2.6 if len(names) > 30 else 4.5
+    for name, point, seen, colour in zip(names, sample.points, sample.visibility, colours, strict=True):
+        if seen == 0 or not np.isfinite(point).all():
+            continue
+        face: dict[str, Any] = {"markerfacecolor": colour if seen == 2 else "none", "path_effects": _EDGE}
+        axes.plot([point[0]], [point[1]], "o", color=colour, markersize=size, markeredgewidth=1.1, **face)
+        if len(names) <= _NAMED:
+            place: dict[str, Any] = {"xytext": (4, 3), "textcoords": "offset points", "annotation_clip": True}
+            axes.annotate(name, (point[0], point[1]), color="white", fontsize=6.5, path_effects=_EDGE, **place)
+
+
+def _key(figure: Figure, used: set[str], occluded: bool) -> None:
+    edge: dict[str, Any] = {"marker": "o", "linestyle": ""}
+    sides = [(text, colour) for text, colour in _SIDES.items() if colour in used]
+    marks = [Line2D([], [], color=c, markeredgecolor=style.MUTED, label=text, **edge) for text, c in sides]
+    if len(marks) == 1:
+        marks = []
+    if occluded:
+        marks.append(Line2D([], [], color="#c98a00", markerfacecolor="none", mew=1.6, label="hollow: occluded", **edge))
+    if marks:
+        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)

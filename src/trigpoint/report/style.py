@@ -1,0 +1,130 @@
+"""How every figure looks: palette, axes, legend, and the small PNG that is written or embedded.
+
+Figures are plain ``matplotlib.figure.Figure`` objects, so drawing needs no display, no pyplot and no global state.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageColor
+
+from trigpoint.errors import ConfigError
+
+# Okabe and Ito's colours, told apart with every common colour blindness; their yellow is left out (too pale on white).
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+TRUTH, PREDICTED = "#56B4E9", "#E69F00"
+INK, MUTED, GRID = "#1c2127", "#5c6670", "#dfe3e8"
+FORMATS = (".png", ".pdf", ".svg")
+_KEPT = [
+    ImageColor.getrgb(colour)[:3]
+    for colour in (*PALETTE, TRUTH, PREDICTED, INK, MUTED, GRID, "#ffffff", "#2f8fc9", "#c98a00")
+]
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Colour and dash of the ``index``-th line; 28 differ from one another.
+
+    >>> line_style(0)["color"], line_style(7)["color"] == line_style(0)["color"]
+    ('#0072B2', True)
+    >>> line_style(7)["linestyle"] == line_style(0)["linestyle"]
+    False
+    """
+    return {"color": PALETTE[index % len(PALETTE)], "linestyle": DASHES[index // len(PALETTE) % len(DASHES)]}
+
+
+def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
+    """An empty figure, size in inches, whose parts make room for one another."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
+    """Label the axes, draw a quiet grid and take the box away."""
+    axes.set_xlabel(xlabel, color=INK, fontsize=10)
+    axes.set_ylabel(ylabel, color=INK, fontsize=10)
+    if title:
+        axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
+    axes.tick_params(colors=MUTED, labelsize=9, length=3)
+    axes.grid(True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#b4bcc4")
+
+
+def legend(axes: Axes, count: int, beside: bool | None = None) -> None:
+    """A frameless legend inside the axes, or beside them when it has more than five entries."""
+    if count == 0:
+        return
+    if beside if beside is not None else count > 5:
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, ncols=1 + (count - 1) // 20
+        )
+    else:
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+
+
+def empty_note(axes: Axes, text: str) -> None:
+    """Say inside the axes why nothing is drawn, instead of leaving a blank."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=10)
+    axes.tick_params(labelbottom=False, labelleft=False, length=0)
+    axes.grid(False)
+
+
+def figure_png(figure: Figure, dpi: int = 130) -> bytes:
+    """The figure as a small PNG: 256 colours where that looks the same, else (colour photographs) true colour."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi)
+    raw.seek(0)
+    with Image.open(raw) as picture:
+        pixels = picture.convert("RGB")
+    out = io.BytesIO()
+    (pixels if _many_colours(pixels) else _with_palette(pixels)).save(out, format="PNG", optimize=True)
+    return out.getvalue()
+
+
+def _many_colours(pixels: Image.Image) -> bool:
+    """Whether more than a tenth of the figure is saturated enough that 256 colours would show as patches."""
+    saturated = np.asarray(pixels.convert("HSV").getchannel("S")) > 25
+    return pixels.getcolors(30_000) is None and float(saturated.mean()) > 0.1
+
+
+def _with_palette(pixels: Image.Image) -> Image.Image:
+    free = 256 - len(_KEPT)
+    palette = Image.new("P", (1, 1))
+    found = (pixels.quantize(free, method=Image.Quantize.MEDIANCUT).getpalette() or [])[: 3 * free]
+    # The greys of an image would take all 256 colours and turn the few pixels of a marker grey.
+    palette.putpalette([*found, *(value for colour in _KEPT for value in colour)])
+    indices = np.array(pixels.quantize(palette=palette, dither=Image.Dither.NONE))
+    packed = np.asarray(pixels, dtype=np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
+    for i, (red, green, blue) in enumerate(_KEPT):  # Pillow's search is approximate: white would come out as 252
+        indices[packed == (red << 16 | green << 8 | blue)] = len(found) // 3 + i
+    exact = Image.fromarray(indices)
+    exact.putpalette(palette.getpalette() or [])
+    return exact
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 130) -> Path:
+    """Write the figure as .png, .pdf or .svg, making the folder; raises ConfigError for another ending."""
+    file = Path(path)
+    if file.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{file}: expected a figure ending in {', '.join(FORMATS)}, got '{file.suffix}'; rename it")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix.lower() == ".png":
+        file.write_bytes(figure_png(figure, dpi))
+    else:
+        figure.savefig(file)
+    return file
+
+
+def captions_or_blank(captions: Sequence[str], count: int) -> list[str]:
+    """One caption per panel; raises ConfigError when the number differs."""
+    if captions and len(captions) != count:
+        raise ConfigError(f"captions: expected {count} (one per image), got {len(captions)}; give one each or none")
+    return list(captions) if captions else [""] * count

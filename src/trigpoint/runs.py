@@ -1,0 +1,155 @@
+"""The run folder: what training leaves and everything after it reads.
+
+``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing and calibrated radii, ``split.csv`` which
+image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from,
+``metrics.csv`` one row per epoch, ``history.png``, ``env.txt``. Files are written to a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from trigpoint.config import read_yaml, to_yaml
+from trigpoint.data.files import write_bytes, write_text
+from trigpoint.errors import RunError
+from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.recipe import Recipe, load_recipe
+
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class LandmarkFile:
+    """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
+    annotations stayed below, NaN = none annotated."""
+
+    landmarks: LandmarkSet
+    spacing_mm: float | None = None
+    radius: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+
+class RunFolder:
+    """Paths of a run and access to its files; raises RunError for what is missing or damaged."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.landmarks = self.folder / "landmarks.yaml"
+        self.split = self.folder / "split.csv"
+        self.weights = self.folder / "weights.safetensors"
+        self.last = self.folder / "last.ckpt"
+        self.metrics = self.folder / "metrics.csv"
+        self.history = self.folder / "history.png"
+        self.env = self.folder / "env.txt"
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def begin(self, recipe: Recipe, marks: LandmarkFile, split: Mapping[str, list[str]]) -> None:
+        """Write what is known before training. Raises RunError when the folder holds anything else."""
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise RunError(
+                f"{self.folder}: expected a new folder or an unfinished run, got a folder with other files; "
+                "give another --out"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write_landmarks(marks)
+        rows = [(name, part) for part, names in split.items() for name in names]
+        table = pd.DataFrame(rows, columns=["image", "part"])
+        write_text(self.split, table.to_csv(index=False, lineterminator="\n"), overwrite=True)
+        write_text(self.env, environment_text(), overwrite=True)
+        write_text(self.config, to_yaml(recipe), overwrite=True)  # last: its presence makes the folder a run
+
+    def exists(self) -> bool:
+        """Whether the folder is a run."""
+        return self.config.is_file()
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        if not self.folder.is_dir():
+            raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
+        if not self.exists():
+            raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
+        return load_recipe(self.config)
+
+    def read_landmarks(self) -> LandmarkFile:
+        """Names, spacing and radii."""
+        if not self.landmarks.is_file():
+            raise RunError(f"{self.folder}: landmarks.yaml is missing; the run folder is incomplete")
+        values = read_yaml(self.landmarks)
+        marks = LandmarkSet.from_dict(values)
+        radius = values.get("radius_px") or {}
+        numbers = np.array([_number(radius.get(name)) for name in marks.names])
+        return LandmarkFile(marks, values.get("spacing_mm"), numbers)
+
+    def write_landmarks(self, marks: LandmarkFile) -> None:
+        """Write ``landmarks.yaml``."""
+        values = marks.landmarks.to_dict()
+        values["spacing_mm"] = marks.spacing_mm
+        if len(marks.radius):
+            values["radius_coverage"] = COVERAGE
+            pairs = zip(marks.landmarks.names, marks.radius, strict=True)
+            values["radius_px"] = {name: None if np.isnan(r) else round(float(r), 4) for name, r in pairs}
+        write_text(self.landmarks, to_yaml(values), overwrite=True)
+
+    def parts(self) -> dict[str, list[str]]:
+        """Image names that were trained on and validated on."""
+        table = pd.read_csv(self.split, dtype=str)
+        return {str(part): rows["image"].tolist() for part, rows in table.groupby("part", sort=False)}
+
+    def save_weights(self, state: Mapping[str, torch.Tensor], note: Mapping[str, str]) -> None:
+        """Write the weights; ``note`` says where they come from."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        write_bytes(self.weights, to_bytes(tensors, metadata=dict(note)), overwrite=True)
+
+    def load_weights(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Weights and their note, read without executing anything."""
+        if not self.weights.is_file():
+            raise RunError(
+                f"{self.folder}: expected weights.safetensors, got none; training has not reached its first "
+                "validation yet, or the file was removed: run the same 'trigpoint train' again"
+            )
+        try:
+            with safe_open(self.weights, framework="pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iteration)
+                return state, dict(file.metadata() or {})
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{self.weights}: damaged or not a safetensors file ({error}); train again") from None
+
+    def history_table(self) -> pd.DataFrame:
+        """``metrics.csv``, one row per epoch."""
+        if not self.metrics.is_file():
+            raise RunError(f"{self.folder}: metrics.csv is missing; no epoch has been finished")
+        return pd.read_csv(self.metrics)
+
+    def epochs_done(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history_table()) if self.metrics.is_file() else 0
+
+
+def environment_text() -> str:
+    """Versions and device, as a bug report needs them."""
+    lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
+    for package in ("trigpoint", "torch", "torchvision", "timm", "lightning", "numpy", "pandas"):
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} not installed as a package")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    lines.append(f"device {device}, {torch.get_num_threads()} threads")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,155 @@
+"""What every schedule is: a target width per landmark that moves once per epoch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from trigpoint.config import Config
+from trigpoint.errors import ConfigError, RunError
+
+
+def resolve_sigma0(sigma0: float | None, map_size: Sequence[int]) -> float:
+    """The width that training starts with, in heatmap px: as configured, or a quarter of the target resolution.
+
+    ``map_size`` is the size of a target map (any number of axes); the shortest side counts (Adaloss, section 3).
+
+    >>> resolve_sigma0(None, (64, 48)), resolve_sigma0(5.0, (64, 48))
+    (12.0, 5.0)
+    """
+    return min(map_size) / 4 if sigma0 is None else float(sigma0)
+
+
+def check_sigma0(sigma0: float | None, above: float = 0.0) -> float:
+    """``sigma0`` as a number of at least ``above`` and more than 0; raises ConfigError when it is None or not that."""
+    if sigma0 is None:
+        raise ConfigError("sigma0: expected a number of heatmap px, got None; pass resolve_sigma0(None, map_size)")
+    if not (0 < sigma0 < float("inf")) or sigma0 < above:
+        least = f"at least sigma_min={above:g}" if above > 0 else "more than 0"
+        raise ConfigError(f"sigma0: expected {least} heatmap px, got {sigma0:g}; raise sigma0 or lower sigma_min")
+    return float(sigma0)
+
+
+class Schedule(ABC):
+    """Moves the width of the Gaussian targets; one value per landmark, in heatmap px.
+
+    The training method calls ``step`` once at the end of every training epoch and encodes the next epoch's targets
+    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run, everything else from ``Config``. When
+    ``epochs`` is known, the widths of the last ``freeze_last`` share of the epochs stay those of the epoch in which
+    that share begins, so that the network can settle on targets that no longer move.
+    """
+
+    Config: ClassVar[type[Config]]
+    needs_normalized_targets: ClassVar[bool] = False
+    """True when the schedule only works with targets divided by their mean (a sharp target must cost more)."""
+
+    def __init__(self, num_landmarks: int, freeze_last: float = 0.0, epochs: int | None = None) -> None:
+        if num_landmarks < 1:
+            raise ConfigError(f"num_landmarks: expected at least 1, got {num_landmarks}; name landmarks in the dataset")
+        if not 0 <= freeze_last <= 1:
+            raise ConfigError(f"freeze_last: expected a share from 0 to 1, got {freeze_last:g}")
+        self.num_landmarks = num_landmarks
+        self.freeze_epoch = None if epochs is None else epochs - round(freeze_last * epochs)
+
+    @property
+    @abstractmethod
+    def sigma(self) -> torch.Tensor:
+        """Widths (K,) float32 to encode the current epoch's targets with, heatmap px."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """Number of steps done so far."""
+
+    @abstractmethod
+    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
+        """Move on by one epoch.
+
+        ``losses`` (K,): mean of the training loss of each landmark over the epoch, over all processes and only over
+        annotated landmarks; NaN = not annotated in this epoch, its width stays. ``energy`` (K,): mean of the squared
+        target, mean(G^2), over the same. Raises ConfigError for another shape and RunError for an infinite loss.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that ``step`` changes, as plain tensors and numbers."""
+
+    @abstractmethod
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take up where ``state_dict`` was called; raises RunError for a state of other landmarks or options."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the widths have reached the share of training in which they no longer move."""
+        return self.freeze_epoch is not None and self.epoch >= self.freeze_epoch
+
+    def penalty(self) -> torch.Tensor:
+        """What to add to the training loss of each landmark: (K,) when the widths are learned, else a scalar 0."""
+        return torch.zeros(())
+
+    def _vector(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        """``values`` as float64 (K,) on the CPU; raises ConfigError or RunError naming the landmark."""
+        vector = torch.as_tensor(values).detach().to("cpu", torch.float64)
+        if vector.shape != (self.num_landmarks,):
+            expected = f"expected one value for each of {self.num_landmarks} landmarks"
+            raise ConfigError(f"{name}: {expected}, got shape {tuple(vector.shape)}")
+        if vector.isinf().any():
+            index = int(vector.isinf().nonzero()[0])
+            raise RunError(
+                f"{name}: expected finite values or NaN, got inf for landmark {index}; lower the learning rate"
+            )
+        return vector
+
+
+class EpochSchedule(Schedule):
+    """A schedule whose widths are no parameters: counts the epochs, freezes, and keeps unannotated landmarks still."""
+
+    def __init__(self, num_landmarks: int, sigma0: float, freeze_last: float = 0.0, epochs: int | None = None) -> None:
+        super().__init__(num_landmarks, freeze_last, epochs)
+        self._epoch = 0
+        self._sigma = torch.full((num_landmarks,), sigma0, dtype=torch.float64)
+
+    @property
+    def sigma(self) -> torch.Tensor:
+        """Widths (K,) float32, heatmap px; a copy."""
+        return self._sigma.float()
+
+    @property
+    def epoch(self) -> int:
+        """Number of steps done so far."""
+        return self._epoch
+
+    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
+        """Move on by one epoch; see ``Schedule.step``."""
+        loss = self._vector("losses", losses)
+        power = None if energy is None else self._vector("energy", energy)
+        moved = self._next(loss, power)
+        if not self.frozen:
+            self._sigma = torch.where(loss.isnan(), self._sigma, moved)
+        self._epoch += 1
+
+    @abstractmethod
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+        """Widths (K,) of the next epoch; called while frozen too, so that a longer run can take up again."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch (int) and widths (K,) float64."""
+        return {"epoch": self._epoch, "sigma": self._sigma.clone()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take up where ``state_dict`` was called; raises RunError for a state of other landmarks or options."""
+        self._sigma = self._read(state_dict, "sigma", self._sigma)
+        self._epoch = int(self._read(state_dict, "epoch", torch.zeros((), dtype=torch.int64)))
+
+    def _read(self, state: Mapping[str, Any], key: str, like: torch.Tensor) -> torch.Tensor:
+        name = type(self).__name__
+        if key not in state:
+            raise RunError(f"{name} state: '{key}' is missing; the checkpoint is of another schedule")
+        value = torch.as_tensor(state[key], dtype=like.dtype).clone()
+        if value.shape != like.shape:
+            shapes = f"expected shape {tuple(like.shape)}, got {tuple(value.shape)}"
+            raise RunError(f"{name} state '{key}': {shapes}; the checkpoint is of other landmarks or another window")
+        return value

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trigpoint.data.checks import CheckReport, Finding, check_dataset
+from trigpoint.data.swaps import find_swaps
+from trigpoint.errors import DataError
+from trigpoint.landmarks import LandmarkSet
+
+MUCT = Path(__file__).parents[3] / "shared" / "data" / "muct"
+HEADER = "image,split,subject,left_x,left_y,right_x,right_y"
+
+
+def make(folder: Path, rows: int = 12, **changed: str) -> Path:
+    """A clean dataset of different images, 40 x 30; ``changed`` replaces rows ("row3") or adds them ("add1")."""
+    (folder / "images").mkdir(parents=True)
+    lines = [HEADER]
+    for i in range(rows):
+        values = np.random.default_rng(i).integers(0, 255, (30, 40), dtype=np.uint8)
+        Image.fromarray(values).save(folder / "images" / f"{i}.png")
+        split = ("train", "train", "val", "test")[i % 4]
+        lines.append(changed.get(f"row{i + 2}", f"{i}.png,{split},s{i},{5 + i % 3},10,{30 - i % 3},11"))
+    lines += [line for key, line in changed.items() if key.startswith("add")]
+    (folder / "landmarks.csv").write_text("\n".join(lines) + "\n")
+    (folder / "dataset.yaml").write_text("name: toy\nimages: images\ntable: landmarks.csv\npairs: [[left, right]]\n")
+    return folder
+
+
+def only(report: CheckReport, word: str) -> Finding:
+    found = [problem for problem in report.problems if word in str(problem)]
+    assert len(found) == 1, [str(problem) for problem in report.problems]
+    return found[0]
+
+
+def test_clean_set_has_no_finding_and_a_true_summary(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    report = check_dataset(make(tmp_path / "d"), progress=lambda done, total: calls.append((done, total)))
+    assert report.ok
+    assert report.problems == []
+    assert calls == [(i, 12) for i in range(1, 13)]
+    assert report.summary.splits == {"train": 6, "val": 3, "test": 3}
+    assert (report.summary.rows, report.summary.images, report.summary.subjects) == (12, 12, 12)
+    assert report.summary.smallest == report.summary.largest == (40, 30)
+    assert report.summary.unlabelled == {"left": 0.0, "right": 0.0}
+    assert report.to_dict()["ok"] is True
+
+
+def test_every_problem_comes_in_one_pass(tmp_path: Path) -> None:
+    folder = make(
+        tmp_path / "d",
+        row3="1.png,train,s1,five,10,30,11",
+        row4="2.png,val,s0,5,10,30,11",
+        row5="gone.png,test,s3,5,10,30,11",
+        row6="4.png,train,s4,5,10,31,55",
+        row7="5.png,train,s5,500,10,900,11",
+        row8="6.png,val,s6,30,11,5,10",
+        add1="0.png,train,s0,5,10,30,11",
+    )
+    images = folder / "images"
+    whole = (images / "7.png").read_bytes()
+    (images / "7.png").write_bytes(whole[: len(whole) // 2])
+    (images / "8.png").write_text("this is no image")
+    (images / "9.png").write_bytes((images / "10.png").read_bytes())
+    (images / "1.png").write_bytes(whole[: len(whole) // 2])  # of a row that is wrong already
+    report = check_dataset(folder)
+
+    cell = only(report, "'five'")
+    assert (cell.row, cell.landmark, cell.severity) == (3, "left", "error")
+    subject = only(report, "'s0' in one split")
+    assert (subject.severity, subject.row) == ("error", 4)
+    assert only(report, "gone.png").row == 5
+    outside = only(report, "(31, 55)")
+    assert (outside.row, outside.landmark, outside.severity) == (6, "right", "warning")
+    size = only(report, "40 x 30 pixels")
+    assert (size.row, size.severity, size.landmark) == (7, "error", None)
+    swap = only(report, "swapped")
+    assert (swap.row, swap.landmark, swap.severity) == (8, "left", "warning")
+    assert (only(report, "7.png").row, only(report, "8.png").row) == (9, 10)
+    twin = only(report, "same picture")
+    assert (twin.file.name, twin.row, twin.severity) == ("10.png", 12, "error")
+    assert only(report, "images/1.png").row == 3
+    assert only(report, "expected each image once").row == 14
+    assert only(report, "no row names this image").file.name == "3.png"
+    assert not report.ok
+    kinds = [problem.severity for problem in report.problems]
+    assert kinds == sorted(kinds)  # errors first
+
+
+def test_copy_within_a_split_is_a_warning(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d")
+    (folder / "images" / "4.png").write_bytes((folder / "images" / "0.png").read_bytes())
+    twin = only(check_dataset(folder), "same picture")
+    assert (twin.severity, twin.file.name) == ("warning", "4.png")
+
+
+def test_same_pixels_in_another_format_are_a_duplicate(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", add1="0.bmp,val,x,5,10,30,11")
+    with Image.open(folder / "images" / "0.png") as image:
+        image.save(folder / "images" / "0.bmp")
+    assert only(check_dataset(folder), "same picture").severity == "error"
+
+
+def test_unknown_landmark_in_pairs_and_missing_column_are_reported_together(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d")
+    (folder / "dataset.yaml").write_text("images: images\nlandmarks: [left, right, tip]\npairs: [[left, rihgt]]\n")
+    report = check_dataset(folder)
+    assert "did you mean 'right'" in only(report, "rihgt").message
+    assert len([p for p in report.errors if p.landmark == "tip"]) == 2
+
+
+def test_labels_splits_and_spacing(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", rows=4, row2="0.png,,s0,5,10,,", row3="1.png,train,s1,,,,")
+    text = (folder / "landmarks.csv").read_text().splitlines()
+    spaced = [line + (",spacing_mm" if i == 0 else ",0.1" if i == 3 else ",") for i, line in enumerate(text)]
+    (folder / "landmarks.csv").write_text("\n".join(spaced))
+    report = check_dataset(folder)
+    assert report.ok
+    assert only(report, "expected a split").row == 2
+    assert only(report, "no landmark is annotated").row == 3
+    assert only(report, "50 % of the rows").landmark == "right"
+    assert only(report, "pixel spacing").row == 2
+    assert report.summary.unlabelled == {"left": 0.25, "right": 0.5}
+    assert report.summary.with_spacing == 1
+
+
+def test_many_unnamed_images_are_counted(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d")
+    for i in range(25):
+        Image.fromarray(np.full((4, 4), i, dtype=np.uint8)).save(folder / "images" / f"extra{i:02d}.png")
+    messages = [p.message for p in check_dataset(folder).warnings]
+    assert len(messages) == 21
+    assert messages[-1].startswith("5 more images that no row names (25 of 37)")
+
+
+@pytest.mark.parametrize("name", ["landmarks.csv", "dataset.yaml"])
+def test_damaged_tables_are_findings_not_exceptions(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "d")
+    (folder / name).write_bytes(b"\xff\xfe\x00[")
+    report = check_dataset(folder)
+    assert not report.ok
+    assert str(folder / name) in {str(problem.file) for problem in report.errors}
+
+
+def test_no_folder_is_an_error() -> None:
+    with pytest.raises(DataError, match="nothing there"):
+        check_dataset("/nowhere/at/all")
+
+
+def faces(count: int, seed: int = 0) -> tuple[list[np.ndarray], LandmarkSet]:
+    rng = np.random.default_rng(seed)
+    names = tuple(f"{side}{k}" for k in range(5) for side in "ab")
+    marks = LandmarkSet((*names, "nose"), pairs=tuple((f"a{k}", f"b{k}") for k in range(5)))
+    xs = np.array([x for k in range(5) for x in (50 - 8 * (k + 1), 50 + 8 * (k + 1))] + [50.0])
+    ys = np.array([10.0 * (k + 1) for k in range(5) for _ in "ab"] + [35.0])
+    shape = np.stack([xs, ys], axis=1)
+    return [shape * rng.uniform(0.5, 4) + rng.normal(0, 1, (11, 2)) for _ in range(count)], marks
+
+
+@pytest.mark.parametrize("mirrored", [0.0, 0.3])
+def test_swaps_are_found_among_mirrored_views_without_false_alarm(mirrored: float) -> None:
+    points, marks = faces(60)
+    rng = np.random.default_rng(1)
+    for i in np.flatnonzero(rng.random(60) < mirrored):
+        points[i][:, 0] *= -1
+    for i in (3, 40):
+        points[i][[4, 5]] = points[i][[5, 4]]
+    points[7][4] = np.nan
+    assert [(swap.index, swap.landmark) for swap in find_swaps(points, marks)] == [(3, "a2"), (40, "a2")]
+
+
+def test_one_mirrored_image_is_named_as_a_whole() -> None:
+    points, marks = faces(40)
+    points[9][:, 0] *= -1
+    assert [(swap.index, swap.landmark) for swap in find_swaps(points, marks)] == [(9, None)]
+
+
+def test_pairs_without_a_clear_side_are_not_judged() -> None:
+    points, marks = faces(40)
+    one = LandmarkSet(marks.names, pairs=(("a0", "b0"),))
+    for i in range(0, 40, 3):
+        points[i][:, 0] *= -1
+    assert find_swaps(points, one) == []
+    assert find_swaps(points[:4], marks) == []
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not MUCT.is_dir(), reason="measuring data not beside the checkout")
+def test_muct_is_clean_and_its_swaps_are_found() -> None:
+    from trigpoint.data.table import read_table
+
+    table = read_table(MUCT)
+    points = [sample.points.copy() for sample in table.samples]
+    assert find_swaps(points, table.landmarks) == []
+    a, b = table.landmarks.index("p27"), table.landmarks.index("p32")
+    points[100][[a, b]] = points[100][[b, a]]
+    assert [(s.index, s.landmark) for s in find_swaps(points, table.landmarks)] == [(100, "p27")]

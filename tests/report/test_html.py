@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from trigpoint.errors import DataError
+from trigpoint.report.figures import ced_plot
+from trigpoint.report.html import Picture, render_html, write_html
+
+METRICS = {
+    "n_images": 300, "n_landmarks": 2, "mre_px": 2.71, "sd_px": 1.9, "median_px": 1.85,
+    "mre_mm": 0.271, "sd_mm": 0.19, "median_mm": 0.185, "sdr_mm": {"2.0": 0.853}, "sdr_px": None,
+    "nme": {"name": "inter_ocular", "mean": 0.0315}, "fr": {"threshold": 0.08, "value": 0.018},
+    "auc": {"threshold": 0.08, "value": 0.61}, "ci95": {"mre_mm": [0.25, 0.29]},
+    "per_landmark": {"tip": {"mre_px": 1.5, "sdr_mm": {"2.0": 0.75}}, "<b>base</b>": {"mre_px": 3.0}},
+    "per_group": {"eyes": {"mre_px": 1.25}},
+}  # fmt: skip
+VOID = {"meta", "link", "img", "br"}
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is closed in the wrong order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def plain(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page.split("</style>")[1]).split())
+
+
+def test_report_states_numbers_and_rules() -> None:
+    page = render_html(METRICS, title="Toy", spacing_source="PixelSpacing of the DICOM files")
+    text = plain(page)
+    assert "0.27 mm mean radial error, SD 0.19" in text
+    assert "85.3 % of points within 2.0 mm" in text
+    assert "0.27 mm [0.25, 0.29]" in text
+    assert "share of points with error &lt;= threshold" in text
+    assert "share of images with NME &gt; 0.08" in text
+    assert "divided by its own inter_ocular" in text
+    assert "pixels times PixelSpacing of the DICOM files" in text
+    assert "Group eyes" not in text
+    assert "Group MRE (px) eyes 1.25" in text
+    assert "tip 1.50 75.0" in text
+
+
+def test_report_is_well_formed_complete_and_loads_nothing() -> None:
+    page = render_html(METRICS, {"CED": ced_plot({"a": [1.0, 2.0]}, 3.0)}, {"train": {"lr": 0.1}}, ["careful"])
+    balance = Balance()
+    balance.feed(page)
+    assert balance.open == []
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert len(sources) == 2
+    assert all(source.startswith("data:") for source in sources)
+    assert not re.search(r"https?://|@import|url\(|<script", page)
+    embedded = re.search(r'src="data:image/png;base64,([^"]+)"', page)
+    assert embedded is not None
+    assert base64.b64decode(embedded.group(1), validate=True).startswith(b"\x89PNG")
+    assert "prefers-color-scheme: dark" in page
+    assert "careful" in page
+    assert "train.lr" in page
+
+
+def test_everything_given_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    png = b"\x89PNG\r\n\x1a\n"
+    page = render_html(
+        {"mre_px": 1.0, "per_landmark": {evil: 1.0}}, [Picture(evil, png, evil)], {evil: evil}, [evil], evil, evil
+    )
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 8
+
+
+def test_unknown_units_are_said_and_nulls_left_out() -> None:
+    text = plain(render_html(dict.fromkeys(METRICS, None) | {"mre_px": 2.71, "ci95": None}))
+    assert "unit unknown" in text
+    assert "2.71 px" in text
+    for word in ("SDR", "NME", "AUC", "None", "nan", "95 %", "Per landmark"):
+        assert word not in text
+    assert "How the numbers are made" in plain(render_html({}))
+
+
+def test_detection_of_instances_has_its_table() -> None:
+    text = plain(
+        render_html({"detection": {"tip": {"precision": 0.975, "recall": 0.9, "f1": None, "distance_px": 6.5}}})
+    )
+    assert "Landmark Precision Recall Distance (px) tip 97.5 % 90.0 % 6.50" in text
+
+
+def test_figures_from_files_and_bad_ones(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"\xff\xd8\xff\xe0")
+    assert "data:image/jpeg;base64" in render_html({}, {"a": file})
+    with pytest.raises(DataError, match="'gone'"):
+        render_html({}, {"gone": tmp_path / "gone.png"})
+    with pytest.raises(DataError, match="PNG or JPEG"):
+        render_html({}, {"a": b"text"})
+
+
+def test_write_makes_the_folder(tmp_path: Path) -> None:
+    file = write_html(tmp_path / "out" / "report.html", METRICS, title="Über µm")
+    assert "Über µm" in file.read_text(encoding="utf-8")
