@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
@@ -39,7 +40,9 @@ class Timer(L.Callback):
         self._wait = self._busy = 0.0
         self._mark = time.perf_counter()
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         now = time.perf_counter()
         self._wait, self._mark = self._wait + now - self._mark, now
 

@@ -104,8 +104,12 @@ class Predictor:
         return maps[0].cpu(), Affine(batch.to_original[0].numpy())
 
     def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-        pixels = read_image(image).pixels if isinstance(image, str | Path) else _pixels(image)
-        prepared, points, back = self.pipeline(pixels, np.full((len(self.landmarks), 2), np.nan))
+        unknown = np.full((len(self.landmarks), 2), np.nan)
+        if isinstance(image, str | Path):
+            stored = read_image(image)
+            prepared, points, back = self.pipeline(stored.pixels, unknown, value_range=stored.value_range)
+        else:
+            prepared, points, back = self.pipeline(_pixels(image), unknown)
         return prepared, points, back, index
 
 

@@ -20,10 +20,10 @@ from trigpoint.methods import METHODS, HeatmapMethod
 class DataConfig(Config):
     """Which images are learned from and what the network sees of them.
 
-    ``path``: a dataset folder. ``train`` and ``val``: names of its splits; where ``val`` is not among them, ``val_share``
-    of the training subjects are drawn by the seed and noted in the run folder. ``limit``: at most so many training
-    images. ``landmarks``: only these. ``workers``: processes that prepare batches (None: one where only few cores are,
-    else up to 8). ``cache``: keep decoded images in memory.
+    ``path``: a dataset folder. ``train`` and ``val``: names of its splits; where ``val`` is not among them,
+    ``val_share`` of the training subjects are drawn by the seed and noted in the run folder. ``limit``: at most so many
+    training images. ``landmarks``: only these. ``workers``: processes that prepare batches (None: half of the cores,
+    1 to 8). ``cache``: keep decoded images in memory.
     """
 
     path: str | None = None

@@ -29,14 +29,13 @@ from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
-from trigpoint.metrics import radial_error
 from trigpoint.methods import HeatmapMethod
 from trigpoint.methods.heatmap import NotFinite
+from trigpoint.metrics import radial_error
 from trigpoint.recipe import Recipe, TrainConfig, build_method, load_recipe
 from trigpoint.report.figures import error_curve, sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import COVERAGE, LandmarkFile, RunFolder
-
 
 _OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
@@ -80,7 +79,7 @@ def dataset_of(recipe: Recipe) -> LandmarkDataset:
     return LandmarkDataset.load(recipe.data.path, names=recipe.data.landmarks)
 
 
-# -- data ---------------------------------------------------------------------------------------------------------------
+# -- data ----------------------------------------------------------------------------------------------------
 
 
 def _parts(recipe: Recipe, run: RunFolder) -> dict[str, LandmarkDataset]:
@@ -147,20 +146,14 @@ def _loaders(
     rank, world = trainer.global_rank, trainer.world_size
     made = []
     for part, augment in (("train", settings.augment), ("val", None)):
-        data = InputDataset(
-            parts[part], InputPipeline(settings.input, landmarks, augment), recipe.seed, settings.cache
-        )
+        data = InputDataset(parts[part], InputPipeline(settings.input, landmarks, augment), recipe.seed, settings.cache)
         data.preload()
         batches = EpochBatches(len(data), size, recipe.seed, part == "train", rank, world)
-        made.append(loader(data, batches, workers, pin=trainer.accelerator.auto_device_count() > 0 and _on_gpu(trainer)))
+        made.append(loader(data, batches, workers, pin=trainer.strategy.root_device.type == "cuda"))
     return made[0], made[1]
 
 
-def _on_gpu(trainer: L.Trainer) -> bool:
-    return trainer.strategy.root_device.type == "cuda"
-
-
-# -- fitting ------------------------------------------------------------------------------------------------------------
+# -- fitting -------------------------------------------------------------------------------------------------
 
 
 def _fit(
@@ -229,14 +222,14 @@ def make_optimizers(config: TrainConfig, parameters: list[torch.nn.Parameter], s
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
 
-# -- after the last epoch -----------------------------------------------------------------------------------------------
+# -- after the last epoch ------------------------------------------------------------------------------------
 
 
 def finish(run: RunFolder, data: LandmarkDataset) -> None:
     """Draw the curves of ``metrics.csv`` and calibrate the radii on the validation part."""
     table, marks = run.history_table(), run.read_landmarks()
     epochs, errors = table["epoch"].to_list(), table["val_mre_px"]
-    best = None if errors.isna().all() else float(table["epoch"][errors.idxmin()])
+    best = None if errors.isna().all() else float(epochs[int(np.nanargmin(errors.to_numpy()))])
     save(error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), best=best), run.history)
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
     widths = {group: table[[f"sigma_{name}" for name in names]].mean(axis=1) for group, names in members.items()}

@@ -351,7 +351,7 @@ def size_problem(sample: Sample, height: int, width: int) -> str | None:
     A few points outside happen (a landmark beyond the border); most of them outside mean the image was resized.
     """
     points = sample.points[sample.visibility > 0]
-    outside = (points < -0.5).any(axis=1) | (points > np.array([width, height]) - 0.5).any(axis=1)
+    outside = (points < -1).any(axis=1) | (points > np.array([width, height])).any(axis=1)  # one pixel of slack
     if not len(points) or outside.sum() * 2 <= len(points):
         return None
     x, y = points.max(axis=0)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trigpoint.data.augment import InputPipeline, sample_rng
 from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.images import ImageData
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Batch
 
@@ -32,13 +33,13 @@ class InputDataset(Dataset[Item]):
         self.dataset = dataset
         self.pipeline = pipeline
         self.seed = seed
-        self.cache: dict[int, torch.Tensor] | None = {} if cache else None
+        self.cache: dict[int, ImageData] | None = {} if cache else None
 
     def preload(self) -> None:
         """Decode every image into the cache; without one, nothing."""
         if self.cache is not None:
             for position in range(len(self)):
-                self._pixels(position)
+                self._image(position)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -47,14 +48,15 @@ class InputDataset(Dataset[Item]):
         epoch, position = index
         sample = self.dataset.samples[position]
         rng = sample_rng(self.seed, epoch, position) if epoch >= 0 else None
-        image, points, back = self.pipeline(self._pixels(position), sample.points, sample.visibility, rng)
-        return image, points, back, position
+        stored = self._image(position)
+        prepared = self.pipeline(stored.pixels, sample.points, sample.visibility, rng, stored.value_range)
+        return *prepared, position
 
-    def _pixels(self, position: int) -> torch.Tensor:
+    def _image(self, position: int) -> ImageData:
         if self.cache is None:
-            return self.dataset.read(position).pixels
+            return self.dataset.read(position)
         if position not in self.cache:
-            self.cache[position] = self.dataset.read(position).pixels
+            self.cache[position] = self.dataset.read(position)
         return self.cache[position]
 
 

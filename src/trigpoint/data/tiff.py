@@ -62,7 +62,8 @@ def _meaning(page: Any, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.ndim == 3 and int(page.planarconfig) == _PLANAR:
         values = np.moveaxis(values, 0, -1)
     if int(page.photometric) == _PALETTE and page.colormap is not None:
-        return (np.moveaxis(np.asarray(page.colormap), 0, -1)[values] >> 8).astype(np.uint8)
+        table = np.asarray(page.colormap, dtype=np.uint16)
+        return np.moveaxis(table[:, values] >> 8, 0, -1).astype(np.uint8)
     if int(page.photometric) == _WHITE_IS_ZERO and values.dtype == np.bool_:
         values = ~values
     elif int(page.photometric) == _WHITE_IS_ZERO and values.dtype.kind == "u":

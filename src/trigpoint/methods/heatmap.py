@@ -65,7 +65,7 @@ class HeatmapMethod(L.LightningModule):
         self.landmark_names = landmark_names
         count = len(landmark_names)
         self.network = NETWORKS[_name(method.network)](channels, count, **method.network.options())
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions
+        self.network.to(memory_format=torch.channels_last)  # faster convolutions
         self.codec = GaussianHeatmap(input_size, self.network.stride, method.decoder, method.normalize)
         self.loss = LOSSES[_name(method.loss)](**method.loss.options())
         self.loss.check(self.codec)
@@ -78,10 +78,11 @@ class HeatmapMethod(L.LightningModule):
                 f"normalize={method.normalize}, loss={_name(method.loss)}; set method.normalize=mean method.loss=mse"
             )
         self.average = AveragedModel(self.network, multi_avg_fn=_warm_average(ema), use_buffers=True) if ema else None
-        self.epoch_loss = float("nan")  # mean over the annotated landmarks of the last finished epoch
-        # sums over the epoch so far: loss, energy, number of annotations, each (K,)
+        self.epoch_loss = float("nan")  # mean misfit of the annotated landmarks in the last epoch
+        # sums over the epoch so far: misfit, energy, number of annotations, each (K,)
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
 
+    epoch_sums: Tensor
     # filled in by training: (parameters, number of optimizer steps) -> what Lightning's configure_optimizers returns
     make_optimizers: Callable[[list[nn.Parameter], int], Any]
 
@@ -90,11 +91,11 @@ class HeatmapMethod(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
         output = self.network(_channels_last(batch.images)).float()
-        loss, energy = self.loss(output, batch.points, self.schedule.sigma.to(output.device), self.codec)
+        loss, misfit, energy = self.loss(output, batch.points, self.schedule.sigma.to(output.device), self.codec)
         present = batch.points.isfinite().all(-1)
         zero = torch.zeros_like(loss)
         with torch.no_grad():
-            sums = [torch.where(present, values, zero).sum(0) for values in (loss, energy)]
+            sums = [torch.where(present, values, zero).sum(0) for values in (misfit, energy)]
             self.epoch_sums += torch.stack([*sums, present.sum(0)]).to(self.epoch_sums)
         penalty = self.schedule.penalty().to(loss)
         total = torch.where(present, loss + penalty, zero).sum() / present.sum().clamp_min(1)
@@ -139,13 +140,14 @@ class HeatmapMethod(L.LightningModule):
 
     def inference_network(self) -> nn.Module:
         """The network whose weights are validated, kept and used: the averaged one where there is one."""
-        return self.network if self.average is None else cast(nn.Module, self.average.module)
+        return self.network if self.average is None else self.average.module
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Distances (B, K) in original pixels, NaN where not annotated; training keeps the book."""
         points, _ = self.predict_batch(batch)
         truth = map_points(batch.to_original, batch.points)
-        return torch.linalg.vector_norm(points - truth, dim=-1)
+        distances: Tensor = torch.linalg.vector_norm(points - truth, dim=-1)
+        return distances
 
     # -- state ------------------------------------------------------------------------------------------------------
 

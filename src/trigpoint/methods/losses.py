@@ -1,8 +1,9 @@
 """How a predicted map is compared with its target, landmark by landmark.
 
-Each loss returns two tensors (B, K): the loss, and the *energy* of the target, that is, the loss of a network that
-says nothing at all. Their ratio is the share of the target left unexplained; unlike the loss it does not change with
-the target's width alone, which is what the bounded Adaloss needs.
+Each returns ``Terms`` of tensors (B, K): the loss to minimise; the misfit, how far the map is from its target; and the
+*energy* of the target, the misfit of a network that says nothing at all. Misfit / energy is the share of the target
+left unexplained; unlike the misfit it does not change with the target's width alone, which is what the bounded Adaloss
+needs.
 
 - ``mse``: mean over the pixels of (map - target)^2, the papers' loss; energy mean(G^2), a network of zeros.
 - ``kl``: the map is a probability (softmax over the pixels) and the loss its Kullback-Leibler divergence from the
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -27,12 +28,20 @@ from trigpoint.codecs import GaussianHeatmap
 from trigpoint.errors import ConfigError
 
 
+class Terms(NamedTuple):
+    """What a loss says of each map, all (B, K); entries of missing points mean nothing."""
+
+    loss: Tensor
+    misfit: Tensor
+    energy: Tensor
+
+
 class MapLoss(ABC):
     """Compares the network's output with targets and turns it into maps that the codec can decode."""
 
     Config: ClassVar[type[config.Config]]
 
-    def check(self, codec: GaussianHeatmap) -> None:
+    def check(self, codec: GaussianHeatmap) -> None:  # noqa: B027  (most losses go with any codec)
         """Raises ConfigError when the codec's options and this loss contradict each other."""
 
     @abstractmethod
@@ -40,8 +49,8 @@ class MapLoss(ABC):
         """The non-negative maps (B, K, h, w) to decode from the network's output."""
 
     @abstractmethod
-    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> tuple[Tensor, Tensor]:
-        """Loss and energy (B, K) for ``points`` (B, K, 2) in input pixels; entries of missing points mean nothing."""
+    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
+        """Terms for the network's ``output`` (B, K, h, w) and ``points`` (B, K, 2) in input pixels."""
 
 
 class MeanSquaredError(MapLoss):
@@ -56,12 +65,13 @@ class MeanSquaredError(MapLoss):
         """The output as it is."""
         return output
 
-    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> tuple[Tensor, Tensor]:
+    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
         """See ``MapLoss``."""
         target = codec.encode(points, sigma)
         with torch.no_grad():
             energy = codec.energy(points, sigma)
-        return (output - target).square().mean((-2, -1)), energy
+        misfit = (output - target).square().mean((-2, -1))
+        return Terms(misfit, misfit.detach(), energy)
 
 
 class SpatialDivergence(MapLoss):
@@ -88,20 +98,21 @@ class SpatialDivergence(MapLoss):
         """Square root of the probability, because the codec's soft_argmax weighs by the square of the map."""
         return (0.5 * output.flatten(-2).log_softmax(-1)).exp().view_as(output)
 
-    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> tuple[Tensor, Tensor]:
+    def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
         """See ``MapLoss``."""
         target = codec.encode(points, sigma).flatten(-2)
         target = target / target.sum(-1, keepdim=True).clamp_min(torch.finfo(target.dtype).tiny)
         entropy = -torch.special.xlogy(target, target).sum(-1)
         log_map = output.flatten(-2).log_softmax(-1)
-        loss = -(target * log_map).sum(-1) - entropy
+        misfit = -(target * log_map).sum(-1) - entropy
+        loss = misfit
         if self.coordinate > 0:
             present = points.isfinite().all(-1)
             decoded, _ = codec.decode(self.maps(output))
             # replaced before the norm: a masked NaN would still put NaN into the gradient
             miss = torch.where(present[..., None], decoded - points, torch.ones_like(decoded)) / codec.stride
             loss = loss + self.coordinate * miss.square().sum(-1).add(1e-4).sqrt()
-        return loss, (math.log(target.shape[-1]) - entropy).detach()
+        return Terms(loss, misfit.detach(), (math.log(target.shape[-1]) - entropy).detach())
 
 
 LOSSES: dict[str, type[MapLoss]] = {"mse": MeanSquaredError, "kl": SpatialDivergence}

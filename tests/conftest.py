@@ -1,0 +1,34 @@
+"""What holds for every test: one thread per process, no network, the same random examples on every run."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+import torch
+from hypothesis import settings
+
+mpl.use("Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("soak", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that reaches for another machine fails and says so, also where there is a network."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        local = isinstance(address, str | bytes) or str(address[0]) in ("127.0.0.1", "::1", "localhost")
+        if not local:
+            raise OSError(f"tests do not use the network, got a connection to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)

@@ -1,0 +1,203 @@
+"""The architecture as a test: imports go up one list only, files and functions stay short, one home per convention."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "trigpoint"
+
+# A module may import from the layers above its own and from its own package, never from below.
+LAYERS = (
+    "errors",
+    "landmarks",
+    "geometry",
+    "config",
+    "data",
+    "codecs",
+    "schedules",
+    "nn",
+    "metrics",
+    "methods",
+    "recipe",
+    "report",
+    "runs",
+    "inference",
+    "callbacks",
+    "training",
+    "evaluation",
+    "reproduce",
+    "cli",
+)
+# metrics are pure functions that methods may use; what joins them to a trained run may not be used by methods
+LATE = {"metrics.evaluate": "recipe"}
+ROOTS = ("__init__", "__main__")  # the public names and ``python -m trigpoint``: they may import anything
+
+MAX_FILE = 400
+MAX_FUNCTION = 70
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(file: Path) -> str:
+    """Dotted name below ``trigpoint``, such as data.table; a package is named by its folder."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def layer_of(module: str) -> int:
+    name = LATE.get(module, module.split(".")[0])
+    assert name in LAYERS, f"trigpoint.{module} stands in no layer; add it to LAYERS in {Path(__file__).name}"
+    return LAYERS.index(name)
+
+
+def parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, dotted module) of every import, wherever it stands, relative ones refused."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import; write it from trigpoint on"
+            module = node.module or ""
+            yield node.lineno, module
+            # ``from trigpoint import config`` imports the module trigpoint.config
+            yield from (
+                (node.lineno, f"{module}.{alias.name}") for alias in node.names if is_module(module, alias.name)
+            )
+
+
+def is_module(package: str, name: str) -> bool:
+    if package.split(".")[0] != "trigpoint":
+        return False
+    folder = PACKAGE.joinpath(*package.split(".")[1:])
+    return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
+
+
+def upward_violations(module: str, tree: ast.Module) -> list[str]:
+    own = layer_of(module)
+    found = []
+    for line, name in imported(tree):
+        if name.startswith("trigpoint."):
+            target = name.removeprefix("trigpoint.")
+            if target.split(".")[0] != module.split(".")[0] and layer_of(target) >= own:
+                found.append(f"line {line}: {module} imports {target}, which stands below it")
+        elif name == "trigpoint" and not any(n.startswith("trigpoint.") for at, n in imported(tree) if at == line):
+            found.append(f"line {line}: {module} imports the whole package; name the module")
+    return found
+
+
+def test_imports_go_one_way() -> None:
+    modules = {module_of(file): parse(file) for file in FILES}
+    found = [text for name, tree in modules.items() if name not in ROOTS for text in upward_violations(name, tree)]
+    assert not found, "\n".join(found)
+
+
+def test_the_layer_check_can_fail() -> None:
+    tree = ast.parse("def f():\n    from trigpoint.methods import METHODS\n    from trigpoint import training\n")
+    assert len(upward_violations("codecs.gaussian", tree)) == 2
+    assert len(upward_violations("metrics.functional", tree)) == 2
+    assert not upward_violations("evaluation", tree)
+    assert upward_violations("data.table", ast.parse("import trigpoint"))
+
+
+def test_every_layer_exists() -> None:
+    present = {module_of(file).split(".")[0] for file in FILES}
+    assert present - set(ROOTS) <= set(LAYERS), "add the new module to LAYERS"
+
+
+def test_names_say_something() -> None:
+    vague = [file.name for file in PACKAGE.rglob("*") if file.stem in {"utils", "util", "helpers", "misc", "common"}]
+    assert not vague, "name a module by what it holds"
+
+
+def test_files_and_functions_are_short() -> None:
+    found = []
+    for file in FILES:
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_FILE:
+            found.append(f"{module_of(file)}: {lines} lines, at most {MAX_FILE}")
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MAX_FUNCTION:
+                    found.append(f"{module_of(file)}.{node.name}: {length} lines, at most {MAX_FUNCTION}")
+    assert not found, "\n".join(found)
+
+
+# -- one home per convention --------------------------------------------------------------------------------------------
+
+SAMPLING = re.compile(r"\b(affine_grid|grid_sample|align_corners)\b")
+HALF_PIXEL = re.compile(r"[\w\])]\s*[+-]\s*0\.5\b(?!\s*\*)")
+
+
+def code_of(file: Path) -> str:
+    """The file without comments and strings, line for line, so that prose about the convention is free."""
+    source = file.read_text(encoding="utf-8")
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+            for number in range(first, last + 1):
+                start = _column(lines[number], node.col_offset) if number == first else 0
+                end = _column(lines[number], node.end_col_offset or 0) if number == last else len(lines[number])
+                lines[number] = lines[number][:start] + " " * (end - start) + lines[number][end:]
+    return "\n".join(line.split("#")[0] for line in lines)
+
+
+def _column(line: str, utf8_offset: int) -> int:
+    return len(line.encode()[:utf8_offset].decode(errors="ignore"))
+
+
+def places(pattern: re.Pattern[str], *allowed: str) -> list[str]:
+    """Lines of code that match, in all modules but those whose name begins with one of ``allowed``."""
+    found = []
+    for file in FILES:
+        if not module_of(file).startswith(allowed):
+            lines = code_of(file).splitlines()
+            found += [
+                f"{module_of(file)}, line {n}: {m.group()}"
+                for n, line in enumerate(lines, 1)
+                if (m := pattern.search(line))
+            ]
+    return found
+
+
+def test_only_geometry_samples_images() -> None:
+    found = places(SAMPLING, "geometry", "nn")
+    assert not found, "resample with trigpoint.geometry, which moves the points too:\n" + "\n".join(found)
+
+
+def test_only_geometry_knows_the_half_pixel() -> None:
+    # the synthetic sets draw on a canvas of their own, and the centroid's limits are cell edges of the map itself
+    found = places(HALF_PIXEL, "geometry", "data.synthetic", "codecs.peaks")
+    assert not found, "use to_grid, from_grid, inside or center of trigpoint.geometry:\n" + "\n".join(found)
+
+
+def test_the_convention_check_can_fail(tmp_path: Path) -> None:
+    file = tmp_path / "sample.py"
+    file.write_text('"""x + 0.5 is prose"""\ny = (p + 0.5) / 4  # - 0.5\nz = 1 - 0.5 * t\n', encoding="utf-8")
+    assert [m.group() for m in HALF_PIXEL.finditer(code_of(file))] == ["p + 0.5"]
+
+
+# -- what is imported is declared ---------------------------------------------------------------------------------------
+
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where the import has another name than the package
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [text for group in project.get("optional-dependencies", {}).values() for text in group]
+    declared = {re.split(r"[<>=!~\[; ]", text)[0].lower() for text in [*project["dependencies"], *extras]}
+    used = {name.split(".")[0] for file in FILES for _, name in imported(parse(file))}
+    foreign = {name for name in used if name not in sys.stdlib_module_names and name not in ("trigpoint", "__future__")}
+    needed = {DISTRIBUTIONS.get(name, name).lower() for name in foreign}
+    assert needed <= declared, f"imported but not declared in pyproject.toml: {sorted(needed - declared)}"
