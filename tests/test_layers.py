@@ -133,7 +133,7 @@ def test_files_and_functions_are_short() -> None:
     assert not found, "\n".join(found)
 
 
-# -- one home per convention --------------------------------------------------------------------------------------------
+# -- one home per convention ----------------------------------------------------------------------------------------
 
 SAMPLING = re.compile(r"\b(affine_grid|grid_sample|align_corners)\b")
 HALF_PIXEL = re.compile(r"[\w\])]\s*[+-]\s*0\.5\b(?!\s*\*)")
@@ -177,7 +177,7 @@ def test_only_geometry_samples_images() -> None:
 
 
 def test_only_geometry_knows_the_half_pixel() -> None:
-    # the synthetic sets draw on a canvas of their own, and the centroid's limits are cell edges of the map itself
+    # the synthetic sets draw on a canvas of their own, and the half cell of the peaks is a mean width, no coordinate
     found = places(HALF_PIXEL, "geometry", "data.synthetic", "codecs.peaks")
     assert not found, "use to_grid, from_grid, inside or center of trigpoint.geometry:\n" + "\n".join(found)
 
@@ -188,7 +188,7 @@ def test_the_convention_check_can_fail(tmp_path: Path) -> None:
     assert [m.group() for m in HALF_PIXEL.finditer(code_of(file))] == ["p + 0.5"]
 
 
-# -- what is imported is declared ---------------------------------------------------------------------------------------
+# -- what is imported is declared -----------------------------------------------------------------------------------
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where the import has another name than the package
 

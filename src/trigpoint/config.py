@@ -38,7 +38,9 @@ def choose(table: Mapping[str, Any], kind: str) -> Callable[[Any], Config]:
         if isinstance(value, Config):
             return value
         values = {"name": value} if isinstance(value, str) else dict(value)
-        name = str(values.get("name"))
+        if "name" not in values:
+            raise ValueError(f"expected the {kind} by name, got options without 'name'; valid: {', '.join(table)}")
+        name = str(values["name"])
         if name not in table:
             raise ValueError(f"unknown {kind} '{name}'; {did_you_mean(name, table)}")
         config: Config = parse(table[name].Config, values)

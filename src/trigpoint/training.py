@@ -19,6 +19,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from trigpoint.callbacks import Progress, Recorder, Timer
@@ -57,18 +58,19 @@ def train(
     chosen = load_recipe(recipe, overrides)
     run = RunFolder(out)
     parts = _parts(chosen, run)
+    L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks)
     if run.exists():
         if run.epochs_done() >= chosen.train.epochs and run.weights.is_file():
             return run
-    elif int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0:
+    elif rank_zero_only.rank == 0:
         names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
         run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
-    L.seed_everything(chosen.seed, workers=True, verbose=False)
     _fit(chosen, method, parts, run, progress)
-    finish(run, parts["val"])
+    if rank_zero_only.rank == 0:
+        finish(run, parts["val"])
     return run
 
 

@@ -1,0 +1,53 @@
+"""The command line: one file per verb, put together here.
+
+Only typer is imported at the start; a verb imports what it needs when it runs, so ``--help`` answers at once. Bad input
+(``TrigpointError``, or a file the system refuses) becomes one message and exit code 2; Ctrl-C exits with 130; any other
+exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from trigpoint.cli.console import Verbs
+from trigpoint.cli.data import app as data
+from trigpoint.cli.demo import demo
+from trigpoint.cli.doctor import doctor
+from trigpoint.cli.evaluate import evaluate
+from trigpoint.cli.predict import predict
+from trigpoint.cli.recipes import recipes
+from trigpoint.cli.train import train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=Verbs,
+    help="Find landmarks in images precisely, from few annotated examples. New here? Run 'trigpoint demo'.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, train, evaluate, predict, recipes, doctor):
+    app.command()(verb)
+app.add_typer(data, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from trigpoint import __version__
+
+        typer.echo(f"trigpoint {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Where the option of the program itself stands."""
+
+
+def main() -> None:
+    """Entry point of ``trigpoint``."""
+    app(prog_name="trigpoint")

@@ -139,37 +139,35 @@ class GaussianHeatmap:
         """
         return torch.stack([factor.square().mean(-1) for factor in self._factors(points, sigma)]).prod(0)
 
+    def marginals(self, points: Tensor, sigma: float | Tensor) -> list[Tensor]:
+        """Factors (B, K, cells), one per axis of the map, whose outer product is the target scaled to sum 1.
+
+        What is linear in the target, or its entropy, needs no more than them. Zeros for a missing point.
+
+        >>> codec, point = GaussianHeatmap((32, 32), stride=1), torch.tensor([[[9.0, 12.5]]])
+        >>> rows, columns = codec.marginals(point, 3.0)
+        >>> target = codec.encode(point, 3.0)
+        >>> torch.allclose(rows[..., None] * columns[..., None, :], target / target.sum())
+        True
+        """
+        factors = self._factors(points, sigma)
+        return [factor / factor.sum(-1, keepdim=True).clamp_min(torch.finfo(factor.dtype).tiny) for factor in factors]
+
     def decode(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Points (B, K, n) in input pixels and scores (B, K) of ``maps`` (B, K, *map_size).
 
         The score is the map's maximum. A constant map, zeros included, says nothing: the point is the middle of the
         input. A map that holds NaN or +inf gives a NaN point and score. A map without a positive value gives its
-        highest cell. Only ``soft_argmax`` passes gradients on. Results are float32, or float64 for float64 maps.
-        Raises DataError when the maps have another shape.
+        highest cell. Only the points of ``soft_argmax`` pass gradients on. Results are float32, or float64 for float64
+        maps. Raises DataError when the maps have another shape.
         """
-        if maps.ndim != 2 + len(self.map_size) or tuple(maps.shape[2:]) != self.map_size:
-            raise DataError(
-                f"maps: expected (B, K, {', '.join(map(str, self.map_size))}), got {tuple(maps.shape)}; "
-                f"give maps of an input of {self.input_size} at stride {self.stride}"
-            )
+        self._check_maps(maps)
         batch, landmarks = maps.shape[:2]
         flat = maps.reshape(batch * landmarks, *self.map_size)
         if flat.dtype not in (torch.float32, torch.float64):
             flat = flat.float()
-        if self.decoder != "soft_argmax":
-            flat = flat.detach()
-        cells, peak = peaks.peak_cells(flat)
-        constant = flat.flatten(1).amin(-1) == peak
-        grid = cells.to(flat.dtype)
-        usable = (peak > 0) & peak.isfinite() & ~constant
-        safe = torch.where(usable, peak, torch.ones_like(peak))
-        if self.decoder == "soft_argmax":
-            # Where the map is not usable it is replaced, not only its result, or its gradient would be NaN.
-            shape = (-1, *[1] * len(self.map_size))
-            refined = peaks.expected_cell(torch.where(usable.reshape(shape), flat, torch.ones_like(flat)), safe)
-        else:
-            refined = grid + self._offset(flat, cells, safe)
-        grid = torch.where(usable[:, None], refined, grid)
+        with torch.autocast(maps.device.type, enabled=False):
+            grid, peak, constant = self._locate(flat)
         points = from_grid(grid.flip(-1), self.stride)
         middle = torch.stack([pixel_centers(n, flat.dtype, flat.device).mean() for n in reversed(self.input_size)])
         points = torch.where(constant[:, None], middle, points)
@@ -177,6 +175,40 @@ class GaussianHeatmap:
         points = torch.where(lost[:, None], math.nan, points)
         scores = torch.where(lost, math.nan, peak)
         return points.reshape(batch, landmarks, len(self.map_size)), scores.reshape(batch, landmarks)
+
+    def expectation(self, weights: Tensor) -> Tensor:
+        """Mean point (B, K, n) in input pixels under non-negative ``weights`` (B, K, *map_size); passes gradients on.
+
+        What ``soft_argmax`` gives for the square root of the weights, for callers that have the weights themselves.
+        Computed in float32 at least; weights of zero everywhere give the first cell.
+
+        >>> codec = GaussianHeatmap((8, 8), stride=2)
+        >>> codec.expectation(torch.ones(1, 1, 4, 4)).tolist()
+        [[[3.5, 3.5]]]
+        """
+        self._check_maps(weights)
+        mass = weights if weights.dtype == torch.float64 else weights.float()
+        with torch.autocast(weights.device.type, enabled=False):
+            cells = peaks.mean_cell(mass.flatten(0, 1))
+        return from_grid(cells.flip(-1), self.stride).unflatten(0, weights.shape[:2])
+
+    def _check_maps(self, maps: Tensor) -> None:
+        if maps.ndim != 2 + len(self.map_size) or tuple(maps.shape[2:]) != self.map_size:
+            raise DataError(
+                f"maps: expected (B, K, {', '.join(map(str, self.map_size))}), got {tuple(maps.shape)}; "
+                f"give maps of an input of {self.input_size} at stride {self.stride}"
+            )
+
+    def _locate(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Place (M, n) in cells, height (M,), and whether the map (M, *map_size) is constant (M,)."""
+        cells, peak, constant = peaks.peak_cells(maps.detach())
+        usable = (peak > 0) & peak.isfinite() & ~constant
+        if self.decoder == "soft_argmax":
+            # A map that cannot be used is divided by infinity, not only its result replaced, or its gradient is NaN.
+            refined = peaks.expected_cell(maps, torch.where(usable, peak, math.inf))
+        else:
+            refined = cells + self._offset(maps.detach(), cells, torch.where(usable, peak, 1.0))
+        return torch.where(usable[:, None], refined, cells.to(maps.dtype)), peak, constant
 
     def _offset(self, maps: Tensor, cells: Tensor, peak: Tensor) -> Tensor:
         """Distance of the point from its peak cell, in cells, for the decoders that look around the peak."""

@@ -6,31 +6,41 @@ into points of the input image. Maps come as (M, *size) with one, two or three a
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
+from trigpoint.geometry import pixel_centers
+
 FIT_CELLS = 5  # samples per axis of the quadratic fit
 CENTROID_STEPS = 6
 # A window that is cut by the border draws a centroid inwards; nearer than this many sigmas the fit is used instead.
 CENTROID_MARGIN = 3.5
+PIECE_CELLS = 2**19  # cells worked on at once, so that what lies between stays in the cache
 HALF_MAXIMUM = 1.1774100225154747  # sqrt(2 ln 2): half width at half maximum of a Gaussian with sigma 1
 
 
-def peak_cells(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Cell (M, axes) and value (M,) of each map's maximum; the value is NaN when a map holds a NaN.
+def peak_cells(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cell (M, axes) and value (M,) of each map's maximum, and whether the map is constant (M,).
 
-    >>> cells, values = peak_cells(torch.tensor([[[0.0, 0.5, 0.0], [0.0, 0.0, 2.0]]]))
-    >>> cells.tolist(), values.tolist()
-    ([[1, 2]], [2.0])
+    The value is NaN when a map holds a NaN.
+
+    >>> cells, values, constant = peak_cells(torch.tensor([[[0.0, 0.5, 0.0], [0.0, 0.0, 2.0]]]))
+    >>> cells.tolist(), values.tolist(), constant.tolist()
+    ([[1, 2]], [2.0], [False])
     """
     lines = maps.flatten(1, -2) if maps.ndim > 2 else maps[:, None]
     best = lines.amax(-1)  # a maximum without its index is vectorised on the CPU, an argmax over everything is not
     row = best.argmax(-1)
     line = lines.gather(1, row[:, None, None].expand(-1, 1, lines.shape[-1])).squeeze(1)
     flat = row * lines.shape[-1] + line.argmax(-1)
-    return torch.stack(torch.unravel_index(flat, maps.shape[1:]), -1), best.amax(-1)
+    peak = best.amax(-1)
+    constant = line.amin(-1) == peak
+    if bool(constant.any()):  # rare, and a whole pass over the maps saved otherwise
+        constant = lines.flatten(1).amin(-1) == peak
+    return torch.stack(torch.unravel_index(flat, maps.shape[1:]), -1), peak, constant
 
 
 def half_maximum_sigma(maps: Tensor, cells: Tensor, peak: Tensor) -> Tensor:
@@ -41,10 +51,10 @@ def half_maximum_sigma(maps: Tensor, cells: Tensor, peak: Tensor) -> Tensor:
     """
     sigmas = []
     for axis, count in enumerate(maps.shape[1:]):
-        away = torch.arange(count, device=maps.device) - cells[:, axis, None]
+        away = pixel_centers(count, maps.dtype, maps.device) - cells[:, axis, None]
         below = _line(maps, cells, axis) < peak[:, None] / 2
-        far = float("inf")
-        sides = torch.stack([torch.where(below & (s * away > 0), s * away, far).amin(-1) for s in (-1, 1)], -1)
+        far = torch.full_like(away, math.inf)
+        sides = torch.stack([torch.where(below & (side > 0), side, far).amin(-1) for side in (-away, away)], -1)
         found = sides.isfinite()
         mean = torch.where(found, sides, 0).sum(-1) / found.sum(-1).clamp_min(1)
         # the crossing lies somewhere in the last step, half a cell back on average
@@ -125,20 +135,35 @@ def centroid_offset(maps: Tensor, cells: Tensor, peak: Tensor, sigma: Tensor) ->
     return centre
 
 
-def expected_cell(maps: Tensor, peak: Tensor) -> Tensor:
+def expected_cell(maps: Tensor, scale: Tensor) -> Tensor:
     """Mean cell (M, axes) under the squared non-negative map; differentiable.
 
-    The map is divided by its peak first, so no height overflows. Squaring keeps a floor of noise over the whole map
-    from drawing the mean to the middle.
+    ``scale`` (M,) divides the maps first: their peak, so that no height overflows, or infinity for a map that does not
+    count, which leaves nothing of it, in the gradient neither. Squaring keeps a floor of noise over the whole map from
+    drawing the mean to the middle.
     """
-    mass = (maps.clamp_min(0) / peak.reshape(-1, *[1] * (maps.ndim - 1))) ** 2
+    scale = scale.reshape(-1, *[1] * (maps.ndim - 1))
+    piece = max(1, PIECE_CELLS // max(1, maps[:1].numel()))
     means = []
-    for axis in range(1, maps.ndim):
-        others = [other for other in range(1, maps.ndim) if other != axis]
-        line = mass.sum(others) if others else mass
-        cell = torch.arange(line.shape[-1], dtype=line.dtype, device=line.device)
-        means.append((line * cell).sum(-1) / line.sum(-1))
-    return torch.stack(means, -1)
+    for part, divisor in zip(maps.split(piece), scale.split(piece), strict=True):
+        relative = part / divisor
+        means.append(mean_cell(torch.where(relative > 0, relative, 0.0).square()))
+    return torch.cat(means)
+
+
+def mean_cell(mass: Tensor) -> Tensor:
+    """Mean cell (M, axes) under non-negative maps; differentiable. A map of zeros gives cell 0.
+
+    >>> mean_cell(torch.tensor([[[0.0, 3.0, 0.0], [0.0, 0.0, 1.0]]])).tolist()
+    [[0.25, 1.25]]
+    """
+    means = []
+    while mass.ndim > 1:
+        cell = pixel_centers(mass.shape[-1], mass.dtype, mass.device)
+        # one pass gives the sum along the last axis, which the next axis goes on with, and the first moment
+        mass, moment = (mass @ torch.stack([torch.ones_like(cell), cell], -1)).unbind(-1)
+        means.append(moment.flatten(1).sum(-1) if moment.ndim > 1 else moment)
+    return torch.stack(means[::-1], -1) / mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
 
 
 def window(maps: Tensor, cells: Tensor, sizes: list[int], spacing: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -77,7 +77,10 @@ class HeatmapMethod(L.LightningModule):
                 f"schedule {_name(method.schedule)} expects targets divided by their mean and the mse loss, got "
                 f"normalize={method.normalize}, loss={_name(method.loss)}; set method.normalize=mean method.loss=mse"
             )
-        self.average = AveragedModel(self.network, multi_avg_fn=_warm_average(ema), use_buffers=True) if ema else None
+        self.average: AveragedModel | None = None
+        if ema:
+            self.average = AveragedModel(self.network, multi_avg_fn=_warm_average(ema), use_buffers=True)
+            self.average.requires_grad_(False)
         self.epoch_loss = float("nan")  # mean misfit of the annotated landmarks in the last epoch
         # sums over the epoch so far: misfit, energy, number of annotations, each (K,)
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
@@ -105,8 +108,7 @@ class HeatmapMethod(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer and learning rate schedule over everything that is trained; the averaged weights only follow."""
-        averaged = set() if self.average is None else {id(p) for p in self.average.parameters()}
-        trained = [p for p in self.parameters() if id(p) not in averaged]
+        trained = [p for p in self.parameters() if p.requires_grad]
         return self.make_optimizers(trained, max(int(self.trainer.estimated_stepping_batches), 1))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -22,6 +22,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from trigpoint import config
 from trigpoint.codecs import GaussianHeatmap
@@ -70,7 +71,7 @@ class MeanSquaredError(MapLoss):
         target = codec.encode(points, sigma)
         with torch.no_grad():
             energy = codec.energy(points, sigma)
-        misfit = (output - target).square().mean((-2, -1))
+        misfit = functional.mse_loss(output, target, reduction="none").mean((-2, -1))
         return Terms(misfit, misfit.detach(), energy)
 
 
@@ -100,19 +101,21 @@ class SpatialDivergence(MapLoss):
 
     def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
         """See ``MapLoss``."""
-        target = codec.encode(points, sigma).flatten(-2)
-        target = target / target.sum(-1, keepdim=True).clamp_min(torch.finfo(target.dtype).tiny)
-        entropy = -torch.special.xlogy(target, target).sum(-1)
-        log_map = output.flatten(-2).log_softmax(-1)
-        misfit = -(target * log_map).sum(-1) - entropy
-        loss = misfit
+        rows, columns = codec.marginals(points, sigma)
+        # of a product of two distributions; the target itself is never needed
+        entropy = -sum(torch.special.xlogy(side, side).sum(-1) for side in (rows, columns))
+        with torch.autocast(output.device.type, enabled=False):
+            log_map = output.flatten(-2).log_softmax(-1).view_as(output)
+            expected = ((log_map @ columns[..., None]).squeeze(-1) * rows).sum(-1)
+        loss = misfit = -expected - entropy
         if self.coordinate > 0:
             present = points.isfinite().all(-1)
-            decoded, _ = codec.decode(self.maps(output))
+            decoded = codec.expectation(log_map.exp())
             # replaced before the norm: a masked NaN would still put NaN into the gradient
             miss = torch.where(present[..., None], decoded - points, torch.ones_like(decoded)) / codec.stride
             loss = loss + self.coordinate * miss.square().sum(-1).add(1e-4).sqrt()
-        return Terms(loss, misfit.detach(), (math.log(target.shape[-1]) - entropy).detach())
+        uniform = math.log(output.shape[-2] * output.shape[-1])
+        return Terms(loss, misfit.detach(), (uniform - entropy).detach())
 
 
 LOSSES: dict[str, type[MapLoss]] = {"mse": MeanSquaredError, "kl": SpatialDivergence}

@@ -1,0 +1,109 @@
+"""What training costs over the network alone: the time of a step, and the share of it spent waiting for data.
+
+A run of ``trigpoint.train`` on drawn catheter frames tells both by its own ``metrics.csv``: the minutes of each epoch,
+waiting for data, augmentation, targets, loss, schedule, averaged weights and records included, validation not. The bare
+step is the same network with the same optimizer, batch, precision and threads on tensors that lie ready.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from benchmarks.timing import Row, seconds
+from trigpoint.data.synthetic import write_catheter
+from trigpoint.recipe import Recipe, build_method, load_recipe
+from trigpoint.training import dataset_of, fast_precision, make_optimizers, train
+
+STEP_TARGET, WAIT_TARGET = 1.10, 0.05
+AUGMENT = {"rotation": 15, "scale": [0.87, 1.15], "shift": 0.05, "brightness": 0.2, "contrast": 0.2}
+# The paper's network and loss, and the method for small machines with all that it adds to a step.
+METHODS: dict[str, dict[str, Any]] = {
+    "U-Net, mse": {"network": {"name": "unet"}, "loss": "mse", "schedule": "adaloss"},
+    "ResU-Net, kl, averaged weights": {
+        "network": {"name": "res_unet"},
+        "loss": "kl",
+        "decoder": "soft_argmax",
+        "schedule": {"name": "exponential", "sigma0": 4, "sigma_min": 1},
+    },
+}
+
+
+def rows(size: int, batch: int, steps: int, epochs: int, rounds: int, width: int | None = None) -> list[Row]:
+    """Step and wait of each method on frames of ``size``; ``width`` replaces the networks' own, for a quick look."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        share = 1 / (steps + 1)  # one batch to validate on
+        write_catheter(root / "set", batch * (steps + 1), size=size, splits={"train": 1 - share, "val": share})
+        for name, method in METHODS.items():
+            recipe = _recipe(root / "set", size, batch, epochs, method, width)
+            pairs = [_round(recipe, root / f"{name} {i}", batch) for i in range(rounds)]
+            ours, bare, wait = (statistics.median(values) for values in zip(*pairs, strict=True))
+            ratio = statistics.median(step / alone for step, alone, _ in pairs)
+            shape = f"{name}, {batch} x {size} x {size}"
+            found.append(
+                Row(
+                    f"training step ({shape})",
+                    f"{ours * 1e3:.0f} ms",
+                    f"bare step: {bare * 1e3:.0f} ms",
+                    f"{ratio:.2f} x",
+                    f"<= {STEP_TARGET:.2f} x",
+                    ratio <= STEP_TARGET,
+                )
+            )
+            aim = f"< {WAIT_TARGET:.0%}"
+            found.append(Row(f"waiting for data ({shape})", f"{wait:.1%}", "", f"{wait:.1%}", aim, wait < WAIT_TARGET))
+    return found
+
+
+def _recipe(data: Path, size: int, batch: int, epochs: int, method: dict[str, Any], width: int | None) -> Recipe:
+    network = method["network"] | ({} if width is None else {"width": width})
+    averaged = {"ema": 0.99, "clip": 5.0} if method["loss"] == "kl" else {}
+    values = {
+        "name": "benchmark",
+        "data": {"path": str(data), "input": {"size": [size, size]}, "augment": AUGMENT, "cache": True},
+        "method": {"name": "heatmap", **method, "network": network},
+        "train": {"epochs": epochs, "batch_size": batch, "precision": "auto", "accelerator": "cpu", **averaged},
+    }
+    return Recipe.model_validate(values)
+
+
+def _round(recipe: Recipe, out: Path, batch: int) -> tuple[float, float, float]:
+    """Seconds of our step, seconds of the bare step measured right before and after, share of waiting."""
+    before = _bare_step(recipe, batch)
+    history = train(recipe, out=out, progress=False).history_table()
+    after = _bare_step(recipe, batch)
+    settled = history.iloc[1:]  # the first epoch starts the workers and compiles kernels
+    took = (history["minutes"].diff() * 60 / history["step"].diff()).iloc[1:]
+    return float(took.median()), (before + after) / 2, float(settled["data_wait_share"].median())
+
+
+def _bare_step(recipe: Recipe, batch: int, calls: int = 8) -> float:
+    """Median seconds of forward, backward and optimizer step on tensors that lie ready."""
+    landmarks = dataset_of(recipe).landmarks
+    method = build_method(recipe, landmarks)
+    network = method.network.train()
+    height, width = recipe.data.input.size
+    images = torch.randn(batch, recipe.data.input.channels, height, width)
+    images = images.contiguous(memory_format=torch.channels_last)
+    target = method.codec.encode(torch.rand(batch, len(landmarks), 2) * min(height, width), 2.0)
+    optimizer = make_optimizers(recipe.train, list(network.parameters()), 1000)["optimizer"]
+    mixed = fast_precision() == "bf16-mixed"
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
+            output = network(images)
+        functional.mse_loss(output.float(), target).backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    return statistics.median(seconds(step) for _ in range(calls))

@@ -1,0 +1,8 @@
+"""``python -m trigpoint``: the same as the command ``trigpoint``."""
+
+from __future__ import annotations
+
+from trigpoint.cli import main
+
+if __name__ == "__main__":
+    main()

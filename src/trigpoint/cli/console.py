@@ -1,0 +1,111 @@
+"""What the verbs share: errors as one message, results on stdout, notes and progress on stderr, no file lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from trigpoint.errors import DataError, TrigpointError
+
+BAD_INPUT, STOPPED = 2, 130
+_RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
+_SYSTEM = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+)
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs; turns bad input and Ctrl-C into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen verb."""
+        try:
+            return super().invoke(ctx)
+        except TrigpointError as error:
+            note(f"error: {error}")
+        except OSError as error:
+            if error.errno not in _SYSTEM:  # not the user's files: a bug, with its traceback
+                raise
+            note(f"error: {error.filename or 'output'}: {error.strerror}; check the path, its permissions and the disk")
+        except KeyboardInterrupt:
+            resumed = ctx.invoked_subcommand in _RESUMED
+            note("stopped; run the same command to resume" if resumed else "stopped")
+            raise typer.Exit(STOPPED) from None
+        raise typer.Exit(BAD_INPUT)
+
+
+def say(text: str = "") -> None:
+    """A line of the result, to stdout."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A line about the work, to stderr."""
+    typer.echo(text, err=True)
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None, title: str = "") -> None:
+    """A table on stdout: styled in a terminal, plain columns in a pipe or file."""
+    from rich.console import Console
+
+    from trigpoint.report.tables import console_table, plain_table
+
+    console = Console()
+    if console.is_terminal:
+        console.print(console_table(rows, columns, title or None))
+    else:
+        say(f"{title}\n{plain_table(rows, columns)}" if title else plain_table(rows, columns))
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left on stderr, as a function of (done, total); nothing where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def refuse(path: Path | None, force: bool) -> None:
+    """Raise DataError when ``path`` exists and may not be replaced, before any work is done."""
+    if path is None or str(path) == "-" or not path.exists():
+        return
+    if path.is_dir():
+        raise DataError(f"{path}: expected a file to write, got a folder; give a file name")
+    if not force:
+        raise DataError(f"{path}: exists already and stays as it is; give another name or --force")
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON to a file whole or not at all, or to stdout for ``-``; the caller has asked ``refuse``."""
+    from trigpoint.data.files import write_text
+
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if str(path) == "-":
+        typer.echo(text, nl=False)
+    else:
+        write_text(path, text, overwrite=True)
+
+
+def first_process() -> bool:
+    """Whether this process speaks for a training on several."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0

@@ -1,0 +1,208 @@
+"""``trigpoint data check | show | convert | split``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from trigpoint.cli.console import BAD_INPUT, note, progress, refuse, say, show_table, write_json
+from trigpoint.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from trigpoint.data import LandmarkDataset
+    from trigpoint.data.checks import CheckReport
+
+NATIVE = "native"
+
+app = typer.Typer(help="Check, look at, convert and split datasets.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="The dataset folder, or one of its tables.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+
+
+@app.command()
+def check(
+    folder: Folder,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file ('-': stdout).")] = None,
+    force: Force = False,
+) -> None:
+    """Report every problem of a dataset in one pass; exit code 2 when there is an error.
+
+    Example: trigpoint data check data/faces
+    """
+    from trigpoint.data.checks import check_dataset
+
+    refuse(json, force)
+    with progress("reading images") as advance:
+        report = check_dataset(folder, advance)
+    if str(json) != "-":
+        _show_report(report)
+    if json is not None:
+        write_json(json, report.to_dict())
+    if not report.ok:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _show_report(report: CheckReport) -> None:
+    for problem in report.problems:
+        say(f"{problem.severity}: {problem}")
+    about = report.summary
+    sizes = " to ".join(dict.fromkeys(f"{w} x {h}" for w, h in filter(None, (about.smallest, about.largest))))
+    say(
+        f"{about.name}: {about.images} images, {about.rows} rows, {about.landmarks} landmarks, "
+        f"{about.subjects} subjects" + (f", {sizes} pixels" if sizes else "")
+    )
+    if about.splits:
+        say("splits: " + ", ".join(f"{name} {count}" for name, count in about.splits.items()))
+    missing = {name: share for name, share in about.unlabelled.items() if share > 0}
+    if missing:
+        worst = max(missing, key=lambda name: missing[name])
+        say(f"not annotated: {len(missing)} landmarks in some rows, most often {worst} ({missing[worst]:.1%})")
+    say(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+
+
+@app.command()
+def show(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write: .png, .pdf or .svg.")],
+    split: Annotated[str | None, typer.Option("--split", "-s", help="Only this split.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of images.")] = 24,
+    force: Force = False,
+) -> None:
+    """Draw a contact sheet: images with their landmarks, left ones orange and right ones blue.
+
+    Example: trigpoint data show data/faces --out sheet.png
+    """
+    from trigpoint.data import LandmarkDataset
+    from trigpoint.report import contact_sheet, save
+
+    refuse(out, force)
+    dataset = LandmarkDataset.load(folder, split=split, check_images=False)
+    save(contact_sheet(dataset, count), out)
+    note(f"wrote {out}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, as the format has it.")],
+    start: Annotated[str, typer.Option("--from", help="native, pts, isbi, coco, deeplabcut or ljson.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
+    target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
+    images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="Landmark names for a format without: a,b,c or a file, one a line.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of either format.")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Link the images of a native set instead of copying.")] = False,
+    force: Force = False,
+) -> None:
+    """Convert annotations from one format to another, landmark by name.
+
+    Options: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut).
+
+    Example: trigpoint data convert 300w/ --from pts --out data/300w
+    """
+    options = _options(option or [], names)
+    reading, writing = _format_options(start, options), _format_options(target, options)
+    unused = [key for key in options if key not in reading and key not in writing]
+    if unused:
+        valid = sorted({*_keywords(start), *_keywords(target)})
+        fix = did_you_mean(unused[0], valid)
+        raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
+    dataset = _read(source, start, images, reading)
+    written = _write(dataset, target, out, writing, link, force)
+    note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
+
+
+def _options(given: list[str], names: str | None) -> dict[str, Any]:
+    from trigpoint.config import apply_overrides
+    from trigpoint.data.files import read_text
+
+    try:
+        options = apply_overrides({}, given)
+    except (ConfigError, yaml.YAMLError) as error:
+        raise ConfigError(f"--option: {error}") from None
+    if names is not None:
+        text = read_text(names).replace("\n", ",") if Path(names).is_file() else names
+        options["names"] = [name.strip() for name in text.split(",") if name.strip()]
+    return options
+
+
+def _keywords(form: str) -> list[str]:
+    from trigpoint.data.formats import FORMATS
+
+    if form == NATIVE:
+        return []
+    if form not in FORMATS:
+        raise ConfigError(f"unknown format '{form}'; {did_you_mean(form, [NATIVE, *FORMATS])}")
+    return list(inspect.signature(FORMATS[form]).parameters)
+
+
+def _format_options(form: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {key: options[key] for key in _keywords(form) if key in options}
+
+
+def _read(source: Path, form: str, images: Path | None, options: dict[str, Any]) -> LandmarkDataset:
+    from trigpoint.data import LandmarkDataset
+    from trigpoint.data.formats import FORMATS
+
+    if form != NATIVE:
+        return FORMATS[form](**options).read(source, images)
+    if images is not None:
+        raise ConfigError("--images: a native dataset names its images itself; leave it out")
+    return LandmarkDataset.load(source)
+
+
+def _write(dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], link: bool, force: bool) -> Path:
+    from trigpoint.data.formats import FORMATS
+
+    if form == NATIVE:
+        return dataset.save(out, images="link" if link else "copy", overwrite=force)
+    if link:
+        raise ConfigError("--link: only a native dataset holds images; leave it out")
+    FORMATS[form](**options).write(dataset, out, overwrite=force)
+    return out
+
+
+@app.command()
+def split(
+    folder: Folder,
+    fractions: Annotated[
+        str, typer.Option("--fractions", help="Name and share of each split.")
+    ] = "train=0.7,val=0.15,test=0.15",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws other splits.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace splits that the table has.")] = False,
+) -> None:
+    """Divide a dataset into splits, never a subject, and store them in its table.
+
+    Example: trigpoint data split data/faces --fractions train=0.8,test=0.2 --seed 1
+    """
+    from trigpoint.data import split_dataset
+
+    counts = split_dataset(folder, parse_fractions(fractions), seed, force=force)
+    show_table([{"split": name, "rows": count} for name, count in counts.items()])
+
+
+def parse_fractions(text: str) -> dict[str, float]:
+    """Shares by split name.
+
+    >>> parse_fractions("train=0.8, test=0.2")
+    {'train': 0.8, 'test': 0.2}
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        try:
+            share = float(value) if equals and name else None
+        except ValueError:
+            share = None
+        if share is None or name in shares:
+            raise ConfigError(f"--fractions: expected name=share once each, such as train=0.8,test=0.2, got '{part}'")
+        shares[name] = share
+    return shares

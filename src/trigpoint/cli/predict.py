@@ -1,0 +1,143 @@
+"""``trigpoint predict``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trigpoint.cli.console import note, progress, refuse
+from trigpoint.errors import DataError
+
+if TYPE_CHECKING:
+    from trigpoint.landmarks import Prediction
+
+_LISTED = 20  # unreadable files that are named in one error
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images (not the folders inside them).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
+    overlay: Annotated[Path | None, typer.Option("--overlay", help="Draw each image with its points here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
+) -> None:
+    """Find the landmarks in images and write them as a table.
+
+    The table has a score and a radius per landmark and can be corrected and trained on. Nothing is written unless every
+    image could be read.
+
+    Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
+    """
+    from trigpoint.inference import Predictor, write_predictions
+
+    refuse(out, force)
+    files = image_files(images)
+    drawings = [] if overlay is None else drawing_names(files, overlay)
+    for drawing in drawings:
+        refuse(drawing, force)
+    folder = _images_of_table(out)
+    predictor = Predictor.load(run, device)
+    _check_headers(files)
+    with progress("predicting") as advance:
+        prediction = predictor.predict(files, batch_size=batch_size, progress=advance)
+    names = tuple(stored_name(file, folder) for file in files)
+    write_predictions(out, replace(prediction, images=names), overwrite=force)
+    note(f"wrote {out}: {len(files)} images, {len(prediction.landmarks)} landmarks each")
+    if overlay is not None:
+        _draw(files, drawings, prediction)
+        note(f"drew {len(drawings)} images into {overlay}")
+
+
+def image_files(given: Sequence[Path]) -> list[Path]:
+    """The files as given and the images of each folder in order of their names, each once.
+
+    Raises DataError for a path that is not there and a folder without images.
+    """
+    from trigpoint.data.images import SUFFIXES
+
+    files: dict[Path, None] = {}
+    for path in given:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
+            files |= dict.fromkeys(inside)
+        elif path.is_file():
+            files[path] = None
+        else:
+            raise DataError(f"{path}: expected an image or a folder of images, got nothing there; check the path")
+    return list(files)
+
+
+def drawing_names(files: Sequence[Path], folder: Path) -> list[Path]:
+    """A file in ``folder`` for each image, named after it; never the image itself. Equal names are numbered.
+
+    >>> [str(path) for path in drawing_names([Path("a/x.png"), Path("b/x.tif")], Path("out"))]
+    ['out/x_points.png', 'out/x_points_2.png']
+    """
+    used: dict[str, int] = {}
+    names = []
+    for file in files:
+        stem = f"{file.stem}_points"
+        used[stem] = used.get(stem, 0) + 1
+        names.append(folder / (f"{stem}.png" if used[stem] == 1 else f"{stem}_{used[stem]}.png"))
+    inputs = {file.resolve() for file in files}
+    for name in names:
+        if name.resolve() in inputs:
+            raise DataError(f"{name}: is one of the images and would be overwritten; give another folder to --overlay")
+    return names
+
+
+def stored_name(file: Path, folder: Path) -> str:
+    """The image as the table names it: relative to ``folder`` when inside, so that the table is a dataset as it stands.
+
+    >>> stored_name(Path("faces/images/a.png"), Path("faces/images"))
+    'a.png'
+    """
+    relative = os.path.relpath(file, folder)
+    return file.as_posix() if relative.startswith(os.pardir) else Path(relative).as_posix()
+
+
+def _images_of_table(table: Path) -> Path:
+    """The folder that image names in a table at this place are relative to, by the rules of the native format."""
+    from trigpoint.data.description import read_description
+
+    about = read_description(table.parent, [])
+    default = table.parent / "images"
+    return table.parent / about.images if about.images else default if default.is_dir() else table.parent
+
+
+def _check_headers(files: Sequence[Path]) -> None:
+    """Name every file that is no image now rather than one in the middle of the work."""
+    from trigpoint.data.images import image_size
+
+    problems = []
+    for file in files:
+        try:
+            image_size(file)
+        except DataError as error:
+            problems.append(str(error))
+    if len(problems) > _LISTED:
+        problems[_LISTED:] = [f"and {len(problems) - _LISTED} more"]
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _draw(files: Sequence[Path], drawings: Sequence[Path], prediction: Prediction) -> None:
+    from trigpoint.data.images import read_image
+    from trigpoint.report import prediction_overlay, save
+
+    with progress("drawing") as advance:
+        for index, (file, drawing) in enumerate(zip(files, drawings, strict=True)):
+            pixels = read_image(file).pixels.numpy()
+            points = prediction.points[index : index + 1]
+            figure = prediction_overlay([pixels], None, points, prediction.landmarks.names, [file.name], columns=1)
+            save(figure, drawing)
+            advance(index + 1, len(files))

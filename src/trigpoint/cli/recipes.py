@@ -1,0 +1,35 @@
+"""``trigpoint recipes``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trigpoint.cli.console import say
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe instead of the list.")] = None,
+) -> None:
+    """List the recipes that come with trigpoint, or print one to start your own from.
+
+    Example: trigpoint recipes demo > my-recipe.yaml
+    """
+    from importlib.resources import files
+
+    from trigpoint.cli.console import show_table
+    from trigpoint.recipe import recipe_names, recipe_values
+
+    if name is not None:
+        recipe_values(name)  # raises with the nearest name
+        if name in recipe_names():
+            say((files("trigpoint.recipes") / f"{name}.yaml").read_text(encoding="utf-8").rstrip("\n"))
+            return
+    rows = [{"recipe": each, "about": _first_line(recipe_values(each).get("description"))} for each in recipe_names()]
+    show_table(rows, {"recipe": "Recipe", "about": "What it does"})
+
+
+def _first_line(text: object) -> str:
+    lines = str(text or "").strip().splitlines()
+    return lines[0] if lines else ""

@@ -1,0 +1,70 @@
+"""``trigpoint train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trigpoint.cli.console import first_process, note, say
+
+if TYPE_CHECKING:
+    from trigpoint.recipe import Recipe
+    from trigpoint.runs import RunFolder
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name that 'trigpoint recipes' lists.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The run folder: a new one, or an unfinished run to resume.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values of the recipe to change.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train a landmark detector; the same command resumes a stopped run.
+
+    Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
+    """
+    from trigpoint.recipe import load_recipe
+    from trigpoint.runs import RunFolder
+    from trigpoint.training import train as fit
+
+    chosen = load_recipe(recipe, overrides or [])
+    before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
+    if before and first_process():
+        note(state(out, before, chosen.train.epochs))
+    run = fit(chosen, out=out, progress=not quiet)
+    if first_process():
+        _show(run, chosen)
+
+
+def state(out: Path, done: int, epochs: int) -> str:
+    """What a run folder holds, in words.
+
+    >>> state(Path("run"), 3, 10)
+    'run: 3 of 10 epochs are done, resuming at epoch 4'
+    """
+    if done >= epochs:
+        return f"{out}: all {epochs} epochs are done"
+    return f"{out}: {done} of {epochs} epochs are done, resuming at epoch {done + 1}"
+
+
+def best_line(run: RunFolder) -> str:
+    """The best validation error and when it was reached."""
+    table = run.history_table()
+    errors = table["val_mre_px"]
+    if errors.isna().all():
+        return "no validation error was measured"
+    best = int(errors.argmin())
+    return f"{errors.iloc[best]:.2f} px (epoch {best + 1} of {len(table)})"
+
+
+def _show(run: RunFolder, recipe: Recipe) -> None:
+    say(f"best validation MRE  {best_line(run)}")
+    say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
+    say(f"curves               {run.history}, {run.folder / 'sigma.png'}")
+    say(f"measure it           trigpoint evaluate {run.folder} --data {recipe.data.path} --split test")
+    say(f"use it               trigpoint predict {run.folder} IMAGES... --out predictions.csv")

@@ -1,0 +1,81 @@
+"""Batches: every image once an epoch, no lonely image, shares of processes, an order that depends on seed and epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.data.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.loading import EpochBatches, InputDataset, collate, loader
+from trigpoint.data.synthetic import write_catheter, write_instruments
+from trigpoint.errors import DataError
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (5, 4), (9, 4), (17, 16), (32, 8)])
+def test_every_image_once_and_batches_of_nearly_one_size(count: int, size: int) -> None:
+    batches = EpochBatches(count, size, seed=3, shuffle=True)
+    batches.set_epoch(2)
+    parts = list(batches)
+    assert len(parts) == len(batches)
+    assert sorted(position for part in parts for _, position in part) == list(range(count))
+    assert {epoch for part in parts for epoch, _ in part} == {2}
+    lengths = [len(part) for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+    assert max(lengths) <= size
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[list[tuple[int, int]]]:
+        batches = EpochBatches(20, 4, seed, shuffle=True)
+        batches.set_epoch(epoch)
+        return list(batches)
+
+    assert order(0, 5) == order(0, 5)
+    assert order(0, 5) != order(1, 5)
+    assert [p for part in order(0, 5) for _, p in part] != [p for part in order(0, 6) for _, p in part]
+
+
+@pytest.mark.parametrize("count", [7, 8, 13])
+def test_processes_share_the_work(count: int) -> None:
+    training = [list(EpochBatches(count, 2, 0, True, rank, 3)) for rank in range(3)]
+    assert len({len(parts) for parts in training}) == 1  # or the processes would wait for each other for ever
+    used = [position for parts in training for part in parts for _, position in part]
+    assert set(used) == set(range(count))
+    validation = [list(EpochBatches(count, 2, 0, False, rank, 3)) for rank in range(3)]
+    counted = sorted(position for parts in validation for part in parts for _, position in part)
+    assert counted == list(range(count))  # each counts once
+
+
+def test_workers_and_cache_give_the_same_batches(tmp_path: Path) -> None:
+    dataset = LandmarkDataset.load(write_catheter(tmp_path / "set", 7, size=32))
+    augment = AugmentConfig(rotation=20, scale=(0.9, 1.1), noise=0.1)
+    found = []
+    for workers, cache in ((0, False), (1, True)):
+        pipeline = InputPipeline(InputConfig(size=(32, 32)), dataset.landmarks, augment)
+        data = InputDataset(dataset, pipeline, seed=1, cache=cache)
+        data.preload()
+        batches = EpochBatches(len(data), 3, seed=1, shuffle=True)
+        batches.set_epoch(4)
+        found.append(list(loader(data, batches, workers)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.points, other.points)
+        assert torch.equal(one.index, other.index)
+
+
+def test_validation_is_not_augmented(tmp_path: Path) -> None:
+    dataset = LandmarkDataset.load(write_catheter(tmp_path / "set", 5, size=32))
+    pipeline = InputPipeline(InputConfig(size=(32, 32)), dataset.landmarks, AugmentConfig(rotation=90))
+    data = InputDataset(dataset, pipeline)
+    batch = collate([data[index] for part in EpochBatches(5, 8) for index in part])
+    np.testing.assert_allclose(batch.points.numpy(), dataset.points, atol=1e-4)
+
+
+def test_several_instances_are_refused(tmp_path: Path) -> None:
+    dataset = LandmarkDataset.load(write_instruments(tmp_path / "set", 4, size=(48, 64)))
+    with pytest.raises(DataError, match="several instances"):
+        InputDataset(dataset, InputPipeline(InputConfig(), dataset.landmarks))

@@ -1,0 +1,244 @@
+"""Training end to end on a few drawn images: what is left behind, what is refused, and what is never used."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import trigpoint as tp
+from trigpoint.callbacks import Recorder
+from trigpoint.config import parse
+from trigpoint.data.synthetic import write_catheter
+from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.inference import write_predictions
+from trigpoint.methods import HeatmapMethod
+from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
+from trigpoint.runs import RunFolder
+from trigpoint.training import conformal_radius, make_optimizers, train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_catheter(tmp_path_factory.mktemp("data") / "catheter", 20, size=32, seed=1)
+
+
+def recipe(folder: Path, **train_options: Any) -> Recipe:
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "data": {"path": str(folder), "input": {"size": [32, 32]}, "augment": {"rotation": 10}, "workers": 0},
+        "method": {"name": "heatmap", "network": {"name": "unet", "width": 4, "depth": 2}, "schedule": "adaloss"},
+        "train": {"epochs": 2, "batch_size": 4, "accelerator": "cpu", **train_options},
+    }
+    return parse(Recipe, values)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return train(recipe(folder, ema=0.9), out=tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+def test_the_run_folder_holds_what_others_read(finished: RunFolder, folder: Path) -> None:
+    for path in (finished.config, finished.landmarks, finished.weights, finished.last, finished.env, finished.history):
+        assert path.stat().st_size > 0, path
+    table = finished.history_table()
+    assert table["epoch"].tolist() == [0, 1]
+    assert table[["train_loss", "val_mre_px", "sigma_tip", "data_wait_share"]].notna().all(axis=None)
+    assert finished.read_landmarks().landmarks.names == ("tip",)
+    state, note = finished.load_weights()
+    best = table["val_mre_px"].idxmin()
+    assert int(note["epoch"]) == best
+    assert float(note["val_mre_px"]) == pytest.approx(table["val_mre_px"][best], abs=1e-5)
+    assert not any(path.name.endswith(".part") for path in finished.folder.iterdir())
+    assert load_recipe(finished.config) == recipe(folder, ema=0.9)
+
+
+def test_kept_weights_give_the_error_they_were_chosen_for(finished: RunFolder, folder: Path) -> None:
+    report = tp.evaluate(finished, folder, split="val")
+    assert report.metrics["mre_px"] == pytest.approx(float(finished.load_weights()[1]["val_mre_px"]), rel=1e-3)
+    assert any("chose the weights" in warning for warning in report.warnings)
+    assert tp.evaluate(finished, folder, split="test").warnings == []
+
+
+def test_parts_are_the_splits_and_test_is_in_none(finished: RunFolder, folder: Path) -> None:
+    parts = finished.parts()
+    for part in ("train", "val"):
+        data = tp.LandmarkDataset.load(folder, split=part)
+        assert parts[part] == [data.image_name(sample) for sample in data.samples]
+
+
+def test_test_images_are_never_decoded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = {str(sample.image) for sample in tp.LandmarkDataset.load(folder, split="test").samples}
+    opened: list[str] = []
+    original = tp.LandmarkDataset.read
+
+    def read(self: Any, index: int) -> Any:
+        opened.append(str(self.samples[index].image))
+        return original(self, index)
+
+    monkeypatch.setattr(tp.LandmarkDataset, "read", read)
+    train(recipe(folder, epochs=1), out=tmp_path / "run", progress=False)
+    assert opened
+    assert not tests & set(opened)
+
+
+def test_validation_is_drawn_by_subject_where_the_table_has_none(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "set"
+    shutil.copytree(folder, copied)
+    table = pd.read_csv(copied / "landmarks.csv", dtype=str).drop(columns="split")
+    table["subject"] = [f"s{i // 2}" for i in range(len(table))]
+    table.to_csv(copied / "landmarks.csv", index=False)
+    run = train(recipe(copied, epochs=1), out=tmp_path / "run", progress=False)
+    parts = run.parts()
+    subject = dict(zip(table["image"], table["subject"], strict=True))
+    assert parts["val"]
+    assert not {subject[name] for name in parts["train"]} & {subject[name] for name in parts["val"]}
+    assert len(parts["train"]) + len(parts["val"]) == len(table)
+
+
+def test_stopped_and_resumed_equals_uninterrupted(
+    finished: RunFolder, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Recorder.on_train_epoch_end
+
+    def stop(self: Recorder, *args: Any) -> None:
+        original(self, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "on_train_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(folder, ema=0.9), out=tmp_path / "run", progress=False)
+    run = RunFolder(tmp_path / "run")
+    assert run.epochs_done() == 1
+    train(recipe(folder, ema=0.9), out=run.folder, progress=False)
+    once, twice = (torch.load(r.last, weights_only=True) for r in (finished, run))
+    for name, value in once["state_dict"].items():
+        assert torch.equal(value, twice["state_dict"][name]), name
+    for name, value in once["schedule"].items():
+        torch.testing.assert_close(value, twice["schedule"][name], equal_nan=True, rtol=0, atol=0)
+    columns = ["epoch", "step", "lr", "train_loss", "val_mre_px", "sigma_tip"]
+    pd.testing.assert_frame_equal(finished.history_table()[columns], run.history_table()[columns])
+
+
+def test_another_recipe_or_a_foreign_folder_is_refused(finished: RunFolder, folder: Path, tmp_path: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in finished.folder.iterdir()}
+    with pytest.raises(RunError, match=r"another recipe \(train\.epochs: 2 there, 3 here\)"):
+        train(recipe(folder, ema=0.9, epochs=3), out=finished.folder, progress=False)
+    assert {path.name: path.stat().st_mtime_ns for path in finished.folder.iterdir()} == before
+    (tmp_path / "thesis.tex").write_text("work of years")
+    with pytest.raises(RunError, match="expected a new folder"):
+        train(recipe(folder), out=tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_loss_that_is_not_finite_names_the_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = HeatmapMethod.training_step
+
+    def broken(self: HeatmapMethod, batch: Any, batch_idx: int) -> torch.Tensor:
+        batch.images[0] = math.nan
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(HeatmapMethod, "training_step", broken)
+    with pytest.raises(RunError, match=r"not finite in epoch 1, images .*\.png.*; nothing was"):
+        train(recipe(folder, epochs=1), out=tmp_path / "run", progress=False)
+    assert not RunFolder(tmp_path / "run").weights.exists()
+
+
+def test_data_that_cannot_be_learned_from_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.path"):
+        train(Recipe(), out=tmp_path / "run", progress=False)
+    with pytest.raises(DataError, match="unknown split 'trian'"):
+        train(recipe(folder), ["data.train=trian"], out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "adadelta", "sgd"])
+def test_optimizers_and_schedules(name: str, folder: Path) -> None:
+    settings = recipe(folder, optimizer={"name": name, "lr": 0.5}, lr_schedule={"name": "cosine"}).train
+    parameter = torch.nn.Parameter(torch.ones(1))
+    made = make_optimizers(settings, [parameter], steps=10)
+    assert type(made["optimizer"]).__name__.lower() == name
+    rates = []
+    for _ in range(11):
+        rates.append(made["optimizer"].param_groups[0]["lr"])
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert rates[0] == 0.5
+    assert rates[5] == pytest.approx(0.25)
+    assert rates[10] == pytest.approx(0, abs=1e-9)
+
+
+def test_learning_rate_factors() -> None:
+    step = LrScheduleConfig(name="step", milestones=(0.5, 0.75), gamma=0.1)
+    assert [step.factor(t) for t in (0.0, 0.49, 0.5, 0.8)] == pytest.approx([1, 1, 0.1, 0.01])
+    assert LrScheduleConfig(name="poly", power=2).factor(0.5) == pytest.approx(0.25)
+    warm = LrScheduleConfig(name="constant", warmup=0.2)
+    assert [warm.factor(t) for t in (0.1, 0.2, 1.0)] == pytest.approx([0.5, 1, 1])
+
+
+def test_conformal_radius_counts_as_stated() -> None:
+    errors = np.arange(1.0, 10.0)
+    assert conformal_radius(errors, 0.5) == 5  # ceil(10 * 0.5) = the fifth smallest
+    assert conformal_radius(np.array([1.0, np.nan]), 0.9) == 1
+    assert math.isnan(conformal_radius(np.array([np.nan]), 0.9))
+
+
+def test_predictor_takes_paths_arrays_and_lists_alike(finished: RunFolder, folder: Path, tmp_path: Path) -> None:
+    predictor = tp.Predictor.load(finished, device="cpu")
+    data = tp.LandmarkDataset.load(folder, split="test")
+    whole = predictor.predict(data)
+    paths = [sample.image for sample in data.samples]
+    pixels = data.read(0).pixels
+    for one in (paths[0], pixels, pixels[0].numpy(), pixels.permute(1, 2, 0).expand(-1, -1, 3).numpy()):
+        single = predictor.predict(one)
+        np.testing.assert_allclose(single.points[0], whole.points[0], atol=0.05)
+    np.testing.assert_allclose(predictor.predict(paths, batch_size=1).points, whole.points, atol=1e-3)
+    assert whole.radius.shape == whole.scores.shape == (len(data), 1)
+    assert np.isfinite(whole.radius).all()
+    assert len(predictor.predict([])) == 0
+    with pytest.raises(DataError, match="expected an array"):
+        predictor.predict(np.zeros((4, 5, 6, 7)))
+    out = write_predictions(tmp_path / "found.csv", whole)
+    table = pd.read_csv(out)
+    assert list(table.columns) == ["image", "tip_x", "tip_y", "tip_score", "tip_radius"]
+    np.testing.assert_allclose(table["tip_x"], whole.points[:, 0, 0], atol=1e-3)
+    with pytest.raises(DataError, match="exists"):
+        write_predictions(out, whole)
+
+
+def test_broken_run_folders_are_refused(finished: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such run folder"):
+        tp.Predictor.load(tmp_path / "none")
+    copied = tmp_path / "copied"
+    shutil.copytree(finished.folder, copied)
+    run = RunFolder(copied)
+    run.weights.write_bytes(run.weights.read_bytes()[:1000])
+    with pytest.raises(RunError, match="damaged or not a safetensors file"):
+        tp.Predictor.load(copied)
+    run.weights.unlink()
+    with pytest.raises(RunError, match=r"expected weights\.safetensors"):
+        tp.Predictor.load(copied)
+    shutil.copy(finished.weights, run.weights)
+    text = run.config.read_text().replace("width: 4", "width: 6")
+    run.config.write_text(text)
+    with pytest.raises(RunError, match="does not fit the network"):
+        tp.Predictor.load(copied)
+
+
+def test_report_page_stands_alone(finished: RunFolder, folder: Path, tmp_path: Path) -> None:
+    report = tp.evaluate(finished, folder)
+    text = report.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert f"{report.metrics['mre_px']:.2f}" in text
+    with pytest.raises(DataError, match="exists"):
+        report.to_html(tmp_path / "report.html")
