@@ -17,7 +17,7 @@ DECODERS = {"dark": DECODE_TARGET, "centroid": DECODE_TARGET, "soft_argmax": Non
 def peer() -> Any:
     """landmarker's heatmap module, or None; it needs torch and scipy only, whatever the package's metadata asks for."""
     try:
-        from landmarker import heatmap
+        from landmarker import heatmap  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return None
     return heatmap
@@ -68,4 +68,5 @@ def _row(measure: str, ours: Any, other: Any, batch: int, rounds: int, target: f
         return Row(measure, f"{batch / mine:.0f} images/s", "landmarker: not installed", "", aim, None)
     mine, theirs, ratio = compare(ours, other, rounds)
     speed = f"landmarker: {batch / theirs:.1f} images/s"
-    return Row(measure, f"{batch / mine:.0f} images/s", speed, f"{ratio:.1f} x", aim, target and ratio >= target)
+    met = None if target is None else ratio >= target
+    return Row(measure, f"{batch / mine:.0f} images/s", speed, f"{ratio:.1f} x", aim, met)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,56 @@ from torch.nn import functional
 
 from benchmarks.timing import Row, seconds
 from trigpoint.data.synthetic import write_catheter
-from trigpoint.recipe import Recipe, build_method, load_recipe
+from trigpoint.recipe import Recipe, build_method
 from trigpoint.training import dataset_of, fast_precision, make_optimizers, train
 
 STEP_TARGET, WAIT_TARGET = 1.10, 0.05
 AUGMENT = {"rotation": 15, "scale": [0.87, 1.15], "shift": 0.05, "brightness": 0.2, "contrast": 0.2}
-# The paper's network and loss, and the method for small machines with all that it adds to a step.
-METHODS: dict[str, dict[str, Any]] = {
-    "U-Net, mse": {"network": {"name": "unet"}, "loss": "mse", "schedule": "adaloss"},
-    "ResU-Net, kl, averaged weights": {
-        "network": {"name": "res_unet"},
-        "loss": "kl",
-        "decoder": "soft_argmax",
-        "schedule": {"name": "exponential", "sigma0": 4, "sigma_min": 1},
-    },
-}
 
 
-def rows(size: int, batch: int, steps: int, epochs: int, rounds: int, width: int | None = None) -> list[Row]:
-    """Step and wait of each method on frames of ``size``; ``width`` replaces the networks' own, for a quick look."""
+@dataclass(frozen=True)
+class Case:
+    """A method, with what training adds to its step."""
+
+    name: str
+    batch: int
+    method: dict[str, Any]
+    train: dict[str, Any]
+
+
+CASES = (
+    Case("paper: U-Net, mse, Adaloss", 8, {"network": {"name": "unet"}, "loss": "mse", "schedule": "adaloss"}, {}),
+    Case(
+        "small machine: ResU-Net, kl, averaged weights, clipping",
+        16,
+        {
+            "network": {"name": "res_unet"},
+            "loss": "kl",
+            "decoder": "soft_argmax",
+            "schedule": {"name": "exponential", "sigma0": 4, "sigma_min": 1},
+        },
+        {"ema": 0.99, "clip": 5.0},
+    ),
+)
+
+
+def rows(
+    size: int, steps: int, epochs: int, rounds: int, batch: int | None = None, width: int | None = None
+) -> list[Row]:
+    """Step and wait of each case on ``steps`` batches of frames; ``batch`` and ``width`` replace the case's own."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        share = 1 / (steps + 1)  # one batch to validate on
-        write_catheter(root / "set", batch * (steps + 1), size=size, splits={"train": 1 - share, "val": share})
-        for name, method in METHODS.items():
-            recipe = _recipe(root / "set", size, batch, epochs, method, width)
-            pairs = [_round(recipe, root / f"{name} {i}", batch) for i in range(rounds)]
+        for number, case in enumerate(CASES):
+            case = case if batch is None else replace(case, batch=batch)
+            share = 1 / (steps + 1)  # one batch to validate on
+            data = root / f"set {number}"
+            write_catheter(data, case.batch * (steps + 1), size=size, splits={"train": 1 - share, "val": share})
+            recipe = _recipe(case, data, size, epochs, width)
+            pairs = [_round(recipe, root / f"run {number} {i}") for i in range(rounds)]
             ours, bare, wait = (statistics.median(values) for values in zip(*pairs, strict=True))
             ratio = statistics.median(step / alone for step, alone, _ in pairs)
-            shape = f"{name}, {batch} x {size} x {size}"
+            shape = f"{case.name}, {case.batch} x {size} x {size}"
             found.append(
                 Row(
                     f"training step ({shape})",
@@ -59,35 +80,34 @@ def rows(size: int, batch: int, steps: int, epochs: int, rounds: int, width: int
                 )
             )
             aim = f"< {WAIT_TARGET:.0%}"
-            found.append(Row(f"waiting for data ({shape})", f"{wait:.1%}", "", f"{wait:.1%}", aim, wait < WAIT_TARGET))
+            found.append(Row(f"waiting for data ({case.name})", "", "", f"{wait:.1%}", aim, wait < WAIT_TARGET))
     return found
 
 
-def _recipe(data: Path, size: int, batch: int, epochs: int, method: dict[str, Any], width: int | None) -> Recipe:
-    network = method["network"] | ({} if width is None else {"width": width})
-    averaged = {"ema": 0.99, "clip": 5.0} if method["loss"] == "kl" else {}
+def _recipe(case: Case, data: Path, size: int, epochs: int, width: int | None) -> Recipe:
+    network = case.method["network"] | ({} if width is None else {"width": width})
     values = {
         "name": "benchmark",
         "data": {"path": str(data), "input": {"size": [size, size]}, "augment": AUGMENT, "cache": True},
-        "method": {"name": "heatmap", **method, "network": network},
-        "train": {"epochs": epochs, "batch_size": batch, "precision": "auto", "accelerator": "cpu", **averaged},
+        "method": {"name": "heatmap", **case.method, "network": network},
+        "train": {"epochs": epochs, "batch_size": case.batch, "precision": "auto", "accelerator": "cpu", **case.train},
     }
     return Recipe.model_validate(values)
 
 
-def _round(recipe: Recipe, out: Path, batch: int) -> tuple[float, float, float]:
+def _round(recipe: Recipe, out: Path) -> tuple[float, float, float]:
     """Seconds of our step, seconds of the bare step measured right before and after, share of waiting."""
-    before = _bare_step(recipe, batch)
+    before = _bare_step(recipe)
     history = train(recipe, out=out, progress=False).history_table()
-    after = _bare_step(recipe, batch)
+    after = _bare_step(recipe)
     settled = history.iloc[1:]  # the first epoch starts the workers and compiles kernels
     took = (history["minutes"].diff() * 60 / history["step"].diff()).iloc[1:]
     return float(took.median()), (before + after) / 2, float(settled["data_wait_share"].median())
 
 
-def _bare_step(recipe: Recipe, batch: int, calls: int = 8) -> float:
+def _bare_step(recipe: Recipe, calls: int = 8) -> float:
     """Median seconds of forward, backward and optimizer step on tensors that lie ready."""
-    landmarks = dataset_of(recipe).landmarks
+    landmarks, batch = dataset_of(recipe).landmarks, recipe.train.batch_size
     method = build_method(recipe, landmarks)
     network = method.network.train()
     height, width = recipe.data.input.size
@@ -101,7 +121,7 @@ def _bare_step(recipe: Recipe, batch: int, calls: int = 8) -> float:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
             output = network(images)
-        functional.mse_loss(output.float(), target).backward()
+        torch.autograd.backward(functional.mse_loss(output.float(), target))
         optimizer.step()
 
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""From nothing to a measured detector in under a minute, on drawn images: ``python examples/quickstart.py``."""
+"""From nothing to a measured detector in under a minute: ``python examples/quickstart.py [FOLDER]``."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import sys
 from pathlib import Path
 
 import trigpoint as tp
-from trigpoint.data.synthetic import write_catheter
+from trigpoint.data.synthetic import write_radiographs
 
 
 def main(folder: Path) -> None:
     """Draw a dataset, train on it, measure, and predict; everything is written below ``folder``."""
     data, run = folder / "data", folder / "run"
-    write_catheter(data, count=200, size=96, seed=0)
-    tp.train("fast", [f"data.path={data}", "data.input.size=[96,96]", "train.epochs=16"], out=run)
+    write_radiographs(data, count=120, size=(480, 384), spacing_mm=0.5)
+    tp.train("fast", [f"data.path={data}", "train.epochs=20"], out=run)
 
     report = tp.evaluate(run, data, split="test")
-    print(f"mean radial error on {len(report.dataset)} test images: {report.metrics['mre_px']:.2f} px")
+    print(f"mean radial error on {len(report.dataset)} test images: {report.metrics['mre_mm']:.2f} mm")
     report.to_html(folder / "report.html", overwrite=True)
 
-    test = tp.LandmarkDataset.load(data, split="test")
-    prediction = tp.Predictor.load(run).predict(test)
-    for image, (x, y), (true_x, true_y) in zip(
-        prediction.images, prediction.points[:, 0], test.points[:, 0], strict=True
+    image = data / "images" / "00000.png"
+    prediction = tp.Predictor.load(run).predict(image)
+    print(f"{image}:")
+    for name, (x, y), radius in zip(
+        prediction.landmarks.names, prediction.points[0], prediction.radius[0], strict=True
     ):
-        print(f"{Path(image).name}: tip found at ({x:.1f}, {y:.1f}), true at ({true_x:.1f}, {true_y:.1f})")
+        print(f"  {name} at ({x:.1f}, {y:.1f}), error below {radius:.1f} px nine times in ten")
     print(f"report: {folder / 'report.html'}")
 
 

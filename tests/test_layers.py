@@ -68,7 +68,8 @@ def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: relative import; write it from trigpoint on"
             module = node.module or ""
-            yield node.lineno, module
+            if module != "trigpoint" or [alias.name for alias in node.names] != ["__version__"]:
+                yield node.lineno, module
             # ``from trigpoint import config`` imports the module trigpoint.config
             yield from (
                 (node.lineno, f"{module}.{alias.name}") for alias in node.names if is_module(module, alias.name)

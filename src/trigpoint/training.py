@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -60,15 +61,15 @@ def train(
     parts = _parts(chosen, run)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks)
-    if run.exists():
-        if run.epochs_done() >= chosen.train.epochs and run.weights.is_file():
-            return run
-    elif rank_zero_only.rank == 0:
+    if run.exists() and _finished(run, chosen):
+        return run
+    inputs = _inputs(chosen, parts)
+    if not run.exists() and rank_zero_only.rank == 0:
         names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
         run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
-    _fit(chosen, method, parts, run, progress)
+    _fit(chosen, method, inputs, run, progress)
     if rank_zero_only.rank == 0:
         finish(run, parts["val"])
     return run
@@ -134,22 +135,36 @@ def _check_same(recipe: Recipe, run: RunFolder) -> None:
                 )
 
 
+def _finished(run: RunFolder, recipe: Recipe) -> bool:
+    """Whether nothing is left to do; the radii are the last thing that ``finish`` writes."""
+    if run.epochs_done() < recipe.train.epochs or not run.weights.is_file():
+        return False
+    return bool(np.isfinite(run.read_landmarks().radius).any())
+
+
 def _common_spacing(data: LandmarkDataset) -> float | None:
     spacings = np.unique(data.spacings)
     return float(spacings[0]) if len(spacings) == 1 and np.isfinite(spacings[0]) else None
 
 
+def _inputs(recipe: Recipe, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:
+    """What the loaders draw from; refuses augmentation and data that the method cannot take."""
+    made = {}
+    for part, augment in (("train", recipe.data.augment), ("val", None)):
+        pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)
+        made[part] = InputDataset(parts[part], pipeline, recipe.seed, recipe.data.cache)
+        made[part].preload()
+    return made
+
+
 def _loaders(
-    recipe: Recipe, parts: dict[str, LandmarkDataset], trainer: L.Trainer
+    recipe: Recipe, inputs: dict[str, InputDataset], trainer: L.Trainer
 ) -> tuple[DataLoader[Item], DataLoader[Item]]:
     settings, size = recipe.data, recipe.train.batch_size
     workers = settings.workers if settings.workers is not None else min(8, max(1, (os.cpu_count() or 2) // 2))
-    landmarks = parts["train"].landmarks
     rank, world = trainer.global_rank, trainer.world_size
     made = []
-    for part, augment in (("train", settings.augment), ("val", None)):
-        data = InputDataset(parts[part], InputPipeline(settings.input, landmarks, augment), recipe.seed, settings.cache)
-        data.preload()
+    for part, data in inputs.items():
         batches = EpochBatches(len(data), size, recipe.seed, part == "train", rank, world)
         made.append(loader(data, batches, workers, pin=trainer.strategy.root_device.type == "cuda"))
     return made[0], made[1]
@@ -159,28 +174,40 @@ def _loaders(
 
 
 def _fit(
-    recipe: Recipe, method: HeatmapMethod, parts: dict[str, LandmarkDataset], run: RunFolder, progress: bool
+    recipe: Recipe, method: HeatmapMethod, inputs: dict[str, InputDataset], run: RunFolder, progress: bool
 ) -> None:
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
     trainer = _trainer(recipe.train, run, [timer, recorder, *([bar] if progress else [])])
-    training, validation = _loaders(recipe, parts, trainer)
+    training, validation = _loaders(recipe, inputs, trainer)
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*The number of training batches.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             last = run.last if run.last.is_file() else None
             trainer.fit(method, training, validation, ckpt_path=last, weights_only=True)
     except NotFinite as error:
-        names = [parts["train"].samples[i].image.name for i in error.index]
+        names = [inputs["train"].dataset.samples[i].image.name for i in error.index]
         raise RunError(
             f"training loss is not finite in epoch {trainer.current_epoch + 1}, images {', '.join(names)}; nothing was "
             "changed by this batch. Look at these images, or lower train.optimizer.lr, or set train.clip=1"
         ) from None
+    except DataError as error:
+        raise DataError(_own_words(str(error))) from None
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
+
+
+def _own_words(message: str) -> str:
+    """An error's message without the traceback that a worker process of the DataLoader puts around it.
+
+    >>> _own_words("Caught DataError in worker 0.\\n  ...\\ntrigpoint.errors.DataError: a.png: truncated")
+    'a.png: truncated'
+    """
+    return re.split(r"^trigpoint\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
 
 
 def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback]) -> L.Trainer:

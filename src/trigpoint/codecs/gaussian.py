@@ -190,7 +190,7 @@ class GaussianHeatmap:
         mass = weights if weights.dtype == torch.float64 else weights.float()
         with torch.autocast(weights.device.type, enabled=False):
             cells = peaks.mean_cell(mass.flatten(0, 1))
-        return from_grid(cells.flip(-1), self.stride).unflatten(0, weights.shape[:2])
+        return from_grid(cells.flip(-1), self.stride).reshape(*weights.shape[:2], len(self.map_size))
 
     def _check_maps(self, maps: Tensor) -> None:
         if maps.ndim != 2 + len(self.map_size) or tuple(maps.shape[2:]) != self.map_size:

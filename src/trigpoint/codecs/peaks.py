@@ -145,7 +145,7 @@ def expected_cell(maps: Tensor, scale: Tensor) -> Tensor:
     scale = scale.reshape(-1, *[1] * (maps.ndim - 1))
     piece = max(1, PIECE_CELLS // max(1, maps[:1].numel()))
     means = []
-    for part, divisor in zip(maps.split(piece), scale.split(piece), strict=True):
+    for part, divisor in zip(torch.split(maps, piece), torch.split(scale, piece), strict=True):
         relative = part / divisor
         means.append(mean_cell(torch.where(relative > 0, relative, 0.0).square()))
     return torch.cat(means)

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from pydantic import Field, PlainValidator, SerializeAsAny
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trigpoint import config
 from trigpoint.codecs import GaussianHeatmap
@@ -185,11 +185,13 @@ def _warm_average(decay: float) -> Any:
 
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        share = min(decay, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(averaged, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - share)
-            else:
+        """All tensors are of one type, as ``AveragedModel`` gives them."""
+        done = int(count)
+        if averaged[0].is_floating_point():
+            share = min(decay, (1 + done) / (10 + done))
+            cast(Any, get_ema_multi_avg_fn)(share)(averaged, current, count)
+        else:
+            for mean, value in zip(averaged, current, strict=True):
                 mean.copy_(value)
 
     return update

@@ -1,14 +1,14 @@
 """What the paper says of the catheter tip, checked against the numbers of a sweep by rules stated here.
 
 A run *learned* when its test error is below ``LEARNED`` times that of always answering with the mean training position.
-It *collapsed* when it did not learn, when its loss became infinite or NaN, when its sigma left [sigma_min, sigma0], when
-its test error is ``COLLAPSED`` times that of the best setting, or when its last validation error is ``COLLAPSED`` times
-its own best.
+It *collapsed* when it did not learn, when its loss became infinite or NaN, when its sigma left [sigma_min, sigma0],
+when its test error is ``COLLAPSED`` times that of the best setting, or when its last validation error is ``COLLAPSED``
+times its own best.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,15 +38,6 @@ class Sweep:
     size: int
     sigma_min: float
     smoothness: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, outcomes: Sequence[Outcome], guess: float, size: int, sigma_min: float) -> Sweep:
-        """Group outcomes whose jobs are called <optimizer>-<setting>."""
-        runs: dict[tuple[str, str], list[Outcome]] = {}
-        for outcome in outcomes:
-            optimizer, _, key = outcome.job.name.rpartition("-")
-            runs.setdefault((optimizer.capitalize().replace("-", " ", 1), key), []).append(outcome)
-        return cls(runs, guess, size, sigma_min)
 
     @property
     def fixed(self) -> list[str]:

@@ -61,7 +61,11 @@ class Request:
     def open_folder(self) -> None:
         """Mark ``out`` as this experiment's. Raises RunError when it holds other files or another experiment."""
         mark = self.out / MARK
-        facts = {"experiment": self.name, "scale": self.scale, "data": None if self.data is None else str(self.data)}
+        facts = {
+            "experiment": self.name,
+            "scale": self.scale,
+            "data": None if self.data is None else str(self.data.resolve()),
+        }
         if self.out.exists() and not self.out.is_dir():
             raise RunError(f"{self.out}: expected a folder to write to, got a file; give another --out")
         if mark.is_file():
@@ -95,7 +99,7 @@ class Job:
 
     def dotted(self, data: Path) -> list[str]:
         """The overrides as ``train`` takes them; JSON is YAML."""
-        values = {**self.overrides, "data.path": str(data), "seed": self.seed}
+        values = {**self.overrides, "data.path": str(data.resolve()), "seed": self.seed}
         return [f"{key}={json.dumps(value)}" for key, value in values.items()]
 
 
@@ -171,9 +175,8 @@ def run_jobs(request: Request, jobs: Sequence[Job], data: Path, test: LandmarkDa
         outcome = run_job(request, job, data, test)
         outcomes.append(outcome)
         ending = f"; {outcome.note}" if outcome.note else ""
-        request.say(
-            f"[{number}/{len(jobs)}] {job.folder}: test MRE {outcome.mre:.2f} px after {outcome.minutes:.1f} min{ending}"
-        )
+        found = f"test MRE {outcome.mre:.2f} px after {outcome.minutes:.1f} min"
+        request.say(f"[{number}/{len(jobs)}] {job.folder}: {found}{ending}")
     return outcomes
 
 
