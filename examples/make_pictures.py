@@ -13,7 +13,7 @@ from trigpoint.data.synthetic import write_radiographs
 from trigpoint.report import prediction_overlay, save
 
 SHOWN = 3
-WIDTH, COLOURS = 840, 96  # pixels, and colours of the palette: noise makes large files
+WIDTH, COLOURS = 840, 256  # pixels, and colours of the palette: noise makes large files
 
 
 def main(folder: Path) -> None:

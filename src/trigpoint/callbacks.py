@@ -191,7 +191,8 @@ class Progress(L.Callback):
         self.bar.update(self.task, description=text)
         if not self.console.is_terminal:
             left = (epochs - done) * row["minutes"] / done
-            self.console.print(f"{text}  {row['minutes']:.1f} min, about {left:.1f} left", highlight=False)
+            text += f"  {row['minutes']:.1f} min, about {left:.1f} left"
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave the terminal as it was, also after an error."""

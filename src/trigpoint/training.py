@@ -197,6 +197,13 @@ def _fit(
         ) from None
     except DataError as error:
         raise DataError(_own_words(str(error))) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(
+            "a process that prepares batches was ended from outside, mostly for lack of memory or of shared memory; "
+            "train with data.workers=0 or data.cache=false (the same --out resumes)"
+        ) from None
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
 

@@ -38,7 +38,7 @@ FENCE = re.compile(r"^```(\w*)\s*$")
 NOTE = re.compile(r"^<!--\s*(not run|file):\s*(.+?)\s*-->$")
 RUNNABLE = ("bash", "python", "pycon")
 
-MOST_IMAGES = 24
+MOST_IMAGES, LARGEST = 16, (160, 128)
 TINY = ("train.epochs=2", "train.batch_size=8", "data.input.size=[32,32]", "data.workers=0", "train.threads=1")
 
 
@@ -76,7 +76,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same commands on less: recipes lose size, drawn sets lose images."""
+    """The same commands on less: recipes lose size and epochs, drawn sets lose size and images."""
     load = recipe.load_recipe
 
     def load_tiny(source: Any, overrides: Sequence[str] = ()) -> recipe.Recipe:
@@ -92,8 +92,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "load_recipe", load_tiny)
 
     def fewer(write: Callable[..., Path]) -> Callable[..., Path]:
-        def write_few(folder: str | Path, count: int, *args: Any, **options: Any) -> Path:
-            return write(folder, min(count, MOST_IMAGES), *args, **options)
+        def write_few(folder: str | Path, count: int, size: Any = 64, *args: Any, **options: Any) -> Path:
+            return write(
+                folder, min(count, MOST_IMAGES), LARGEST if isinstance(size, tuple) else size, *args, **options
+            )
 
         return write_few
 
@@ -143,7 +145,7 @@ def run_pycon(text: str, where: str, names: dict[str, Any]) -> None:
     example = doctest.DocTestParser().get_doctest(text, names, where, where, 0)
     said: list[str] = []
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    doctest.DocTestRunner(optionflags=flags).run(example, out=said.append, clear_globs=False)
+    doctest.DocTestRunner(verbose=False, optionflags=flags).run(example, out=said.append, clear_globs=False)
     assert not said, "".join(said)
     names.update(example.globs)
 

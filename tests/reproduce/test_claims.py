@@ -106,7 +106,7 @@ def test_rougher_filters_do_not_reproduce_table_two() -> None:
 
 def test_settings_scale_sigma_with_the_map() -> None:
     small = settings(SCALES["small"])
-    assert [small[key]["method.schedule"]["sigma0"] for key in KEYS[:4]] == [1.25, 6.25, 10.0, 15.0]
+    assert [small[key]["method.schedule"]["sigma0"] for key in KEYS[:4]] == [0.9375, 4.6875, 7.5, 11.25]
     paper = settings(SCALES["paper"])
     assert [paper[key]["method.schedule"]["sigma0"] for key in KEYS[:4]] == [5, 25, 40, 60]
 

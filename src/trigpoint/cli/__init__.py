@@ -16,6 +16,7 @@ from trigpoint.cli.doctor import doctor
 from trigpoint.cli.evaluate import evaluate
 from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
+from trigpoint.cli.reproduce import reproduce
 from trigpoint.cli.train import train
 
 __all__ = ["app", "main"]
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, train, evaluate, predict, recipes, doctor):
+for verb in (demo, train, evaluate, predict, reproduce, recipes, doctor):
     app.command()(verb)
 app.add_typer(data, name="data")
 

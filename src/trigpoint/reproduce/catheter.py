@@ -49,6 +49,7 @@ class Scale:
     sigma_min: float
     seeds: tuple[int, ...]
     augment: Mapping[str, Any] = field(default_factory=dict)
+    val_every: int = 1
 
     def sigma(self, of_full: float) -> float:
         """Map pixels of a sigma given for a map of 256 pixels."""
@@ -61,7 +62,9 @@ class Scale:
 
 
 SCALES: Mapping[str, Scale] = {
-    "small": Scale(64, 384, 64, 256, 40, 16, 8, 1.0, (0, 1, 2), {"rotation": 180, "scale": [0.8, 1.25], "shift": 0.1}),
+    "small": Scale(
+        48, 160, 64, 256, 100, 8, 8, 1.0, (0, 1, 2), {"rotation": 180, "scale": [0.8, 1.25], "shift": 0.1}, 2
+    ),
     "paper": Scale(256, 3000, 300, 300, 100, 16, 32, 1.5, (0,)),
 }
 
@@ -113,6 +116,7 @@ def jobs(scale: Scale, seeds: Sequence[int]) -> list[Job]:
         "method.network.width": scale.width,
         "train.epochs": scale.epochs,
         "train.batch_size": scale.batch,
+        "train.val_every": scale.val_every,
     }
     out = []
     for optimizer, options in OPTIMIZERS.items():
@@ -164,7 +168,7 @@ def label(key: str, scale: Scale) -> str:
     """Name of a setting as the tables show it."""
     if key.startswith("fixed"):
         sigma = int(key.removeprefix("fixed"))
-        return f"fixed sigma {sigma}" + (f" ({scale.sigma(sigma):g} px here)" if scale.size != FULL else "")
+        return f"fixed sigma {sigma}" + (f" ({scale.sigma(sigma):.3g} px here)" if scale.size != FULL else "")
     return {"adaloss": "Adaloss, bounded (default)", "literal": "Adaloss, Eq. 5 as printed"}[key]
 
 
@@ -202,13 +206,13 @@ def _details(sweep: Sweep, scale: Scale) -> Table:
                 "targets": label(key, scale),
                 "MRE px": spread([run.mre for run in runs]),
                 "median px": spread([median_error(run.errors) for run in runs]),
-                f"% within {near:g} px": spread(hits, 1),
+                f"% within {near:.3g} px": spread(hits, 1),
                 "last / best val MRE": spread([run.last_val_mre / run.val_mre for run in runs]),
                 "least sigma": spread([sweep.least_sigma(run) for run in runs]),
                 "minutes": spread([run.minutes for run in runs], 1),
             }
         )
-    note = f"{near:g} px here are 5 px of a 256-px image. The mean follows the images that are missed altogether."
+    note = f"{near:.3g} px here are 5 px of a 256-px image. The mean follows the images that are missed altogether."
     return Table(f"{MAIN} in detail", rows, note)
 
 
