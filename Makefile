@@ -54,6 +54,7 @@ test: setup
 	$(QUIET) $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 bench: setup
+	-$(PY) -m pip install --quiet --no-deps landmarker  # what we are compared with; without it only our numbers
 	$(PY) -m benchmarks
 
 docs: setup

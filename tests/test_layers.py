@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +57,7 @@ def layer_of(module: str) -> int:
     return LAYERS.index(name)
 
 
+@cache
 def parse(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
@@ -140,11 +142,12 @@ SAMPLING = re.compile(r"\b(affine_grid|grid_sample|align_corners)\b")
 HALF_PIXEL = re.compile(r"[\w\])]\s*[+-]\s*0\.5\b(?!\s*\*)")
 
 
+@cache
 def code_of(file: Path) -> str:
     """The file without comments and strings, line for line, so that prose about the convention is free."""
     source = file.read_text(encoding="utf-8")
     lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse(file)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
             for number in range(first, last + 1):

@@ -83,3 +83,12 @@ def test_coordinate_term_needs_a_decoder_with_a_gradient() -> None:
     with pytest.raises(ConfigError, match=r"soft_argmax, got dark; set method\.decoder"):
         SpatialDivergence(1.0).check(codec("dark"))
     SpatialDivergence(0.0).check(codec("dark"))
+
+
+def test_relative_mse_is_the_share_left_unexplained_whatever_the_width() -> None:
+    c, loss = codec(), MeanSquaredError(relative=True)
+    for sigma in (1.5, 4.0):
+        terms = loss(torch.zeros(2, 2, 24, 32), POINTS, torch.full((2,), sigma), c)
+        torch.testing.assert_close(terms.loss[0], torch.ones(2), atol=1e-4, rtol=0)
+        assert terms.loss.isfinite().all()  # also of the missing point
+        torch.testing.assert_close(terms.misfit, terms.energy)

@@ -55,7 +55,7 @@ def test_it_writes_tables_figures_and_results(folder: Path, said: list[str]) -> 
     assert len(values["claims"]) == 11
     for name in values["figures"]:
         assert (folder / name).stat().st_size > 1000, name
-    assert "12 px here" not in (folder / "table.md").read_text()
+    assert "fixed sigma 25 (3.12 px here)" in (folder / "table.md").read_text()
     assert "fixed sigma 40 (5 px here)" in (folder / "table.md").read_text()
     assert said[0] == "drawing 11 frames of 32 x 32 pixels"
     assert said[-1].startswith("[18/18] adadelta-literal-seed0: test MRE ")

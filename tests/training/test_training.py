@@ -51,7 +51,7 @@ def test_the_run_folder_holds_what_others_read(finished: RunFolder, folder: Path
     assert table["epoch"].tolist() == [0, 1]
     assert table[["train_loss", "val_mre_px", "sigma_tip", "data_wait_share"]].notna().all(axis=None)
     assert finished.read_landmarks().landmarks.names == ("tip",)
-    state, note = finished.load_weights()
+    _, note = finished.load_weights()
     best = table["val_mre_px"].idxmin()
     assert int(note["epoch"]) == best
     assert float(note["val_mre_px"]) == pytest.approx(table["val_mre_px"][best], abs=1e-5)

@@ -25,6 +25,9 @@ def reproduce(
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="Your dataset (adaloss-muct) or copy of 300-W (adaloss-300w).")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", help="Runs at the same time, one thread each if more than 1.")
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Repeat an experiment of the papers and print our table beside the paper's.
@@ -43,6 +46,7 @@ def reproduce(
         data,
         say=_silent if quiet else note,
         progress=not quiet and name in EXPERIMENTS and EXPERIMENTS[name].long_runs,
+        jobs=jobs,
     )
     findings = run_experiment(request)
     say(f"{findings.title}\n\n{findings.setting}")

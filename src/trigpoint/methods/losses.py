@@ -55,12 +55,21 @@ class MapLoss(ABC):
 
 
 class MeanSquaredError(MapLoss):
-    """mean((map - G)^2) over the pixels; energy mean(G^2)."""
+    """mean((map - G)^2) over the pixels; energy mean(G^2).
+
+    ``relative`` divides each landmark's loss by its target's energy. A target that sharpens shrinks its gradient with
+    sigma^2, while Adam still divides by the size that gradients had up to 1 / (1 - beta2) = 1000 steps ago: with few
+    steps per epoch learning all but stops as sigma falls. Divided, the gradients keep their size. Beyond the paper.
+    """
 
     class Config(config.Config):
-        """No options."""
+        """``relative``: divide by the energy, so that the loss keeps its scale while the targets sharpen."""
 
         name: Literal["mse"] = "mse"
+        relative: bool = False
+
+    def __init__(self, relative: bool = False) -> None:
+        self.relative = relative
 
     def maps(self, output: Tensor) -> Tensor:
         """The output as it is."""
@@ -72,7 +81,9 @@ class MeanSquaredError(MapLoss):
         with torch.no_grad():
             energy = codec.energy(points, sigma)
         misfit = functional.mse_loss(output, target, reduction="none").mean((-2, -1))
-        return Terms(misfit, misfit.detach(), energy)
+        # a missing point has no energy; its loss counts nowhere, but must not become NaN
+        loss = misfit / torch.where(energy > 0, energy, torch.ones_like(energy)) if self.relative else misfit
+        return Terms(loss, misfit.detach(), energy)
 
 
 class SpatialDivergence(MapLoss):

@@ -32,6 +32,7 @@ OPTIMIZERS: Mapping[str, dict[str, Any]] = {
     "Adam 1e-4": {"name": "adam", "lr": 0.0001},
     "Adadelta": {"name": "adadelta", "lr": 1.0},
 }
+RHO = 0.9  # of the paper, for maps of 256 pixels
 PAPER_NTV = {"all": (3.03, 2.80), "last": (1.83, 1.68)}
 
 
@@ -101,8 +102,10 @@ def settings(scale: Scale) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {
         f"fixed{sigma}": {"method.schedule": {"name": "fixed", "sigma0": scale.sigma(sigma)}} for sigma in PAPER_FIXED
     }
-    rows["adaloss"] = {"method.schedule.sigma_min": scale.sigma_min}
-    rows["literal"] = {"method.schedule.sigma_min": scale.sigma_min, "method.schedule.guard": "literal"}
+    # rho is a length in map pixels like sigma: unscaled, one step up on a small map would undo several down
+    moving = {"method.schedule.sigma_min": scale.sigma_min, "method.schedule.rho": round(RHO * scale.size / FULL, 4)}
+    rows["adaloss"] = moving
+    rows["literal"] = {**moving, "method.schedule.guard": "literal"}
     return rows
 
 
@@ -157,8 +160,8 @@ def _setting(scale: Scale, seeds: Sequence[int]) -> str:
         f"{scale.test} test images of {scale.size} x {scale.size} pixels (paper: 3000 and 300 of 256 x 256). The "
         f"paper's U-Net (9 convolutions, kernel 5) with {scale.width} channels at the first level, maps at full "
         f"resolution, mean squared error, {scale.epochs} epochs (paper: 100; its Table 1 says 150), batches of "
-        f"{scale.batch}, augmentation: {varied} (paper: not stated). Sigmas are in pixels of a 256-px map, times "
-        f"{scale.size / FULL:g} here; sigma_min {scale.sigma_min:g} map px. Weights are chosen on the validation "
+        f"{scale.batch}, augmentation: {varied} (paper: not stated). Sigmas and rho (0.9) are in pixels of a 256-px "
+        f"map, times {scale.size / FULL:g} here; sigma_min {scale.sigma_min:g} map px. Weights are chosen on the validation "
         f"images, all numbers are from the test images. Seeds {', '.join(map(str, seeds))} for {MAIN}, seed {seeds[0]} "
         "for the other optimizers. Lengths are pixels of these images."
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import torch
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data import LandmarkDataset
@@ -38,7 +42,8 @@ class Request:
 
     ``out``: folder for data, runs, figures and tables; the same request there goes on where it stopped. ``seeds``: of
     the runs (None: as many as the experiment takes at this scale). ``data``: the user's dataset, for experiments that
-    need one. ``say`` gets a line per finished run; ``progress`` shows a bar within each. Raises ConfigError for an
+    need one. ``say`` gets a line per finished run; ``progress`` shows a bar within each. ``jobs``: runs at the same time, each in
+    a process of one thread when more than 1, which small networks use better than one run all cores. Raises ConfigError for an
     unknown scale or bad seeds.
     """
 
@@ -49,12 +54,15 @@ class Request:
     data: Path | None = None
     say: Say = silent
     progress: bool = False
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(ScaleName):
             raise ConfigError(f"scale: expected {' or '.join(get_args(ScaleName))}, got '{self.scale}'")
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) != len(self.seeds)):
             raise ConfigError(f"seeds: expected different numbers such as 0,1,2, got {list(self.seeds)}")
+        if self.jobs < 1:
+            raise ConfigError(f"jobs: expected 1 or more, got {self.jobs}")
         if self.seeds is not None and min(self.seeds) < 0:
             raise ConfigError(f"seeds: expected numbers of 0 or more, got {min(self.seeds)}")
 
@@ -171,13 +179,24 @@ class Outcome:
 def run_jobs(request: Request, jobs: Sequence[Job], data: Path, test: LandmarkDataset) -> list[Outcome]:
     """Train every job in ``out/runs`` (finished ones are only read) and measure it on ``test``."""
     outcomes = []
-    for number, job in enumerate(jobs, start=1):
-        outcome = run_job(request, job, data, test)
+    for number, outcome in enumerate(_outcomes(request, jobs, data, test), start=1):
         outcomes.append(outcome)
         ending = f"; {outcome.note}" if outcome.note else ""
         found = f"test MRE {outcome.mre:.2f} px after {outcome.minutes:.1f} min"
-        request.say(f"[{number}/{len(jobs)}] {job.folder}: {found}{ending}")
+        request.say(f"[{number}/{len(jobs)}] {outcome.job.folder}: {found}{ending}")
     return outcomes
+
+
+def _outcomes(request: Request, jobs: Sequence[Job], data: Path, test: LandmarkDataset) -> Iterator[Outcome]:
+    """Outcomes in the order of the jobs, from this process or from several."""
+    if request.jobs == 1:
+        yield from (run_job(request, job, data, test) for job in jobs)
+        return
+    alone = replace(request, say=silent, progress=False)
+    with ProcessPoolExecutor(
+        request.jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(run_job, repeat(alone), jobs, repeat(data), repeat(test))
 
 
 def run_job(request: Request, job: Job, data: Path, test: LandmarkDataset) -> Outcome:
