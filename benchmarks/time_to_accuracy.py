@@ -1,6 +1,6 @@
 """Error against training minutes of several runs, and a line to beat: what a user on a laptop feels.
 
-    python -m benchmarks.time_to_accuracy --data FACES --line "dlib=6.5,2.71" --figure time.png adaloss=runs/a fixed=runs/b
+    python -m benchmarks.time_to_accuracy --data FACES --line "dlib=6.5,2.71" --figure time.png adaloss=runs/a
 
 The curves are errors on the validation part after each epoch (training minutes, validation not counted); the table has
 the errors of the kept weights on the test split.

@@ -64,13 +64,13 @@ def train(
     if run.exists() and _finished(run, chosen):
         return run
     inputs = _inputs(chosen, parts)
-    if not run.exists() and rank_zero_only.rank == 0:
+    if not run.exists() and _first_process():
         names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
         run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
     _fit(chosen, method, inputs, run, progress)
-    if rank_zero_only.rank == 0:
+    if _first_process():
         finish(run, parts["val"])
     return run
 
@@ -133,6 +133,10 @@ def _check_same(recipe: Recipe, run: RunFolder) -> None:
                     f"{run.folder}: holds a run of another recipe ({name}: {b} there, {a} here); "
                     "give another --out, or the recipe that it was started with"
                 )
+
+
+def _first_process() -> bool:
+    return int(cast(Any, rank_zero_only).rank or 0) == 0
 
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:

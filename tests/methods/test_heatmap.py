@@ -114,7 +114,7 @@ def test_averaged_weights_are_those_that_predict() -> None:
 @pytest.mark.parametrize("fit", ["letterbox", "crop", "stretch"])
 @pytest.mark.parametrize("shape", [(90, 141), (201, 130), (64, 64), (40, 31)])
 def test_a_blob_comes_back_where_it_was_drawn(fit: str, shape: tuple[int, int]) -> None:
-    """Image -> fit -> one resampling -> network (here: the identity) -> decode -> original pixels, to a tenth of one."""
+    """Image -> fit -> one resampling -> network (here: the identity) -> decode -> original, to a tenth of a pixel."""
     recipe = parse(
         Recipe,
         {

@@ -42,9 +42,9 @@ class Request:
 
     ``out``: folder for data, runs, figures and tables; the same request there goes on where it stopped. ``seeds``: of
     the runs (None: as many as the experiment takes at this scale). ``data``: the user's dataset, for experiments that
-    need one. ``say`` gets a line per finished run; ``progress`` shows a bar within each. ``jobs``: runs at the same time, each in
-    a process of one thread when more than 1, which small networks use better than one run all cores. Raises ConfigError for an
-    unknown scale or bad seeds.
+    need one. ``say`` gets a line per finished run; ``progress`` shows a bar within each. ``jobs``: runs at the same
+    time, each in a process of one thread when more than 1, which small networks use better than one run all cores.
+    Raises ConfigError for an unknown scale or bad seeds.
     """
 
     name: str
