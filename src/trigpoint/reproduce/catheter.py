@@ -163,9 +163,9 @@ def _setting(scale: Scale, seeds: Sequence[int]) -> str:
         f"paper's U-Net (9 convolutions, kernel 5) with {scale.width} channels at the first level, maps at full "
         f"resolution, mean squared error, {scale.epochs} epochs (paper: 100; its Table 1 says 150), batches of "
         f"{scale.batch}, augmentation: {varied} (paper: not stated). Sigmas and rho (0.9) are in pixels of a 256-px "
-        f"map, times {scale.size / FULL:g} here; sigma_min {scale.sigma_min:g} map px. The loss is divided by its target's "
-        "energy (method.loss.relative), which changes nothing for a fixed width with Adam, but not for Eq. 5 as "
-        "printed, which has the paper's plain loss. Weights are chosen on the validation "
+        f"map, times {scale.size / FULL:g} here; sigma_min {scale.sigma_min:g} map px. The loss is divided by its "
+        "target's energy (method.loss.relative), which changes nothing for a fixed width with Adam; Eq. 5 as "
+        "printed has the plain loss. Weights are chosen on the validation "
         f"images, all numbers are from the test images. Seeds {', '.join(map(str, seeds))} for {MAIN}, seed {seeds[0]} "
         "for the other optimizers. Lengths are pixels of these images."
     )
