@@ -120,7 +120,10 @@ def scalar(losses: Sequence[float], rule: Rule, sigma0: float = 16.0, rho: float
                 variance = sum((value - mean) ** 2 for value in last) / w
                 eps = (1e-3 * mean) ** 2
                 if previous is not None:
-                    ratio = (previous + eps) / (variance + eps) if variance + eps > 0 else 1.0
+                    if variance + eps > 0:
+                        ratio = (previous + eps) / (variance + eps)
+                    else:  # all losses of the window are 0: the cap, unless they were 0 before too
+                        ratio = math.inf if previous > 0 else 1.0
                     change = rho * (1 - min(ratio, 1 + sigma0 / (18 * rho)))
                     if rule == "paper" and change > 0 and loss <= last[-2]:
                         change = 0.0
