@@ -118,7 +118,8 @@ class RunFolder:
         if not self.weights.is_file():
             raise RunError(
                 f"{self.folder}: expected weights.safetensors, got none; training has not reached its first "
-                "validation yet, or the file was removed: run the same 'trigpoint train' again"
+                "validation yet (run the same 'trigpoint train' again), or the file was removed: put it back, or "
+                "train into another --out"
             )
         try:
             with safe_open(self.weights, framework="pt") as file:

@@ -64,13 +64,13 @@ def train(
     if run.exists() and _finished(run, chosen):
         return run
     inputs = _inputs(chosen, parts)
-    if not run.exists() and _first_process():
+    if not run.exists() and first_process():
         names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
         run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
     _fit(chosen, method, inputs, run, progress)
-    if _first_process():
+    if first_process():
         finish(run, parts["val"])
     return run
 
@@ -135,7 +135,8 @@ def _check_same(recipe: Recipe, run: RunFolder) -> None:
                 )
 
 
-def _first_process() -> bool:
+def first_process() -> bool:
+    """Whether this process speaks and writes for a training on several."""
     return int(cast(Any, rank_zero_only).rank or 0) == 0
 
 

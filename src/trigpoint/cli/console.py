@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,8 +103,3 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
         typer.echo(text, nl=False)
     else:
         write_text(path, text, overwrite=True)
-
-
-def first_process() -> bool:
-    """Whether this process speaks for a training on several."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trigpoint.cli.console import first_process, note, say
+from trigpoint.cli.console import note, say
 
 if TYPE_CHECKING:
     from trigpoint.recipe import Recipe
@@ -30,6 +30,7 @@ def train(
     """
     from trigpoint.recipe import load_recipe
     from trigpoint.runs import RunFolder
+    from trigpoint.training import first_process
     from trigpoint.training import train as fit
 
     chosen = load_recipe(recipe, overrides or [])
