@@ -201,8 +201,8 @@ def time_to_accuracy(
         axes.plot(minutes, values, label=label, linewidth=1.9, **marker, **line_style(i))
     if line is not None:
         axes.axhline(line[1], color=INK, linewidth=1.1, linestyle=(0, (2, 2)))
-        at: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 9}
-        axes.annotate(line[0], (0.0, line[1]), xycoords=("axes fraction", "data"), color=INK, **at)
+        at: dict[str, Any] = {"xytext": (-4, 4), "textcoords": "offset points", "fontsize": 9, "ha": "right"}
+        axes.annotate(line[0], (1.0, line[1]), xycoords=("axes fraction", "data"), color=INK, **at)
     dress(axes, "training time (minutes)", f"mean radial error ({unit}, log scale)", "Time to accuracy")
     axes.set_xlim(left=0)
     _log_if_positive(axes)
