@@ -80,7 +80,7 @@ class Report:
             images.append(pixels[:, ::step, ::step].transpose(1, 2, 0))
             truth.append(self.dataset.points[i] / step)
             found.append(self.prediction.points[i] / step)
-            captions.append(f"{self.dataset.samples[i].image.name}: {np.nanmean(self.errors[i]):.1f} px")
+            captions.append(self.dataset.samples[i].image.name)
         return prediction_overlay(images, np.array(truth), np.array(found), captions=captions)
 
     def _extremes(self, count: int = 8) -> tuple[list[int], list[int]]:
