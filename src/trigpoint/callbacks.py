@@ -24,7 +24,7 @@ from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
 from trigpoint.data.files import write_text
-from trigpoint.methods import HeatmapMethod
+from trigpoint.methods import LandmarkMethod
 from trigpoint.runs import RunFolder
 
 
@@ -76,13 +76,13 @@ class Recorder(Checkpoint):
         self.announce = announce
         self.best = math.inf
         self.rows: list[dict[str, Any]] = []
-        self._sigma = torch.zeros(0)
+        self._columns: dict[str, float] = {}
         self._errors = CatMetric()
         self._validated: dict[str, float] = {}
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note the widths that this epoch trains with."""
-        self._sigma = cast(HeatmapMethod, pl_module).schedule.sigma.detach().cpu()
+        """Note what the method trains this epoch with, such as the widths of its targets."""
+        self._columns = cast(LandmarkMethod, pl_module).epoch_columns()
         self._validated = {}
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -109,7 +109,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Row, best weights, last checkpoint, in this order: a kill in between repeats the epoch, no more."""
-        method = cast(HeatmapMethod, pl_module)
+        method = cast(LandmarkMethod, pl_module)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
@@ -118,20 +118,21 @@ class Recorder(Checkpoint):
             "train_loss": method.epoch_loss,
             "data_wait_share": round(self.timer.wait_share, 4),
             **(self._validated or {"val_mre_px": math.nan, "val_median_px": math.nan}),
+            **self._columns,
         }
-        names = method.landmark_names
-        row |= {f"sigma_{name}": round(float(s), 4) for name, s in zip(names, self._sigma, strict=True)}
         self.rows.append(row)
         if trainer.logger is not None:
-            shown = {key: value for key, value in row.items() if not key.startswith("sigma_") and key != "epoch"}
-            trainer.logger.log_metrics(shown | {"sigma_mean": float(self._sigma.mean())}, step=trainer.current_epoch)
+            shown = {key: value for key, value in row.items() if key not in self._columns and key != "epoch"}
+            if self._columns:
+                shown["sigma_mean"] = sum(self._columns.values()) / len(self._columns)
+            trainer.logger.log_metrics(shown, step=trainer.current_epoch)
         if trainer.is_global_zero:
             self._keep_best(method, trainer.current_epoch)
             write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
             self.announce(trainer, row)
         self._save_last(trainer)
 
-    def _keep_best(self, method: HeatmapMethod, epoch: int) -> None:
+    def _keep_best(self, method: LandmarkMethod, epoch: int) -> None:
         error = self._validated.get("val_mre_px", math.nan)
         if error < self.best:
             self.best = error
@@ -168,7 +169,7 @@ class Progress(L.Callback):
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
         self.bar = Bar(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console)
         total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
-        self.task = self.bar.add_task("training", total=total, completed=trainer.global_step)
+        self.task = self.bar.add_task("training", total=total, completed=self._batches_done(trainer, 0))
         if self.console.is_terminal:
             self.bar.start()
 
@@ -177,7 +178,11 @@ class Progress(L.Callback):
     ) -> None:
         """One step on."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=trainer.global_step)
+            self.bar.update(self.task, completed=self._batches_done(trainer, batch_idx + 1))
+
+    @staticmethod
+    def _batches_done(trainer: L.Trainer, in_epoch: int) -> int:
+        return int(trainer.current_epoch) * int(trainer.num_training_batches) + in_epoch
 
     def announce(self, trainer: L.Trainer, row: dict[str, Any]) -> None:
         """Show a finished epoch's numbers."""

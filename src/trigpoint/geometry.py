@@ -8,6 +8,7 @@ extends from -0.5 to W - 0.5. Everything below follows from that one sentence:
 - ``Displacement`` is a smooth elastic deformation that maps points exactly, both ways
 - ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling
 - ``flip_points`` / ``flip_maps`` for predictions on mirrored images
+- ``halve`` / ``glimpse_points`` / ``sample_points``: the levels of a pyramid and square glimpses of them
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ FitMode = Literal["letterbox", "crop", "stretch"]
 
 _FOLD_LIMIT = 1.0  # a displacement whose slope reaches this may fold the image over itself
 _TOLERANCE = 1e-6  # px, where the fixed-point iteration stops
+
+PYRAMID_TAPS = (0.0020444, 0.0718655, 0.4260901, 0.4260901, 0.0718655, 0.0020444)
+"""Weights of the pixels -2.5 to 2.5 away from the middle of a coarser one: a Gaussian of sd sqrt(2 ln 2) / (pi / 2) =
+0.7496, as the official code of the foveated pyramid has it, but centred between two pixels and not on every second."""
 
 
 def to_grid(points: Points, stride: float) -> Points:
@@ -276,6 +281,8 @@ def resample(
     if displacement is not None and displacement.size != input_size:
         raise ConfigError(f"displacement: expected one of the input's size {input_size}, got {displacement.size}")
     size = (int(image.shape[1]), int(image.shape[2]))
+    if displacement is None and size == input_size and np.array_equal(to_input.matrix, np.eye(2, 3)):
+        return image.to(torch.float32), torch.ones(size, dtype=torch.bool, device=image.device)  # nothing to resample
     back = to_input.inverse()
     points = _source_points(back, input_size, displacement, image.device)
     mask = inside(points, size)
@@ -378,3 +385,54 @@ def flip_maps(maps: torch.Tensor, permutation: Sequence[int] | None = None) -> t
     """Maps (..., K, H, W) of the mirrored image; mirrors a map of any stride that divides the input's width."""
     mirrored = maps.flip(-1)
     return mirrored if permutation is None else mirrored[..., list(permutation), :, :]
+
+
+def halve(image: torch.Tensor) -> torch.Tensor:
+    """The next coarser level (B, C, ceil(H / 2), ceil(W / 2)) of a pyramid, smoothed by ``PYRAMID_TAPS``; 0 outside.
+
+    Its cell i is centred on the middle of the pixels 2 i and 2 i + 1, which is what ``to_grid(..., 2)`` says.
+
+    >>> halve(torch.ones(1, 1, 16, 16))[0, 0, 4, 4].item()
+    1.0
+    """
+    far, near, middle = PYRAMID_TAPS[:3]
+    for axis in (-2, -1):  # rows first: they lie apart in memory, and half of them go
+        n = int(image.shape[axis])
+        cells = (n + 1) // 2
+        padded = F.pad(image, (2, 2 + n % 2) if axis == -1 else (0, 0, 2, 2 + n % 2))
+        last = 2 * cells - 1
+        if axis == -2:
+            tap = [padded[..., i : i + last : 2, :] for i in range(6)]
+        else:
+            tap = [padded[..., i : i + last : 2] for i in range(6)]
+        image = (tap[2] + tap[3]).mul(middle).add(tap[1] + tap[4], alpha=near).add(tap[0] + tap[5], alpha=far)
+    return image
+
+
+def glimpse_points(centers: torch.Tensor, side: int, stride: float, linear: torch.Tensor | None = None) -> torch.Tensor:
+    """Where the pixels of square glimpses lie on a level of ``stride``: (..., side, side, 2), pixels of that level.
+
+    ``centers`` (..., 2) in image pixels. The glimpse shows the level pixel by pixel, or, with ``linear`` (..., 2, 2),
+    turned and scaled: the pixel that lies o glimpse pixels from the middle shows what is ``linear`` @ o from the centre.
+    """
+    along = pixel_centers(side, centers.dtype, centers.device) - (side - 1) / 2
+    offsets = torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1)
+    if linear is not None:
+        offsets = torch.einsum("...ij,yxj->...yxi", linear, offsets)
+    return to_grid(centers, stride)[..., None, None, :] + offsets
+
+
+def sample_points(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Values (B, C, ...) of maps (B, C, H, W) at points (B, ..., 2) in their pixels: bilinear, 0 outside.
+
+    Differentiable by both.
+
+    >>> maps = torch.arange(6.0).reshape(1, 1, 2, 3)
+    >>> sample_points(maps, torch.tensor([[[0.5, 0.0], [1.0, 0.5], [9.0, 9.0]]]))
+    tensor([[[0.5000, 2.5000, 0.0000]]])
+    """
+    size = points.new_tensor([maps.shape[-1], maps.shape[-2]])
+    # grid_sample counts from -1 at the left edge to 1 at the right edge
+    grid = ((points + 0.5) * (2 / size) - 1).reshape(points.shape[0], 1, -1, 2)
+    values = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
+    return values.reshape(*maps.shape[:2], *points.shape[1:-1])

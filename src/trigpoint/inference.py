@@ -19,7 +19,7 @@ from trigpoint.data.loading import collate
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine
 from trigpoint.landmarks import LandmarkSet, Prediction
-from trigpoint.methods import HeatmapMethod
+from trigpoint.methods import HeatmapMethod, LandmarkMethod
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import COVERAGE, RunFolder
 
@@ -31,7 +31,7 @@ class Predictor:
     """Finds the landmarks of a run in images of any size; see ``load`` and ``predict``."""
 
     def __init__(
-        self, method: HeatmapMethod, recipe: Recipe, landmarks: LandmarkSet, radius: npt.NDArray[Any], device: str
+        self, method: LandmarkMethod, recipe: Recipe, landmarks: LandmarkSet, radius: npt.NDArray[Any], device: str
     ) -> None:
         self.method = method.eval().to(device)
         self.recipe = recipe
@@ -76,14 +76,16 @@ class Predictor:
             items = [images]
         else:
             items = list(images)
-        points, scores = [], []
+        points, scores, spread = [], [], []
         for start in range(0, len(items), batch_size):
             part = [self._item(image, start + i) for i, image in enumerate(items[start : start + batch_size])]
             batch = collate(part)
             batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
-            found, score = self.method.predict_batch(batch)
-            points.append(found.double().cpu().numpy())
-            scores.append(score.double().cpu().numpy())
+            found = self.method.predict_batch(batch)
+            points.append(found.points.double().cpu().numpy())
+            scores.append(found.scores.double().cpu().numpy())
+            if found.spread is not None:
+                spread.append(found.spread.double().cpu().numpy())
             if progress is not None:
                 progress(min(start + batch_size, len(items)), len(items))
         count = len(self.landmarks)
@@ -94,10 +96,15 @@ class Predictor:
             landmarks=self.landmarks,
             images=tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items)),
             coverage=COVERAGE,
+            spread=np.concatenate(spread) if spread else None,
         )
 
     def heatmaps(self, image: Image) -> tuple[torch.Tensor, Affine]:
         """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels."""
+        if not isinstance(self.method, HeatmapMethod):
+            raise RunError(
+                f"expected a run of the method heatmap, got {self.recipe.method_name}, which has no heatmaps"
+            )
         batch = collate([self._item(image, 0)])
         with torch.no_grad():
             maps = self.method.loss.maps(self.method.heatmaps(batch.images.to(self.device)))
@@ -121,6 +128,8 @@ def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool 
         columns[f"{name}_y"] = np.round(prediction.points[:, k, 1], 3)
         columns[f"{name}_score"] = np.round(prediction.scores[:, k], 5)
         columns[f"{name}_radius"] = np.round(prediction.radius[:, k], 3)
+        if prediction.spread is not None:
+            columns[f"{name}_spread"] = np.round(prediction.spread[:, k], 3)
     return write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
 
 

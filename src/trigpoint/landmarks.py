@@ -149,7 +149,8 @@ class Prediction:
     """Predicted points (N, K, 2) in original pixels, scores (N, K), radius (N, K) in original pixels.
 
     ``radius`` is the distance that the error of that landmark stayed below in ``coverage`` of the validation
-    annotations (split conformal prediction); NaN when the run had no validation annotation of it.
+    annotations (split conformal prediction); NaN when the run had no validation annotation of it. ``spread`` (N, K),
+    in original pixels, is how far several attempts of a method that makes them lie apart; None for the others.
     """
 
     points: FloatArray
@@ -158,6 +159,7 @@ class Prediction:
     landmarks: LandmarkSet
     images: tuple[str, ...] = ()
     coverage: float = 0.9
+    spread: FloatArray | None = None
 
     def __len__(self) -> int:
         return int(self.points.shape[0])

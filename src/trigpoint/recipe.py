@@ -14,7 +14,7 @@ from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
 from trigpoint.data.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.methods import METHODS, HeatmapMethod
+from trigpoint.methods import METHODS, LandmarkMethod
 
 
 class DataConfig(Config):
@@ -146,8 +146,10 @@ def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = ()) -> R
     return parse(Recipe, apply_overrides(values, overrides), where)
 
 
-def build_method(recipe: Recipe, landmarks: LandmarkSet) -> HeatmapMethod:
+def build_method(recipe: Recipe, landmarks: LandmarkSet) -> LandmarkMethod:
     """The method of a recipe for these landmarks, with new weights."""
     size, channels = recipe.data.input.size, recipe.data.input.channels
-    kind = METHODS[recipe.method_name]
-    return kind(cast(Any, recipe.method), landmarks.names, channels, size, recipe.train.epochs, recipe.train.ema)
+    kind = cast(Any, METHODS[recipe.method_name])
+    return cast(
+        LandmarkMethod, kind(recipe.method, landmarks.names, channels, size, recipe.train.epochs, recipe.train.ema)
+    )

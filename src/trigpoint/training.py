@@ -31,8 +31,8 @@ from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
-from trigpoint.methods import HeatmapMethod
-from trigpoint.methods.heatmap import NotFinite
+from trigpoint.methods import LandmarkMethod
+from trigpoint.methods.base import NotFinite
 from trigpoint.metrics import radial_error
 from trigpoint.recipe import Recipe, TrainConfig, build_method, load_recipe
 from trigpoint.report.figures import error_curve, sigma_curves
@@ -179,12 +179,14 @@ def _loaders(
 
 
 def _fit(
-    recipe: Recipe, method: HeatmapMethod, inputs: dict[str, InputDataset], run: RunFolder, progress: bool
+    recipe: Recipe, method: LandmarkMethod, inputs: dict[str, InputDataset], run: RunFolder, progress: bool
 ) -> None:
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
-    trainer = _trainer(recipe.train, run, [timer, recorder, *([bar] if progress else [])])
+    trainer = _trainer(recipe.train, run, [timer, recorder, *([bar] if progress else [])], method)
     training, validation = _loaders(recipe, inputs, trainer)
+    method.observe(inputs["train"].points())
+    method.clip = recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     try:
         with warnings.catch_warnings():
@@ -222,7 +224,7 @@ def _own_words(message: str) -> str:
     return re.split(r"^trigpoint\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
 
 
-def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback]) -> L.Trainer:
+def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], method: LandmarkMethod) -> L.Trainer:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     return L.Trainer(
@@ -232,7 +234,7 @@ def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback]) -
         strategy=config.strategy,
         precision=cast(Any, fast_precision() if config.precision == "auto" else config.precision),
         max_epochs=config.epochs,
-        gradient_clip_val=config.clip,
+        gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
         check_val_every_n_epoch=config.val_every,
         callbacks=callbacks,
         logger=TensorBoardLogger(run.folder, name="", version="tensorboard"),
@@ -273,8 +275,10 @@ def finish(run: RunFolder, data: LandmarkDataset) -> None:
     best = None if errors.isna().all() else float(epochs[int(np.nanargmin(errors.to_numpy()))])
     save(error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), best=best), run.history)
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
-    widths = {group: table[[f"sigma_{name}" for name in names]].mean(axis=1) for group, names in members.items()}
-    save(sigma_curves(epochs, {group: values.to_list() for group, values in widths.items()}), run.folder / "sigma.png")
+    columns = {group: [f"sigma_{name}" for name in names] for group, names in members.items()}
+    if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
+        widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
+        save(sigma_curves(epochs, widths), run.folder / "sigma.png")
     errors_px = radial_error(Predictor.load(run).predict(data).points, data.points)
     radius = np.array([conformal_radius(errors_px[:, k], COVERAGE) for k in range(len(marks.landmarks))])
     run.write_landmarks(replace(marks, radius=radius))

@@ -14,7 +14,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import HeatmapMethod
-from trigpoint.methods.heatmap import NotFinite
+from trigpoint.methods.base import NotFinite
 from trigpoint.recipe import Recipe, build_method
 
 NAN = float("nan")

@@ -10,7 +10,7 @@ import pytest
 
 from trigpoint.config import to_yaml
 from trigpoint.errors import ConfigError, RunError
-from trigpoint.methods.heatmap import NotFinite
+from trigpoint.methods.base import NotFinite
 from trigpoint.recipe import load_recipe
 from trigpoint.reproduce import EXPERIMENTS, Request, catheter, run_experiment, study
 from trigpoint.reproduce.catheter import Scale

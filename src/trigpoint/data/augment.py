@@ -149,9 +149,7 @@ class InputPipeline:
             raise DataError(f"expected an image of shape (1 or 3, height, width), got {tuple(image.shape)}")
         size = self.config.size
         to_input = fit((int(image.shape[1]), int(image.shape[2])), size, self.config.fit)
-        moved = np.zeros((0, 2)) if points is None else np.array(points, dtype=np.float64)
-        if visibility is not None:
-            moved[np.asarray(visibility) == 0] = np.nan
+        moved = _known(np.zeros((0, 2)) if points is None else points, visibility)
         displacement = None
         if rng is not None:
             change, flipped = self._draw_affine(rng)
@@ -166,9 +164,16 @@ class InputPipeline:
         values = _to_unit(values, value_range or _type_range(image.dtype))
         if rng is not None:
             values = vary_intensity(values, shown, self.augment, rng)
-        values = self._normalize(values, shown).masked_fill(~shown, 0.0)
+        values = self._normalize(values, shown).masked_fill_(~shown, 0.0)
         back = torch.from_numpy(to_input.inverse().matrix.copy())
         return values, torch.from_numpy(moved.astype(np.float32)), back
+
+    def points(
+        self, image_size: tuple[int, int], points: npt.NDArray[Any], visibility: npt.NDArray[Any] | None = None
+    ) -> torch.Tensor:
+        """The points alone of an image of ``image_size`` (H, W), as they are without ``rng``."""
+        moved = fit(image_size, self.config.size, self.config.fit).apply(_known(points, visibility))
+        return torch.from_numpy(moved.astype(np.float32))
 
     def _draw_affine(self, rng: np.random.Generator) -> tuple[Affine, bool]:
         """A random change of the input in input pixels, and whether it mirrors."""
@@ -194,7 +199,7 @@ class InputPipeline:
     def _normalize(self, values: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         mode = self.config.normalize
         if mode == "image":
-            visible = values[:, shown]
+            visible = values if bool(shown.all()) else values[:, shown]
             if visible.numel() == 0:
                 return torch.zeros_like(values)
             spread, mean = torch.std_mean(visible, correction=0)
@@ -205,6 +210,14 @@ class InputPipeline:
             mean, std = (values.new_tensor(numbers)[:, None, None] for numbers in (self.config.mean, self.config.std))
             return (values - mean) / std
         return values
+
+
+def _known(points: npt.NDArray[Any], visibility: npt.NDArray[Any] | None) -> FloatArray:
+    """A copy of the points with NaN for those that are missing."""
+    known = np.array(points, dtype=np.float64)
+    if visibility is not None:
+        known[np.asarray(visibility) == 0] = np.nan
+    return known
 
 
 def _type_range(dtype: torch.dtype) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trigpoint.data.augment import InputPipeline, sample_rng
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.images import ImageData
+from trigpoint.data.images import ImageData, image_size
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Batch
 
@@ -43,6 +43,11 @@ class InputDataset(Dataset[Item]):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def points(self) -> torch.Tensor:
+        """(N, K, 2) points of all samples in input pixels, without augmentation, NaN = missing."""
+        samples = self.dataset.samples
+        return torch.stack([self.pipeline.points(image_size(s.image), s.points, s.visibility) for s in samples])
 
     def __getitem__(self, index: tuple[int, int]) -> Item:
         epoch, position = index

@@ -1,8 +1,8 @@
 """The native dataset on disk: ``dataset.yaml`` and ``landmarks.csv``, read strictly and written atomically.
 
 ``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]``, then per landmark
-``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. Predictions add ``<name>_score`` and ``<name>_radius``,
-which the reader skips.
+``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. Predictions add ``<name>_score``, ``<name>_radius`` and
+``<name>_spread``, which the reader skips.
 Reading collects every problem in one pass; strict reading raises them together.
 """
 
@@ -134,7 +134,7 @@ def _columns(about: Description, header: list[str], file: Path, problems: list[P
             positions.append(position)
             if position < 0 and axis != "v":
                 report(f"expected a column '{name}_{axis}', got none; add it or drop the landmark", name)
-    known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius"))}
+    known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius", "spread"))}
     for column in dict.fromkeys(c for c in header if c not in known):
         near = difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8)
         if column[-2:] in ("_x", "_y", "_v"):

@@ -1,13 +1,17 @@
 """Methods that find landmarks, each one LightningModule that reads alone from top to bottom.
 
 - ``heatmap``: heatmap regression with fixed, decaying, learned or adaptive (Adaloss) target widths
-- ``losses``: how its maps are compared with their targets
+- ``foveated``: iterated glimpses over an image pyramid, for very large images
+- ``losses``: how heatmaps are compared with their targets
+- ``base``: what training and prediction ask of a method
 """
 
 from __future__ import annotations
 
+from trigpoint.methods.base import Found, LandmarkMethod
+from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
 
-METHODS: dict[str, type[HeatmapMethod]] = {"heatmap": HeatmapMethod}
+METHODS: dict[str, type[LandmarkMethod]] = {"heatmap": HeatmapMethod, "foveated": FoveatedMethod}
 
-__all__ = ["METHODS", "HeatmapMethod"]
+__all__ = ["METHODS", "Found", "FoveatedMethod", "HeatmapMethod", "LandmarkMethod"]

@@ -141,17 +141,22 @@ def move(x: torch.Tensor, by: float) -> torch.Tensor:
     return x
 
 
-def build_encoder(name: str, in_channels: int, pretrained: bool, weights: str | None) -> nn.Module:
-    """The encoder as a module that gives its features, finest first; raises ConfigError as ``TimmUNet``."""
+def build_encoder(
+    name: str, in_channels: int, pretrained: bool, weights: str | None, stages: tuple[int, ...] | None = None
+) -> nn.Module:
+    """The encoder as a module that gives its features, finest first; raises ConfigError as ``TimmUNet``.
+
+    ``stages``: only these of timm's features, without the layers beyond them (None: all).
+    """
     remote = name.startswith(("hf_hub:", "hf-hub:", "local-dir:"))
     if not remote and not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() gives all names"
         raise ConfigError(f"encoder: unknown to timm: '{name}'; {hint}")
     if weights is not None:
-        return _with_local_weights(name, in_channels, weights)
+        return _with_local_weights(name, in_channels, weights, stages)
     try:
-        return _create(name, in_channels, pretrained)
+        return _create(name, in_channels, pretrained, stages)
     except Exception as error:  # timm and its hub client raise whatever their transport raises
         if not (pretrained or remote):
             raise ConfigError(f"encoder '{name}': timm cannot give its features: {error}; choose another") from error
@@ -159,22 +164,29 @@ def build_encoder(name: str, in_channels: int, pretrained: bool, weights: str | 
         raise ConfigError(f"encoder '{name}': its weights cannot be had ({_short(error)}); {remedy}") from error
 
 
-def _create(name: str, in_channels: int, pretrained: bool, overlay: dict[str, Any] | None = None) -> nn.Module:
+def _create(
+    name: str,
+    in_channels: int,
+    pretrained: bool,
+    stages: tuple[int, ...] | None = None,
+    overlay: dict[str, Any] | None = None,
+) -> nn.Module:
+    chosen: dict[str, Any] = {} if stages is None else {"out_indices": stages}
     model: nn.Module = timm.create_model(
-        name, pretrained=pretrained, features_only=True, in_chans=in_channels, pretrained_cfg_overlay=overlay
+        name, pretrained=pretrained, features_only=True, in_chans=in_channels, pretrained_cfg_overlay=overlay, **chosen
     )
     return model
 
 
-def _with_local_weights(name: str, in_channels: int, weights: str) -> nn.Module:
+def _with_local_weights(name: str, in_channels: int, weights: str, stages: tuple[int, ...] | None) -> nn.Module:
     """timm loads leniently, so the encoder is also made without the file: what is equal in both was not loaded."""
     state = read_weights(Path(weights))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        plain = _create(name, in_channels, pretrained=False)
+        plain = _create(name, in_channels, False, stages)
         torch.manual_seed(0)
         try:
-            loaded = _create(name, in_channels, pretrained=True, overlay={"state_dict": state})
+            loaded = _create(name, in_channels, True, stages, {"state_dict": state})
         except (RuntimeError, KeyError, AttributeError, ValueError) as error:
             raise ConfigError(f"{weights}: no weights of encoder '{name}': {_short(error)}") from error
     before = dict(plain.named_parameters())

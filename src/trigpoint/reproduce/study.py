@@ -22,7 +22,7 @@ from trigpoint.data.files import write_text
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
-from trigpoint.methods.heatmap import NotFinite
+from trigpoint.methods.base import NotFinite
 from trigpoint.metrics import mean_error, median_error, radial_error
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
@@ -170,8 +170,8 @@ class Outcome:
             "last_val_mre_px": self.last_val_mre,
             "epochs": len(self.history),
             "minutes": self.minutes,
-            "sigma_last": float(widths[-1].mean()) if len(widths) else float("nan"),
-            "sigma_least": float(widths.min()) if len(widths) else float("nan"),
+            "sigma_last": float(widths[-1].mean()) if widths.size else float("nan"),
+            "sigma_least": float(widths.min()) if widths.size else float("nan"),
             "note": self.note,
         }
 

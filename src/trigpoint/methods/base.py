@@ -1,0 +1,126 @@
+"""What every method has in common: how training, validation and prediction address it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, cast
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from trigpoint import config
+from trigpoint.errors import RunError
+from trigpoint.geometry import map_points
+from trigpoint.landmarks import Batch
+
+
+class Found(NamedTuple):
+    """Points (B, K, 2) and scores (B, K); ``spread`` (B, K), how far several attempts at a point lie apart, or None."""
+
+    points: Tensor
+    scores: Tensor
+    spread: Tensor | None = None
+
+
+class LandmarkMethod(L.LightningModule, ABC):
+    """Base of the methods: a network over named landmarks that training, validation and prediction can use.
+
+    A method is built as ``METHODS[name](config, landmark_names, channels, input_size, epochs, ema)``; ``channels`` of
+    the input and its size (H, W) come from the data, ``epochs`` and ``ema`` (decay of the averaged weights, 0 = none)
+    from training. It raises ConfigError for combinations that cannot work, before any of it is used.
+    """
+
+    Config: ClassVar[type[config.Config]]
+    network: nn.Module
+    # filled in by training: (parameters, number of optimizer steps) -> what Lightning's configure_optimizers returns
+    make_optimizers: Callable[[list[nn.Parameter], int], Any]
+    steps_per_batch: int = 1  # optimizer steps
+    clip: float | None = None  # largest gradient norm, for methods that step by themselves; filled in by training
+
+    def __init__(self, landmark_names: tuple[str, ...], ema: float) -> None:
+        super().__init__()
+        self.landmark_names = landmark_names
+        self.ema = ema
+        self.average: AveragedModel | None = None
+        self.epoch_loss = float("nan")  # mean over the annotated landmarks in the last epoch
+
+    @abstractmethod
+    def predict_batch(self, batch: Batch) -> Found:
+        """Points in pixels of the original images, by the weights of ``inference_network``."""
+
+    def observe(self, points: Tensor) -> None:
+        """Learn what the method needs to know of all training points (N, K, 2) in input pixels before it starts."""
+
+    def epoch_columns(self) -> dict[str, float]:
+        """Numbers that ``metrics.csv`` keeps of the epoch about to be trained, by column."""
+        return {}
+
+    def keep_average(self) -> None:
+        """Begin to average the weights of ``network``, when that is asked for; called once the network is there."""
+        if self.ema:
+            self.average = AveragedModel(self.network, multi_avg_fn=_warm_average(self.ema), use_buffers=True)
+            self.average.requires_grad_(False)
+
+    def follow(self) -> None:
+        """Let the averaged weights follow an optimizer step."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def inference_network(self) -> nn.Module:
+        """The network whose weights are validated, kept and used: the averaged one where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and learning rate schedule over everything that is trained; the averaged weights only follow."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return self.make_optimizers(
+            trained, max(int(self.trainer.estimated_stepping_batches), 1) * self.steps_per_batch
+        )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Distances (B, K) in original pixels, NaN where not annotated; training keeps the book."""
+        points = self.predict_batch(batch).points
+        truth = map_points(batch.to_original, batch.points)
+        distances: Tensor = torch.linalg.vector_norm(points - truth, dim=-1)
+        return distances
+
+
+class NotFinite(RunError):
+    """Loss is NaN or infinite for these positions in the dataset; training names the images."""
+
+    def __init__(self, index: list[int]) -> None:
+        super().__init__(f"the training loss is not finite for samples {index}")
+        self.index = index
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """``values`` summed in place over all training processes."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def component(of: config.Config) -> str:
+    """Name of the component that a config belongs to."""
+    return str(cast(Any, of).name)
+
+
+def _warm_average(decay: float) -> Any:
+    """Exponential moving average whose decay starts low, so that early weights are soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        """All tensors are of one type, as ``AveragedModel`` gives them."""
+        done = int(count)
+        if averaged[0].is_floating_point():
+            share = min(decay, (1 + done) / (10 + done))
+            cast(Any, get_ema_multi_avg_fn)(share)(averaged, current, count)
+        else:
+            for mean, value in zip(averaged, current, strict=True):
+                mean.copy_(value)
+
+    return update

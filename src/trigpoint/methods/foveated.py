@@ -1,0 +1,310 @@
+"""The foveated pyramid: landmarks in very large images by iterated glimpses (Gilmour & Ray, arXiv 2008.04428).
+
+Look at a stack of patches around a guess, one per level of a Gaussian pyramid; predict how far the landmark lies from
+the guess; move there; repeat. In training every look is an optimizer step of its own, nothing is propagated back
+through the moves. The guess begins where the training landmarks lie on average. All points are in input pixels here;
+one unit of what the network says is half the input's width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from trigpoint import config
+from trigpoint.geometry import center, map_points
+from trigpoint.landmarks import Batch
+from trigpoint.methods.base import Found, LandmarkMethod, NotFinite, sum_over_processes
+from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
+from trigpoint.nn.spatialized import GlimpseNetwork
+
+STACKS = 96
+"""Glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result."""
+
+
+class FoveatedMethod(LandmarkMethod):
+    """Glimpse networks, the start of the guess, and the loop; built as every ``LandmarkMethod``."""
+
+    class Config(config.Config):
+        """``shared`` false is the paper: a network per landmark. With true one network serves all, and
+        ``conditioning`` (heads, embedding) says how it tells them apart, see ``trigpoint.nn.spatialized``.
+
+        ``trunk``, ``pretrained``, ``weights``: the convolutions. ``levels`` None: as many as the input needs.
+        ``start``: in training the guess begins normally distributed around the mean of the training landmarks
+        (``mean``, the official code) or around the landmark itself (``landmark``, the paper's slides), with the
+        standard deviation of the training landmarks in both; in prediction at their mean. ``train_starts`` such
+        beginnings per image, ``train_iterations`` looks (optimizer steps) per batch. ``iterations`` looks in
+        prediction, from ``starts`` beginnings (the first is the mean), whose median counts and whose spread is told.
+        Augmentation of each stack: ``rotation`` degrees and a factor exp(+-``scale``) either way, ``noise`` its sd.
+        """
+
+        name: Literal["foveated"] = "foveated"
+        shared: bool = False
+        conditioning: Literal["heads", "embedding"] | None = None
+        trunk: str = "resnet34"
+        pretrained: bool = False
+        weights: str | None = None
+        features: Literal["spatialized", "flatten"] = "spatialized"
+        glimpse: int = Field(default=64, ge=8)
+        levels: int | None = Field(default=None, ge=1, le=16)
+        start: Literal["mean", "landmark"] = "mean"
+        train_starts: int = Field(default=2, ge=1)
+        train_iterations: int = Field(default=10, ge=1)
+        iterations: int = Field(default=3, ge=1)
+        starts: int = Field(default=1, ge=1)
+        rotation: float = Field(default=15.0, ge=0, le=180)
+        scale: float = Field(default=0.05, ge=0, le=1)
+        noise: float = Field(default=0.01, ge=0)
+
+        @model_validator(mode="after")
+        def _check(self) -> FoveatedMethod.Config:
+            if self.conditioning is not None and not self.shared:
+                raise ValueError("conditioning belongs to shared=true, got shared=false; set method.shared=true")
+            return self
+
+    def __init__(
+        self,
+        method: FoveatedMethod.Config,
+        landmark_names: tuple[str, ...],
+        channels: int,
+        input_size: tuple[int, int],
+        epochs: int | None = None,
+        ema: float = 0.0,
+    ) -> None:
+        super().__init__(landmark_names, ema)
+        self.automatic_optimization = False  # several steps a batch
+        self.options, self.size, self.steps_per_batch = method, input_size, method.train_iterations
+        self.levels = method.levels or level_count(input_size, method.glimpse)
+        self.pyramid = GaussianPyramid(method.glimpse, self.levels)
+        self.network: FoveatedNetworks = FoveatedNetworks(
+            method, len(landmark_names), channels, self.levels, input_size
+        )
+        self.keep_average()
+        self.seed = int(torch.randint(2**31, ()))  # of what is drawn in training, the same in a resumed run
+        self.register_buffer("loss_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
+
+    loss_sums: Tensor
+
+    def observe(self, points: Tensor) -> None:
+        """Mean and standard deviation per landmark and axis; for a landmark met less than twice those of the others."""
+        middle = torch.tensor(center(self.size), dtype=torch.float64)
+        points = points.double()
+        present = points.isfinite().all(-1)
+        count = present.sum(0)[:, None]
+        values = torch.where(present[..., None], points, 0.0)
+        mean = torch.where(count > 0, values.sum(0) / count, middle)
+        squares = torch.where(present[..., None], (points - mean) ** 2, 0.0).sum(0)
+        sd = torch.where(count > 1, (squares / (count - 1)).sqrt(), torch.nan)
+        sd = torch.where(sd.isnan(), sd.nanmean() if bool(sd.isfinite().any()) else min(self.size) / 8, sd)
+        self.set_start(mean, sd)
+
+    def set_start(self, mean: Tensor, sd: Tensor) -> None:
+        """Where guesses begin: ``mean`` and ``sd`` (K, 2), input pixels."""
+        for network in (self.network, self.used):
+            network.start_mean.copy_(mean)
+            network.start_sd.copy_(sd)
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """All looks at one batch; raises NotFinite."""
+        rng = np.random.default_rng((self.seed, self.current_epoch, *batch.index.tolist()))
+        source = self.source(batch.images)
+        present = batch.points.isfinite().all(-1)[:, None, :]
+        mean = self.network.start_mean.to(batch.points)
+        truth = torch.where(present[..., None], batch.points[:, None], mean)  # (B, 1, K, 2)
+        guess = self.first_guess(truth, rng)
+        for _ in range(self.options.train_iterations):
+            linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
+            guess = self.keep_inside(guess + self._look_and_learn(source, guess, truth, present, linear, rng, batch))
+
+    def first_guess(self, truth: Tensor, rng: np.random.Generator) -> Tensor:
+        """Beginnings (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
+        shape = (len(truth), self.options.train_starts, *truth.shape[2:])
+        noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(truth)
+        middle = truth if self.options.start == "landmark" else self.network.start_mean.to(truth)
+        return self.keep_inside(middle + noise * self.network.start_sd.to(truth))
+
+    def _look_and_learn(
+        self,
+        source: GlimpseSource,
+        guess: Tensor,
+        truth: Tensor,
+        present: Tensor,
+        linear: Tensor,
+        rng: np.random.Generator,
+        batch: Batch,
+    ) -> Tensor:
+        """One look and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
+
+        What is seen is turned and scaled by the inverse of ``linear``, so what the network says of it is mapped back
+        by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
+        """
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        weight = present.expand(guess.shape[:3]).to(guess)
+        total = weight.sum().clamp_min(1)
+        moves = []
+        parts = self.network.parts if self.trainer.world_size == 1 else [self.network.all]
+        for columns in parts:  # a network at a time keeps the memory of one; several processes reduce in one go
+            at = guess[:, :, columns]
+            stacks = self.look(source, at, linear[:, :, columns])
+            stacks = stacks + self.options.noise * _normal_like(stacks, rng)
+            says = self.network(stacks.flatten(0, 1), columns).reshape(at.shape)
+            move = map_points(_without_shift(linear[:, :, columns]), says)
+            wrong = move + (at - truth[:, :, columns]) / self.network.unit
+            loss = (wrong.abs().mean(-1) * weight[:, :, columns]).sum() / total
+            if not torch.isfinite(loss):
+                raise NotFinite(batch.index.tolist())
+            self.manual_backward(loss)
+            self.loss_sums += torch.stack([loss.detach() * total, weight[:, :, columns].sum()]).to(self.loss_sums)
+            moves.append(move.detach() * self.network.unit)
+        if self.clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        rate: Any = self.lr_schedulers()
+        rate.step()
+        self.follow()
+        return torch.cat(moves, dim=2)
+
+    def on_train_epoch_end(self) -> None:
+        """The mean absolute error per coordinate over all looks of the epoch, in halves of the input's width."""
+        loss, count = sum_over_processes(self.loss_sums).tolist()
+        self.epoch_loss = loss / max(count, 1.0)
+        self.loss_sums.zero_()
+
+    @property
+    def used(self) -> FoveatedNetworks:
+        """``inference_network``, by its own type."""
+        return cast(FoveatedNetworks, self.inference_network())
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def source(self, images: Tensor) -> TensorPyramid:
+        """Pyramids of the images (B, C, H, W)."""
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            return TensorPyramid(self.pyramid(images))
+
+    def look(self, source: GlimpseSource, at: Tensor, linear: Tensor | None = None) -> Tensor:
+        """Glimpse stacks (B, S, K, L, C, g, g) at guesses (B, S, K, 2)."""
+        with torch.no_grad(), torch.autocast(at.device.type, enabled=False):
+            flat = None if linear is None else linear.flatten(1, 2)
+            stacks = source.glimpses(at.flatten(1, 2), self.options.glimpse, flat)
+        return stacks.reshape(*at.shape[:3], *stacks.shape[2:])
+
+    def keep_inside(self, guess: Tensor) -> Tensor:
+        """Guesses moved to the nearest point of the image: beyond it there is nothing to see."""
+        return guess.clamp(guess.new_zeros(2), guess.new_tensor([self.size[1] - 1, self.size[0] - 1]))
+
+    # -- validation and prediction ----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict_batch(self, batch: Batch) -> Found:
+        """Ends of the paths; see ``conclude``."""
+        source = self.source(batch.images)
+        found = self.conclude(self.walk(source, self.beginnings(len(batch), batch.images.device)))
+        scale = torch.linalg.det(batch.to_original[:, :, :2]).abs().sqrt().to(found.points)
+        spread = None if found.spread is None else found.spread * scale[:, None]
+        return Found(map_points(batch.to_original, found.points), found.scores, spread)
+
+    def beginnings(self, count: int, device: torch.device) -> Tensor:
+        """First guesses (count, S, K, 2) in prediction, the same for every image: the mean, then normal around it."""
+        network = self.used
+        mean, sd = network.start_mean.cpu().numpy(), network.start_sd.cpu().numpy()
+        noise = np.random.default_rng(0).standard_normal((self.options.starts, *mean.shape))
+        noise[0] = 0.0
+        guess = torch.from_numpy(mean + noise * sd).to(device, torch.float32)
+        return self.keep_inside(guess).expand(count, -1, -1, -1)
+
+    @torch.no_grad()
+    def walk(self, source: GlimpseSource, guess: Tensor, iterations: int | None = None) -> Tensor:
+        """Path (T + 1, B, S, K, 2) of guesses that begin at ``guess`` (B, S, K, 2)."""
+        network = self.used
+        path = [guess]
+        for _ in range(iterations or self.options.iterations):
+            stacks = self.look(source, path[-1]).flatten(0, 1)
+            moves = network.by_parts(stacks) * network.unit
+            path.append(self.keep_inside(path[-1] + moves.reshape(guess.shape)))
+        return torch.stack(path)
+
+    def conclude(self, path: Tensor) -> Found:
+        """Median of the ends; score 1 / (1 + u), u in input pixels.
+
+        u is the spread of the ends (root mean square distance from their median) where there are several, and else
+        the length of the last move: a guess that still moves has not arrived.
+        """
+        ends = path[-1]
+        points = ends.median(dim=1).values
+        if ends.shape[1] == 1:
+            last = torch.linalg.vector_norm(path[-1] - path[-2], dim=-1)[:, 0]
+            return Found(points, 1 / (1 + last))
+        spread = (ends - points[:, None]).pow(2).sum(-1).mean(1).sqrt()
+        return Found(points, 1 / (1 + spread), spread)
+
+
+class FoveatedNetworks(nn.Module):
+    """A network per landmark, or one for all, and where the guesses begin.
+
+    ``unit`` is what an output of 1 means, in input pixels; ``parts`` are the landmarks (columns of the K) of each
+    network, ``all`` all of them.
+    """
+
+    start_mean: Tensor
+    start_sd: Tensor
+
+    def __init__(
+        self, method: FoveatedMethod.Config, count: int, channels: int, levels: int, size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.unit = size[1] / 2
+        self.all = list(range(count))
+        self.parts = [self.all] if method.shared else [[k] for k in self.all]
+        self.networks = nn.ModuleList(
+            GlimpseNetwork(
+                len(part),
+                channels,
+                levels,
+                method.glimpse,
+                method.trunk,
+                method.pretrained,
+                method.weights,
+                method.features,
+                method.conditioning or "heads",
+            )
+            for part in self.parts
+        )
+        self.register_buffer("start_mean", torch.zeros(count, 2))
+        self.register_buffer("start_sd", torch.zeros(count, 2))
+
+    def forward(self, stacks: Tensor, columns: list[int]) -> Tensor:
+        """Offsets (M, n, 2) of glimpse stacks (M, n, L, C, g, g) of the landmarks ``columns``: one part, or all."""
+        if len(self.networks) == 1:
+            return self.networks[0](stacks)  # type: ignore[no-any-return]
+        return torch.cat([self.networks[k](stacks[:, [i]]) for i, k in enumerate(columns)], dim=1)
+
+    def by_parts(self, stacks: Tensor) -> Tensor:
+        """Offsets (M, K, 2) of all landmarks, so many stacks at a time that the memory stays bounded."""
+        rows = max(1, STACKS // len(self.all))
+        return torch.cat([self(part, self.all) for part in torch.split(stacks, rows)])
+
+
+def _random_linear(shape: torch.Size, rotation: float, scale: float, rng: np.random.Generator) -> Tensor:
+    """Turns by up to ``rotation`` degrees and factors up to exp(``scale``), either way: (*shape, 2, 2)."""
+    angle = np.radians(rng.uniform(-rotation, rotation, shape))
+    factor = np.exp(rng.uniform(-scale, scale, shape))
+    c, s = factor * np.cos(angle), factor * np.sin(angle)
+    return torch.from_numpy(np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2))
+
+
+def _without_shift(linear: Tensor) -> Tensor:
+    return torch.cat([linear, torch.zeros_like(linear[..., :1])], dim=-1)
+
+
+def _normal_like(values: Tensor, rng: np.random.Generator) -> Tensor:
+    """Standard normal numbers of a seed that ``rng`` gives, drawn where ``values`` are."""
+    generator = torch.Generator(values.device).manual_seed(int(rng.integers(2**31)))
+    return torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
