@@ -413,7 +413,7 @@ def glimpse_points(centers: torch.Tensor, side: int, stride: float, linear: torc
     """Where the pixels of square glimpses lie on a level of ``stride``: (..., side, side, 2), pixels of that level.
 
     ``centers`` (..., 2) in image pixels. The glimpse shows the level pixel by pixel, or, with ``linear`` (..., 2, 2),
-    turned and scaled: the pixel that lies o glimpse pixels from the middle shows what is ``linear`` @ o from the centre.
+    turned and scaled: the pixel o glimpse pixels away from the middle shows what is ``linear`` @ o from the centre.
     """
     along = pixel_centers(side, centers.dtype, centers.device) - (side - 1) / 2
     offsets = torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1)

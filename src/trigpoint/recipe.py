@@ -14,7 +14,7 @@ from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
 from trigpoint.data.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.methods import METHODS, LandmarkMethod
+from trigpoint.methods import METHODS, CascadeMethod, LandmarkMethod
 
 
 class DataConfig(Config):
@@ -143,13 +143,53 @@ def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = ()) -> R
         where = source.name
     else:
         values, where = recipe_values(source), str(source)
-    return parse(Recipe, apply_overrides(values, overrides), where)
+    return _with_coarse(parse(Recipe, apply_overrides(values, overrides), where))
 
 
-def build_method(recipe: Recipe, landmarks: LandmarkSet) -> LandmarkMethod:
-    """The method of a recipe for these landmarks, with new weights."""
-    size, channels = recipe.data.input.size, recipe.data.input.channels
-    kind = cast(Any, METHODS[recipe.method_name])
-    return cast(
-        LandmarkMethod, kind(recipe.method, landmarks.names, channels, size, recipe.train.epochs, recipe.train.ema)
+def _with_coarse(recipe: Recipe) -> Recipe:
+    """A cascade with the recipe of its coarse stage complete and in place; other recipes as they are.
+
+    A coarse stage that is to be trained gets the images, landmarks and seed of the whole.
+    """
+    method = recipe.method
+    if not isinstance(method, CascadeMethod.Config):
+        return recipe
+    source, folder = method.coarse, method.coarse_run
+    if source is None:
+        source = str(Path(str(folder)) / "config.yaml")
+    values = dict(source) if isinstance(source, dict) else recipe_values(source)
+    if folder is None:
+        shared = {key: getattr(recipe.data, key) for key in ("path", "train", "val", "val_share", "limit", "landmarks")}
+        values = {**values, "seed": recipe.seed, "data": {**(values.get("data") or {}), **shared}}
+    coarse = parse(Recipe, values, "method.coarse")
+    if coarse.method_name != "heatmap":
+        raise ConfigError(f"method.coarse: expected a recipe of the method heatmap, got {coarse.method_name}")
+    if coarse.data.input.normalize != "image" and recipe.data.input.normalize != "unit":
+        raise ConfigError(
+            "method.coarse: data.input.normalize=image is needed, or unit in the recipe of the cascade, because the "
+            f"coarse stage sees what that leaves; got {coarse.data.input.normalize} after {recipe.data.input.normalize}"
+        )
+    return recipe.model_copy(update={"method": method.model_copy(update={"coarse": coarse.model_dump(mode="json")})})
+
+
+def build_method(recipe: Recipe, landmarks: LandmarkSet, fetch: bool = True) -> LandmarkMethod:
+    """The method of a recipe for these landmarks, with new weights; ``fetch`` false leaves out pretrained ones."""
+    given = recipe if fetch else parse(Recipe, _without_pretrained(recipe.model_dump(mode="json")))
+    more: dict[str, Any] = {}
+    if isinstance(given.method, CascadeMethod.Config):
+        coarse = parse(Recipe, given.method.coarse, "method.coarse")
+        more = {"coarse": build_method(coarse, landmarks, fetch), "coarse_input": coarse.data.input}
+    kind = cast(Any, METHODS[given.method_name])
+    size, channels = given.data.input.size, given.data.input.channels
+    built: LandmarkMethod = kind(
+        given.method, landmarks.names, channels, size, given.train.epochs, given.train.ema, **more
     )
+    return built
+
+
+def _without_pretrained(values: Any) -> Any:
+    """Recipe values that ask for no weights from elsewhere, at any depth."""
+    if isinstance(values, dict):
+        plain = {"pretrained": False, "weights": None}
+        return {key: plain[key] if key in plain else _without_pretrained(value) for key, value in values.items()}
+    return values

@@ -24,14 +24,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from trigpoint.callbacks import Progress, Recorder, Timer
+from trigpoint.config import parse
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.augment import InputPipeline
+from trigpoint.data.images import image_size
 from trigpoint.data.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
-from trigpoint.methods import LandmarkMethod
+from trigpoint.methods import CascadeMethod, LandmarkMethod
 from trigpoint.methods.base import NotFinite
 from trigpoint.metrics import radial_error
 from trigpoint.recipe import Recipe, TrainConfig, build_method, load_recipe
@@ -69,6 +71,9 @@ def train(
         run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
+    if isinstance(method, CascadeMethod):
+        _prepare_coarse(chosen, method, inputs["val"], run, progress)
+        L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
     _fit(chosen, method, inputs, run, progress)
     if first_process():
         finish(run, parts["val"])
@@ -173,6 +178,37 @@ def _loaders(
         batches = EpochBatches(len(data), size, recipe.seed, part == "train", rank, world)
         made.append(loader(data, batches, workers, pin=trainer.strategy.root_device.type == "cuda"))
     return made[0], made[1]
+
+
+def _prepare_coarse(
+    recipe: Recipe, method: CascadeMethod, validation: InputDataset, run: RunFolder, progress: bool
+) -> None:
+    """Train the coarse stage into the run's folder ``coarse``, or take the run that is named, and measure it."""
+    options = cast(CascadeMethod.Config, recipe.method)
+    if options.coarse_run is None:
+        coarse = train(parse(Recipe, options.coarse, "method.coarse"), out=run.folder / "coarse", progress=progress)
+    else:
+        coarse = RunFolder(options.coarse_run)
+    predictor, data = Predictor.load(coarse), validation.dataset
+    if predictor.landmarks.names != data.landmarks.names:
+        raise ConfigError(
+            f"{coarse.folder}: expected a run for the landmarks {', '.join(data.landmarks.names)}, got "
+            f"{', '.join(predictor.landmarks.names)}; set data.landmarks, or let method.coarse train one"
+        )
+    learned = set(coarse.parts().get("train", []))
+    unseen = data.subset([i for i, sample in enumerate(data.samples) if data.image_name(sample) not in learned])
+    if not len(unseen):
+        raise ConfigError(
+            f"{coarse.folder}: was trained on all validation images of this run, so its errors cannot be measured; "
+            "train it with the same seed and data.val_share, or let method.coarse train one"
+        )
+    found = predictor.predict(unseen, batch_size=4).points
+    errors = []
+    for sample, points in zip(unseen.samples, found, strict=True):
+        pair = np.stack([points, sample.points])
+        there, truth = validation.pipeline.points(image_size(sample.image), pair)
+        errors.append(there - truth)
+    method.take_coarse(coarse.load_weights()[0], torch.stack(errors))
 
 
 # -- fitting -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 - ``heatmap``: heatmap regression with fixed, decaying, learned or adaptive (Adaloss) target widths
 - ``foveated``: iterated glimpses over an image pyramid, for very large images
+- ``cascade``: a heatmap run finds, glimpses refine
 - ``losses``: how heatmaps are compared with their targets
 - ``base``: what training and prediction ask of a method
 """
@@ -9,9 +10,14 @@
 from __future__ import annotations
 
 from trigpoint.methods.base import Found, LandmarkMethod
+from trigpoint.methods.cascade import CascadeMethod
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
 
-METHODS: dict[str, type[LandmarkMethod]] = {"heatmap": HeatmapMethod, "foveated": FoveatedMethod}
+METHODS: dict[str, type[LandmarkMethod]] = {
+    "heatmap": HeatmapMethod,
+    "foveated": FoveatedMethod,
+    "cascade": CascadeMethod,
+}
 
-__all__ = ["METHODS", "Found", "FoveatedMethod", "HeatmapMethod", "LandmarkMethod"]
+__all__ = ["METHODS", "CascadeMethod", "Found", "FoveatedMethod", "HeatmapMethod", "LandmarkMethod"]

@@ -205,20 +205,29 @@ class FoveatedMethod(LandmarkMethod):
     @torch.no_grad()
     def predict_batch(self, batch: Batch) -> Found:
         """Ends of the paths; see ``conclude``."""
-        source = self.source(batch.images)
-        found = self.conclude(self.walk(source, self.beginnings(len(batch), batch.images.device)))
-        scale = torch.linalg.det(batch.to_original[:, :, :2]).abs().sqrt().to(found.points)
-        spread = None if found.spread is None else found.spread * scale[:, None]
-        return Found(map_points(batch.to_original, found.points), found.scores, spread)
+        return self.find(self.source(batch.images), self.beginnings(batch), batch.to_original)
 
-    def beginnings(self, count: int, device: torch.device) -> Tensor:
-        """First guesses (count, S, K, 2) in prediction, the same for every image: the mean, then normal around it."""
-        network = self.used
-        mean, sd = network.start_mean.cpu().numpy(), network.start_sd.cpu().numpy()
-        noise = np.random.default_rng(0).standard_normal((self.options.starts, *mean.shape))
+    def find(self, source: GlimpseSource, guess: Tensor, to_original: Tensor) -> Found:
+        """Points, scores and spread in original pixels for a source of any kind and first guesses (B, S, K, 2)."""
+        found = self.conclude(self.walk(source, guess))
+        scale = torch.linalg.det(to_original[:, :, :2]).abs().sqrt().to(found.points)
+        spread = None if found.spread is None else found.spread * scale[:, None]
+        return Found(map_points(to_original, found.points), found.scores, spread)
+
+    def beginnings(self, batch: Batch) -> Tensor:
+        """First guesses (B, S, K, 2) in prediction."""
+        return self.mean_beginnings(len(batch), batch.images.device)
+
+    def mean_beginnings(self, count: int, device: torch.device) -> Tensor:
+        """First guesses (count, S, K, 2), the same for every image: the mean of the landmarks, then normal around it."""
+        return self._around(self.used.start_mean.to(device).expand(count, -1, -1))
+
+    def _around(self, guess: Tensor) -> Tensor:
+        """``starts`` guesses (B, S, K, 2): ``guess`` (B, K, 2) itself and others normal around it, always the same."""
+        sd = self.used.start_sd
+        noise = np.random.default_rng(0).standard_normal((self.options.starts, *sd.shape))
         noise[0] = 0.0
-        guess = torch.from_numpy(mean + noise * sd).to(device, torch.float32)
-        return self.keep_inside(guess).expand(count, -1, -1, -1)
+        return self.keep_inside(guess[:, None] + torch.from_numpy(noise).to(guess) * sd.to(guess))
 
     @torch.no_grad()
     def walk(self, source: GlimpseSource, guess: Tensor, iterations: int | None = None) -> Tensor:
@@ -277,6 +286,7 @@ class FoveatedNetworks(nn.Module):
             )
             for part in self.parts
         )
+        self.coarse: nn.Module | None = None  # the first stage of a cascade
         self.register_buffer("start_mean", torch.zeros(count, 2))
         self.register_buffer("start_sd", torch.zeros(count, 2))
 

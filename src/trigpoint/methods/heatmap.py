@@ -116,8 +116,12 @@ class HeatmapMethod(LandmarkMethod):
     @torch.no_grad()
     def predict_batch(self, batch: Batch) -> Found:
         """The decoded maps; a score is the height of its map's peak."""
-        points, scores = self.codec.decode(self.loss.maps(self.heatmaps(batch.images)))
+        points, scores = self.decode_output(self.heatmaps(batch.images))
         return Found(map_points(batch.to_original, points), scores)
+
+    def decode_output(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (B, K, 2) in input pixels and scores (B, K) of the network's output (B, K, h, w)."""
+        return self.codec.decode(self.loss.maps(output))
 
     @torch.no_grad()
     def heatmaps(self, images: Tensor) -> Tensor:
