@@ -219,7 +219,7 @@ class FoveatedMethod(LandmarkMethod):
         return self.mean_beginnings(len(batch), batch.images.device)
 
     def mean_beginnings(self, count: int, device: torch.device) -> Tensor:
-        """First guesses (count, S, K, 2), the same for every image: the mean of the landmarks, then normal around it."""
+        """First guesses (count, S, K, 2), the same for every image: their mean, then normal around it."""
         return self._around(self.used.start_mean.to(device).expand(count, -1, -1))
 
     def _around(self, guess: Tensor) -> Tensor:
