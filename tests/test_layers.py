@@ -29,6 +29,7 @@ LAYERS = (
     "report",
     "runs",
     "inference",
+    "trace",
     "callbacks",
     "training",
     "evaluation",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
@@ -17,8 +18,11 @@ from trigpoint.landmarks import FloatArray, Prediction
 from trigpoint.metrics import radial_error
 from trigpoint.metrics.evaluate import summarize
 from trigpoint.report import Picture, ced_plot, per_landmark_bars, prediction_overlay, render_html
+from trigpoint.report.style import figure_png
 from trigpoint.runs import RunFolder
+from trigpoint.trace import feature_figure, is_traceable, spread_out, trace
 
+_FEATURE_IMAGES = 3
 _MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
 
 
@@ -33,6 +37,7 @@ class Report:
     run: RunFolder
     split: str
     warnings: list[str] = field(default_factory=list)
+    device: str = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """Metrics by the names that ``trigpoint.metrics.evaluate.summarize`` gives, plus what was evaluated."""
@@ -53,6 +58,8 @@ class Report:
         best, worst = self._extremes()
         figures.append(Picture("Typical images", self.overlay(best), "nearest to the median error"))
         figures.append(Picture("Worst images", self.overlay(worst), "largest mean error"))
+        if is_traceable(self.run.recipe()):
+            figures += self._traces(best)
         figures += [
             Picture(title, path_)
             for title, path_ in (("Training", self.run.history), ("Target width", self.run.folder / "sigma.png"))
@@ -83,6 +90,39 @@ class Report:
             captions.append(self.dataset.samples[i].image.name)
         return prediction_overlay(images, np.array(truth), np.array(found), captions=captions)
 
+    def _traces(self, typical: list[int]) -> list[Picture]:
+        """How the foveated pyramid came to its points in typical images."""
+        predictor = Predictor.load(self.run, self.device)
+        middle = typical[len(typical) // 2 : len(typical) // 2 + 1]
+        pictures = []
+        for i in middle:
+            followed = trace(predictor, self.dataset.samples[i].image)
+            known = [int(k) for k in np.argsort(self.errors[i]) if np.isfinite(self.errors[i, k])]
+            columns, truth = [known[j] for j in spread_out(len(known))], self.dataset.points[i]
+            about = f"{self.dataset.samples[i].image.name}; landmarks from the smallest to the largest error"
+            pictures.append(Picture("Path of the guess", _small(followed.guess_path(truth, columns)), about))
+            pictures.append(Picture("What the network sees", _small(followed.glimpse_stack(truth, columns)), about))
+        return pictures + self._features(predictor, typical)
+
+    def _features(self, predictor: Predictor, typical: list[int]) -> list[Picture]:
+        """The features of the landmark that is found best, in typical images where it is annotated."""
+        medians = [np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.inf for row in self.errors.T]
+        best = int(np.argmin(medians))
+        shown = [i for i in typical if np.isfinite(self.errors[i, best])][:_FEATURE_IMAGES]
+        if not shown or cast(Any, predictor.method).options.features != "spatialized":
+            return []
+        images = [self.dataset.samples[i].image for i in shown]
+        figure = feature_figure(
+            [trace(predictor, image) for image in images],
+            best,
+            self.dataset.points[shown, best],
+            [image.name for image in images],
+        )
+        name = self.dataset.landmarks.names[best]
+        return [
+            Picture("Features", _small(figure), f"{name}, found best: the map of each level that keeps its place best")
+        ]
+
     def _extremes(self, count: int = 8) -> tuple[list[int], list[int]]:
         means = np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in self.errors])
         order = [int(i) for i in np.argsort(means) if not np.isnan(means[i])]
@@ -100,6 +140,11 @@ class Report:
         sources = sorted({self.dataset.read(i).spacing_source for i in range(min(3, len(self.dataset)))} - {""})
         stated = "the spacing stated in the dataset (column spacing_mm or dataset.yaml)"
         return ", ".join(sources) if sources and self.dataset.spacing_mm is None else stated
+
+
+def _small(figure: Figure) -> bytes:
+    """As wide on the page as text: patches need no more."""
+    return figure_png(figure, dpi=100)
 
 
 def evaluate(
@@ -127,7 +172,8 @@ def evaluate(
     prediction = predictor.predict(dataset, progress=progress)
     metrics = summarize(prediction.points, dataset.points, dataset.landmarks, dataset.spacings, dataset.groups)
     errors = radial_error(prediction.points, dataset.points)
-    return Report(metrics, errors, prediction, dataset, folder, split or "all", _seen_before(folder, dataset))
+    warnings = _seen_before(folder, dataset)
+    return Report(metrics, errors, prediction, dataset, folder, split or "all", warnings, device)
 
 
 def _seen_before(run: RunFolder, dataset: LandmarkDataset) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +15,14 @@ import torch
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.augment import InputPipeline
 from trigpoint.data.files import write_text
-from trigpoint.data.images import read_image
+from trigpoint.data.images import MAX_PIXELS, image_size, read_image
 from trigpoint.data.loading import collate
+from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine
 from trigpoint.landmarks import LandmarkSet, Prediction
-from trigpoint.methods import HeatmapMethod, LandmarkMethod
+from trigpoint.methods import Found, FoveatedMethod, HeatmapMethod, LandmarkMethod
+from trigpoint.nn.lazy_pyramid import LazyPyramid
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import COVERAGE, RunFolder
 
@@ -48,7 +51,7 @@ class Predictor:
         """
         folder = run if isinstance(run, RunFolder) else RunFolder(run)
         recipe, marks = folder.recipe(), folder.read_landmarks()
-        method = build_method(recipe, marks.landmarks)
+        method = build_method(recipe, marks.landmarks, fetch=False)  # the run has its own weights
         state, _ = folder.load_weights()
         try:
             method.inference_network().load_state_dict(state)
@@ -77,17 +80,16 @@ class Predictor:
         else:
             items = list(images)
         points, scores, spread = [], [], []
-        for start in range(0, len(items), batch_size):
-            part = [self._item(image, start + i) for i, image in enumerate(items[start : start + batch_size])]
-            batch = collate(part)
-            batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
-            found = self.method.predict_batch(batch)
+        done = 0
+        for part in _parts(items, batch_size):
+            found = self._predict_tiled(part[0]) if is_lazy(part[0]) else self._predict_batch(part, done)
             points.append(found.points.double().cpu().numpy())
             scores.append(found.scores.double().cpu().numpy())
             if found.spread is not None:
                 spread.append(found.spread.double().cpu().numpy())
+            done += len(part)
             if progress is not None:
-                progress(min(start + batch_size, len(items)), len(items))
+                progress(done, len(items))
         count = len(self.landmarks)
         return Prediction(
             points=np.concatenate(points) if points else np.zeros((0, count, 2)),
@@ -110,6 +112,23 @@ class Predictor:
             maps = self.method.loss.maps(self.method.heatmaps(batch.images.to(self.device)))
         return maps[0].cpu(), Affine(batch.to_original[0].numpy())
 
+    def _predict_batch(self, images: list[Any], first: int) -> Found:
+        batch = collate([self._item(image, first + i) for i, image in enumerate(images)])
+        batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
+        return self.method.predict_batch(batch)
+
+    def _predict_tiled(self, path: str | Path) -> Found:
+        """An image too large for memory, of which only what the glimpses show is read."""
+        if type(self.method) is not FoveatedMethod:
+            raise DataError(
+                f"{path}: is read by tiles, which the method foveated can, got a run of {self.recipe.method_name}; "
+                "train with method.name=foveated, or make the image smaller"
+            )
+        with open_tiled(path) as image:
+            source = LazyPyramid(image, self.recipe.data.input.size, self.recipe.data.input, self.method.levels)
+            guess = self.method.mean_beginnings(1, self.device)
+            return self.method.find(source, guess, source.to_original[None].to(self.device))
+
     def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         unknown = np.full((len(self.landmarks), 2), np.nan)
         if isinstance(image, str | Path):
@@ -118,6 +137,29 @@ class Predictor:
         else:
             prepared, points, back = self.pipeline(_pixels(image), unknown)
         return prepared, points, back, index
+
+
+def is_lazy(image: Any) -> bool:
+    """Whether an image is read by tiles: a zarr folder, or a tiled TIFF with more pixels than are read into memory."""
+    if not isinstance(image, str | Path) or not is_tiled(image):
+        return False
+    return Path(image).is_dir() or math.prod(image_size(image)) > MAX_PIXELS
+
+
+def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    """At most ``size`` images at a time, and those that are read by tiles alone."""
+    part: list[Any] = []
+    for item in items:
+        lazy = is_lazy(item)
+        if part and (lazy or len(part) == size):
+            yield part
+            part = []
+        part.append(item)
+        if lazy:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:

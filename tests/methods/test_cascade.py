@@ -185,3 +185,10 @@ def test_a_coarse_run_of_other_landmarks_is_refused(data: Path, run: RunFolder, 
 def test_wrong_combinations_are_refused(data: Path, overrides: list[str], message: str) -> None:
     with pytest.raises((ConfigError, RunError), match=message):
         load_recipe(recipe_file(data), overrides)
+
+
+def test_untrained_glimpses_leave_the_coarse_points_where_they_are(data: Path) -> None:
+    method = built(data)
+    given = batch(method)
+    found = method.predict_batch(given)
+    torch.testing.assert_close(found.points, method.beginnings(given)[:, 0].double())

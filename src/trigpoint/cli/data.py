@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | split``."""
+"""``trigpoint data check | show | convert | split | tile``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 
-app = typer.Typer(help="Check, look at, convert and split datasets.", no_args_is_help=True)
+app = typer.Typer(help="Check, look at, convert and split datasets; tile large images.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="The dataset folder, or one of its tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
@@ -187,6 +187,36 @@ def split(
 
     counts = split_dataset(folder, parse_fractions(fractions), seed, force=force)
     show_table([{"split": name, "rows": count} for name, count in counts.items()])
+
+
+@app.command()
+def tile(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Any image, or a zarr folder.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The tiled image to write: .tif or .tiff.")],
+    side: Annotated[int, typer.Option("--tile", help="Side of a tile in pixels, a multiple of 16.")] = 256,
+    fill_missing: Annotated[
+        bool, typer.Option("--fill-missing", help="Tiles that IN leaves out are empty, not lost.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Make a tiled image with all levels of a pyramid, of which prediction reads only what it needs.
+
+    Example: trigpoint data tile slide.tif slide_tiled.tif
+    """
+    from trigpoint.data.tiled_copy import tile_image
+
+    refuse(target, force)
+    with progress("tiling") as advance:
+        written = tile_image(
+            source,
+            target,
+            tile=side,
+            overwrite=force,
+            fill_missing=fill_missing,
+            progress=advance,
+            on_whole=lambda image: note(f"{source}: decoded whole, {image.width} x {image.height} pixels in memory"),
+        )
+    note(f"wrote {written}")
 
 
 def parse_fractions(text: str) -> dict[str, float]:

@@ -14,6 +14,7 @@ from trigpoint.cli.console import note, progress, refuse
 from trigpoint.errors import DataError
 
 if TYPE_CHECKING:
+    from trigpoint.inference import Predictor
     from trigpoint.landmarks import Prediction
 
 _LISTED = 20  # unreadable files that are named in one error
@@ -24,6 +25,9 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images (not the folders inside them).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
     overlay: Annotated[Path | None, typer.Option("--overlay", help="Draw each image with its points here.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Draw how a run that looks at glimpses came to its points here.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
@@ -40,10 +44,13 @@ def predict(
     refuse(out, force)
     files = image_files(images)
     drawings = [] if overlay is None else drawing_names(files, overlay)
-    for drawing in drawings:
+    paths, stacks = ([] if trace is None else drawing_names(files, trace, what) for what in ("path", "glimpses"))
+    for drawing in (*drawings, *paths, *stacks):
         refuse(drawing, force)
     folder = _images_of_table(out)
     predictor = Predictor.load(run, device)
+    if trace is not None:
+        _check_traceable(predictor)
     _check_headers(files)
     with progress("predicting") as advance:
         prediction = predictor.predict(files, batch_size=batch_size, progress=advance)
@@ -53,6 +60,9 @@ def predict(
     if overlay is not None:
         _draw(files, drawings, prediction)
         note(f"drew {len(drawings)} images into {overlay}")
+    if trace is not None:
+        _draw_traces(predictor, files, paths, stacks)
+        note(f"drew {len(paths)} paths and {len(stacks)} stacks of glimpses into {trace}")
 
 
 def image_files(given: Sequence[Path]) -> list[Path]:
@@ -76,7 +86,7 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     return list(files)
 
 
-def drawing_names(files: Sequence[Path], folder: Path) -> list[Path]:
+def drawing_names(files: Sequence[Path], folder: Path, what: str = "points") -> list[Path]:
     """A file in ``folder`` for each image, named after it; never the image itself. Equal names are numbered.
 
     >>> [str(path) for path in drawing_names([Path("a/x.png"), Path("b/x.tif")], Path("out"))]
@@ -85,13 +95,13 @@ def drawing_names(files: Sequence[Path], folder: Path) -> list[Path]:
     used: dict[str, int] = {}
     names = []
     for file in files:
-        stem = f"{file.stem}_points"
+        stem = f"{file.stem}_{what}"
         used[stem] = used.get(stem, 0) + 1
         names.append(folder / (f"{stem}.png" if used[stem] == 1 else f"{stem}_{used[stem]}.png"))
     inputs = {file.resolve() for file in files}
     for name in names:
         if name.resolve() in inputs:
-            raise DataError(f"{name}: is one of the images and would be overwritten; give another folder to --overlay")
+            raise DataError(f"{name}: is one of the images and would be overwritten; give another folder")
     return names
 
 
@@ -140,4 +150,23 @@ def _draw(files: Sequence[Path], drawings: Sequence[Path], prediction: Predictio
             points = prediction.points[index : index + 1]
             figure = prediction_overlay([pixels], None, points, prediction.landmarks.names, [file.name], columns=1)
             save(figure, drawing)
+            advance(index + 1, len(files))
+
+
+def _check_traceable(predictor: Predictor) -> None:
+    """Refuse a run without glimpses before its predictions are made."""
+    from trigpoint.trace import check_traceable
+
+    check_traceable(predictor)
+
+
+def _draw_traces(predictor: Predictor, files: Sequence[Path], paths: Sequence[Path], stacks: Sequence[Path]) -> None:
+    from trigpoint.report import save
+    from trigpoint.trace import trace
+
+    with progress("drawing traces") as advance:
+        for index, (file, path, stack) in enumerate(zip(files, paths, stacks, strict=True)):
+            followed = trace(predictor, file)
+            save(followed.guess_path(), path)
+            save(followed.glimpse_stack(), stack)
             advance(index + 1, len(files))

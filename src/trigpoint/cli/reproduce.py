@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +12,15 @@ from trigpoint.cli.console import note, say, show_table
 from trigpoint.errors import ConfigError
 
 Scale = Literal["small", "paper"]
+NAMES = "adaloss-catheter, adaloss-300w, adaloss-muct, foveated-isbi2015 or foveated-ablation"
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="adaloss-catheter, adaloss-300w or adaloss-muct.")],
+    name: Annotated[str, typer.Argument(help=f"{NAMES}.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Options of the experiment, such as labels=junior."),
+    ] = None,
     scale: Annotated[
         Scale, typer.Option("--scale", "-s", help="small: minutes on a CPU; paper: the paper's setting, for a GPU.")
     ] = "small",
@@ -23,7 +29,7 @@ def reproduce(
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds of the runs, such as 0,1,2.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", "-d", help="Your dataset (adaloss-muct) or copy of 300-W (adaloss-300w).")
+        Path | None, typer.Option("--data", "-d", help="Your copy of the dataset, where the experiment needs one.")
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", help="Runs at the same time, one thread each if more than 1.")
@@ -47,6 +53,7 @@ def reproduce(
         say=_silent if quiet else note,
         progress=not quiet and name in EXPERIMENTS and EXPERIMENTS[name].long_runs,
         jobs=jobs,
+        options=parse_options(options or []),
     )
     findings = run_experiment(request)
     say(f"{findings.title}\n\n{findings.setting}")
@@ -74,6 +81,23 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise ConfigError(f"--seeds: expected whole numbers such as 0,1,2, got '{text}'")
     return tuple(int(part) for part in parts)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str]:
+    """Options from ``KEY=VALUE`` each. Raises ConfigError.
+
+    >>> parse_options(["labels=junior", "runs=shared,cascade"])
+    {'labels': 'junior', 'runs': 'shared,cascade'}
+    """
+    options: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(f"'{text}': expected KEY=VALUE, such as labels=junior")
+        if key in options:
+            raise ConfigError(f"{key}: expected one value, got {options[key]} and {value}; leave one out")
+        options[key] = value
+    return options
 
 
 def _silent(text: str) -> None:

@@ -66,6 +66,7 @@ def best_line(run: RunFolder) -> str:
 def _show(run: RunFolder, recipe: Recipe) -> None:
     say(f"best validation MRE  {best_line(run)}")
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
-    say(f"curves               {run.history}, {run.folder / 'sigma.png'}")
+    curves = [str(file) for file in (run.history, run.folder / "sigma.png") if file.is_file()]
+    say(f"curves               {', '.join(curves)}")
     say(f"measure it           trigpoint evaluate {run.folder} --data {recipe.data.path} --split test")
     say(f"use it               trigpoint predict {run.folder} IMAGES... --out predictions.csv")

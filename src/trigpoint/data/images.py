@@ -190,7 +190,8 @@ def _check_size(file: Path, height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise DataError(
             f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; "
-            "make it smaller or call read_image(..., max_pixels=...)"
+            "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, "
+            "or call read_image(..., max_pixels=...)"
         )
 
 

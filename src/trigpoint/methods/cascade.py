@@ -7,7 +7,7 @@ around the landmarks, as far away as the coarse stage errs on images it was not 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -20,6 +20,7 @@ from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
+from trigpoint.nn.spatialized import GlimpseNetwork
 
 LEAST_SD = 2.0
 """Input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training."""
@@ -68,6 +69,8 @@ class CascadeMethod(FoveatedMethod):
         super().__init__(method.fine, landmark_names, channels, input_size, epochs)
         self.min_score = method.min_score
         self.network.coarse = coarse.network.requires_grad_(False)
+        for glimpses in self.network.networks:  # untrained, it leaves the coarse points where they are
+            nn.init.zeros_(cast(GlimpseNetwork, glimpses).last.weight)
         self.decode = coarse.decode_output  # how its maps become points
         self.small = InputPipeline(coarse_input, LandmarkSet(landmark_names))
         self.ema = ema

@@ -3,7 +3,7 @@
 Look at a stack of patches around a guess, one per level of a Gaussian pyramid; predict how far the landmark lies from
 the guess; move there; repeat. In training every look is an optimizer step of its own, nothing is propagated back
 through the moves. The guess begins where the training landmarks lie on average. All points are in input pixels here;
-one unit of what the network says is half the input's width.
+one unit of what the network says is half of what the coarsest level shows.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ class FoveatedMethod(LandmarkMethod):
         self.options, self.size, self.steps_per_batch = method, input_size, method.train_iterations
         self.levels = method.levels or level_count(input_size, method.glimpse)
         self.pyramid = GaussianPyramid(method.glimpse, self.levels)
-        self.network: FoveatedNetworks = FoveatedNetworks(
-            method, len(landmark_names), channels, self.levels, input_size
-        )
+        self.network: FoveatedNetworks = FoveatedNetworks(method, len(landmark_names), channels, self.levels)
         self.keep_average()
         self.seed = int(torch.randint(2**31, ()))  # of what is drawn in training, the same in a resumed run
         self.register_buffer("loss_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
@@ -172,7 +170,7 @@ class FoveatedMethod(LandmarkMethod):
         return torch.cat(moves, dim=2)
 
     def on_train_epoch_end(self) -> None:
-        """The mean absolute error per coordinate over all looks of the epoch, in halves of the input's width."""
+        """The mean absolute error per coordinate over all looks of the epoch, in units of the network."""
         loss, count = sum_over_processes(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
         self.loss_sums.zero_()
@@ -265,11 +263,9 @@ class FoveatedNetworks(nn.Module):
     start_mean: Tensor
     start_sd: Tensor
 
-    def __init__(
-        self, method: FoveatedMethod.Config, count: int, channels: int, levels: int, size: tuple[int, int]
-    ) -> None:
+    def __init__(self, method: FoveatedMethod.Config, count: int, channels: int, levels: int) -> None:
         super().__init__()
-        self.unit = size[1] / 2
+        self.unit = method.glimpse * 2 ** (levels - 1) / 2
         self.all = list(range(count))
         self.parts = [self.all] if method.shared else [[k] for k in self.all]
         self.networks = nn.ModuleList(

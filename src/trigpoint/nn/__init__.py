@@ -1,10 +1,12 @@
-"""Networks: an image in, one map per landmark out.
+"""Networks: an image in, one map per landmark out; and the parts of the foveated pyramid.
 
 - ``unet``: the U-Net of the Adaloss paper, 9 convolutions of kernel 5
 - ``dense_unet``: its Dense U-Net, 23 convolutions of kernel 11
 - ``backbones``: any timm encoder, pretrained or not, with an upsampling decoder
 - ``res_unet``: a residual U-Net for small machines, maps at a quarter of the input
 - ``base``: what they share: any input size, maps aligned to the pixel
+- ``pyramid``, ``lazy_pyramid``: levels of an image in memory or in a tiled file, and glimpses of them
+- ``spatialized``: from a glimpse to an offset
 
 A network is built as ``NETWORKS[name](in_channels=C, num_landmarks=K, **options)`` and has a ``stride``.
 """
@@ -14,7 +16,9 @@ from __future__ import annotations
 from trigpoint.nn.backbones import TimmUNet
 from trigpoint.nn.base import LandmarkNetwork
 from trigpoint.nn.dense_unet import DenseUNet
+from trigpoint.nn.pyramid import GaussianPyramid
 from trigpoint.nn.res_unet import ResUNet
+from trigpoint.nn.spatialized import SpatializedFeatures
 from trigpoint.nn.unet import UNet
 
 NETWORKS: dict[str, type[LandmarkNetwork]] = {
@@ -24,4 +28,13 @@ NETWORKS: dict[str, type[LandmarkNetwork]] = {
     "res_unet": ResUNet,
 }
 
-__all__ = ["NETWORKS", "LandmarkNetwork", "UNet", "DenseUNet", "TimmUNet", "ResUNet"]
+__all__ = [
+    "NETWORKS",
+    "LandmarkNetwork",
+    "UNet",
+    "DenseUNet",
+    "TimmUNet",
+    "ResUNet",
+    "GaussianPyramid",
+    "SpatializedFeatures",
+]

@@ -54,7 +54,7 @@ class SpatializedFeatures(nn.Module):
 
 
 class GlimpseNetwork(nn.Module):
-    """Glimpses (M, K, L, C, g, g) of K landmarks to offsets (M, K, 2) as shares of half the image's width.
+    """Glimpses (M, K, L, C, g, g) of K landmarks to offsets (M, K, 2); 1 is half of what the coarsest level shows.
 
     ``num_landmarks`` 1 is the paper's network. With more, the trunk and the first layer of the head are shared, and
     ``conditioning`` says how the rest tells the landmarks apart: ``heads`` gives each its own two last layers,
@@ -85,6 +85,7 @@ class GlimpseNetwork(nn.Module):
             self.embedding = nn.Parameter(torch.randn(num_landmarks, EMBEDDING))
             own = 1
         inputs = levels * per_level + (EMBEDDING if self.embedding is not None else 0)
+        self.standardize = nn.BatchNorm1d(levels * per_level, affine=False) if num_landmarks > 1 else None
         self.first = nn.Linear(inputs, HIDDEN[0])
         nn.init.orthogonal_(self.first.weight)
         nn.init.zeros_(self.first.bias)
@@ -95,6 +96,8 @@ class GlimpseNetwork(nn.Module):
         maps = self.maps(glimpses.flatten(0, 2)).float()
         with torch.autocast(glimpses.device.type, enabled=False):
             numbers = self.features(maps).reshape(*glimpses.shape[:2], -1)
+            if self.standardize is not None:
+                numbers = self.standardize(numbers.flatten(0, 1)).reshape(numbers.shape)
             if self.embedding is not None:
                 numbers = torch.cat([numbers, self.embedding.expand(len(numbers), -1, -1)], dim=-1)
             hidden = self.first(numbers).relu()

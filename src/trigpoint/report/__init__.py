@@ -2,6 +2,7 @@
 
 - tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
 - figures.py: curves and distributions; overlays.py: predictions and heatmaps over images; style.py: how they look
+- glimpses.py: path, glimpses and features of the foveated pyramid
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
 """
@@ -17,6 +18,7 @@ from trigpoint.report.figures import (
     sigma_curves,
     time_to_accuracy,
 )
+from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path, stable_features
 from trigpoint.report.html import Picture, render_html, write_html
 from trigpoint.report.sheet import contact_sheet
 from trigpoint.report.tables import (
@@ -36,6 +38,9 @@ __all__ = [
     "console_table",
     "contact_sheet",
     "error_curve",
+    "feature_maps",
+    "glimpse_stack",
+    "guess_path",
     "heatmap_overlay",
     "landmark_rows",
     "markdown_table",
@@ -48,6 +53,7 @@ __all__ = [
     "render_html",
     "save",
     "sigma_curves",
+    "stable_features",
     "time_to_accuracy",
     "write_html",
 ]

@@ -21,11 +21,12 @@ from trigpoint.errors import ConfigError
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 TRUTH, PREDICTED = "#56B4E9", "#E69F00"
+RED = "#e41a1c"  # the true point over a colour map, where the blue of TRUTH would be lost
 INK, MUTED, GRID = "#1c2127", "#5c6670", "#dfe3e8"
 FORMATS = (".png", ".pdf", ".svg")
 _KEPT = [
     ImageColor.getrgb(colour)[:3]
-    for colour in (*PALETTE, TRUTH, PREDICTED, INK, MUTED, GRID, "#ffffff", "#2f8fc9", "#c98a00")
+    for colour in (*PALETTE, TRUTH, PREDICTED, RED, INK, MUTED, GRID, "#ffffff", "#2f8fc9", "#c98a00")
 ]
 
 

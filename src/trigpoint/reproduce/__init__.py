@@ -3,9 +3,12 @@
 - ``catheter`` (with ``catheter_claims``): fixed sigmas against Adaloss on drawn catheter tips
 - ``faces300w`` (with ``layout300w``): 300-W from the user's own copy
 - ``muct``: sigma per region of the face on a stand-in for 300-W; ``faces`` is what the two share
+- ``foveated_isbi`` (with ``foveated_isbi_data``, ``foveated_isbi_claims``, ``foveated_published``): the foveated
+  pyramid on the ISBI 2015 cephalograms
+- ``foveated_ablation``: its iterations, features and levels; ``foveated`` is what the two share
 - ``study`` runs and reuses trainings, ``findings`` holds tables and claims
 
-A new experiment is one file with ``reproduce(request) -> Findings`` and one line in ``EXPERIMENTS``.
+A new experiment is one file with ``reproduce(request) -> Findings`` and one entry in ``EXPERIMENTS``.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trigpoint.errors import ConfigError, did_you_mean
-from trigpoint.reproduce import catheter, faces300w, muct
+from trigpoint.reproduce import catheter, faces300w, foveated_ablation, foveated_isbi, muct
 from trigpoint.reproduce.findings import Claim, Findings, Table
 from trigpoint.reproduce.study import Request
 
@@ -23,11 +26,13 @@ __all__ = ["EXPERIMENTS", "Claim", "Experiment", "Findings", "Request", "Table",
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: what it is, the function that does it, and whether single runs are long enough for a bar each."""
+    """An experiment: what it is, the function that does it, whether single runs are long enough for a bar each, and
+    the names of its own options."""
 
     about: str
     run: Callable[[Request], Findings]
     long_runs: bool = True
+    options: tuple[str, ...] = ()
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -36,15 +41,27 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     faces300w.NAME: Experiment("300-W faces, Table 3 (needs --data with your copy)", faces300w.reproduce),
     muct.NAME: Experiment("MUCT faces in place of 300-W, sigma per region, Fig. 7 (needs --data)", muct.reproduce),
+    foveated_isbi.NAME: Experiment(
+        "foveated pyramid on the ISBI 2015 cephalograms (needs --data)",
+        foveated_isbi.reproduce,
+        options=foveated_isbi.OPTIONS,
+    ),
+    foveated_ablation.NAME: Experiment(
+        "foveated pyramid: iterations, features and levels on drawn radiographs, or on --data",
+        foveated_ablation.reproduce,
+        options=foveated_ablation.OPTIONS,
+    ),
 }
 
 
 def run_experiment(request: Request) -> Findings:
-    """Reproduce ``request.name``; raises ConfigError for an unknown name.
+    """Reproduce ``request.name``; raises ConfigError for an unknown name or option.
 
     >>> list(EXPERIMENTS)
-    ['adaloss-catheter', 'adaloss-300w', 'adaloss-muct']
+    ['adaloss-catheter', 'adaloss-300w', 'adaloss-muct', 'foveated-isbi2015', 'foveated-ablation']
     """
     if request.name not in EXPERIMENTS:
         raise ConfigError(f"unknown experiment '{request.name}'; {did_you_mean(request.name, EXPERIMENTS)}")
-    return EXPERIMENTS[request.name].run(request)
+    experiment = EXPERIMENTS[request.name]
+    request.refuse_options_but(experiment.options)
+    return experiment.run(request)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from multiprocessing import get_context
@@ -18,8 +21,8 @@ import torch
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.files import write_text
-from trigpoint.errors import ConfigError, RunError
+from trigpoint.data.files import write_bytes, write_text
+from trigpoint.errors import ConfigError, RunError, did_you_mean
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods.base import NotFinite
@@ -30,6 +33,8 @@ from trigpoint.training import train
 ScaleName = Literal["small", "paper"]
 Say = Callable[[str], None]
 MARK = "experiment.yaml"
+BATCH = (16, 10_000_000)
+"""Images, and input pixels, at most, that are predicted at a time."""
 
 
 def silent(text: str) -> None:
@@ -44,6 +49,7 @@ class Request:
     the runs (None: as many as the experiment takes at this scale). ``data``: the user's dataset, for experiments that
     need one. ``say`` gets a line per finished run; ``progress`` shows a bar within each. ``jobs``: runs at the same
     time, each in a process of one thread when more than 1, which small networks use better than one run all cores.
+    ``options``: what else the experiment can be told, as text; ``one_of`` and ``some_of`` read them.
     Raises ConfigError for an unknown scale or bad seeds.
     """
 
@@ -55,6 +61,7 @@ class Request:
     say: Say = silent
     progress: bool = False
     jobs: int = 1
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(ScaleName):
@@ -66,13 +73,48 @@ class Request:
         if self.seeds is not None and min(self.seeds) < 0:
             raise ConfigError(f"seeds: expected numbers of 0 or more, got {min(self.seeds)}")
 
-    def open_folder(self) -> None:
-        """Mark ``out`` as this experiment's. Raises RunError when it holds other files or another experiment."""
+    def refuse_options_but(self, known: Iterable[str]) -> None:
+        """Raise ConfigError for an option that is not among ``known``, with the nearest one."""
+        names = list(known)
+        for key in self.options:
+            if not names:
+                raise ConfigError(f"{self.name}: expected no options, got {key}={self.options[key]}; leave it out")
+            if key not in names:
+                raise ConfigError(f"{self.name}: unknown option '{key}'; {did_you_mean(key, names)}")
+
+    def one_of(self, key: str, values: Sequence[str], default: str) -> str:
+        """An option that takes one of ``values``. Raises ConfigError with the nearest one.
+
+        >>> Request("x", Path("out"), options={"labels": "junior"}).one_of("labels", ("mean", "junior"), "mean")
+        'junior'
+        """
+        value = self.options.get(key, default)
+        if value not in values:
+            raise ConfigError(f"{key}: unknown value '{value}'; {did_you_mean(value, values)}")
+        return value
+
+    def some_of(self, key: str, values: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+        """An option that takes several of ``values``, joined by commas; in the order of ``values``, each once.
+
+        Raises ConfigError with the nearest one.
+        """
+        given = [part.strip() for part in self.options[key].split(",")] if key in self.options else list(default)
+        for value in given:
+            if value not in values:
+                raise ConfigError(f"{key}: unknown value '{value}'; {did_you_mean(value, values)}")
+        return tuple(value for value in values if value in given)
+
+    def open_folder(self, **more: Any) -> None:
+        """Mark ``out`` as this experiment's, and ``more`` facts that its runs depend on.
+
+        Raises RunError when it holds other files or another experiment.
+        """
         mark = self.out / MARK
         facts = {
             "experiment": self.name,
             "scale": self.scale,
             "data": None if self.data is None else str(self.data.resolve()),
+            **more,
         }
         if self.out.exists() and not self.out.is_dir():
             raise RunError(f"{self.out}: expected a folder to write to, got a file; give another --out")
@@ -93,7 +135,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """One training run: a recipe of the package with overrides {dotted key: value}, and its seed."""
+    """One training run: a recipe of the package with overrides {dotted key: value}, and its seed.
+
+    With ``data.landmarks`` among the overrides it is measured on these landmarks.
+    """
 
     name: str
     recipe: str
@@ -104,6 +149,11 @@ class Job:
     def folder(self) -> str:
         """Name of the run folder."""
         return f"{self.name}-seed{self.seed}"
+
+    def part_of(self, test: LandmarkDataset) -> LandmarkDataset:
+        """The test images with the landmarks that this run finds."""
+        names: Sequence[str] | None = self.overrides.get("data.landmarks")
+        return test if names is None else test.pick(names)
 
     def dotted(self, data: Path) -> list[str]:
         """The overrides as ``train`` takes them; JSON is YAML."""
@@ -116,7 +166,8 @@ class Outcome:
     """A finished run and its errors on the test images.
 
     ``points`` (N, K, 2) predicted and ``errors`` (N, K) in original pixels, NaN = not annotated (all NaN when the run
-    broke off before its first validation); ``history`` is its ``metrics.csv``; ``note`` says what went wrong.
+    broke off before its first validation); K counts the landmarks of the run; ``history`` is its ``metrics.csv``;
+    ``note`` says what went wrong.
     """
 
     job: Job
@@ -208,14 +259,51 @@ def run_job(request: Request, job: Job, data: Path, test: LandmarkDataset) -> Ou
         if not isinstance(error.__context__, NotFinite):
             raise
         run, note = RunFolder(folder), "the training loss became infinite or NaN"
-    history = run.history_table() if run.metrics.is_file() else _no_history(test)
+    part = job.part_of(test)
+    history = run.history_table() if run.metrics.is_file() else _no_history(part)
     if run.weights.is_file():
-        points = Predictor.load(run).predict(test).points
-        errors = radial_error(points, test.points)
+        points = predicted(run, part)
+        errors = radial_error(points, part.points)
     else:
-        points = np.full((len(test), len(test.landmarks), 2), np.nan)
+        points = np.full((len(part), len(part.landmarks), 2), np.nan)
         errors = np.full(points.shape[:2], np.nan)
     return Outcome(job, run, points, errors, history, note)
+
+
+def predicted(run: RunFolder, test: LandmarkDataset) -> FloatArray:
+    """Points (N, K, 2) of a run on the test images, original pixels."""
+
+    def compute() -> FloatArray:
+        predictor = Predictor.load(run)
+        return predictor.predict(test, batch_size=batch_of(predictor.recipe.data.input.size)).points
+
+    return kept(run, [str(sample.image) for sample in test.samples], compute)
+
+
+def batch_of(size: tuple[int, int]) -> int:
+    """How many images of this input size are predicted at a time.
+
+    >>> batch_of((256, 256)), batch_of((2400, 1935))
+    (16, 2)
+    """
+    most, pixels = BATCH
+    return max(1, min(most, pixels // math.prod(size)))
+
+
+def kept(run: RunFolder, key: Sequence[str], compute: Callable[[], FloatArray]) -> FloatArray:
+    """What was computed with the weights of a run, from a file in its folder where that is there already.
+
+    The file is named by the weights, the recipe and ``key``, so what depends on anything else belongs into ``key``.
+    """
+    digest = hashlib.sha256(run.weights.read_bytes() + run.config.read_bytes())
+    digest.update("\0".join(key).encode())
+    file = run.folder / "measured" / f"{digest.hexdigest()[:20]}.npy"
+    if not file.is_file():
+        stream = io.BytesIO()
+        np.save(stream, compute(), allow_pickle=False)
+        write_bytes(file, stream.getvalue(), overwrite=True)
+    values: FloatArray = np.load(file, allow_pickle=False)
+    return values
 
 
 def with_seeds(jobs: Sequence[Job], seeds: Sequence[int]) -> list[Job]:

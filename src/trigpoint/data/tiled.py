@@ -1,0 +1,178 @@
+"""Images too large for memory: tiled (OME-)TIFF and zarr, of which only the tiles that are needed are read.
+
+``open_tiled`` gives a ``TiledImage``; ``trigpoint data tile`` (``tiled_write.py``) makes such a file of any image.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trigpoint.data import tiff
+from trigpoint.data.tiled_store import REMEDY, Size, TileStore
+from trigpoint.data.tiled_tiff import TiffTiles, reduces, starts_tiled
+from trigpoint.data.tiled_zarr import MARKERS, ZarrTiles
+from trigpoint.errors import DataError
+
+CACHE_BYTES = 256 * 2**20
+
+
+class StoredLevel(NamedTuple):
+    """``size`` (H, W); cell i is centred at the image pixel ``geometry.from_grid(i, stride)``."""
+
+    size: Size
+    stride: float
+
+
+class TiledImage:
+    """An image on disk that is read by regions; a context manager, safe to share between threads.
+
+    ``size`` (H, W), ``channels`` 1 or 3, ``dtype`` torch.uint8 or torch.uint16, ``value_range`` what black and white
+    are, ``spacing_mm`` millimetres per pixel when the file states one number for both axes, else None. ``levels``:
+    what is stored, finest first; level 0 is the image. Decoded tiles are kept until they fill ``cache_bytes``, the ones
+    used longest ago go first. ``tiles_read`` counts the tiles decoded so far.
+    """
+
+    def __init__(self, store: TileStore, cache_bytes: int = CACHE_BYTES) -> None:
+        self.path = store.file
+        self.size = store.sizes[0]
+        self.channels = store.channels
+        self.dtype = torch.uint8 if store.dtype == np.uint8 else torch.uint16
+        self.value_range = (0.0, float(np.iinfo(store.dtype).max))
+        self.spacing_mm = store.spacing_mm
+        self.levels = _strides(store)
+        self.tiles = store.tiles
+        self.cache_bytes = cache_bytes
+        self.tiles_read = 0
+        self._store = store
+        self._kept: OrderedDict[tuple[int, int, int], npt.NDArray[Any]] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def read(self, level: int, top: int, left: int, height: int, width: int) -> torch.Tensor:
+        """The part (C, h, w) of a region of a stored level that lies inside the image; 0 pixels when none does.
+
+        Only the tiles it touches are read. Raises DataError naming the file when one of them is damaged.
+        """
+        rows, columns = self.levels[level].size
+        y0, x0 = min(max(top, 0), rows), min(max(left, 0), columns)
+        y1, x1 = max(min(top + height, rows), y0), max(min(left + width, columns), x0)
+        out = np.empty((self.channels, y1 - y0, x1 - x0), self._store.dtype)
+        if out.size:
+            h, w = self.tiles[level]
+            for row in range(y0 // h, -(-y1 // h)):
+                for column in range(x0 // w, -(-x1 // w)):
+                    tile = self._tile(level, row, column)
+                    a, b = max(y0, row * h), max(x0, column * w)
+                    c, d = min(y1, (row + 1) * h), min(x1, (column + 1) * w)
+                    part = tile[:, a - row * h : c - row * h, b - column * w : d - column * w]
+                    out[:, a - y0 : c - y0, b - x0 : d - x0] = part
+        return torch.from_numpy(out)
+
+    def _tile(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
+        key = (level, row, column)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            tile = self._store.load(level, row, column)
+            self.tiles_read += 1
+            self._kept[key] = tile
+            self._kept_bytes += tile.nbytes
+            while self._kept_bytes > self.cache_bytes:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+            return tile
+
+    def close(self) -> None:
+        """Close the file and forget its tiles."""
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._store.close()
+
+    def __enter__(self) -> TiledImage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_tiled(path: str | Path, *, cache_bytes: int = CACHE_BYTES, fill_missing: bool = False) -> TiledImage:
+    """Open a tiled TIFF or zarr for reading by regions.
+
+    TIFF, BigTIFF and OME-TIFF of 8 or 16 bit, grey or RGB (alpha is dropped), with the reduced levels in SubIFDs or
+    following pages, or without; compressions beyond none, deflate, LZMA and packbits need ``imagecodecs``. Zarr arrays
+    of version 2 and 3 and OME-NGFF groups with the extra ``zarr``. Tiles the file leaves out are refused, or with
+    ``fill_missing`` are zero (zarr: the fill value). Raises DataError naming the file for everything else.
+
+    >>> import tempfile, tifffile
+    >>> file = Path(tempfile.mkdtemp()) / "large.tif"
+    >>> tifffile.imwrite(file, np.arange(64 * 96, dtype=np.uint16).reshape(64, 96), tile=(16, 16))
+    >>> with open_tiled(file) as image:
+    ...     image.size, image.read(0, 10, 94, 3, 8).tolist(), image.tiles_read
+    ((64, 96), [[[1054, 1055], [1150, 1151], [1246, 1247]]], 1)
+    """
+    file = Path(path)
+    if file.is_dir():
+        if not _is_zarr(file):
+            raise DataError(f"{file}: expected a tiled TIFF or zarr, got a folder without {' or '.join(MARKERS)}")
+        return TiledImage(ZarrTiles(file, fill_missing), cache_bytes)
+    if _head(file) not in tiff.MAGIC:
+        raise DataError(f"{file}: expected a tiled TIFF or zarr, got another kind of file; {REMEDY}")
+    return TiledImage(TiffTiles(file, fill_missing=fill_missing), cache_bytes)
+
+
+def is_tiled(path: str | Path) -> bool:
+    """Whether a path holds a tiled TIFF or zarr, from the first bytes or names; damaged ones may count as neither."""
+    file = Path(path)
+    if file.is_dir():
+        return _is_zarr(file)
+    return file.is_file() and _head(file) in tiff.MAGIC and starts_tiled(file)
+
+
+def _is_zarr(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in MARKERS)
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(4)
+    except OSError as error:
+        raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
+
+
+def _strides(store: TileStore) -> tuple[StoredLevel, ...]:
+    """The levels and their strides; they share their left and top edge."""
+    levels = [StoredLevel(store.sizes[0], 1.0)]
+    for size in store.sizes[1:]:
+        if not reduces(store.sizes[0], size):
+            raise DataError(
+                f"{store.file}: expected levels to be reduced copies of {store.sizes[0]}, got one of {size}; {REMEDY}"
+            )
+        levels.append(StoredLevel(size, _stride(store.sizes[0], size, levels[-1].stride)))
+    return tuple(levels)
+
+
+def _stride(full: Size, size: Size, before: float) -> float:
+    """Pixels of the image per cell: a power of 2, a multiple of the level before or an integer if the sizes allow it.
+
+    Writers round up, down or to the nearest, so small levels fit several numbers; the usual ones are tried first.
+
+    >>> [_stride((1000, 900), size, 1.0) for size in ((32, 29), (100, 90), (300, 270))]
+    [32.0, 10.0, 3.3333333333333335]
+    """
+    ratio = max(full) / max(size)
+    for stride in (2 ** round(math.log2(ratio)), before * round(ratio / before), round(ratio)):
+        if stride > before and all(n // stride <= m <= -(-n // stride) for n, m in zip(full, size, strict=True)):
+            return float(stride)
+    return ratio

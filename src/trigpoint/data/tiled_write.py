@@ -1,0 +1,265 @@
+"""Pyramidal tiled BigTIFF, written strip by strip, so that an image need never be in memory as a whole.
+
+Each level is made from the one before by the filter of the foveated pyramid (``geometry.halve``), with one difference:
+beyond the border the edge is repeated, because zero would store a dark frame.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+import torch
+from torch.nn import functional as F
+
+from trigpoint.data.files import refuse_existing
+from trigpoint.data.tiled_store import Size
+from trigpoint.errors import ConfigError, DataError
+from trigpoint.geometry import halve
+
+Progress = Callable[[int, int], None]  # (done, total)
+Rows = Iterator[npt.NDArray[Any]]
+
+_TOP = 64  # the coarsest level is about as large as one glimpse
+_STRIP = 64  # rows that are filtered at a time
+
+
+def halve_edge(image: torch.Tensor) -> torch.Tensor:
+    """``geometry.halve`` of an image (B, C, H, W) that continues with its edge pixels instead of zero.
+
+    >>> halve_edge(torch.ones(1, 1, 5, 3)).shape, float(halve_edge(torch.ones(1, 1, 5, 3)).min()) > 0.999
+    (torch.Size([1, 1, 3, 2]), True)
+    """
+    height, width = image.shape[-2:]
+    padded = F.pad(image, (2, 2 + width % 2, 2, 2 + height % 2), mode="replicate")
+    return halve(padded)[..., 1 : 1 + (height + 1) // 2, 1 : 1 + (width + 1) // 2]
+
+
+class _Halver:
+    """``halve_edge`` of an image whose rows come in strips (C, n, W) float32."""
+
+    def __init__(self) -> None:
+        self._rows: torch.Tensor | None = None  # from two rows before what the next coarser row is centred on
+        self._count = 0
+
+    def push(self, rows: torch.Tensor) -> torch.Tensor:
+        """Take rows and give the coarser rows (C, m, ceil(W / 2)) that they complete; m may be 0."""
+        self._count += rows.shape[1]
+        if self._rows is None:
+            self._rows = rows[:, :1].expand(-1, 2, -1)
+        self._rows = torch.cat([self._rows, rows], dim=1)
+        return self._take()
+
+    def finish(self) -> torch.Tensor:
+        """The coarser rows that the bottom edge completes."""
+        assert self._rows is not None
+        self._rows = torch.cat([self._rows, self._rows[:, -1:].expand(-1, 2 + self._count % 2, -1)], dim=1)
+        return self._take()
+
+    def _take(self) -> torch.Tensor:
+        assert self._rows is not None
+        width = self._rows.shape[2]
+        ready = max((self._rows.shape[1] - 4) // 2, 0)
+        if not ready:
+            return self._rows[:, :0, : (width + 1) // 2]
+        padded = F.pad(self._rows[None, :, : 2 * ready + 4], (2, 2 + width % 2, 0, 0), mode="replicate")
+        self._rows = self._rows[:, 2 * ready :]
+        return halve(padded)[0, :, 1 : 1 + ready, 1 : 1 + (width + 1) // 2]
+
+
+class _Reduced:
+    """The coarser levels, kept in temporary files as their rows come; each halves the unrounded rows before it."""
+
+    def __init__(self, sizes: list[Size], dtype: np.dtype[Any], folder: Path) -> None:
+        self._dtype = dtype
+        self._halvers = [_Halver() for _ in sizes]
+        # without a name, so that nothing is left behind however the process ends
+        self.files: list[IO[bytes]] = [tempfile.TemporaryFile(dir=folder) for _ in sizes]  # noqa: SIM115
+
+    def push(self, strip: npt.NDArray[Any]) -> None:
+        """Rows (h, W, C) of the finest level."""
+        for start in range(0, len(strip), _STRIP):
+            part = np.moveaxis(strip[start : start + _STRIP], -1, 0).astype(np.float32)
+            self._push(0, torch.from_numpy(part))
+
+    def _push(self, level: int, rows: torch.Tensor) -> None:
+        if level < len(self._halvers) and rows.shape[1]:
+            self._store(level, self._halvers[level].push(rows))
+
+    def _store(self, level: int, rows: torch.Tensor) -> None:
+        values = rows.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy().astype(self._dtype)
+        self.files[level].write(np.ascontiguousarray(np.moveaxis(values, 0, -1)).tobytes())
+        self._push(level + 1, rows)
+
+    def finish(self) -> None:
+        """Complete every level at its bottom edge."""
+        for level, halver in enumerate(self._halvers):
+            self._store(level, halver.finish())
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        for file in self.files:
+            file.close()
+
+
+def write_tiled(
+    path: str | Path,
+    size: Size,
+    rows: Iterable[npt.NDArray[Any]],
+    *,
+    tile: int = 256,
+    compression: Literal["zlib"] | None = "zlib",
+    spacing_mm: float | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write an image of ``size`` (H, W) from strips of ``rows`` (h, W) or (h, W, 3), uint8 or uint16, any h.
+
+    A pyramidal OME-TIFF (BigTIFF, levels in SubIFDs) with tiles of ``tile`` x ``tile`` pixels and as many levels as
+    bring the longer side to about 64. Memory holds a few strips; the coarser levels pass through temporary files beside
+    ``path``, a third of the image in all. Written whole or not at all. ``progress`` gets (rows done, rows of all
+    levels). Raises DataError when ``path`` exists and ``overwrite`` is False or the rows do not fit ``size``,
+    ConfigError for a ``tile`` that is no multiple of 16.
+
+    >>> file = Path(tempfile.mkdtemp()) / "tiled.tif"
+    >>> written = write_tiled(file, (300, 200), (np.full((50, 200), 9, np.uint8) for _ in range(6)), tile=64)
+    >>> from trigpoint.data.tiled import open_tiled
+    >>> with open_tiled(written) as image:
+    ...     [tuple(level) for level in image.levels]
+    [((300, 200), 1.0), ((150, 100), 2.0), ((75, 50), 4.0)]
+    """
+    target = Path(path)
+    refuse_existing(target, overwrite)
+    if tile % 16 or not 16 <= tile <= 8000:
+        raise ConfigError(f"tile: expected a multiple of 16 from 16 to 8000, got {tile}")
+    if min(size) < 1:
+        raise DataError(f"{target}: expected at least 1 x 1 pixel, got {size[1]} x {size[0]}")
+    strips = _strips(target, size, rows, tile)
+    first = next(strips)
+    sizes = _level_sizes(size)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{target.name}.{uuid.uuid4().hex}.part"
+    count = _Counter(sum(height for height, _ in sizes), progress)
+    reduced = _Reduced(sizes[1:], first.dtype, target.parent)
+    colour = first.shape[2] == 3
+    options: dict[str, Any] = {
+        "dtype": first.dtype,
+        "tile": (tile, tile),
+        "photometric": "rgb" if colour else "minisblack",
+        "compression": compression,
+        "maxworkers": 1,
+    }
+    try:
+        with tifffile.TiffWriter(part, bigtiff=True, ome=True) as writer:
+            for level, (height, width) in enumerate(sizes):
+                if level == 0:
+                    source = _finest(first, strips, reduced)
+                    options |= {"subifds": len(sizes) - 1, "metadata": _ome(colour, spacing_mm)}
+                else:
+                    source = _stored(reduced.files[level - 1], (height, width, first.shape[2]), first.dtype, tile)
+                    options |= {"subifds": None, "metadata": None, "subfiletype": 1}
+                shape = (height, width, 3) if colour else (height, width)
+                writer.write(_tiles(source, tile, colour, count), shape=shape, **options)
+                if level == 0:  # the writer asks for no more than the last tile
+                    next(strips, None)
+                    reduced.finish()
+        part.replace(target)
+    finally:
+        reduced.close()
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _level_sizes(size: Size) -> list[Size]:
+    """As many levels as ``nn.pyramid.level_count`` has for a glimpse of 64 pixels."""
+    sizes = [size]
+    for _ in range(round(math.log2(max(size) / _TOP))):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+def _ome(colour: bool, spacing_mm: float | None) -> dict[str, Any]:
+    """What tifffile makes OME-XML of."""
+    metadata: dict[str, Any] = {"axes": "YXS" if colour else "YX"}
+    if spacing_mm is not None:
+        for axis in "XY":
+            metadata |= {f"PhysicalSize{axis}": spacing_mm, f"PhysicalSize{axis}Unit": "mm"}
+    return metadata
+
+
+@dataclass
+class _Counter:
+    total: int
+    report: Progress | None
+    done: int = 0
+
+    def add(self, rows: int) -> None:
+        self.done += rows
+        if self.report is not None:
+            self.report(self.done, self.total)
+
+
+def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: int) -> Rows:
+    """The rows anew, in strips (tile, W, C), the last one as high as is left."""
+    height, width = size
+    kept: list[npt.NDArray[Any]] = []
+    waiting, seen, kind = 0, 0, None
+    for given in rows:
+        part = np.asarray(given)
+        part = part[..., None] if part.ndim == 2 else part
+        kind = kind or (part.dtype, part.shape[1:])
+        if part.dtype not in (np.uint8, np.uint16) or part.shape[1:] not in ((width, 1), (width, 3)):
+            raise DataError(
+                f"{target}: expected rows of {width} grey or RGB pixels, uint8 or uint16, got {part.shape} {part.dtype}"
+            )
+        if (part.dtype, part.shape[1:]) != kind or seen + len(part) > height:
+            raise DataError(f"{target}: expected {height} rows of one kind, got more, or some of {part.dtype}")
+        seen += len(part)
+        kept.append(part)
+        waiting += len(part)
+        while waiting >= tile:
+            joined = kept[0] if len(kept) == 1 else np.concatenate(kept)
+            yield joined[:tile]
+            kept, waiting = [joined[tile:]], waiting - tile
+    if seen != height:
+        raise DataError(f"{target}: expected {height} rows, got {seen}")
+    if waiting:
+        yield np.concatenate(kept)
+
+
+def _finest(first: npt.NDArray[Any], strips: Rows, reduced: _Reduced) -> Rows:
+    """The finest level strip by strip, the coarser ones made on the way."""
+    reduced.push(first)
+    yield first
+    for strip in strips:
+        reduced.push(strip)
+        yield strip
+
+
+def _stored(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype[Any], tile: int) -> Rows:
+    """Strips of a level from its temporary file."""
+    file.seek(0)
+    height, width, samples = shape
+    for top in range(0, height, tile):
+        rows = min(tile, height - top)
+        data = file.read(rows * width * samples * dtype.itemsize)
+        yield np.frombuffer(data, dtype).reshape(rows, width, samples)
+
+
+def _tiles(strips: Rows, tile: int, colour: bool, count: _Counter) -> Rows:
+    """Tiles of the strips from left to right, filled up with the edge, which compresses well."""
+    for strip in strips:
+        height, width = strip.shape[:2]
+        count.add(height)
+        for left in range(0, width, tile):
+            part = strip[:, left : left + tile]
+            whole = np.pad(part, ((0, tile - height), (0, tile - part.shape[1]), (0, 0)), mode="edge")
+            yield whole if colour else whole[..., 0]

@@ -1,0 +1,150 @@
+"""Tiles of a zarr array (version 2 or 3) or of an OME-NGFF multiscales group; needs the extra ``zarr``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trigpoint.data import files
+from trigpoint.data.tiled_store import MILLIMETRES, TileStore, check_tile, isotropic, reading
+from trigpoint.errors import DataError
+
+MARKERS = ("zarr.json", ".zarray", ".zgroup")  # one of them makes a folder zarr
+
+
+class ZarrTiles(TileStore):
+    """Axes are named by the group, or are (..., c, y, x) or (..., y, x) with all others of length 1.
+
+    A chunk that has no file is refused, unless ``fill_missing`` gives it the array's fill value: zarr leaves chunks of
+    nothing but that value out, but they are also what is missing after an incomplete copy.
+    """
+
+    def __init__(self, folder: Path, fill_missing: bool = False) -> None:
+        self.file = folder
+        self.fill_missing = fill_missing
+        try:
+            import zarr
+        except ImportError:
+            raise DataError(f'{folder}: reading zarr needs a package; pip install "trigpoint[zarr]"') from None
+        with reading(folder, "metadata"):
+            node: Any = zarr.open(str(folder), mode="r")
+            scales = None if isinstance(node, zarr.Array) else _multiscales(folder, node)
+            self._arrays: list[Any] = [node]
+            self._folders = [folder]
+            if scales is not None:
+                names = [str(entry["path"]) for entry in scales["datasets"]]
+                if not all(files.inside(name) for name in names):
+                    raise DataError(f"{folder}: expected arrays inside the group, got {', '.join(names)}")
+                self._arrays = [node[name] for name in names]
+                self._folders = [folder / name for name in names]
+            self._describe(scales)
+
+    def _describe(self, scales: Mapping[str, Any] | None) -> None:
+        first = self._arrays[0]
+        names = _axis_names(scales, first.ndim) if scales is not None else None
+        self._channel_axis, self._y, self._x = _axes(self.file, first.shape, names)
+        self.dtype = np.dtype(first.dtype).newbyteorder("=")
+        if self.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+            raise DataError(f"{self.file}: expected uint8 or uint16, got {first.dtype}; convert it")
+        self.channels = 1 if self._channel_axis is None else int(first.shape[self._channel_axis])
+        for array in self._arrays:
+            if _axes(self.file, array.shape, names)[0] != self._channel_axis or array.dtype != first.dtype:
+                raise DataError(f"{self.file}: expected levels of one kind, got {array.shape} of {array.dtype}")
+            if self._channel_axis is not None and array.shape[self._channel_axis] != self.channels:
+                raise DataError(f"{self.file}: expected {self.channels} channels on every level, got {array.shape}")
+        order = sorted(range(len(self._arrays)), key=lambda i: -self._arrays[i].shape[self._x])
+        self._arrays, self._folders = [self._arrays[i] for i in order], [self._folders[i] for i in order]
+        self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a in self._arrays)
+        self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a in self._arrays)
+        for size, tile in zip(self.sizes, self.tiles, strict=True):
+            check_tile(self.file, size, tile)
+        self.spacing_mm = None if scales is None else _spacing(scales, self._y, self._x)
+
+    def load(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
+        """As ``TileStore`` says."""
+        array, (h, w) = self._arrays[level], self.tiles[level]
+        with reading(self.file, f"level {level}, chunk {column}, {row}"):
+            place: list[Any] = [slice(0, 1)] * array.ndim
+            place[self._y], place[self._x] = slice(row * h, (row + 1) * h), slice(column * w, (column + 1) * w)
+            if self._channel_axis is not None:
+                place[self._channel_axis] = slice(0, self.channels)
+            if not self.fill_missing:
+                self._check_there(level, place)
+            values = np.asarray(array[tuple(place)])
+            axes = [self._y, self._x] if self._channel_axis is None else [self._channel_axis, self._y, self._x]
+            values = np.moveaxis(values, axes, range(-len(axes), 0))
+            return self.crop(level, row, column, values.reshape(self.channels, *values.shape[-2:]))
+
+    def _check_there(self, level: int, place: Sequence[slice]) -> None:
+        """Raise DataError when a chunk, or the shard that holds it, has no file."""
+        array = self._arrays[level]
+        stored = getattr(array, "shards", None) or array.chunks
+        spans = [
+            range(part.start // n, -(-min(part.stop, size) // n))
+            for part, n, size in zip(place, stored, array.shape, strict=True)
+        ]
+        for chunk in itertools.product(*spans):
+            key = array.metadata.encode_chunk_key(chunk)
+            if not (self._folders[level] / key).is_file():
+                raise DataError(
+                    f"{self.file}: expected every chunk of {self._folders[level].name}, got none at {key}; copy it "
+                    "again, or when chunks were left out because they are empty: "
+                    "trigpoint data tile IN OUT --fill-missing"
+                )
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
+    attributes = dict(group.attrs)
+    scales = attributes.get("ome", attributes).get("multiscales")
+    if not scales:
+        arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
+        raise DataError(
+            f"{folder}: expected a zarr array or an OME-NGFF multiscales group, got a group of arrays: {arrays}; "
+            "name one of them"
+        )
+    first: Mapping[str, Any] = scales[0]
+    return first
+
+
+def _axis_names(scales: Mapping[str, Any], ndim: int) -> list[str]:
+    """Axes of a group; before version 0.3 they were not named and always t, c, z, y, x."""
+    given = scales.get("axes") or list("tczyx")[-ndim:]
+    return [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in given]
+
+
+def _axes(folder: Path, shape: tuple[int, ...], names: list[str] | None) -> tuple[int | None, int, int]:
+    """Positions of channel (None: there is no such axis), y and x."""
+    if names is None:
+        channel = len(shape) - 3 if len(shape) > 2 else None
+        y, x = len(shape) - 2, len(shape) - 1
+    elif len(names) == len(shape) and "y" in names and "x" in names:
+        channel, y, x = (names.index("c") if "c" in names else None), names.index("y"), names.index("x")
+    else:
+        raise DataError(f"{folder}: expected axes y and x for an array of shape {shape}, got {names}")
+    rest = [n for axis, n in enumerate(shape) if axis not in (channel, y, x)]
+    if len(shape) < 2 or any(n != 1 for n in rest) or (channel is not None and shape[channel] not in (1, 3)):
+        raise DataError(
+            f"{folder}: expected axes (c, y, x) with 1 or 3 channels and all others of length 1, got shape {shape}; "
+            "export the plane that is meant, channels first"
+        )
+    return channel, y, x
+
+
+def _spacing(scales: Mapping[str, Any], y: int, x: int) -> float | None:
+    axes = scales.get("axes") or []
+    if len(axes) <= max(y, x) or not all(isinstance(axes[axis], Mapping) for axis in (y, x)):
+        return None
+    sides = [MILLIMETRES.get(str(axes[axis].get("unit")), float("nan")) for axis in (x, y)]
+    for owner in (scales["datasets"][0], scales):
+        for change in owner.get("coordinateTransformations") or []:
+            if change.get("type") == "scale":
+                sides = [side * float(change["scale"][axis]) for side, axis in zip(sides, (x, y), strict=True)]
+    return isotropic(*sides)

@@ -1,0 +1,196 @@
+"""What the foveated pyramid saw and where its guess went in one image: the numbers behind the pictures of it.
+
+``trace`` follows the prediction of one image; ``Trace`` keeps the path, the glimpses and the trunk's maps, all in
+pixels of the original image, and draws them (``trigpoint.report.glimpses`` does the drawing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from trigpoint.data.images import read_image
+from trigpoint.data.loading import collate
+from trigpoint.errors import RunError
+from trigpoint.geometry import Affine, map_points, to_grid, warp
+from trigpoint.inference import Image, Predictor, _pixels
+from trigpoint.landmarks import FloatArray
+from trigpoint.methods import METHODS, FoveatedMethod, LandmarkMethod
+from trigpoint.nn.spatialized import GlimpseNetwork
+from trigpoint.recipe import Recipe
+from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path
+
+MOST_PIXELS = 1024
+"""Longest side of the picture that a trace keeps: enough for a figure, little beside a radiograph."""
+SHOWN = 4
+"""Landmarks in one figure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The prediction of one image by T looks at glimpses of L levels, for K landmarks; points (x, y), original pixels.
+
+    ``path`` (T + 1, K, 2): the guesses of the first start. ``found`` (K, 2): the prediction, which with one start is
+    the end of the path. ``glimpses`` (K, L, C, g, g): what the network sees at the end of the path, finest level first,
+    in the intensities it is given. ``maps`` (K, L, D, h, w): the trunk's maps there, each softmaxed over its cells as
+    ``SpatializedFeatures`` does. ``extents`` (K, L, 2, 2): the top left and the bottom right corner of each patch.
+    ``image`` (C, H, W): the picture reduced by ``factor`` >= 1 to at most 1024 pixels a side; ``names``: the landmarks.
+    """
+
+    path: FloatArray
+    found: FloatArray
+    glimpses: npt.NDArray[np.float32]
+    maps: npt.NDArray[np.float32]
+    extents: FloatArray
+    image: npt.NDArray[Any]
+    factor: float
+    names: tuple[str, ...]
+
+    @property
+    def first_extents(self) -> FloatArray:
+        """Corners (K, L, 2, 2) of the patches of the first look."""
+        back: FloatArray = (self.path[0] - self.path[-1])[:, None, None, :]
+        return np.asarray(self.extents + back)
+
+    def guess_path(self, truth: FloatArray | None = None, columns: Sequence[int] | None = None) -> Figure:
+        """The path over the image, of the landmarks at the positions ``columns`` (default: ``spread_out``).
+
+        ``truth`` (K, 2) in original pixels, NaN = missing.
+        """
+        k = self._columns(columns)
+        return guess_path(
+            self.image,
+            self.path[:, k],
+            self.first_extents[k],
+            None if truth is None else truth[k],
+            [self.names[i] for i in k],
+            self.factor,
+            (self.glimpses[k], self.extents[k]),
+        )
+
+    def glimpse_stack(self, truth: FloatArray | None = None, columns: Sequence[int] | None = None) -> Figure:
+        """The patches at the end of the path; as ``guess_path``."""
+        k = self._columns(columns)
+        names = [self.names[i] for i in k]
+        return glimpse_stack(
+            self.glimpses[k], self.extents[k], self.found[k], None if truth is None else truth[k], names
+        )
+
+    def _columns(self, columns: Sequence[int] | None) -> list[int]:
+        return spread_out(len(self.names)) if columns is None else list(columns)
+
+
+def feature_figure(traces: Sequence[Trace], column: int, truth: FloatArray, captions: Sequence[str] = ()) -> Figure:
+    """The steadiest feature of each level at the landmark ``column`` in several images, whose truth is (N, 2)."""
+    return feature_maps(
+        np.stack([one.maps[column] for one in traces]),
+        np.stack([one.glimpses[column] for one in traces]),
+        np.stack([one.extents[column] for one in traces]),
+        truth,
+        captions=captions,
+    )
+
+
+def spread_out(count: int, most: int = SHOWN) -> list[int]:
+    """At most ``most`` of ``count`` positions, evenly spread from the first to the last.
+
+    >>> spread_out(3), spread_out(19)
+    ([0, 1, 2], [0, 6, 12, 18])
+    """
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(most, count)).tolist()})
+
+
+def is_traceable(recipe: Recipe) -> bool:
+    """Whether the method of a run looks at glimpses.
+
+    >>> is_traceable(Recipe())
+    False
+    """
+    return issubclass(METHODS[recipe.method_name], FoveatedMethod)
+
+
+def check_traceable(predictor: Predictor) -> FoveatedMethod:
+    """The method of a run that looks at glimpses; raises RunError for another."""
+    method: LandmarkMethod = predictor.method
+    if not isinstance(method, FoveatedMethod):
+        raise RunError(
+            f"expected a run of the method foveated or cascade, got {predictor.recipe.method_name}, which looks at no "
+            "glimpses; give another run"
+        )
+    return method
+
+
+@torch.no_grad()
+def trace(predictor: Predictor, image: Image) -> Trace:
+    """Follow the prediction of one image, a path or an array as ``Predictor.predict`` takes them.
+
+    Costs one look more than the prediction. Raises RunError for a run of a method that has no glimpses, DataError for
+    an image that cannot be read.
+    """
+    method = check_traceable(predictor)
+    pixels, to_input = _opened(predictor, image)
+    batch = collate([to_input])
+    batch.images = batch.images.to(predictor.device)
+    source = method.source(batch.images)
+    path = method.walk(source, method.beginnings(batch))  # (T + 1, 1, S, K, 2)
+    found = method.conclude(path).points
+    end = path[-1][:, :1]
+    glimpses = method.look(source, end)[0, 0]
+    back = batch.to_original[0]
+    picture, factor = _reduced(pixels)
+    return Trace(
+        path=map_points(back, path[:, 0, 0].double().cpu()).numpy(),
+        found=map_points(back, found[0].double().cpu()).numpy(),
+        glimpses=glimpses.float().cpu().numpy(),
+        maps=_softmaxed_maps(method, glimpses).cpu().numpy(),
+        extents=map_points(back, _corners(end[0, 0].double().cpu(), glimpses.shape[1], glimpses.shape[-1])).numpy(),
+        image=picture,
+        factor=factor,
+        names=predictor.landmarks.names,
+    )
+
+
+def _opened(predictor: Predictor, image: Image) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, int]]:
+    """The image as stored (C, H, W) and what the network is given of it."""
+    unknown = np.full((len(predictor.landmarks), 2), np.nan)
+    if isinstance(image, str | Path):
+        stored = read_image(image)
+        pixels, given = stored.pixels, predictor.pipeline(stored.pixels, unknown, value_range=stored.value_range)
+    else:
+        pixels = _pixels(image)
+        given = predictor.pipeline(pixels, unknown)
+    return pixels, (*given, 0)
+
+
+def _corners(centers: Tensor, levels: int, side: int) -> Tensor:
+    """Corners (K, L, 2, 2) of the patches around ``centers`` (K, 2), in input pixels."""
+    half = side * 2.0 ** torch.arange(levels, dtype=centers.dtype) / 2
+    signs = centers.new_tensor([[-1.0, -1.0], [1.0, 1.0]])
+    return centers[:, None, None, :] + half[:, None, None] * signs
+
+
+def _softmaxed_maps(method: FoveatedMethod, glimpses: Tensor) -> Tensor:
+    """Maps (K, L, D, h, w) of glimpses (K, L, C, g, g), each by the network of its landmark."""
+    parts = zip(method.used.networks, method.used.parts, strict=True)
+    flat = torch.cat([cast(GlimpseNetwork, one).maps(glimpses[part].flatten(0, 1)) for one, part in parts]).float()
+    return flat.flatten(-2).softmax(-1).reshape(*glimpses.shape[:2], *flat.shape[1:])
+
+
+def _reduced(pixels: Tensor) -> tuple[npt.NDArray[Any], float]:
+    """The image (C, H, W) with at most 1024 pixels a side, of its own type if that has 8 bits, and how much smaller."""
+    height, width = pixels.shape[1:]
+    factor = max(1.0, max(height, width) / MOST_PIXELS)
+    if factor == 1:
+        return pixels.numpy(), 1.0
+    shift = to_grid(np.zeros(2), factor)
+    to_picture = Affine.scale_about((0, 0), 1 / factor).then(Affine.shift(*shift.tolist()))
+    small = warp(pixels, to_picture, (max(1, round(height / factor)), max(1, round(width / factor))), fill="edge")
+    return (small.round().to(torch.uint8) if pixels.dtype == torch.uint8 else small).numpy(), factor
