@@ -1,4 +1,4 @@
-"""Print the benchmark's table: ``python -m benchmarks [--quick] [--only codec|training] [--peer FOLDER]``."""
+"""Print the benchmark's tables: ``python -m benchmarks [foveated | scale] [--quick]``; README.md says what they hold."""
 
 from __future__ import annotations
 
@@ -7,39 +7,62 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from benchmarks import codec, training
-from benchmarks.timing import table
+from benchmarks import codec, foveated, training
+from benchmarks.scale import scale
+from benchmarks.timing import Row, table
 from trigpoint.training import fast_precision
+
+PARTS = ("codec", "training", "foveated")
 
 
 def main(arguments: Sequence[str] | None = None) -> str:
     """Measure, and return the text that is printed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of trigpoint, as ratios.")
+    parser.add_argument("what", nargs="?", choices=[*PARTS, "scale"], help="one part; none: all but scale")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
-    parser.add_argument("--only", choices=["codec", "training"], help="one part")
+    parser.add_argument("--only", choices=PARTS, help="the same as naming the part")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")
+    parser.add_argument("--largest", type=int, default=16384, help="scale: largest side in memory")
+    parser.add_argument("--lazy", type=int, nargs="*", default=[16384, 32768], help="scale: sides of tiled files")
+    parser.add_argument("--threads", type=int, default=1, help="scale: threads of each measurement")
+    parser.add_argument("--out", type=Path, default=Path("runs/scale"), help="scale: folder for scale.json, scale.png")
     chosen = parser.parse_args(arguments)
     if chosen.peer:
         sys.path.append(chosen.peer)
+    machine = f"torch {torch.__version__}, Python {platform.python_version()}"
+    remark = "\n--quick: tiny shapes; these numbers mean nothing." if chosen.quick else ""
+    if chosen.what == "scale":
+        return f"{_scale(chosen)}\n\n{machine}, threads: {chosen.threads}.{remark}"
+    part = chosen.what or chosen.only
+    text = table(_rows([part] if part else list(PARTS), chosen.quick))
+    machine += f", {torch.get_num_threads()} threads; training on the CPU in {fast_precision()}."
+    if codec.peer() is None and part in (None, "codec"):
+        machine += "\nlandmarker is not installed, so nothing to compare with: pip install --no-deps landmarker"
+    return f"{text}\n\n{machine}{remark}"
+
+
+def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
     rows = []
-    if chosen.only != "training":
+    if "codec" in parts:
         shape = {"size": 48, "batch": 2, "landmarks": 3, "rounds": 1}
-        rows += codec.rows(**shape if chosen.quick else {"size": 256, "batch": 8, "landmarks": 19, "rounds": 5})
-    if chosen.only != "codec":
+        rows += codec.rows(**shape if quick else {"size": 256, "batch": 8, "landmarks": 19, "rounds": 5})
+    if "training" in parts:
         tiny = {"size": 32, "steps": 2, "epochs": 2, "rounds": 1, "batch": 2, "width": 4}
-        rows += training.rows(**tiny if chosen.quick else {"size": 128, "steps": 16, "epochs": 4, "rounds": 3})
+        rows += training.rows(**tiny if quick else {"size": 128, "steps": 16, "epochs": 4, "rounds": 3})
+    if "foveated" in parts:
+        rows += foveated.rows((96, 128), 2, 1, ["small"]) if quick else foveated.rows((2400, 1935), 19, 3)
+    return [replace(row, met=None) for row in rows] if quick else rows
+
+
+def _scale(chosen: argparse.Namespace) -> str:
     if chosen.quick:
-        rows = [replace(row, met=None) for row in rows]
-    machine = f"torch {torch.__version__}, Python {platform.python_version()}, {torch.get_num_threads()} threads"
-    text = f"{table(rows)}\n\n{machine}; training on the CPU in {fast_precision()}."
-    if codec.peer() is None and chosen.only != "training":
-        text += "\nlandmarker is not installed, so nothing to compare with: pip install --no-deps landmarker"
-    if chosen.quick:
-        text += "\n--quick: tiny shapes; these numbers mean nothing."
-    return text
+        return scale([64, 128], [128], chosen.out, trunk="small", width=2, rounds=1)
+    sides = [512 * 2**i for i in range(16) if 512 * 2**i <= chosen.largest]
+    return scale(sides, chosen.lazy, chosen.out, threads=chosen.threads, say=lambda text: print(text, file=sys.stderr))
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def scale(
     points = []
     for point in _measured(sides, lazy, out, trunk, width, rounds, threads):
         points.append(point)
-        result = point.reason or f"{point.cost.seconds:.2f} s, {point.cost.peak_mb:.0f} MB" if point.cost else ""
-        say(f"{point.source}, side {point.side}, {point.landmarks} landmarks: {result or point.reason}")
+        result = point.reason if point.cost is None else f"{point.cost.seconds:.2f} s, {point.cost.peak_mb:.0f} MB"
+        say(f"{point.source}, side {point.side}, landmarks {point.landmarks}: {result}")
     values = {"trunk": trunk, "threads": threads, "points": [asdict(point) for point in points]}
     (out / "scale.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     plot(points, out / "scale.png")

@@ -131,12 +131,12 @@ def test_a_file_and_an_array_give_the_same_trace(tmp_path: Path) -> None:
     found, file = predictor(), tmp_path / "a.png"
     Image.fromarray(picture()).save(file)
     np.testing.assert_array_equal(trace(found, file).path, trace(found, picture()).path)
-    with pytest.raises(DataError, match="nothing.png"):
+    with pytest.raises(DataError, match=r"nothing\.png"):
         trace(found, tmp_path / "nothing.png")
 
 
 def test_a_run_without_glimpses_is_refused() -> None:
-    heat = Recipe.model_validate({"data": {"input": {"size": [32, 32]}}, "method": {"network": {"width": 4}}})
+    heat = Recipe.model_validate({"data": {"input": {"size": [32, 32]}}, "method": {"name": "heatmap"}})
     method = build_method(heat, MARKS)
     found = Predictor(method, heat, MARKS, np.full(3, np.nan), "cpu")
     with pytest.raises(RunError, match="foveated or cascade, got heatmap"):

@@ -50,7 +50,7 @@ def predict(
     folder = _images_of_table(out)
     predictor = Predictor.load(run, device)
     if trace is not None:
-        _check_traceable(predictor)
+        _check_traceable(predictor, files)
     _check_headers(files)
     with progress("predicting") as advance:
         prediction = predictor.predict(files, batch_size=batch_size, progress=advance)
@@ -71,10 +71,13 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     Raises DataError for a path that is not there and a folder without images.
     """
     from trigpoint.data.images import SUFFIXES
+    from trigpoint.data.tiled import is_tiled
 
     files: dict[Path, None] = {}
     for path in given:
-        if path.is_dir():
+        if path.is_dir() and is_tiled(path):  # zarr
+            files[path] = None
+        elif path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
             if not inside:
                 raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
@@ -127,11 +130,15 @@ def _images_of_table(table: Path) -> Path:
 def _check_headers(files: Sequence[Path]) -> None:
     """Name every file that is no image now rather than one in the middle of the work."""
     from trigpoint.data.images import image_size
+    from trigpoint.data.tiled import open_tiled
 
     problems = []
     for file in files:
         try:
-            image_size(file)
+            if file.is_dir():
+                open_tiled(file).close()
+            else:
+                image_size(file)
         except DataError as error:
             problems.append(str(error))
     if len(problems) > _LISTED:
@@ -142,22 +149,34 @@ def _check_headers(files: Sequence[Path]) -> None:
 
 def _draw(files: Sequence[Path], drawings: Sequence[Path], prediction: Prediction) -> None:
     from trigpoint.data.images import read_image
+    from trigpoint.data.tiled import open_tiled
+    from trigpoint.geometry import to_grid
+    from trigpoint.inference import is_lazy
     from trigpoint.report import prediction_overlay, save
 
     with progress("drawing") as advance:
         for index, (file, drawing) in enumerate(zip(files, drawings, strict=True)):
-            pixels = read_image(file).pixels.numpy()
             points = prediction.points[index : index + 1]
+            if is_lazy(file):
+                with open_tiled(file) as image:
+                    preview, stride = image.preview()
+                pixels, points = preview.numpy(), to_grid(points, stride)
+            else:
+                pixels = read_image(file).pixels.numpy()
             figure = prediction_overlay([pixels], None, points, prediction.landmarks.names, [file.name], columns=1)
             save(figure, drawing)
             advance(index + 1, len(files))
 
 
-def _check_traceable(predictor: Predictor) -> None:
-    """Refuse a run without glimpses before its predictions are made."""
+def _check_traceable(predictor: Predictor, files: Sequence[Path]) -> None:
+    """Refuse a run without glimpses, and images that cannot be drawn, before the predictions are made."""
+    from trigpoint.inference import is_lazy
     from trigpoint.trace import check_traceable
 
     check_traceable(predictor)
+    for file in files:
+        if is_lazy(file):
+            raise DataError(f"{file}: is read by tiles, for which --trace draws nothing; leave --trace out")
 
 
 def _draw_traces(predictor: Predictor, files: Sequence[Path], paths: Sequence[Path], stacks: Sequence[Path]) -> None:

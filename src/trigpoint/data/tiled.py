@@ -77,6 +77,15 @@ class TiledImage:
                     out[:, a - y0 : c - y0, b - x0 : d - x0] = part
         return torch.from_numpy(out)
 
+    def preview(self, most: int = 2048) -> tuple[torch.Tensor, float]:
+        """A small picture (C, h, w) of the whole image, and its stride: the finest stored level of at most ``most``
+        pixels a side. Raises DataError when there is none.
+        """
+        for index, level in enumerate(self.levels):
+            if max(level.size) <= most:
+                return self.read(index, 0, 0, *level.size), level.stride
+        raise DataError(f"{self.path}: expected a level of at most {most} pixels a side to draw, got none; {REMEDY}")
+
     def _tile(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
         key = (level, row, column)
         with self._lock:

@@ -45,7 +45,7 @@ _SMALL_TRAIN: Mapping[str, Any] = {
 _SMALL_GLIMPSES: Mapping[str, Any] = {
     "method.trunk": "small",
     "method.pretrained": False,
-    "method.train_iterations": 2,
+    "method.train_iterations": 3,
     "method.train_starts": 1,
     "method.iterations": 3,
 }
@@ -53,21 +53,21 @@ SMALL_SHARED: Mapping[str, Any] = {
     **_SMALL_TRAIN,
     **_SMALL_GLIMPSES,
     "method.shared": True,
-    "train.epochs": 10,
+    "train.epochs": 26,
 }
 SMALL_SINGLE: Mapping[str, Any] = {
     **_SMALL_TRAIN,
     **_SMALL_GLIMPSES,
     "method.shared": False,
     "data.landmarks": list(THREE),
-    "train.epochs": 12,
+    "train.epochs": 24,
 }
 SMALL_SHARED3: Mapping[str, Any] = {
     **_SMALL_TRAIN,
     **_SMALL_GLIMPSES,
     "method.shared": True,
     "data.landmarks": list(THREE),
-    "train.epochs": 12,
+    "train.epochs": 24,
 }
 _COARSE: Mapping[str, Any] = {
     "data": {
@@ -84,7 +84,7 @@ _COARSE: Mapping[str, Any] = {
         "schedule": {"name": "fixed", "sigma0": 1.0},
     },
     "train": {
-        "epochs": 150,
+        "epochs": 100,
         "batch_size": 8,
         "precision": "auto",
         "ema": 0.99,
@@ -109,7 +109,7 @@ SMALL_CASCADE: Mapping[str, Any] = {
             "iterations": 3,
         },
     },
-    "train.epochs": 8,
+    "train.epochs": 20,
 }
 PAPER_CASCADE: Mapping[str, Any] = {
     "method": {
@@ -139,8 +139,8 @@ SCALES: Mapping[str, Scale] = {
     "small": Scale(
         {"shared": SMALL_SHARED, "single": SMALL_SINGLE, "shared3": SMALL_SHARED3, "cascade": SMALL_CASCADE},
         "the trunk 'small' from scratch in place of a pretrained ResNet-34, one network for all landmarks (a network "
-        "per landmark on three landmarks only), 1 start and 2 looks per image in training and 3 in prediction, AdamW "
-        "1e-3 with cosine decay, averaged weights, 8 to 12 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
+        "per landmark on three landmarks only), 1 start and 3 looks per image in training (cascade: 2) and 3 in prediction, AdamW "
+        "1e-3 with cosine decay, averaged weights, 20 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
         looks_step=4,
     ),
     "paper": Scale(
