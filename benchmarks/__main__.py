@@ -1,4 +1,4 @@
-"""Print the benchmark's tables: ``python -m benchmarks [foveated | scale] [--quick]``; README.md says what they hold."""
+"""Print the benchmark's tables: ``python -m benchmarks [foveated | scale] [--quick]``; see README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The foveated pyramid at the size of a radiograph: what a prediction on one core takes, and how little of it is looking.
+"""The foveated pyramid at the size of a radiograph: what a prediction on one core takes, and how much is looking.
 
 All numbers are of ``benchmarks.prediction``: one network for all landmarks, untrained, one thread.
 """

@@ -116,7 +116,7 @@ class Watch:
         pipeline: Any = self.wrap("preparation", predictor.pipeline)
         predictor.pipeline = pipeline
         if isinstance(method, FoveatedMethod):
-            places = [(method, "source", "pyramid"), (method, "look", "glimpses")]
+            places: list[tuple[Any, str, str]] = [(method, "source", "pyramid"), (method, "look", "glimpses")]
             places.append((method.used, "by_parts", "network"))
         else:
             places = [(method, "heatmaps", "network"), (method, "decode_output", "decoding")]

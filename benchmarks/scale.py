@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmarks.prediction import Case, Cost, drawn, measure
-from trigpoint.data.tiled_write import write_tiled
+from trigpoint.data.tiled import write_tiled
 from trigpoint.report import markdown_table
 from trigpoint.report.style import MUTED, dress, legend, line_style, new_figure, save
 
@@ -125,40 +125,41 @@ PARTS = {"preparation": "preparation", "pyramid": "pyramid", "glimpses": "glimps
 
 def ratios(points: Sequence[Point]) -> str:
     """What the measurements of this run say relative to one another."""
-    lines = []
-    for count in LANDMARKS:
-        line = _series(points, MEMORY, count)
-        first, last = line[0], line[-1]
-        each = [cost.parts["glimpses"] / cost.looks for _, cost in line]
-        net = [cost.parts["network"] / cost.looks for _, cost in line]
+    lines = [_growth(count, _series(points, MEMORY, count)) for count in LANDMARKS]
+    many = max(LANDMARKS)
+    ours = dict(_series(points, MEMORY, many))
+    for side, cost in _series(points, UNET, many):
         lines.append(
-            f"- {count} landmark{'s' * (count > 1)}, side {first[0]} to {last[0]} ({(last[0] / first[0]) ** 2:.0f} x the "
-            f"pixels): levels {first[1].levels} to {last[1].levels}, glimpses {_growth(line, 'glimpses')}, trunk and "
-            f"head {_growth(line, 'network')}, prediction {last[1].seconds / first[1].seconds:.1f} x, peak of memory "
-            f"{last[1].peak_mb / first[1].peak_mb:.1f} x. One glimpse of one level: the dearest size against the "
-            f"cheapest {max(each) / min(each):.2f} x; its way through trunk and head {max(net) / min(net):.2f} x."
-        )
-    ours = dict(_series(points, MEMORY, max(LANDMARKS)))
-    for side, cost in _series(points, UNET, max(LANDMARKS)):
-        lines.append(
-            f"- U-Net at full resolution, side {side}: {cost.seconds / ours[side].seconds:.1f} x the time, "
+            f"- U-Net at full resolution, side {side}: {cost.seconds / ours[side].seconds:.1f} x the time and "
             f"{cost.peak_mb / ours[side].peak_mb:.1f} x the peak of memory of the foveated pyramid."
         )
     stopped = next((point for point in points if point.source == UNET and point.cost is None), None)
     if stopped is not None:
         lines.append(f"- U-Net at full resolution, side {stopped.side}: {stopped.reason}.")
-    for side, cost in _series(points, LAZY, max(LANDMARKS)):
+    for side, cost in _series(points, LAZY, many):
         lines.append(
-            f"- tiled file, side {side}: {cost.peak_mb:.0f} MB at most for {side**2 / 2**20:.0f} MB of pixels, "
-            f"{cost.tiles} tiles read."
+            f"- Tiled file, side {side}: at most {cost.peak_mb:.0f} MB ({cost.before_mb:.0f} before the prediction) for "
+            f"{side**2 / 2**20:.0f} MB of pixels; {cost.tiles} tiles read."
         )
-    wall = max(point.cost.wall / point.cost.seconds for point in points if point.cost is not None)
-    lines.append(f"- Waiting included, predictions took up to {wall:.2f} x the seconds of this table.")
+    slowest = max(point.cost.wall / point.cost.seconds for point in points if point.cost is not None)
+    lines.append(f"- On the clock, predictions took up to {slowest:.2f} x the seconds of this table.")
     return "\n".join(lines)
 
 
-def _growth(line: Sequence[tuple[int, Cost]], part: str) -> str:
-    return f"{line[-1][1].parts[part] / line[0][1].parts[part]:.1f} x"
+def _growth(count: int, line: Sequence[tuple[int, Cost]]) -> str:
+    """From the first size to the last, and how constant the cost of one look at one level is."""
+    (low, first), (high, last) = line[0], line[-1]
+    parts = [f"{part} {last.parts[part] / first.parts[part]:.1f} x" for part in ("pyramid", "glimpses", "network")]
+    even = []
+    for part in ("glimpses", "network"):
+        each = [cost.parts[part] / cost.looks for _, cost in line]
+        even.append(max(each) / min(each))
+    return (
+        f"- Landmarks {count}, side {low} to {high} ({(high / low) ** 2:.0f} x the pixels): levels {first.levels} to "
+        f"{last.levels}, prediction {last.seconds / first.seconds:.1f} x ({', '.join(parts)}), "
+        f"peak of memory {last.peak_mb / first.peak_mb:.1f} x. One glimpse of one level costs at most {even[0]:.2f} x "
+        f"what it costs at the cheapest size, its way through trunk and head {even[1]:.2f} x."
+    )
 
 
 def _series(points: Sequence[Point], source: str, count: int) -> list[tuple[int, Cost]]:

@@ -8,6 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from trigpoint import inference
+from trigpoint.data.tiled import write_tiled
 from trigpoint.errors import DataError, RunError
 from trigpoint.geometry import fit, pixel_centers, to_grid
 from trigpoint.inference import Predictor
@@ -35,7 +37,7 @@ def predictor(still: bool = False, **options: object) -> Predictor:
     method = build_method(recipe(**options), MARKS)
     assert isinstance(method, FoveatedMethod)
     for network in method.network.networks:
-        network.last.weight.data.mul_(0 if still else 0.05)
+        torch.nn.init.normal_(network.last.weight, std=0.0 if still else 0.05)
     starts = torch.tensor([[40.0, 60.0], [50.0, 30.0], [70.0, 90.0]])
     method.set_start(starts, torch.full((3, 2), 4.0))
     return Predictor(method, recipe(**options), MARKS, np.full(3, np.nan), "cpu")
@@ -133,6 +135,19 @@ def test_a_file_and_an_array_give_the_same_trace(tmp_path: Path) -> None:
     np.testing.assert_array_equal(trace(found, file).path, trace(found, picture()).path)
     with pytest.raises(DataError, match=r"nothing\.png"):
         trace(found, tmp_path / "nothing.png")
+
+
+def test_an_image_that_is_read_by_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spots = np.asarray(Image.fromarray(picture((32, 24))).resize((1536, 2048), Image.Resampling.BICUBIC))
+    Image.fromarray(spots).save(tmp_path / "whole.png")
+    file = write_tiled(tmp_path / "tiled.tif", spots.shape, [spots], tile=128)
+    found = predictor()
+    monkeypatch.setattr(inference, "MAX_PIXELS", 1)
+    lazy, whole = trace(found, file), trace(found, tmp_path / "whole.png")
+    np.testing.assert_allclose(lazy.path[-1], found.predict(file).points[0], atol=1e-3)
+    np.testing.assert_allclose(lazy.path, whole.path, atol=2.0)  # pixels that are 16 times smaller than the canvas's
+    assert (lazy.factor, whole.factor) == (2.0, 2.0)
+    assert np.abs(lazy.image.astype(float) - whole.image).mean() < 2
 
 
 def test_a_run_without_glimpses_is_refused() -> None:

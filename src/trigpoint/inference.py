@@ -70,7 +70,8 @@ class Predictor:
         """Points in pixels of each original image.
 
         ``images``: a path, an array (H, W) or (H, W, 3) or tensor (C, H, W), a list of them, or a dataset (its images,
-        not its points). Grey becomes colour and colour grey as the run needs. Raises DataError for an unreadable image.
+        not its points). Grey becomes colour and colour grey as the run needs. Raises DataError for an unreadable image
+        and for pixels that are NaN or infinite.
         """
         items: list[Any]
         if isinstance(images, LandmarkDataset):
@@ -178,6 +179,8 @@ def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool 
 def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
     """An array (H, W[, 3]) or a tensor (C, H, W) as a tensor (C, H, W)."""
     tensor = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise DataError("image: expected finite pixel values, got NaN or infinity; repair the image")
     if tensor.ndim == 2:
         return tensor[None]
     if tensor.ndim == 3 and not isinstance(image, torch.Tensor):

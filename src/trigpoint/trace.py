@@ -6,10 +6,11 @@ pixels of the original image, and draws them (``trigpoint.report.glimpses`` does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,14 @@ from torch import Tensor
 
 from trigpoint.data.images import read_image
 from trigpoint.data.loading import collate
-from trigpoint.errors import RunError
+from trigpoint.data.tiled import open_tiled
+from trigpoint.errors import DataError, RunError
 from trigpoint.geometry import Affine, map_points, to_grid, warp
-from trigpoint.inference import Image, Predictor, _pixels
+from trigpoint.inference import Image, Predictor, _pixels, is_lazy
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods import METHODS, FoveatedMethod, LandmarkMethod
+from trigpoint.nn.lazy_pyramid import LazyPyramid
+from trigpoint.nn.pyramid import GlimpseSource
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import Recipe
 from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path
@@ -133,19 +137,15 @@ def trace(predictor: Predictor, image: Image) -> Trace:
     """Follow the prediction of one image, a path or an array as ``Predictor.predict`` takes them.
 
     Costs one look more than the prediction. Raises RunError for a run of a method that has no glimpses, DataError for
-    an image that cannot be read.
+    an image that cannot be read, or, being read by tiles, holds no small level to draw.
     """
     method = check_traceable(predictor)
-    pixels, to_input = _opened(predictor, image)
-    batch = collate([to_input])
-    batch.images = batch.images.to(predictor.device)
-    source = method.source(batch.images)
-    path = method.walk(source, method.beginnings(batch))  # (T + 1, 1, S, K, 2)
-    found = method.conclude(path).points
-    end = path[-1][:, :1]
-    glimpses = method.look(source, end)[0, 0]
-    back = batch.to_original[0]
-    picture, factor = _reduced(pixels)
+    with _opened(predictor, method, image) as opened:
+        path = method.walk(opened.source, opened.guess)  # (T + 1, 1, S, K, 2)
+        end = path[-1][:, :1]
+        glimpses = method.look(opened.source, end)[0, 0]
+    found, back = method.conclude(path).points, opened.to_original
+    picture, factor = _reduced(opened.picture)
     return Trace(
         path=map_points(back, path[:, 0, 0].double().cpu()).numpy(),
         found=map_points(back, found[0].double().cpu()).numpy(),
@@ -153,13 +153,34 @@ def trace(predictor: Predictor, image: Image) -> Trace:
         maps=_softmaxed_maps(method, glimpses).cpu().numpy(),
         extents=map_points(back, _corners(end[0, 0].double().cpu(), glimpses.shape[1], glimpses.shape[-1])).numpy(),
         image=picture,
-        factor=factor,
+        factor=factor * opened.stride,
         names=predictor.landmarks.names,
     )
 
 
-def _opened(predictor: Predictor, image: Image) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, int]]:
-    """The image as stored (C, H, W) and what the network is given of it."""
+class _Opened(NamedTuple):
+    """An image to look at: its glimpses, the first guess (1, S, K, 2) and the map (2, 3) from input to original
+    pixels; and a picture (C, H, W) of it that is ``stride`` times smaller."""
+
+    source: GlimpseSource
+    guess: Tensor
+    to_original: Tensor
+    picture: Tensor
+    stride: float = 1.0
+
+
+@contextmanager
+def _opened(predictor: Predictor, method: FoveatedMethod, image: Image) -> Iterator[_Opened]:
+    """The image as ``predictor`` would open it, by tiles where it does."""
+    if isinstance(image, str | Path) and is_lazy(image):
+        if type(method) is not FoveatedMethod:
+            raise DataError(f"{image}: is read by tiles, which only a run of the method foveated can; give such a run")
+        recipe = predictor.recipe.data.input
+        with open_tiled(image) as tiled:
+            source = LazyPyramid(tiled, recipe.size, recipe, method.levels)
+            guess = method.mean_beginnings(1, predictor.device)
+            yield _Opened(source, guess, source.to_original, *tiled.preview())
+        return
     unknown = np.full((len(predictor.landmarks), 2), np.nan)
     if isinstance(image, str | Path):
         stored = read_image(image)
@@ -167,7 +188,10 @@ def _opened(predictor: Predictor, image: Image) -> tuple[Tensor, tuple[Tensor, T
     else:
         pixels = _pixels(image)
         given = predictor.pipeline(pixels, unknown)
-    return pixels, (*given, 0)
+    batch = collate([(*given, 0)])
+    batch.images, back = batch.images.to(predictor.device), batch.to_original[0]
+    batch.to_original = batch.to_original.to(predictor.device)
+    yield _Opened(method.source(batch.images), method.beginnings(batch), back, pixels)
 
 
 def _corners(centers: Tensor, levels: int, side: int) -> Tensor:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from safetensors.numpy import load_file
 from trigpoint.cli import app
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats import FORMATS
+from trigpoint.data.synthetic import write_catheter
 from trigpoint.methods import HeatmapMethod
+
+EVEN = {"train": 0.5, "val": 0.25, "test": 0.25}
 
 
 def test_evaluate_prints_and_writes_the_numbers(drawn: Path, trained: Path, tmp_path: Path) -> None:
@@ -175,20 +179,66 @@ def test_doctor_says_what_a_bug_report_needs() -> None:
         assert word in result.stdout
 
 
-def test_demo_makes_and_shows_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Path) -> None:
-    for name, value in {"COUNT": 24, "SIZE": 32, "RECIPE": str(recipe)}.items():
-        monkeypatch.setattr(import_module("trigpoint.cli.demo"), name, value)
-    out = tmp_path / "demo"
-    result = call("demo", "--out", out)
+@pytest.fixture
+def small_demos(monkeypatch: pytest.MonkeyPatch, recipe: Path, tmp_path: Path) -> None:
+    """The demos on a few small images."""
+    from trigpoint.cli.demo_recipes import DEMOS
+
+    values = yaml.safe_load(call("recipes", "demo-foveated").stdout)
+    values["data"] |= {"input": {"size": [64, 52]}, "landmarks": ["menton", "sella"]}
+    values["method"] |= {"glimpse": 16, "train_iterations": 2}
+    values["train"] |= {"epochs": 3, "accelerator": "cpu"}
+    glimpses = tmp_path / "glimpses.yaml"
+    glimpses.write_text(yaml.safe_dump(values))
+    smaller = {
+        "heatmap": replace(DEMOS["heatmap"], count=24, size=32, recipe=str(recipe)),
+        "foveated": replace(DEMOS["foveated"], count=12, size=(64, 52), recipe=str(glimpses), splits=EVEN),
+    }
+    monkeypatch.setattr(import_module("trigpoint.cli.demo"), "DEMOS", smaller)
+
+
+@pytest.mark.parametrize("method", ["heatmap", "foveated"])
+@pytest.mark.usefixtures("small_demos")
+def test_demo_makes_and_shows_its_folder(tmp_path: Path, method: str) -> None:
+    out = tmp_path / "shown"
+    result = call("demo", "--out", out, "--method", method)
     assert result.exit_code == 0, result.output
-    named = {"report.html", "predictions.png", "error.png", "sigma.png", "metrics.json", "data", "run"}
+    pictures = {"predictions.png", "error.png", *(["sigma.png"] if method == "heatmap" else [])}
+    named = {"report.html", "metrics.json", "data", "run", *pictures}
     assert {path.name for path in out.iterdir()} == named
-    assert all(name in result.stdout for name in ("report.html", "predictions.png", "error.png", "sigma.png"))
+    assert all(name in result.stdout for name in ("report.html", *pictures))
+    assert ("sigma.png" in result.stdout) == (method == "heatmap")
+    assert ("menton, sella (of the 13 that are drawn" in result.stdout) == (method == "foveated")
     weights = (out / "run" / "weights.safetensors").read_bytes()
-    again = call("demo", "--out", out, "--minutes", 9)
+    again = call("demo", "--out", out, "--minutes", 9, "--method", method)
     assert again.exit_code == 0, again.output
     assert "all 3 epochs are done" in again.stderr
     assert (out / "run" / "weights.safetensors").read_bytes() == weights
+
+
+@pytest.mark.usefixtures("small_demos")
+def test_demo_keeps_away_from_another_demo(tmp_path: Path) -> None:
+    out = tmp_path / "shown"
+    out.mkdir()
+    write_catheter(out / "data", 12, 32)
+    result = call("demo", "--method", "foveated", "--out", out)
+    assert result.exit_code == 2
+    assert "expected the demo of the method foveated" in result.stderr
+    unknown = call("demo", "--method", "foveatd", "--out", tmp_path / "other")
+    assert unknown.exit_code == 2
+    assert "did you mean 'foveated'" in unknown.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_demos_draw_what_their_recipes_are_made_for() -> None:
+    from trigpoint.cli.demo_recipes import DEMOS
+    from trigpoint.recipe import load_recipe
+
+    for method, chosen in DEMOS.items():
+        made = load_recipe(chosen.recipe)
+        assert made.method_name == method == chosen.method
+        size = (chosen.size, chosen.size) if isinstance(chosen.size, int) else chosen.size
+        assert made.data.input.size == size
 
 
 def verbs() -> list[list[str]]:

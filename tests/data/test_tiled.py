@@ -19,9 +19,7 @@ import tifffile
 import torch
 
 from trigpoint.data.images import read_image
-from trigpoint.data.tiled import TiledImage, is_tiled, open_tiled
-from trigpoint.data.tiled_copy import tile_image
-from trigpoint.data.tiled_write import halve_edge, write_tiled
+from trigpoint.data.tiled import TiledImage, halve_edge, is_tiled, open_tiled, tile_image, write_tiled
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import halve
 
@@ -336,12 +334,12 @@ def test_a_tile_that_inflates_beyond_its_size_is_measured_first(
 ) -> None:
     import zlib
 
-    from trigpoint.data import tiled_tiff
+    from trigpoint.data.tiled import tiff
 
     file = tmp_path / "a.tif"
     bomb = zlib.compress(bytes(10_000_000))
     tifffile.imwrite(file, iter([bomb]), shape=(64, 64), dtype=np.uint8, tile=(64, 64), compression="zlib")
-    monkeypatch.setattr(tiled_tiff, "_BOMB", 1_000_000)
+    monkeypatch.setattr(tiff, "_BOMB", 1_000_000)
     with open_tiled(file) as image, pytest.raises(DataError, match=r"a\.tif: expected tiles of 4096 bytes"):
         image.read(0, 0, 0, 64, 64)
 

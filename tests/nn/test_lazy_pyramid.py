@@ -13,8 +13,7 @@ import torch
 
 from trigpoint.data import tiled
 from trigpoint.data.augment import InputConfig, InputPipeline
-from trigpoint.data.tiled import TiledImage, open_tiled
-from trigpoint.data.tiled_write import write_tiled
+from trigpoint.data.tiled import TiledImage, open_tiled, write_tiled
 from trigpoint.errors import DataError
 from trigpoint.geometry import center, fit, resample, to_grid
 from trigpoint.landmarks import LandmarkSet

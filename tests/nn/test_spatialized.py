@@ -1,4 +1,4 @@
-"""From a glimpse to an offset: the features by hand, the trunks, what is shared, and the sizes that the paper states."""
+"""From a glimpse to an offset: the features by hand, the trunks, what is shared, and the sizes of the paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.nn import SpatializedFeatures
 from trigpoint.nn.spatialized import GlimpseNetwork, LandmarkLinear, build_trunk
 
-TRUNKS = {"small": 256, "resnet34": 256, "resnet18": 256, "resnet10t": 256}  # maps of each
+TRUNKS = {"small": 128, "resnet34": 256, "resnet18": 256, "resnet10t": 256}  # maps of each
 
 
 def millions(module: nn.Module) -> float:

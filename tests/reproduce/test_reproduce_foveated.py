@@ -189,10 +189,10 @@ def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path) -> None:
     assert list(Evidence(some.test.groups, clean=some.clean).sets()) == ["all"]
     with pytest.raises(DataError, match=r"landmarks_challenge.csv: .* labels that are there: mean, junior, senior"):
         read_radiographs(folder, "challenge")
+    renamed = copy_without(folder, tmp_path / "b", "landmarks.csv")
+    (renamed / "landmarks.csv").write_text((folder / "landmarks.csv").read_text().replace(",test1,", ",test,"))
     with pytest.raises(DataError, match="unknown split 'test1'"):
-        broken = copy_without(folder, tmp_path / "b", "landmarks.csv")
-        (broken / "landmarks.csv").write_text((folder / "landmarks.csv").read_text().replace(",test1,", ",test,"))
-        read_radiographs(broken, "mean")
+        read_radiographs(renamed, "mean")
     odd = copy_without(folder, tmp_path / "c", "duplicates.csv")
     (odd / "duplicates.csv").write_text("picture\n1.jpg\n")
     with pytest.raises(DataError, match="the columns image, same_radiograph_as, got no image"):
@@ -366,24 +366,32 @@ def test_every_setting_makes_the_same_number_of_steps() -> None:
             assert recipe.train.val_every == recipe.train.epochs
 
 
-def test_the_ablation_on_drawn_images_and_on_a_dataset(folder: Path, tmp_path: Path) -> None:
+def test_the_ablation_on_drawn_images(tmp_path: Path) -> None:
     small = {"method.trunk": "small", "method.glimpse": 16, "method.train_starts": 1, "data.workers": 0}
     scale = foveated_ablation.Scale(32, 4, 2, 2, 1, (0, 1), "a tiny network", {**small, "train.precision": "32"})
     said: list[str] = []
     request = Request(foveated_ablation.NAME, tmp_path / "out", seeds=(0,), say=said.append)
     findings = foveated_ablation.reproduce(request, scale)
     assert said[0] == "drawing 8 radiographs of 32 x 32 pixels"
-    assert len(findings.runs) == len(settings(1)) == 4
+    assert [run["setting"] for run in findings.runs] == ["looks1", "looks3", "looks10", "flatten", "levels1"]
     rows = findings.tables[0].rows
-    assert [list(row)[1:] for row in rows[:-1]] == [["1 look", "2 looks", "3 looks", "5 looks", "10 looks"]] * 4
+    assert [list(row)[1:] for row in rows[:-1]] == [["1 look", "2 looks", "3 looks", "5 looks", "10 looks"]] * 5
     assert rows[-1]["training"].startswith("no look, the mean training position: ")
+    assert rows[4]["training"] == "3 looks per batch, spatialised features, 1 level"
     assert (tmp_path / "out" / "looks.png").stat().st_size > 1000
-    assert findings.claims[-1].holds is None  # one level has none below it
     with pytest.raises(RunError, match="landmarks"):
         foveated_ablation.reproduce(replace(request, options={"landmarks": "nasion"}), scale)
-    own = replace(request, out=tmp_path / "own", data=folder, options={"split": "test1", "landmarks": "gonion"})
-    findings = foveated_ablation.reproduce(own, scale)
-    assert "canvas 48 x 40 pixels, 6 for training, 4 for testing, landmarks gonion" in findings.setting
+
+
+def test_the_ablation_takes_the_largest_image_as_canvas(folder: Path, tmp_path: Path) -> None:
+    request = Request(foveated_ablation.NAME, tmp_path / "out", data=folder, options={"landmarks": "gonion, sella"})
+    assert foveated_ablation._canvas_and_names(request, foveated_ablation.SCALES["small"]) == (
+        (48, 40),
+        ["gonion", "sella"],
+    )
+    with pytest.raises(DataError, match="unknown split 'test'"):
+        foveated_ablation.reproduce(request)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from trigpoint import inference
 from trigpoint.data.synthetic import write_radiographs
-from trigpoint.data.tiled_write import write_tiled
+from trigpoint.data.tiled import write_tiled
 from trigpoint.errors import DataError
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import LandmarkSet
@@ -40,7 +40,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"png": png, "tif": tif}
 
 
-@pytest.fixture()
+@pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "MAX_PIXELS", 500 * 640 - 1)
 

@@ -203,7 +203,7 @@ def tile(
 
     Example: trigpoint data tile slide.tif slide_tiled.tif
     """
-    from trigpoint.data.tiled_copy import tile_image
+    from trigpoint.data.tiled import tile_image
 
     refuse(target, force)
     with progress("tiling") as advance:

@@ -9,31 +9,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trigpoint.cli.console import note, progress, say, show_table, write_json
+from trigpoint.cli.demo_recipes import DEMOS, Demo
 from trigpoint.cli.train import best_line, state
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.evaluation import Report
     from trigpoint.recipe import Recipe
     from trigpoint.runs import RunFolder
 
-COUNT = 1200  # images: 1000 to learn from, 100 to choose the weights, 100 to measure
-SPLITS = {"train": 10 / 12, "val": 1 / 12, "test": 1 / 12}
-SIZE = 64  # pixels a side
-RECIPE = "demo"
 _SHOWN = 12  # test images in predictions.png
-_RECIPE_MINUTES = 2.0  # what the recipe takes on two cores
+_PICTURES = {
+    "error.png": "loss and validation error per epoch",
+    "sigma.png": "how Adaloss narrowed the target",
+}
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("demo"),
+    method: Annotated[str, typer.Option("--method", help="What to show: heatmap or foveated.")] = "heatmap",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The folder to write; without it demo, or demo-foveated."),
+    ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", "-m", min=0.05, help="Training time on two cores, about.")
-    ] = _RECIPE_MINUTES,
+        float | None,
+        typer.Option("--minutes", "-m", min=0.05, help="Training time on two cores, about; without it 2, foveated 5."),
+    ] = None,
 ) -> None:
-    """Draw X-ray frames with a catheter, train the paper's U-Net with Adaloss to find its tip, and show the result.
+    """Draw images, train a detector on them, measure it on others, and show the result.
 
-    The same command resumes a stopped demo and shows a finished one.
+    heatmap: X-ray frames of a catheter, whose tip the U-Net of the Adaloss paper finds. foveated: head radiographs of
+    2048 x 1664 pixels, in which glimpses find four landmarks at full resolution. The same command resumes a stopped
+    demo and shows a finished one.
 
     Example: trigpoint demo --out demo
     """
@@ -41,43 +48,63 @@ def demo(
     from trigpoint.runs import RunFolder
     from trigpoint.training import train
 
-    run, data = RunFolder(out / "run"), out / "data"
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: expected a folder to write to, got a file; give another --out")
-    if out.is_dir() and any(out.iterdir()) and not (data / "synthetic.yaml").is_file():
-        raise DataError(f"{out}: expected a new folder or a demo, got a folder with other files; give another --out")
-    _draw(data)
-    recipe = _recipe(run, data, minutes)
+    if method not in DEMOS:
+        raise DataError(f"--method: unknown demo '{method}'; {did_you_mean(method, DEMOS)}")
+    chosen = DEMOS[method]
+    place = Path(chosen.out) if out is None else out
+    run, data = RunFolder(place / "run"), place / "data"
+    _check(place, data, chosen)
+    _draw(data, chosen)
+    recipe = _recipe(run, data, chosen, chosen.minutes if minutes is None else minutes)
     epochs = recipe.train.epochs
     done = run.epochs_done() if run.exists() else 0
-    note(state(run.folder, done, epochs) if done else f"training: {epochs} epochs of the recipe 'demo', on {data}")
+    note(
+        state(run.folder, done, epochs)
+        if done
+        else f"training: {epochs} epochs of the recipe '{chosen.recipe}', on {data}"
+    )
     train(recipe, out=run.folder)
     with progress("measuring on the test split") as advance:
         report = evaluate(run, data, split="test", progress=advance)
-    _write(out, report)
-    _show(out, run, report)
+    _write(place, report)
+    _show(place, run, report, chosen)
 
 
-def _draw(data: Path) -> None:
+def _check(out: Path, data: Path, chosen: Demo) -> None:
+    """Refuse a folder with anything but this demo."""
+    from trigpoint.config import read_yaml
+
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: expected a folder to write to, got a file; give another --out")
+    mark = data / "synthetic.yaml"
+    if out.is_dir() and any(out.iterdir()) and not mark.is_file():
+        raise DataError(f"{out}: expected a new folder or a demo, got a folder with other files; give another --out")
+    kind = read_yaml(mark).get("kind") if mark.is_file() else chosen.kind
+    if kind != chosen.kind:
+        raise DataError(f"{out}: expected the demo of the method {chosen.method}, got another; give another --out")
+
+
+def _draw(data: Path, chosen: Demo) -> None:
     """The images; a set that is there is kept, an interrupted one is drawn again."""
-    from trigpoint.data.synthetic import write_catheter
+    from trigpoint.data import synthetic
 
     if (data / "dataset.yaml").is_file():  # written last
         return
+    write = {"catheter": synthetic.write_catheter, "radiograph": synthetic.write_radiographs}[chosen.kind]
     with progress("drawing images") as advance:
-        write_catheter(data, COUNT, SIZE, seed=0, splits=SPLITS, progress=advance)
-    note(f"drew {COUNT} images of {SIZE} x {SIZE} pixels into {data}")
+        write(data, chosen.count, chosen.size, seed=0, splits=chosen.splits, progress=advance)
+    note(f"drew {chosen.count} images of {chosen.pixels} pixels into {data}")
 
 
-def _recipe(run: RunFolder, data: Path, minutes: float) -> Recipe:
-    """The recipe 'demo' with as many epochs as fit; that of the run where there is one."""
+def _recipe(run: RunFolder, data: Path, chosen: Demo, minutes: float) -> Recipe:
+    """The demo's recipe with as many epochs as fit; that of the run where there is one."""
     from trigpoint.recipe import load_recipe
 
     place = f"data.path={data.resolve()}"  # so that it resumes from any folder
     if run.exists():
         return load_recipe(run.recipe(), [place])
-    epochs = load_recipe(RECIPE).train.epochs
-    return load_recipe(RECIPE, [place, f"train.epochs={max(3, round(epochs * minutes / _RECIPE_MINUTES))}"])
+    epochs = load_recipe(chosen.recipe).train.epochs
+    return load_recipe(chosen.recipe, [place, f"train.epochs={max(3, round(epochs * minutes / chosen.minutes))}"])
 
 
 def _write(out: Path, report: Report) -> None:
@@ -92,17 +119,28 @@ def _write(out: Path, report: Report) -> None:
             shutil.copyfile(source, out / name)
 
 
-def _show(out: Path, run: RunFolder, report: Report) -> None:
+def _show(out: Path, run: RunFolder, report: Report, chosen: Demo) -> None:
     from trigpoint.report.tables import metric_rows
 
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
-    show_table(metric_rows(report.metrics), columns, f"{report.metrics['n_images']} test images of {SIZE} px")
+    title = f"{report.metrics['n_images']} test images of {chosen.pixels} px"
+    show_table(metric_rows(report.metrics), columns, title)
+    names, drawn = report.dataset.landmarks.names, _drawn(out / "data")
+    if len(names) < drawn:
+        say(f"landmarks            {', '.join(names)} (of the {drawn} that are drawn; data.landmarks in the recipe)")
     say(f"best validation MRE  {best_line(run)}")
     say()
-    say(f"{out / 'report.html'}      everything on one page; open it in a browser")
-    say(f"{out / 'predictions.png'}  true tips (rings) and found tips (crosses) in test images")
-    say(f"{out / 'error.png'}        loss and validation error per epoch")
-    say(f"{out / 'sigma.png'}        how Adaloss narrowed the target")
-    say(f"{out / 'run'}              the trained run: trigpoint predict {out / 'run'} IMAGES...")
+    told = {"report.html": "everything on one page; open it in a browser", "predictions.png": chosen.predictions}
+    for name, what in (told | _PICTURES).items():
+        if (out / name).is_file():
+            say(f"{out / name!s:<{len(str(out)) + 16}}  {what}")
+    say(f"{out / 'run'!s:<{len(str(out)) + 16}}  the trained run: trigpoint predict {out / 'run'} IMAGES...")
     say("On your own images: trigpoint data check FOLDER, then")
-    say("trigpoint train fast data.path=FOLDER --out runs/mine")
+    say(chosen.own)
+
+
+def _drawn(data: Path) -> int:
+    """How many landmarks the drawn set has."""
+    from trigpoint.data import LandmarkDataset
+
+    return len(LandmarkDataset.load(data).landmarks)

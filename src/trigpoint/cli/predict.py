@@ -50,7 +50,7 @@ def predict(
     folder = _images_of_table(out)
     predictor = Predictor.load(run, device)
     if trace is not None:
-        _check_traceable(predictor, files)
+        _check_traceable(predictor)
     _check_headers(files)
     with progress("predicting") as advance:
         prediction = predictor.predict(files, batch_size=batch_size, progress=advance)
@@ -168,15 +168,11 @@ def _draw(files: Sequence[Path], drawings: Sequence[Path], prediction: Predictio
             advance(index + 1, len(files))
 
 
-def _check_traceable(predictor: Predictor, files: Sequence[Path]) -> None:
-    """Refuse a run without glimpses, and images that cannot be drawn, before the predictions are made."""
-    from trigpoint.inference import is_lazy
+def _check_traceable(predictor: Predictor) -> None:
+    """Refuse a run without glimpses before its predictions are made."""
     from trigpoint.trace import check_traceable
 
     check_traceable(predictor)
-    for file in files:
-        if is_lazy(file):
-            raise DataError(f"{file}: is read by tiles, for which --trace draws nothing; leave --trace out")
 
 
 def _draw_traces(predictor: Predictor, files: Sequence[Path], paths: Sequence[Path], stacks: Sequence[Path]) -> None:

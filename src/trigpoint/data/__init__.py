@@ -2,6 +2,7 @@
 
 - ``table.py``, ``description.py``: the native format, ``landmarks.csv`` and ``dataset.yaml``
 - ``images.py`` (with ``dicom.py``, ``tiff.py``): one image file to a tensor, its size, its spacing
+- ``tiled/``: images too large for memory, read by tiles
 - ``dataset.py``: ``LandmarkDataset``, what everything else takes
 - ``splits.py``: splits by subject, stored in the table
 - ``formats/``: foreign annotation formats

@@ -160,8 +160,8 @@ class InputPipeline:
                 displacement = Displacement.random(size, self.augment.elastic, self.augment.elastic_spacing, rng)
         moved = self._move(moved, to_input, displacement, drop=rng is not None and self.augment.drop_outside)
         values, shown = resample(image, to_input, size, displacement)
-        values = _to_channels(values, self.config.channels)
-        values = _to_unit(values, value_range or _type_range(image.dtype))
+        values = to_channels(values, self.config.channels)
+        values = to_unit(values, value_range or _type_range(image.dtype))
         if rng is not None:
             values = vary_intensity(values, shown, self.augment, rng)
         values = self._normalize(values, shown).masked_fill_(~shown, 0.0)
@@ -224,14 +224,16 @@ def _type_range(dtype: torch.dtype) -> tuple[float, float]:
     return 0.0, 1.0 if dtype.is_floating_point else float(torch.iinfo(dtype).max)
 
 
-def _to_unit(values: torch.Tensor, value_range: tuple[float, float]) -> torch.Tensor:
+def to_unit(values: torch.Tensor, value_range: tuple[float, float]) -> torch.Tensor:
+    """Values between black and white (``value_range``) as 0 to 1."""
     black, white = value_range
     if white <= black:  # a constant image
         return values - black
     return (values - black) / (white - black)
 
 
-def _to_channels(values: torch.Tensor, channels: int) -> torch.Tensor:
+def to_channels(values: torch.Tensor, channels: int) -> torch.Tensor:
+    """Values (1 or 3, H, W) as (channels, H, W): grey by luma, colour by repetition."""
     if values.shape[0] == channels:
         return values
     if channels == 1:

@@ -13,11 +13,9 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from trigpoint.data.augment import InputConfig, _to_channels, _to_unit
+from trigpoint.data.augment import InputConfig, to_channels, to_unit
 from trigpoint.data.images import MAX_PIXELS
-from trigpoint.data.tiled import TiledImage
-from trigpoint.data.tiled_store import REMEDY
-from trigpoint.data.tiled_write import halve_edge
+from trigpoint.data.tiled import REMEDY, TiledImage, halve_edge
 from trigpoint.errors import DataError
 from trigpoint.geometry import (
     center,
@@ -68,7 +66,7 @@ class LazyPyramid:
     >>> import tempfile, numpy as np
     >>> from pathlib import Path
     >>> from trigpoint.data.tiled import open_tiled
-    >>> from trigpoint.data.tiled_write import write_tiled
+    >>> from trigpoint.data.tiled import write_tiled
     >>> file = write_tiled(Path(tempfile.mkdtemp()) / "a.tif", (256, 256), [np.eye(256, dtype=np.uint8)])
     >>> with open_tiled(file) as image:
     ...     pyramid = LazyPyramid(image, (256, 256), InputConfig(size=(256, 256)), levels=3)
@@ -187,7 +185,7 @@ class LazyPyramid:
         return _Source(level, halvings, stride, (max(1, round(needs[0] / stride)), max(1, round(needs[1] / stride))))
 
     def _unit(self, values: torch.Tensor) -> torch.Tensor:
-        return _to_unit(_to_channels(values.to(torch.float32), self.input.channels), self.image.value_range)
+        return to_unit(to_channels(values.to(torch.float32), self.input.channels), self.image.value_range)
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What is subtracted and divided by, (C or 1, 1, 1); a constant image is divided by infinity."""

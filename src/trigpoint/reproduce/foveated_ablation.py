@@ -127,7 +127,7 @@ def reproduce(request: Request, scale: Scale | None = None) -> Findings:
     test = LandmarkDataset.load(folder, split, names)
     training = LandmarkDataset.load(folder, "train", names, check_images=False)
     request.open_folder(**facts)
-    levels, seeds = level_count(canvas), request.seeds or chosen.seeds
+    levels, seeds = level_count(canvas, chosen.overrides.get("method.glimpse", 64)), request.seeds or chosen.seeds
     planned = with_seeds(jobs(chosen, canvas, names, levels), seeds)
     outcomes = run_jobs(request, planned, folder, test)
     errors: dict[str, dict[int, list[float]]] = {}

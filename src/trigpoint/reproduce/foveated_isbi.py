@@ -60,14 +60,14 @@ SMALL_SINGLE: Mapping[str, Any] = {
     **_SMALL_GLIMPSES,
     "method.shared": False,
     "data.landmarks": list(THREE),
-    "train.epochs": 24,
+    "train.epochs": 16,
 }
 SMALL_SHARED3: Mapping[str, Any] = {
     **_SMALL_TRAIN,
     **_SMALL_GLIMPSES,
     "method.shared": True,
     "data.landmarks": list(THREE),
-    "train.epochs": 24,
+    "train.epochs": 16,
 }
 _COARSE: Mapping[str, Any] = {
     "data": {
@@ -84,7 +84,7 @@ _COARSE: Mapping[str, Any] = {
         "schedule": {"name": "fixed", "sigma0": 1.0},
     },
     "train": {
-        "epochs": 100,
+        "epochs": 80,
         "batch_size": 8,
         "precision": "auto",
         "ema": 0.99,
@@ -109,7 +109,7 @@ SMALL_CASCADE: Mapping[str, Any] = {
             "iterations": 3,
         },
     },
-    "train.epochs": 20,
+    "train.epochs": 14,
 }
 PAPER_CASCADE: Mapping[str, Any] = {
     "method": {
@@ -139,8 +139,8 @@ SCALES: Mapping[str, Scale] = {
     "small": Scale(
         {"shared": SMALL_SHARED, "single": SMALL_SINGLE, "shared3": SMALL_SHARED3, "cascade": SMALL_CASCADE},
         "the trunk 'small' from scratch in place of a pretrained ResNet-34, one network for all landmarks (a network "
-        "per landmark on three landmarks only), 1 start and 3 looks per image in training (cascade: 2) and 3 in prediction, AdamW "
-        "1e-3 with cosine decay, averaged weights, 20 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
+        "per landmark on three landmarks only), 1 start and 3 looks per image in training (cascade: 2) and 3 in "
+        "prediction, AdamW 1e-3 with cosine decay, averaged weights, 14 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
         looks_step=4,
     ),
     "paper": Scale(

@@ -1,6 +1,6 @@
 """Images too large for memory: tiled (OME-)TIFF and zarr, of which only the tiles that are needed are read.
 
-``open_tiled`` gives a ``TiledImage``; ``trigpoint data tile`` (``tiled_write.py``) makes such a file of any image.
+``open_tiled`` gives a ``TiledImage``; ``trigpoint data tile`` (``write.py``) makes such a file of any image.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 
 from trigpoint.data import tiff
-from trigpoint.data.tiled_store import REMEDY, Size, TileStore
-from trigpoint.data.tiled_tiff import TiffTiles, reduces, starts_tiled
-from trigpoint.data.tiled_zarr import MARKERS, ZarrTiles
+from trigpoint.data.tiled.store import REMEDY, Size, TileStore
+from trigpoint.data.tiled.tiff import TiffTiles, reduces, starts_tiled
+from trigpoint.data.tiled.zarr import MARKERS, ZarrTiles
 from trigpoint.errors import DataError
 
 CACHE_BYTES = 256 * 2**20

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from trigpoint.data import tiff
 from trigpoint.data.files import refuse_existing
 from trigpoint.data.images import ImageData, read_image
-from trigpoint.data.tiled import TiledImage, is_tiled, open_tiled
-from trigpoint.data.tiled_tiff import TiffTiles
-from trigpoint.data.tiled_write import Progress, write_tiled
+from trigpoint.data.tiled.image import TiledImage, is_tiled, open_tiled
+from trigpoint.data.tiled.tiff import TiffTiles
+from trigpoint.data.tiled.write import Progress, write_tiled
 from trigpoint.errors import DataError
 
 _ANY_SIZE = 2**62

@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional as F
 
 from trigpoint.data.files import refuse_existing
-from trigpoint.data.tiled_store import Size
+from trigpoint.data.tiled.store import Size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import halve
 
@@ -131,7 +131,7 @@ def write_tiled(
 
     >>> file = Path(tempfile.mkdtemp()) / "tiled.tif"
     >>> written = write_tiled(file, (300, 200), (np.full((50, 200), 9, np.uint8) for _ in range(6)), tile=64)
-    >>> from trigpoint.data.tiled import open_tiled
+    >>> from trigpoint.data.tiled.image import open_tiled
     >>> with open_tiled(written) as image:
     ...     [tuple(level) for level in image.levels]
     [((300, 200), 1.0), ((150, 100), 2.0), ((75, 50), 4.0)]

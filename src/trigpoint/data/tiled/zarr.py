@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data import files
-from trigpoint.data.tiled_store import MILLIMETRES, TileStore, check_tile, isotropic, reading
+from trigpoint.data.tiled.store import MILLIMETRES, TileStore, check_tile, isotropic, reading
 from trigpoint.errors import DataError
 
 MARKERS = ("zarr.json", ".zarray", ".zgroup")  # one of them makes a folder zarr

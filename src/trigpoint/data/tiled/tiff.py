@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from trigpoint.data.tiled_store import MILLIMETRES, REMEDY, Size, TileStore, check_tile, isotropic, reading
+from trigpoint.data.tiled.store import MILLIMETRES, REMEDY, Size, TileStore, check_tile, isotropic, reading
 from trigpoint.errors import DataError
 
 _ORIENTATION = 274

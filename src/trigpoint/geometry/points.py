@@ -1,0 +1,173 @@
+"""Where points lie: pixels and cells of coarser maps, affine maps, an image fitted into an input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trigpoint.errors import ConfigError, DataError
+
+FloatArray = npt.NDArray[np.float64]
+Points = TypeVar("Points", npt.NDArray[Any], torch.Tensor)
+FitMode = Literal["letterbox", "crop", "stretch"]
+
+
+def to_grid(points: Points, stride: float) -> Points:
+    """Pixels to cells of a map ``stride`` times coarser; any shape, arrays and tensors alike.
+
+    The two share their left edge at -0.5, not their first centre.
+
+    >>> to_grid(np.array([1.5, 5.5]), 4).tolist()
+    [0.0, 1.0]
+    """
+    return (points + 0.5) / stride - 0.5
+
+
+def from_grid(points: Points, stride: float) -> Points:
+    """Cells of a map ``stride`` times coarser to pixels; the inverse of ``to_grid``.
+
+    >>> from_grid(np.array([0.0, 1.0]), 4).tolist()
+    [1.5, 5.5]
+    """
+    return (points + 0.5) * stride - 0.5
+
+
+def pixel_centers(n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> torch.Tensor:
+    """Coordinates (n,) of the pixel centres along an axis of ``n`` pixels: 0 .. n - 1."""
+    return torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device)
+
+
+def inside(points: Points, size: tuple[int, int]) -> Points:
+    """Whether points (..., 2) lie within an image of ``size`` (H, W), edges included: bool (...); NaN does not.
+
+    >>> inside(np.array([[-0.5, 3.0], [8.0, 1.0], [np.nan, 1.0]]), (4, 8)).tolist()
+    [True, False, False]
+    """
+    height, width = size
+    x, y = points[..., 0], points[..., 1]
+    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+
+
+def center(size: tuple[int, int]) -> tuple[float, float]:
+    """The (x, y) of the middle of an image of ``size`` (H, W)."""
+    return (size[1] - 1) / 2, (size[0] - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """An affine map of (x, y) points, float64. ``a @ b`` does ``b`` first; ``b.then(a)`` is the same map.
+
+    ``matrix`` is (2, 3), or (3, 3) with last row 0 0 1, and is kept as (2, 3). Raises ConfigError for another shape,
+    a value that is not finite, or a map that cannot be inverted.
+
+    >>> move = Affine.shift(1, 0).then(Affine.scale_about((0, 0), 2))
+    >>> move.apply(np.array([3.0, 1.0])).tolist()
+    [8.0, 2.0]
+    """
+
+    matrix: FloatArray
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        if matrix.shape == (3, 3) and np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
+            matrix = matrix[:2]
+        if matrix.shape != (2, 3) or not np.isfinite(matrix).all():
+            raise ConfigError(f"affine matrix: expected 2 x 3 finite numbers, got {np.asarray(self.matrix).tolist()}")
+        if np.linalg.det(matrix[:, :2]) == 0:
+            raise ConfigError(f"affine matrix: expected one with an inverse, got {matrix.tolist()}")
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
+
+    @classmethod
+    def identity(cls) -> Affine:
+        """The map that changes nothing."""
+        return cls(np.eye(2, 3))
+
+    @classmethod
+    def shift(cls, dx: float, dy: float) -> Affine:
+        """Move by (dx, dy) pixels."""
+        return cls(np.array([[1, 0, dx], [0, 1, dy]]))
+
+    @classmethod
+    def scale_about(cls, about: Sequence[float], factor: float | tuple[float, float]) -> Affine:
+        """Enlarge by ``factor``, or (factor x, factor y), leaving the point ``about`` in place."""
+        fx, fy = factor if isinstance(factor, tuple) else (factor, factor)
+        return cls(np.array([[fx, 0, (1 - fx) * about[0]], [0, fy, (1 - fy) * about[1]]]))
+
+    @classmethod
+    def rotation(cls, about: Sequence[float], degrees: float) -> Affine:
+        """Turn about a point; positive turns x towards y, which is clockwise as seen on the screen."""
+        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        x, y = about
+        return cls(np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y]]))
+
+    @classmethod
+    def flip(cls, width: int) -> Affine:
+        """Mirror an image of ``width`` pixels left to right: x becomes width - 1 - x."""
+        return cls(np.array([[-1, 0, width - 1], [0, 1, 0]]))
+
+    @property
+    def scale(self) -> float:
+        """How many output pixels one input pixel becomes: the geometric mean over all directions."""
+        return float(math.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
+
+    def apply(self, points: Points) -> Points:
+        """Map points (..., 2); a floating point tensor keeps its dtype and device, NaN stays NaN."""
+        if isinstance(points, torch.Tensor):
+            dtype = points.dtype if points.is_floating_point() else torch.float64
+            return map_points(torch.tensor(self.matrix, dtype=dtype, device=points.device), points)
+        return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
+
+    def inverse(self) -> Affine:
+        """The map back."""
+        linear = np.linalg.inv(self.matrix[:, :2])
+        return Affine(np.column_stack([linear, -linear @ self.matrix[:, 2]]))
+
+    def __matmul__(self, first: Affine) -> Affine:
+        linear = self.matrix[:, :2] @ first.matrix[:, :2]
+        return Affine(np.column_stack([linear, self.matrix[:, :2] @ first.matrix[:, 2] + self.matrix[:, 2]]))
+
+    def then(self, following: Affine) -> Affine:
+        """This map first, ``following`` after it."""
+        return following @ self
+
+
+def map_points(matrices: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Map points (*B, ..., 2) by affine matrices (*B, 2, 3), as in ``Batch.to_original`` and ``Batch.points``.
+
+    The result has the wider of the two dtypes, so float64 matrices give float64 points.
+    """
+    dtype = torch.promote_types(matrices.dtype, points.dtype)
+    matrices, points = matrices.to(dtype), points.to(dtype)
+    lead = matrices.shape[:-2]
+    matrices = matrices.reshape(*lead, *(1,) * (points.dim() - 1 - len(lead)), 2, 3)
+    return (matrices[..., :2] * points[..., None, :]).sum(-1) + matrices[..., 2]
+
+
+def fit(size: tuple[int, int], input_size: tuple[int, int], mode: FitMode = "letterbox") -> Affine:
+    """The map from an image of ``size`` (H, W) to a network input of ``input_size`` (h, w), both centred.
+
+    ``letterbox`` keeps the aspect ratio and shows the whole image (padded), ``crop`` keeps it and fills the input
+    (the rest is cut off), ``stretch`` maps extent on extent, each axis with its own scale.
+
+    >>> fit((100, 200), (50, 50), "stretch").apply(np.array([[-0.5, -0.5], [199.5, 99.5]])).tolist()
+    [[-0.5, -0.5], [49.5, 49.5]]
+    """
+    (height, width), (h, w) = size, input_size
+    if min(height, width, h, w) < 1:
+        raise DataError(f"expected image and input of at least 1 x 1 pixel, got {size} and {input_size}")
+    scales = {"letterbox": min(h / height, w / width), "crop": max(h / height, w / width)}
+    if mode == "stretch":
+        factor = (w / width, h / height)
+    elif mode in scales:
+        factor = (scales[mode], scales[mode])
+    else:
+        raise ConfigError(f"fit: expected letterbox, crop or stretch, got {mode!r}; correct input.fit")
+    (x, y), (to_x, to_y) = center(size), center(input_size)
+    return Affine.scale_about((x, y), factor).then(Affine.shift(to_x - x, to_y - y))
