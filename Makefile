@@ -56,6 +56,7 @@ test: setup
 bench: setup
 	-$(PY) -m pip install --quiet --no-deps landmarker  # what we are compared with; without it only our numbers
 	$(PY) -m benchmarks
+	$(PY) -m benchmarks scale
 
 docs: setup
 	$(QUIET) $(PY) -m pytest -v tests/docs $(if $(PAGES),-k "$(PAGES)")

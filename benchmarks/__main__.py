@@ -24,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of trigpoint, as ratios.")
     parser.add_argument("what", nargs="?", choices=[*PARTS, "scale"], help="one part; none: all but scale")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
-    parser.add_argument("--only", choices=PARTS, help="the same as naming the part")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")
     parser.add_argument("--largest", type=int, default=16384, help="scale: largest side in memory")
     parser.add_argument("--lazy", type=int, nargs="*", default=[16384, 32768], help="scale: sides of tiled files")
@@ -37,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> str:
     remark = "\n--quick: tiny shapes; these numbers mean nothing." if chosen.quick else ""
     if chosen.what == "scale":
         return f"{_scale(chosen)}\n\n{machine}, threads: {chosen.threads}.{remark}"
-    part = chosen.what or chosen.only
-    text = table(_rows([part] if part else list(PARTS), chosen.quick))
+    parts = [chosen.what] if chosen.what else PARTS
+    text = table(_rows(parts, chosen.quick))
     machine += f", {torch.get_num_threads()} threads; training on the CPU in {fast_precision()}."
-    if codec.peer() is None and part in (None, "codec"):
+    if codec.peer() is None and "codec" in parts:
         machine += "\nlandmarker is not installed, so nothing to compare with: pip install --no-deps landmarker"
     return f"{text}\n\n{machine}{remark}"
 

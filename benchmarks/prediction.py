@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from trigpoint.nn.lazy_pyramid import LazyPyramid
 from trigpoint.recipe import Recipe, build_method
 
 LONG = 20.0  # seconds: a prediction that took longer is measured once
-START = 120.0  # seconds for a process to begin in and to end in
+START = 30.0  # seconds of the processor for a process to begin in
 FULL = ("alloc", "memory", "Memory")  # words by which PyTorch and oneDNN say that there is none left
 
 
@@ -78,11 +79,8 @@ def measure(case: Case) -> Cost | str:
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(case.threads), "MKL_NUM_THREADS": str(case.threads)}
     command = [sys.executable, "-m", "benchmarks.prediction", json.dumps(asdict(case))]
-    limit = None if case.seconds is None else case.seconds + START
-    root = Path(__file__).parents[1]
-    try:
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True)
+    if done.returncode == -signal.SIGXCPU:
         return f"more than {case.seconds:g} s"
     if done.returncode:
         if case.memory_gb is not None and any(word in done.stderr for word in FULL):
@@ -207,13 +205,18 @@ def peak_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+def _limit(kind: int, most: float) -> None:
+    resource.setrlimit(kind, (int(most), resource.getrlimit(kind)[1]))
+
+
 def main(text: str) -> None:
     """Measure the case and print its cost."""
     values = json.loads(text)
     case = Case(**{**values, "size": tuple(values["size"])})
     if case.memory_gb is not None:
-        limit = int(case.memory_gb * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        _limit(resource.RLIMIT_DATA, case.memory_gb * 2**30)
+    if case.seconds is not None:
+        _limit(resource.RLIMIT_CPU, max(case.seconds, (case.rounds + 1) * LONG) * case.threads + START)
     print(json.dumps(asdict(cost(case))))
 
 

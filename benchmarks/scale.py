@@ -138,8 +138,8 @@ def ratios(points: Sequence[Point]) -> str:
         lines.append(f"- U-Net at full resolution, side {stopped.side}: {stopped.reason}.")
     for side, cost in _series(points, LAZY, many):
         lines.append(
-            f"- Tiled file, side {side}: at most {cost.peak_mb:.0f} MB ({cost.before_mb:.0f} before the prediction) for "
-            f"{side**2 / 2**20:.0f} MB of pixels; {cost.tiles} tiles read."
+            f"- Tiled file, side {side}: at most {cost.peak_mb:.0f} MB, {cost.before_mb:.0f} of them before the "
+            f"prediction, for {side**2 / 2**20:.0f} MB of pixels; {cost.tiles} tiles read."
         )
     slowest = max(point.cost.wall / point.cost.seconds for point in points if point.cost is not None)
     lines.append(f"- On the clock, predictions took up to {slowest:.2f} x the seconds of this table.")

@@ -112,12 +112,8 @@ class Report:
         if not shown or cast(Any, predictor.method).options.features != "spatialized":
             return []
         images = [self.dataset.samples[i].image for i in shown]
-        figure = feature_figure(
-            [trace(predictor, image) for image in images],
-            best,
-            self.dataset.points[shown, best],
-            [image.name for image in images],
-        )
+        names, truth = [image.name for image in images], self.dataset.points[shown, best]
+        figure = feature_figure(predictor, images, best, truth, names)
         name = self.dataset.landmarks.names[best]
         return [
             Picture("Features", _small(figure), f"{name}, found best: the map of each level that keeps its place best")

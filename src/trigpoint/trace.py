@@ -30,12 +30,14 @@ from trigpoint.nn.lazy_pyramid import LazyPyramid
 from trigpoint.nn.pyramid import GlimpseSource
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import Recipe
-from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path
+from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path, stable_features
 
 MOST_PIXELS = 1024
 """Longest side of the picture that a trace keeps: enough for a figure, little beside a radiograph."""
 SHOWN = 4
 """Landmarks in one figure."""
+MOVES = ((0.0, 0.0), (-0.1875, -0.1875), (0.1875, -0.1875), (-0.1875, 0.1875), (0.1875, 0.1875))
+"""Glimpses around the end of the path that tell which features follow the point, in widths of the patch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +94,6 @@ class Trace:
         return spread_out(len(self.names)) if columns is None else list(columns)
 
 
-def feature_figure(traces: Sequence[Trace], column: int, truth: FloatArray, captions: Sequence[str] = ()) -> Figure:
-    """The steadiest feature of each level at the landmark ``column`` in several images, whose truth is (N, 2)."""
-    return feature_maps(
-        np.stack([one.maps[column] for one in traces]),
-        np.stack([one.glimpses[column] for one in traces]),
-        np.stack([one.extents[column] for one in traces]),
-        truth,
-        captions=captions,
-    )
-
-
 def spread_out(count: int, most: int = SHOWN) -> list[int]:
     """At most ``most`` of ``count`` positions, evenly spread from the first to the last.
 
@@ -156,6 +147,44 @@ def trace(predictor: Predictor, image: Image) -> Trace:
         factor=factor * opened.stride,
         names=predictor.landmarks.names,
     )
+
+
+@torch.no_grad()
+def feature_figure(
+    predictor: Predictor, images: Sequence[Image], column: int, truth: FloatArray, captions: Sequence[str] = ()
+) -> Figure:
+    """The steadiest feature of each level at the landmark ``column`` of several images, whose true points are (N, 2).
+
+    Drawn as seen at the end of the path. Chosen by ``stable_features`` among these glimpses and others that are moved
+    by 3/16 of the patch in four directions: a feature that follows the point is told from one that does not.
+    """
+    method = check_traceable(predictor)
+    seen = [_around_the_end(predictor, method, image, column) for image in images]
+    maps, glimpses, extents = (np.stack([one[i] for one in seen]) for i in range(3))
+    points = np.repeat(np.asarray(truth, dtype=np.float64), len(MOVES), axis=0)
+    chosen = stable_features(maps.reshape(-1, *maps.shape[2:]), extents.reshape(-1, *extents.shape[2:]), points)
+    return feature_maps(maps[:, 0], glimpses[:, 0], extents[:, 0], truth, chosen, captions)
+
+
+def _around_the_end(
+    predictor: Predictor, method: FoveatedMethod, image: Image, column: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Maps (S, L, D, h, w), glimpses (S, L, C, g, g) and corners (S, L, 2, 2) of a landmark, each level moved alone."""
+    side = method.options.glimpse
+    each = torch.arange(method.levels)
+    with _opened(predictor, method, image) as opened:
+        end = method.walk(opened.source, opened.guess)[-1][:, 0, column]
+        moves = torch.tensor(MOVES)[:, None] * (side * 2.0**each)[:, None]  # (S, L, 2)
+        centers = end[:, None] + moves.flatten(0, 1).to(end)
+        stacks = opened.source.glimpses(centers, side).float()[0]
+    stacks = stacks.reshape(len(MOVES), len(each), *stacks.shape[1:])[:, each, each]
+    place = next(i for i, part in enumerate(method.used.parts) if column in part)
+    found = cast(GlimpseNetwork, method.used.networks[place]).maps(stacks.flatten(0, 1)).float()
+    maps = found.flatten(-2).softmax(-1).reshape(*stacks.shape[:2], *found.shape[1:])
+    corners = _corners(centers[0].double().cpu(), len(each), side).reshape(len(MOVES), len(each), -1, 2, 2)[
+        :, each, each
+    ]
+    return maps.cpu().numpy(), stacks.cpu().numpy(), map_points(opened.to_original, corners).numpy()
 
 
 class _Opened(NamedTuple):

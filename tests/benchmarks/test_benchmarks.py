@@ -50,6 +50,7 @@ def test_quick_run_prints_every_row():
         "| decode (centroid)",
         "| training step (paper",
         "| waiting for data",
+        "| pyramid and glimpses",
     ):
         assert words in text
     assert text.count("| training step") == 2
@@ -59,7 +60,7 @@ def test_quick_run_prints_every_row():
 
 def test_without_the_peer_nothing_is_claimed(monkeypatch):
     monkeypatch.setattr(codec, "peer", lambda: None)
-    text = main(["--quick", "--only", "codec"])
+    text = main(["codec", "--quick"])
     assert "pip install --no-deps landmarker" in text
     assert text.count("not installed") == 5
     assert "yes" not in text

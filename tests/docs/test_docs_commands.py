@@ -28,6 +28,7 @@ from trigpoint.cli import app
 from trigpoint.codecs.gaussian import DECODERS
 from trigpoint.data.description import KEYS
 from trigpoint.data.formats import FORMATS
+from trigpoint.methods import METHODS
 from trigpoint.methods.losses import LOSSES
 from trigpoint.nn import NETWORKS
 from trigpoint.schedules import SCHEDULES
@@ -106,7 +107,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def own_tables() -> Iterator[None]:
     """Pages may register parts of their own; they are taken out again."""
-    tables: tuple[dict[str, Any], ...] = (SCHEDULES, NETWORKS, LOSSES, FORMATS)
+    tables: tuple[dict[str, Any], ...] = (SCHEDULES, NETWORKS, LOSSES, FORMATS, METHODS)
     before = [dict(table) for table in tables]
     yield
     for table, entries in zip(tables, before, strict=True):
@@ -233,6 +234,7 @@ def test_every_verb_and_option_is_on_the_page() -> None:
         ("docs/adaloss.md", [*SCHEDULES, *LOSSES, *DECODERS]),
         ("docs/training.md", [*NETWORKS, *recipe.TrainConfig.model_fields]),
         ("docs/data-format.md", [*FORMATS, *KEYS]),
+        ("docs/foveated.md", [key for name in ("foveated", "cascade") for key in METHODS[name].Config.model_fields]),
         ("docs/training.md", recipe.recipe_names()),
     ],
 )

@@ -28,7 +28,10 @@ def glimpses(*shape: int) -> torch.Tensor:
 
 def small(landmarks: int = 2, levels: int = 3, **options: Any) -> GlimpseNetwork:
     torch.manual_seed(0)
-    return GlimpseNetwork(landmarks, 1, levels, 16, "small", **options)
+    network = GlimpseNetwork(landmarks, 1, levels, 16, "small", **options)
+    with torch.no_grad():  # a last layer that starts at zero would hide what is behind it
+        network.last.weight.normal_(0, 0.1)
+    return network
 
 
 # -- features -------------------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ Extent = tuple[float, float, float, float]
 
 _EDGE = [withStroke(linewidth=2.2, foreground="#000000b0")]
 _TEXT: dict[str, Any] = {"fontsize": 8, "color": "white", "path_effects": _EDGE}
-_APART = 17.0  # points on paper between two numbers that can both be read
-_SMALLEST = 12.0  # pixels shown of the last moves at least
+_APART = 19.0  # points on paper between two guesses whose numbers can both be read
+_MARGIN = 10.0  # points on paper from a guess to the middle of its number, and from that to the edge
+_SMALLEST = 20.0  # pixels shown of the last moves at least
 _FOCUSED = 0.25  # share of its cells that a map may spread over to count as a feature with a position
 
 
@@ -128,9 +129,10 @@ def stable_features(
     ``maps`` (N, L, D, h, w), each softmaxed over its cells, of N glimpses of one landmark (or of several, where one
     network serves them all), ``extents`` (N, L, 2, 2), ``truth`` (N, 2), NaN = missing. The rule: a map's expected
     position minus the true point is an offset; a feature is the steadier the smaller the root mean square distance of
-    its N offsets from their mean (of fewer than 3, from the true point itself). A map that is spread over many cells
-    has its expected position near the middle whatever it sees, so only features count whose maps spread over a quarter
-    of the cells or less (exp of the entropy, mean over N); where a level has too few of them the most focused follow.
+    its N offsets from their mean (of fewer than 3, from the true point itself). Features that stay where they are in
+    the patch whatever it shows follow no point; to tell, the glimpses must lie differently around it. A map that is
+    spread over many cells is such a feature too, so only maps count that spread over a quarter of the cells or less
+    (exp of the entropy, mean over N); where a level has too few of them the most focused follow.
 
     >>> maps = np.full((3, 1, 2, 4, 4), 1 / 16)
     >>> maps[:, 0, 1] = 0
@@ -194,7 +196,7 @@ def feature_maps(
     places = expected_positions(maps, corners)
     columns = [(level, int(feature)) for level in range(levels) for feature in chosen[level]]
     side = min(2.2, 13.0 / len(columns))
-    figure = style.new_figure(max(len(columns) * side + 0.5, 4.0), count * side + 0.8)
+    figure = style.new_figure(max(len(columns) * side + 0.6, 4.0), count * side + 0.8)
     grid = figure.subplots(count, len(columns), squeeze=False)
     for n in range(count):
         shown = _grey_scale(stacks[n])
@@ -267,13 +269,15 @@ def _draw_path(axes: Axes, path: FloatArray, true: FloatArray, inches: float) ->
     draw_points(axes, true[None], None)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     shown = [i for i, p in enumerate(path) if left <= p[0] <= right and top <= p[1] <= bottom]
-    reach = _APART * max(right - left, bottom - top) / (72 * inches)
-    for at, text in numbered(path, shown, reach):
-        # towards the middle of the panel, so that no number leaves it
-        dx, dy = (6 if at[0] < (left + right) / 2 else -6), (-6 if at[1] < (top + bottom) / 2 else 6)
-        place: dict[str, Any] = {"xytext": (dx, dy), "textcoords": "offset points", "zorder": 5}
-        place |= {"ha": "left" if dx > 0 else "right", "va": "top" if dy < 0 else "bottom"}
-        axes.annotate(text, (at[0], at[1]), **place, **_TEXT)
+    point = max(right - left, bottom - top) / (72 * inches)  # a point on paper, in pixels
+    low, high = np.array([left, top]) + _MARGIN * point, np.array([right, bottom]) - _MARGIN * point
+    for at, text in numbered(path, shown, _APART * point):
+        # away from the other guesses, so that no number hides one, but inside the panel
+        away = at - path[shown].mean(axis=0)
+        length = float(np.linalg.norm(away))
+        place = at + _MARGIN * point * (away / length if length > point else np.array([0.7, -0.7]))
+        x, y = np.clip(place, low, high)
+        axes.text(x, y, text, ha="center", va="center", zorder=5, **_TEXT)
 
 
 def numbered(path: FloatArray, shown: Sequence[int], reach: float) -> list[tuple[FloatArray, str]]:

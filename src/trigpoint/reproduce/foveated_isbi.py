@@ -140,7 +140,8 @@ SCALES: Mapping[str, Scale] = {
         {"shared": SMALL_SHARED, "single": SMALL_SINGLE, "shared3": SMALL_SHARED3, "cascade": SMALL_CASCADE},
         "the trunk 'small' from scratch in place of a pretrained ResNet-34, one network for all landmarks (a network "
         "per landmark on three landmarks only), 1 start and 3 looks per image in training (cascade: 2) and 3 in "
-        "prediction, AdamW 1e-3 with cosine decay, averaged weights, 14 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
+        "prediction, AdamW 1e-3 with cosine decay, averaged "
+        "weights, 14 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
         looks_step=4,
     ),
     "paper": Scale(
