@@ -14,9 +14,9 @@ from trigpoint.geometry import fit, pixel_centers, to_grid
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import FoveatedMethod
-from trigpoint.nn.spatialized import SpatializedFeatures
+from trigpoint.nn.spatialized import GlimpseNetwork, SpatializedFeatures
 from trigpoint.recipe import Recipe, build_method
-from trigpoint.report.glimpses import expected_positions
+from trigpoint.report.features import expected_positions
 from trigpoint.trace import check_traceable, feature_figure, is_traceable, spread_out, trace
 
 MARKS = LandmarkSet(("sella", "nasion", "gonion"))
@@ -193,21 +193,19 @@ def test_features_are_drawn_at_the_end_of_the_path(shared: bool) -> None:
 def test_a_feature_that_follows_the_point_is_told_from_one_that_stays_in_the_patch() -> None:
     """Of two maps, one lights up where the image is bright, the other always in the same cell of the patch."""
 
-    class Two(torch.nn.Module):
-        def forward(self, glimpses: torch.Tensor) -> torch.Tensor:
-            bright = 20 * torch.nn.functional.avg_pool2d(glimpses, 2)
-            fixed = torch.zeros_like(bright)
-            fixed[..., 4, 4] = 50.0
-            return torch.cat([fixed, bright], dim=1)
+    def two(self: GlimpseNetwork, glimpses: torch.Tensor) -> torch.Tensor:
+        bright = 20 * torch.nn.functional.avg_pool2d(glimpses, 2)
+        fixed = torch.zeros_like(bright)
+        fixed[..., 4, 4] = 50.0
+        return torch.cat([fixed, bright], dim=1)
 
     found = predictor(still=True, levels=2)
     image = np.zeros(SIZE, dtype=np.uint8)
     at = to_original(np.array([50.0, 30.0]))  # the start of the landmark 1
     x, y = np.round(at).astype(int)
     image[y - 3 : y + 4, x - 3 : x + 4] = 255
-    for network in found.method.used.networks:  # type: ignore[union-attr, operator]
-        network.maps = Two()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GlimpseNetwork, "maps", two)
         patch.setattr(FoveatedMethod, "walk", lambda self, source, guess: guess[None])
         figure = feature_figure(found, [image], 1, at[None])
     assert [axes.get_title().split()[-1] for axes in figure.axes] == ["1", "1"]

@@ -1,7 +1,7 @@
 """What the foveated pyramid saw and where its guess went in one image: the numbers behind the pictures of it.
 
 ``trace`` follows the prediction of one image; ``Trace`` keeps the path, the glimpses and the trunk's maps, all in
-pixels of the original image, and draws them (``trigpoint.report.glimpses`` does the drawing).
+pixels of the original image, and draws them (``trigpoint.report`` does the drawing).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from trigpoint.nn.lazy_pyramid import LazyPyramid
 from trigpoint.nn.pyramid import GlimpseSource
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import Recipe
-from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path, stable_features
+from trigpoint.report.features import feature_maps, stable_features
+from trigpoint.report.glimpses import glimpse_stack, guess_path
 
 MOST_PIXELS = 1024
 """Longest side of the picture that a trace keeps: enough for a figure, little beside a radiograph."""

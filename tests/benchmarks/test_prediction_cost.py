@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.__main__ import main
 from benchmarks.prediction import Case, Cost, cost, drawn, measure
-from trigpoint.data.tiled import write_tiled
 
 from benchmarks import foveated, prediction, scale
+from trigpoint.data.tiled import write_tiled
 
 FOVEATED = {"name": "foveated", "shared": True, "trunk": "small", "iterations": 2}
 PARTS = {"preparation": 0.01, "pyramid": 0.02, "glimpses": 0.03, "network": 0.9}

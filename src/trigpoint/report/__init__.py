@@ -2,11 +2,12 @@
 
 - tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
 - figures.py: curves and distributions; overlays.py: predictions and heatmaps over images; style.py: how they look
-- glimpses.py: path, glimpses and features of the foveated pyramid
+- glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
 """
 
+from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.figures import (
     ced_plot,
     comparison,
@@ -18,7 +19,7 @@ from trigpoint.report.figures import (
     sigma_curves,
     time_to_accuracy,
 )
-from trigpoint.report.glimpses import feature_maps, glimpse_stack, guess_path, stable_features
+from trigpoint.report.glimpses import glimpse_stack, guess_path
 from trigpoint.report.html import Picture, render_html, write_html
 from trigpoint.report.sheet import contact_sheet
 from trigpoint.report.tables import (

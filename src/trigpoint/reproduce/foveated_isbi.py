@@ -60,14 +60,14 @@ SMALL_SINGLE: Mapping[str, Any] = {
     **_SMALL_GLIMPSES,
     "method.shared": False,
     "data.landmarks": list(THREE),
-    "train.epochs": 16,
+    "train.epochs": 24,
 }
 SMALL_SHARED3: Mapping[str, Any] = {
     **_SMALL_TRAIN,
     **_SMALL_GLIMPSES,
     "method.shared": True,
     "data.landmarks": list(THREE),
-    "train.epochs": 16,
+    "train.epochs": 24,
 }
 _COARSE: Mapping[str, Any] = {
     "data": {
@@ -84,7 +84,7 @@ _COARSE: Mapping[str, Any] = {
         "schedule": {"name": "fixed", "sigma0": 1.0},
     },
     "train": {
-        "epochs": 80,
+        "epochs": 150,
         "batch_size": 8,
         "precision": "auto",
         "ema": 0.99,
