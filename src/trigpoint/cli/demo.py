@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +91,7 @@ def _draw(data: Path, chosen: Demo) -> None:
 
     if (data / "dataset.yaml").is_file():  # written last
         return
-    write = {"catheter": synthetic.write_catheter, "radiograph": synthetic.write_radiographs}[chosen.kind]
+    write: Callable[..., Path] = getattr(synthetic, chosen.write)
     with progress("drawing images") as advance:
         write(data, chosen.count, chosen.size, seed=0, splits=chosen.splits, progress=advance)
     note(f"drew {chosen.count} images of {chosen.pixels} pixels into {data}")

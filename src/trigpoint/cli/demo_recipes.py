@@ -14,6 +14,7 @@ class Demo:
     recipe: str
     minutes: float  # what the recipe takes on two cores
     kind: str  # of drawing, as the drawn folder notes it
+    write: str  # function of trigpoint.data.synthetic that draws it
     count: int
     size: int | tuple[int, int]  # pixels: a side, or (H, W)
     splits: Mapping[str, float]
@@ -34,6 +35,7 @@ DEMOS: dict[str, Demo] = {
         recipe="demo",
         minutes=2.0,
         kind="catheter",
+        write="write_catheter",
         count=1200,  # 1000 to learn from, 100 to choose the weights, 100 to measure
         size=64,
         splits={"train": 10 / 12, "val": 1 / 12, "test": 1 / 12},
@@ -46,6 +48,7 @@ DEMOS: dict[str, Demo] = {
         recipe="demo-foveated",
         minutes=5.0,
         kind="radiograph",
+        write="write_radiographs",
         count=100,  # 72 to learn from, 8 to choose the weights, 20 to measure
         size=(2048, 1664),
         splits={"train": 0.72, "val": 0.08, "test": 0.2},

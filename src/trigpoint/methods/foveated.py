@@ -24,6 +24,8 @@ from trigpoint.nn.spatialized import GlimpseNetwork
 
 STACKS = 96
 """Glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result."""
+NEAR = 1 / 8
+"""Share of the glimpse that a guess counts as away from the landmark at least, in the relative loss."""
 
 
 class FoveatedMethod(LandmarkMethod):
@@ -39,6 +41,8 @@ class FoveatedMethod(LandmarkMethod):
         standard deviation of the training landmarks in both; in prediction at their mean. ``train_starts`` such
         beginnings per image, ``train_iterations`` looks (optimizer steps) per batch. ``iterations`` looks in
         prediction, from ``starts`` beginnings (the first is the mean), whose median counts and whose spread is told.
+        ``loss``: the mean absolute error of an offset (``l1``, the paper), or that divided by how far the guess was
+        away (``relative``), so that the last pixels count as much as the first hundred.
         Augmentation of each stack: ``rotation`` degrees and a factor exp(+-``scale``) either way, ``noise`` its sd.
         """
 
@@ -56,6 +60,7 @@ class FoveatedMethod(LandmarkMethod):
         train_iterations: int = Field(default=10, ge=1)
         iterations: int = Field(default=3, ge=1)
         starts: int = Field(default=1, ge=1)
+        loss: Literal["l1", "relative"] = "l1"
         rotation: float = Field(default=15.0, ge=0, le=180)
         scale: float = Field(default=0.05, ge=0, le=1)
         noise: float = Field(default=0.01, ge=0)
@@ -154,8 +159,11 @@ class FoveatedMethod(LandmarkMethod):
             stacks = stacks + self.options.noise * _normal_like(stacks, rng)
             says = self.network(stacks.flatten(0, 1), columns).reshape(at.shape)
             move = map_points(_without_shift(linear[:, :, columns]), says)
-            wrong = move + (at - truth[:, :, columns]) / self.network.unit
-            loss = (wrong.abs().mean(-1) * weight[:, :, columns]).sum() / total
+            away = (at - truth[:, :, columns]) / self.network.unit
+            wrong = (move + away).abs().mean(-1)
+            if self.options.loss == "relative":
+                wrong = wrong / (away.abs().mean(-1) + NEAR * self.options.glimpse / self.network.unit)
+            loss = (wrong * weight[:, :, columns]).sum() / total
             if not torch.isfinite(loss):
                 raise NotFinite(batch.index.tolist())
             self.manual_backward(loss)

@@ -60,14 +60,14 @@ SMALL_SINGLE: Mapping[str, Any] = {
     **_SMALL_GLIMPSES,
     "method.shared": False,
     "data.landmarks": list(THREE),
-    "train.epochs": 24,
+    "train.epochs": 12,
 }
 SMALL_SHARED3: Mapping[str, Any] = {
     **_SMALL_TRAIN,
     **_SMALL_GLIMPSES,
     "method.shared": True,
     "data.landmarks": list(THREE),
-    "train.epochs": 24,
+    "train.epochs": 12,
 }
 _COARSE: Mapping[str, Any] = {
     "data": {
@@ -141,7 +141,7 @@ SCALES: Mapping[str, Scale] = {
         "the trunk 'small' from scratch in place of a pretrained ResNet-34, one network for all landmarks (a network "
         "per landmark on three landmarks only), 1 start and 3 looks per image in training (cascade: 2) and 3 in "
         "prediction, AdamW 1e-3 with cosine decay, averaged "
-        "weights, 14 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
+        "weights, 12 to 26 epochs (paper: 2 starts, 10 looks, Adam 1e-4, 40 epochs)",
         looks_step=4,
     ),
     "paper": Scale(
