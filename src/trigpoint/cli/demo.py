@@ -40,7 +40,7 @@ def demo(
     """Draw images, train a detector on them, measure it on others, and show the result.
 
     heatmap: X-ray frames of a catheter, whose tip the U-Net of the Adaloss paper finds. foveated: head radiographs of
-    2048 x 1664 pixels, in which glimpses find four landmarks at full resolution. The same command resumes a stopped
+    2048 x 1664 pixels, in which glimpses find three landmarks at full resolution. The same command resumes a stopped
     demo and shows a finished one.
 
     Example: trigpoint demo --out demo
