@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -87,16 +90,24 @@ def test_too_much_memory_is_a_reason():
     assert measure(Case(FOVEATED, (96, 96), landmarks=1, memory_gb=0.25)) == "more than 0.25 GB"
 
 
-@pytest.mark.slow
-def test_too_long_is_a_reason():
-    case = Case(FOVEATED, (96, 96), landmarks=1, rounds=0, seconds=1e-4)
-    assert measure(case) == "more than 0.0001 s"
+def ended(code: int, out: str = "", error: str = ""):
+    """What ``subprocess.run`` says of a measurement."""
+    return lambda command, **_: subprocess.CompletedProcess(command, code, out, error)
 
 
-@pytest.mark.slow
-def test_other_failures_are_not_hidden():
-    with pytest.raises(RuntimeError, match="nonsense"):
-        measure(Case({"name": "nonsense"}, (96, 96)))
+@pytest.mark.parametrize(
+    "run",
+    [ended(-signal.SIGXCPU), ended(0, "a remark\n" + json.dumps(asdict(fake(Case(FOVEATED, (1024, 1024))))))],
+)
+def test_too_long_is_a_reason(monkeypatch, run):
+    monkeypatch.setattr(prediction.subprocess, "run", run)
+    assert measure(Case(FOVEATED, (1024, 1024), seconds=2.0)) == "more than 2 s"
+
+
+def test_other_failures_are_not_hidden(monkeypatch):
+    monkeypatch.setattr(prediction.subprocess, "run", ended(1, error="ImportError: no module named nonsense"))
+    with pytest.raises(RuntimeError, match=r"(?s)ended with 1.*nonsense"):
+        measure(Case(FOVEATED, (96, 96), memory_gb=1.0, seconds=2.0))
 
 
 def test_strips_are_the_image():

@@ -170,6 +170,15 @@ def test_loss_is_the_mean_over_annotated_landmarks_in_units() -> None:
     assert not m.loss_sums.any()
 
 
+def test_the_relative_loss_is_divided_by_the_way_there() -> None:
+    m = method(("a",), train_iterations=1, train_starts=1, loss="relative", **STILL)
+    m.set_start(torch.tensor([[40.0, 40.0]]), torch.zeros(1, 2))
+    with_networks(m, Says((1.0 / m.network.unit, 0.0)))  # one pixel to the right
+    losses = learn(m, batch([[[44.0, 40.0]], [[40.0, 40.0]], [[NAN, NAN]]]))
+    near = TINY["glimpse"] / 8  # px
+    assert losses[0] == pytest.approx((1.5 / (2 + near) + 0.5 / near) / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_missing_landmark_adds_nothing_to_loss_or_gradient(shared: bool) -> None:
     m = method(shared=shared)

@@ -26,6 +26,8 @@ EMBEDDING = 64
 """Numbers that stand for a landmark when one head serves all."""
 REDUCTION = 8
 """How much smaller than the glimpse the trunk's maps are."""
+FEW = 16
+"""Samples in a batch (images x starts x landmarks) below which their statistics are not used."""
 SMALL_WIDTH = 32
 """Channels of the first convolution of the trunk ``small``."""
 
@@ -86,7 +88,7 @@ class GlimpseNetwork(nn.Module):
             self.embedding = nn.Parameter(torch.randn(num_landmarks, EMBEDDING))
             own = 1
         inputs = levels * per_level + (EMBEDDING if self.embedding is not None else 0)
-        self.standardize = nn.BatchNorm1d(levels * per_level, affine=False) if num_landmarks > 1 else None
+        self.standardize = Standardize(levels * per_level, affine=False) if num_landmarks > 1 else None
         self.first = nn.Linear(inputs, HIDDEN[0])
         nn.init.orthogonal_(self.first.weight)
         nn.init.zeros_(self.first.bias)
@@ -112,6 +114,23 @@ class GlimpseNetwork(nn.Module):
         found = self.trunk(glimpses.contiguous(memory_format=torch.channels_last))
         maps: Tensor = found[-1] if isinstance(found, list) else found
         return maps
+
+
+class Standardize(nn.BatchNorm1d):
+    """Batch normalisation of (N, features) that takes its running statistics in training too when N is below
+    ``FEW``: mean and spread of so few samples are mostly noise."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, features), each feature with mean 0 and standard deviation 1."""
+        if not self.training or len(input) >= FEW:
+            return super().forward(input)
+        with torch.no_grad():
+            if len(input) > 1:
+                super().forward(input)  # moves the running statistics
+        self.eval()
+        out = super().forward(input)
+        self.train()
+        return out
 
 
 class LandmarkLinear(nn.Module):
