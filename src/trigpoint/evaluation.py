@@ -80,7 +80,7 @@ class Report:
 
     def overlay(self, positions: list[int]) -> Any:
         """Figure of images with true and predicted points."""
-        images, truth, found, captions = [], [], [], []
+        images, truth, found, captions, reduced = [], [], [], [], []
         for i in positions:
             pixels = self.dataset.read(i).pixels.numpy()
             step = max(1, -(-max(pixels.shape[1:]) // _MOST_PIXELS))
@@ -88,7 +88,8 @@ class Report:
             truth.append(self.dataset.points[i] / step)
             found.append(self.prediction.points[i] / step)
             captions.append(self.dataset.samples[i].image.name)
-        return prediction_overlay(images, np.array(truth), np.array(found), captions=captions)
+            reduced.append(float(step))
+        return prediction_overlay(images, np.array(truth), np.array(found), captions=captions, reduced=reduced)
 
     def _traces(self, typical: list[int]) -> list[Picture]:
         """How the foveated pyramid came to its points in typical images."""

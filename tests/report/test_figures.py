@@ -195,3 +195,10 @@ def test_images_of_other_depths_are_stretched_and_wrong_shapes_refused() -> None
 def test_lines_can_be_told_apart() -> None:
     styles = [str(line_style(i)) for i in range(4 * len(PALETTE))]
     assert len(set(styles)) == len(styles)
+
+
+def test_errors_of_a_reduced_image_are_told_in_original_pixels() -> None:
+    truth, found = np.array([[[5.0, 5.0]]]), np.array([[[5.0, 7.0]]])
+    figure = figures.prediction_overlay([np.zeros((20, 20))], truth, found, captions=["a.png"], reduced=[4.0])
+    texts = [axes.get_title() for axes in figure.axes] + [text.get_text() for text in figure.texts]
+    assert any("error 8.00 px" in text for text in texts)

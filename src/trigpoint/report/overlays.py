@@ -81,12 +81,14 @@ def prediction_overlay(
     columns: int = 4,
     crop: bool = False,
     spacing_mm: Sequence[float | None] | None = None,
+    reduced: Sequence[float] | None = None,
 ) -> Figure:
     """True points as rings, predicted points as crosses, their error as a line, one panel per image.
 
     ``truth`` and ``predicted`` are (N, K, 2) in pixels of the images, NaN = missing, either may be None.
     Up to 12 landmarks are labelled with ``names``. ``crop`` shows only the surroundings of the points.
-    Captions gain the mean error of the image in px, and in mm where ``spacing_mm`` states it.
+    Captions gain the mean error of the image in px, and in mm where ``spacing_mm`` states it. ``reduced``: how many
+    times smaller each image and its points are shown; errors are told in pixels of the original.
     """
     count = len(images)
     for what, points in (("truth", truth), ("predicted", predicted)):
@@ -95,7 +97,8 @@ def prediction_overlay(
     texts = style.captions_or_blank(captions, count)
     if truth is not None and predicted is not None:
         spacings = spacing_mm if spacing_mm is not None else [None] * count
-        texts = [_with_error(t, truth[i], predicted[i], spacings[i]) for i, t in enumerate(texts)]
+        times = reduced if reduced is not None else [1.0] * count
+        texts = [_with_error(t, truth[i] * times[i], predicted[i] * times[i], spacings[i]) for i, t in enumerate(texts)]
     figure, panels = image_panels(images, texts, columns)
     for i, axes in enumerate(panels):
         a = None if truth is None else np.asarray(truth[i], dtype=np.float64)
