@@ -179,7 +179,7 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
     title = (
         "Error per landmark" if len(shown) == len(ranked) else f"Error of the {most} worst of {len(ranked)} landmarks"
     )
-    dress(axes, f"radial error ({unit}); box: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
+    dress(axes, f"radial error ({unit})\nbox: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
     axes.grid(False, axis="y")
     return figure
 
