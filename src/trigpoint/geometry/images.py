@@ -51,6 +51,7 @@ def warp(
 ) -> torch.Tensor:
     """``resample`` with everything beyond the image set to ``fill``, or continued from its edge: float32 (C, h, w).
 
+    >>> from trigpoint.geometry import fit
     >>> image = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4)
     >>> warp(image, fit((4, 4), (2, 2)), (2, 2)).tolist()
     [[[2.5, 4.5], [10.5, 12.5]]]
