@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")
     parser.add_argument("--largest", type=int, default=16384, help="scale: largest side in memory")
     parser.add_argument("--lazy", type=int, nargs="*", default=[16384, 32768], help="scale: sides of tiled files")
+    parser.add_argument("--trunk", default="resnet34", help="scale: trunk of the network, such as small")
     parser.add_argument("--threads", type=int, default=1, help="scale: threads of each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/scale"), help="scale: folder for scale.json, scale.png")
     chosen = parser.parse_args(arguments)
@@ -61,7 +62,14 @@ def _scale(chosen: argparse.Namespace) -> str:
     if chosen.quick:
         return scale([64, 128], [128], chosen.out, trunk="small", width=2, rounds=1)
     sides = [512 * 2**i for i in range(16) if 512 * 2**i <= chosen.largest]
-    return scale(sides, chosen.lazy, chosen.out, threads=chosen.threads, say=lambda text: print(text, file=sys.stderr))
+    return scale(
+        sides,
+        chosen.lazy,
+        chosen.out,
+        chosen.trunk,
+        threads=chosen.threads,
+        say=lambda text: print(text, file=sys.stderr),
+    )
 
 
 if __name__ == "__main__":
