@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from benchmarks.prediction import Case, Cost, drawn, measure
 from trigpoint.data.tiled import write_tiled
@@ -190,7 +191,7 @@ def plot(points: Sequence[Point], file: Path) -> None:
     titles = ("Prediction", f"Its parts, {many} landmarks, in memory", "Peak of memory")
     for axis, title, unit in zip(axes, titles, ("seconds", "seconds", "GB"), strict=True):
         dress(axis, "side of the image (px)", unit, title)
-        _log(axis, sorted({point.side for point in points}))
+        _log(axis, sorted({point.side for point in points}), unit)
         legend(axis, 4, beside=False)
     save(figure, file)
 
@@ -200,10 +201,12 @@ def _draw(axis: Axes, line: Sequence[tuple[int, float]], label: str, style: int)
         axis.plot(*zip(*line, strict=True), marker="o", markersize=4, label=label, **line_style(style))
 
 
-def _log(axis: Axes, sides: Sequence[int]) -> None:
+def _log(axis: Axes, sides: Sequence[int], unit: str) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.set_xticks(sides, [str(side) for side in sides])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if unit == "GB" else (1,)))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     bottom, top = axis.get_ylim()
     axis.set_ylim(bottom, top * (top / bottom) ** 0.35)  # room for the legend

@@ -178,7 +178,7 @@ class FoveatedMethod(LandmarkMethod):
         return torch.cat(moves, dim=2)
 
     def on_train_epoch_end(self) -> None:
-        """The mean absolute error per coordinate over all looks of the epoch, in units of the network."""
+        """The mean loss over all looks of the epoch; ``l1`` is in units of the network, per coordinate."""
         loss, count = sum_over_processes(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
         self.loss_sums.zero_()
