@@ -1,4 +1,4 @@
-"""Print the benchmark's tables: ``python -m benchmarks [foveated | scale] [--quick]``; see README.md."""
+"""Print the benchmark's tables: ``python -m benchmarks [instances | foveated | scale] [--quick]``; see README.md."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codec, foveated, training
+from benchmarks import codec, foveated, instances, training
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
-from trigpoint.training import fast_precision
+from trigpoint.fitting import fast_precision
 
-PARTS = ("codec", "training", "foveated")
+PARTS = ("codec", "instances", "training", "foveated")
 
 
 def main(arguments: Sequence[str] | None = None) -> str:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parts = [chosen.what] if chosen.what else PARTS
     text = table(_rows(parts, chosen.quick))
     machine += f", {torch.get_num_threads()} threads; training on the CPU in {fast_precision()}."
-    if codec.peer() is None and "codec" in parts:
+    if codec.peer() is None and {"codec", "instances"} & set(parts):
         machine += "\nlandmarker is not installed, so nothing to compare with: pip install --no-deps landmarker"
     return f"{text}\n\n{machine}{remark}"
 
@@ -50,6 +50,8 @@ def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
     if "codec" in parts:
         shape = {"size": 48, "batch": 2, "landmarks": 3, "rounds": 1}
         rows += codec.rows(**shape if quick else {"size": 256, "batch": 8, "landmarks": 19, "rounds": 5})
+    if "instances" in parts:
+        rows += instances.rows((96, 128), 2, 2, 1, width=4) if quick else instances.rows((576, 720), 2, 6, 5)
     if "training" in parts:
         tiny = {"size": 32, "steps": 2, "epochs": 2, "rounds": 1, "batch": 2, "width": 4}
         rows += training.rows(**tiny if quick else {"size": 128, "steps": 16, "epochs": 4, "rounds": 3})

@@ -1,7 +1,8 @@
 """The vocabulary that every layer shares: a set of named landmarks, one sample, one batch, a prediction.
 
 Points are (x, y) in pixels, x right, y down, the centre of the top-left pixel is (0, 0).
-A missing landmark is NaN. Visibility is 0 missing, 1 occluded but annotated, 2 visible.
+A missing landmark is NaN. Visibility is 0 missing or not annotated, 1 occluded but annotated, 2 visible; in sets with
+several instances per image also ``ABSENT``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from trigpoint.errors import DataError, did_you_mean
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+ABSENT = -1
+"""Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class LandmarkSet:
 
     def flip_permutation(self) -> IntArray:
         """Order of the landmarks after a horizontal flip, shape (K,). Raises DataError when no pairs are named."""
-        if not self.pairs:
+        if not self.pairs and self.names:
             raise DataError(
                 "a flip swaps left and right landmarks, but the dataset names no pairs; "
                 "add 'pairs: [[left, right], ...]' to dataset.yaml or set data.augment.flip=0"
@@ -119,7 +123,11 @@ class LandmarkSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One annotated image as stored: points (K, 2) in original pixels (NaN = missing), visibility (K,)."""
+    """One annotated image, or one instance in it, as stored: points (K, 2) in original pixels, visibility (K,).
+
+    A point is NaN where the visibility is 0 (missing or not annotated) or, only in sets with instances, ``ABSENT``
+    (the instance has no such landmark in the image); else it is 1 (occluded but annotated) or 2 (visible).
+    """
 
     image: Path
     points: FloatArray

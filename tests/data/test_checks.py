@@ -136,6 +136,52 @@ def test_many_unnamed_images_are_counted(tmp_path: Path) -> None:
     assert messages[-1].startswith("5 more images that no row names (25 of 37)")
 
 
+def instances(folder: Path, *rows: str) -> Path:
+    """A set with instances of three images, 40 x 30."""
+    make(folder, rows=3)
+    (folder / "dataset.yaml").write_text("name: tools\nimages: images\ninstances: true\n")
+    header = "image,split,instance,tip_x,tip_y,tip_v,joint_x,joint_y,joint_v"
+    (folder / "landmarks.csv").write_text("\n".join((header, *rows)) + "\n")
+    return folder
+
+
+def test_two_instances_on_one_pixel_are_reported(tmp_path: Path) -> None:
+    folder = instances(
+        tmp_path / "d",
+        "0.png,train,i,5,6,,20,11,",
+        "0.png,train,j,9,9,,20.4,10.6,",
+        "1.png,val,i,5,6,,20,11,",  # another image
+        "2.png,test,i,20,11,,5,6,",  # another landmark
+    )
+    same = only(check_dataset(folder), "pixel (20, 11)")
+    assert (same.row, same.landmark, same.severity) == (3, "joint", "warning")
+    assert "instance 'i' (row 2)" in same.message
+
+
+def test_every_point_of_an_instance_outside_its_frame_is_named(tmp_path: Path) -> None:
+    folder = instances(
+        tmp_path / "d",
+        "0.png,train,i,5,6,,20,11,",
+        "0.png,train,j,60,9,,70,8,",
+        "1.png,val,i,5,31,,9,9,",
+        "2.png,test,,,,,,,",
+    )
+    report = check_dataset(folder)
+    assert [(p.row, p.landmark) for p in report.errors] == [(3, None)]
+    assert [(p.row, p.landmark) for p in report.warnings] == [(3, "tip"), (3, "joint"), (4, "tip")]
+
+
+def test_absent_is_not_unannotated(tmp_path: Path) -> None:
+    absent = instances(tmp_path / "a", "0.png,train,i,5,6,,,,", "1.png,val,i,5,6,,20,11,", "2.png,test,,,,,,,")
+    report = check_dataset(absent)
+    assert report.problems == []
+    assert report.summary.unlabelled == {"tip": 0.0, "joint": 0.0}
+    unknown = instances(tmp_path / "b", "0.png,train,i,5,6,,,,0", "1.png,val,i,5,6,,,,0", "2.png,test,,,,,,,")
+    report = check_dataset(unknown)
+    assert only(report, "annotated in no row").landmark == "joint"
+    assert report.summary.unlabelled == {"tip": 0.0, "joint": 2 / 3}
+
+
 @pytest.mark.parametrize("name", ["landmarks.csv", "dataset.yaml"])
 def test_damaged_tables_are_findings_not_exceptions(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / "d")

@@ -11,7 +11,7 @@ import pytest
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.errors import DataError
-from trigpoint.landmarks import LandmarkSet, Normalizer
+from trigpoint.landmarks import ABSENT, LandmarkSet, Normalizer
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data"
 
@@ -37,6 +37,27 @@ def test_load_and_its_properties(tmp_path: Path) -> None:
     assert data.groups == ("subject:s1", "subject:s1", "subject:s2", "subject:s3")
     assert [data.image_name(sample) for sample in data.samples] == ["a.png", "b.png", "c.png", "d.png"]
     assert data.read(0).pixels.shape == (1, 10, 20)
+
+
+def test_instances_of_an_image_and_what_is_known_of_them(tmp_path: Path) -> None:
+    header = "image,split,subject,instance,l_x,l_y,l_v,r_x,r_y,r_v"
+    rows = ["a.png,train,s,i,1,2,,3,4,", "a.png,train,s,j,5,6,1,,,", "b.png,train,s,i,7,8,,,,0", "c.png,val,u,,,,,,,"]
+    data = LandmarkDataset.load(make(tmp_path, rows, "instances: true", header))
+    np.testing.assert_array_equal(data.visibility, [[2, 2], [1, ABSENT], [2, 0], [ABSENT, ABSENT]])
+    a, b, c = data.instances_by_image()
+    np.testing.assert_array_equal(a.points, [[[1, 2], [3, 4]], [[5, 6], [np.nan, np.nan]]])
+    assert (a.image.name, a.split, a.subject, a.rows, a.annotated.tolist()) == (
+        "a.png",
+        "train",
+        "s",
+        (0, 1),
+        [True] * 2,
+    )
+    assert (b.points.shape, b.annotated.tolist()) == ((1, 2, 2), [True, False])
+    assert (c.points.shape, c.annotated.tolist(), c.split) == ((0, 2, 2), [True, True], "val")
+    assert data.only("val").instances_by_image()[0].rows == (0,)
+    data.save(tmp_path / "again")
+    np.testing.assert_array_equal(LandmarkDataset.load(tmp_path / "again").visibility, data.visibility)
 
 
 def test_splits_and_unknown_splits(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.formats import FORMATS, Coco, DeepLabCut, Isbi, Ljson, Pts
+from trigpoint.data.formats import FORMATS, READ_ONLY, Coco, DeepLabCut, Isbi, Ljson, Pts
 from trigpoint.data.formats.isbi import NAMES
 from trigpoint.errors import DataError
-from trigpoint.landmarks import LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
 ONE_BASED = 1e-9  # pts adds and takes away 1: exact to the last bits of a float, no more
+WRITTEN = [form for form in FORMATS if form not in READ_ONLY]
 coordinates = st.floats(-100, 5000, allow_nan=False, allow_infinity=False)
 
 
@@ -48,7 +49,7 @@ def round_trip(form: str, data: LandmarkDataset, root: Path) -> LandmarkDataset:
     return again.subset([where[data.image_name(sample)] for sample in data.samples])
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", WRITTEN)
 @settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_round_trip(form: str, data: st.DataObject) -> None:
@@ -70,7 +71,7 @@ def test_round_trip(form: str, data: st.DataObject) -> None:
     assert after.instances is False
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", WRITTEN)
 def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
     data = dataset(tmp_path, np.arange(12.0).reshape(3, 2, 2))
     first, second, third = data.samples
@@ -93,7 +94,7 @@ def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.points, many.points)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", WRITTEN)
 def test_nothing_is_overwritten_unasked(form: str, tmp_path: Path) -> None:
     count = len(NAMES)
     data = dataset(tmp_path, np.arange(4.0 * count).reshape(2, count, 2), NAMES)
@@ -108,6 +109,14 @@ def test_nothing_is_overwritten_unasked(form: str, tmp_path: Path) -> None:
     assert files[0].exists() is (files[0] == files[-1])
     FORMATS[form]().write(data, target, overwrite=True)
     assert files[-1].read_text() != "mine"
+
+
+@pytest.mark.parametrize("form", READ_ONLY)
+def test_formats_that_are_only_read_say_so(form: str, tmp_path: Path) -> None:
+    data = dataset(tmp_path, np.ones((1, 2, 2)))
+    with pytest.raises(DataError, match="only read"):
+        FORMATS[form]().write(data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -179,6 +188,21 @@ def test_coco_by_names_with_visibility(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.points[0], [[1.5, 2], [np.nan, np.nan], [3, 4]])
     np.testing.assert_array_equal(data.visibility, [[2, 0, 1], [0, 0, 0]])
     assert not data.instances
+
+
+def test_coco_instances_are_absent_only_where_an_image_has_none(tmp_path: Path) -> None:
+    root = image(image(tmp_path, "a.png"), "b.png")
+    points = np.array([[[1.0, 2], [np.nan, np.nan]], np.full((2, 2), np.nan)])
+    samples = [
+        Sample(root / "a.png", points[0], np.array([2, ABSENT]), instance="t"),
+        Sample(root / "b.png", points[1], np.array([ABSENT, ABSENT])),
+    ]
+    data = LandmarkDataset(samples, LandmarkSet(("tip", "hinge")), images=root, instances=True)
+    (file,) = Coco().write(data, tmp_path / "o.json")
+    assert json.loads(file.read_text())["annotations"][0]["keypoints"] == [1, 2, 2, 0, 0, 0]
+    again = Coco().read(file)
+    assert again.instances  # by our own key, although no image has two
+    assert again.visibility.tolist() == [[2, 0], [ABSENT, ABSENT]]
 
 
 def test_coco_keeps_subject_and_split_and_writes_boxes(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trigpoint.data.files import inside, write_text
 from trigpoint.data.table import read_table, table_text, write_table
 from trigpoint.errors import DataError
-from trigpoint.landmarks import LandmarkSet, Normalizer, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Normalizer, Sample
 
 HEADER = "image,split,subject,left_x,left_y,right_x,right_y"
 YAML = "landmarks: [left, right]\n"
@@ -155,6 +158,53 @@ def test_instances_allow_an_image_twice(tmp_path: Path) -> None:
     (tmp_path / "dataset.yaml").unlink()
     with pytest.raises(DataError, match="row 4: expected each image and instance once"):
         read_table(folder(tmp_path, "a.png,i,1,2,3,4\na.png,j,1,2,3,4\na.png,i,1,2,3,4", None, header))
+
+
+def test_blank_means_absent_only_in_sets_with_instances(tmp_path: Path) -> None:
+    header = "image,instance,left_x,left_y,left_v,right_x,right_y,right_v"
+    rows = "a.png,i,1,2,,,,\na.png,j,3,4,1,,,0\nb.png,,,,,,,\nc.png,,,,0,5,6,0"
+    many = read_table(folder(tmp_path, rows, YAML + "instances: true", header)).samples
+    assert [sample.visibility.tolist() for sample in many] == [[2, ABSENT], [1, 0], [ABSENT, ABSENT], [0, 0]]
+    assert np.isnan(many[3].points).all()  # visibility 0 whatever its coordinates
+    single = "a.png,i,1,2,,,,\nb.png,,,,,,,"
+    one = read_table(folder(tmp_path, single, YAML + "instances: false", header)).samples
+    assert [sample.visibility.tolist() for sample in one] == [[2, 0], [0, 0]]
+    (tmp_path / "dataset.yaml").unlink()  # then the column says that there are instances
+    assert read_table(folder(tmp_path, single, None, header)).samples[1].visibility.tolist() == [ABSENT, ABSENT]
+
+
+def test_blank_is_absent_without_columns_of_visibility(tmp_path: Path) -> None:
+    header = "image,instance,left_x,left_y,right_x,right_y"
+    table = read_table(folder(tmp_path, "a.png,i,1,2,,\nb.png,,,,,", YAML + "instances: true", header))
+    assert [sample.visibility.tolist() for sample in table.samples] == [[2, ABSENT], [ABSENT, ABSENT]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(rows=st.lists(st.tuples(*[st.sampled_from((ABSENT, 0, 1, 2))] * 2), min_size=1, max_size=5))
+def test_instances_read_back_with_what_is_absent(rows: list[tuple[int, int]]) -> None:
+    rows = [*rows, (2, ABSENT)]  # a set has at least one annotation
+    seen = np.array(rows, dtype=np.int64)
+    places = np.where(seen[..., None] > 0, np.arange(seen.size * 2.0).reshape(*seen.shape, 2) / 3, np.nan)
+    written = [Sample(Path("a.png"), p, v, instance=f"t{k}") for k, (p, v) in enumerate(zip(places, seen, strict=True))]
+    marks = LandmarkSet(("left", "right"))
+    with tempfile.TemporaryDirectory() as place:
+        write_table(place, written, marks, image_names=["a.png"] * len(written), instances=True)
+        again = read_table(place).samples
+    np.testing.assert_array_equal([sample.visibility for sample in again], seen)
+    np.testing.assert_array_equal([sample.points for sample in again], places)
+
+
+def test_columns_of_visibility_are_written_where_needed() -> None:
+    marks = LandmarkSet(("tip",))
+    blank = np.full((1, 2), np.nan)
+
+    def cells(visibility: int, instances: bool) -> list[str]:
+        rows = [Sample(Path("a"), blank, np.array([visibility])), Sample(Path("b"), np.ones((1, 2)), np.array([2]))]
+        return table_text(rows, marks, image_names=["a", "b"], instances=instances).splitlines()
+
+    assert cells(ABSENT, True) == ["image,split,subject,instance,tip_x,tip_y", "a,,,,,", "b,,,,1,1"]
+    assert cells(0, True) == ["image,split,subject,instance,tip_x,tip_y,tip_v", "a,,,,,,0", "b,,,,1,1,2"]
+    assert cells(0, False) == ["image,split,subject,tip_x,tip_y", "a,,,,", "b,,,1,1"]
 
 
 def samples() -> tuple[list[Sample], LandmarkSet]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trigpoint.errors import DataError
+from trigpoint.metrics import detection_scores
 from trigpoint.report.figures import ced_plot
 from trigpoint.report.html import Picture, render_html, write_html
 
@@ -97,6 +98,21 @@ def test_detection_of_instances_has_its_table() -> None:
         render_html({"detection": {"tip": {"precision": 0.975, "recall": 0.9, "f1": None, "distance_px": 6.5}}})
     )
     assert "Landmark Precision Recall Distance (px) tip 97.5 % 90.0 % 6.50" in text
+
+
+def test_detection_is_counted_both_ways_with_intervals() -> None:
+    truth, found = [[[[0.0, 0.0], [50.0, 0.0]]], [[]]], [[[[3.0, 4.0], [300.0, 0.0]]], [[]]]
+    report = detection_scores(found, truth, 20.0, ["tip"], scores=[[[0.9, 0.5]], [[]]], threshold=0.25, draws=0)
+    intervals = {"detection": {"tip": {"recall": [0.25, 0.75], "distance_px": [4.0, 6.0], "f1": None}}}
+    text = plain(render_html(report.to_dict() | {"ci95": intervals}))
+    heads = "Precision Recall F1 Distance (px) Found False Missed"
+    assert f"Landmark {heads} tip 50.0 % 50.0 % [25.0, 75.0] 50.0 % 5.00 [4.00, 6.00] 1 1 1" in text
+    assert f"misses counted leniently Landmark {heads} tip 50.0 % 100.0 % 66.7 % 5.00 1 1 0" in text
+    assert f"all landmarks together Counting {heads} strict 50.0 %" in text
+    assert "with a score above 0.25 and annotations nearer than 20 px" in text
+    assert "50.0 % of instances found (recall)" in text
+    ranged = plain(render_html(report.to_dict() | {"detection_radius_px": [10.0, 20.0], "detection_threshold": None}))
+    assert "Detection predictions and annotations nearer than 10 to 20 px are matched" in ranged
 
 
 def test_figures_from_files_and_bad_ones(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Codecs: what a heatmap network is trained on, and how its output is read, in one object each.
 
-``gaussian.GaussianHeatmap`` one point per landmark; ``peaks`` the sub-pixel reading of a single peak, shared by codecs.
+``gaussian.GaussianHeatmap`` one point per landmark; ``instances.InstanceHeatmap`` any number of them; ``peaks`` the
+sub-pixel reading of a single peak, shared by codecs; ``maxima`` the maxima of a map that may hold several.
 A codec has ``encode``, ``decode`` and a nested ``Config``; listing it in ``CODECS`` makes it a choice in recipes and
 puts it through the shared tests.
 """
@@ -8,7 +9,8 @@ puts it through the shared tests.
 from __future__ import annotations
 
 from trigpoint.codecs.gaussian import DECODERS, GaussianHeatmap, Tolerance
+from trigpoint.codecs.instances import InstanceHeatmap, Instances
 
-CODECS = {"gaussian": GaussianHeatmap}
+CODECS = {"gaussian": GaussianHeatmap, "instances": InstanceHeatmap}
 
-__all__ = ["CODECS", "DECODERS", "GaussianHeatmap", "Tolerance"]
+__all__ = ["CODECS", "DECODERS", "GaussianHeatmap", "InstanceHeatmap", "Instances", "Tolerance"]

@@ -4,6 +4,8 @@
 - ``images.py`` (with ``dicom.py``, ``tiff.py``): one image file to a tensor, its size, its spacing
 - ``tiled/``: images too large for memory, read by tiles
 - ``dataset.py``: ``LandmarkDataset``, what everything else takes
+- ``instances.py``: all instances of one image, in sets with several
+- ``frames.py``: the frames of a folder or a video, and a video written from frames
 - ``splits.py``: splits by subject, stored in the table
 - ``formats/``: foreign annotation formats
 - ``checks.py``: every problem of a dataset in one pass

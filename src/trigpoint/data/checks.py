@@ -45,7 +45,10 @@ class Finding(Problem):
 
 @dataclass(frozen=True)
 class Summary:
-    """What the dataset holds. ``splits`` counts rows, ``unlabelled`` is the share of rows without that landmark."""
+    """What the dataset holds. ``splits`` counts rows, ``unlabelled`` is the share of rows without an annotation of it.
+
+    A landmark that is known to be absent (sets with instances) is annotated.
+    """
 
     name: str = ""
     rows: int = 0
@@ -109,6 +112,7 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     images = _decode_all(list(listed), progress)
     found += _image_findings(table, listed, images)
     found += _point_findings(table, images)
+    found += _coinciding_findings(table)
     found += _duplicate_findings(table, listed, images)
     found += _split_findings(table)
     found += _label_findings(table, images)
@@ -182,7 +186,8 @@ def _point_findings(table: Table, images: dict[Path, _Image]) -> Iterator[Findin
         wrong_size = size_problem(sample, image.height, image.width)
         if wrong_size is not None:
             yield Finding(sample.image, wrong_size, sample.row)
-            continue
+            if not table.instances:  # one instance of several: its image may well be the right one
+                continue
         # One pixel beyond the outermost pixel centre is allowed: a point may sit on the very edge of the picture.
         beyond = (sample.points < -1) | (sample.points > np.array([image.width, image.height]))
         for k in np.flatnonzero(beyond.any(axis=1)):
@@ -190,6 +195,19 @@ def _point_findings(table: Table, images: dict[Path, _Image]) -> Iterator[Findin
             message = f"expected a point inside the image of {image.width} x {image.height}, got ({x:g}, {y:g})"
             fix = "; correct it, or blank its cells if it cannot be seen"
             yield Finding(sample.image, message + fix, sample.row, table.landmarks.names[k], "warning")
+
+
+def _coinciding_findings(table: Table) -> Iterator[Finding]:
+    """The same landmark of two instances on one pixel: most likely one instance annotated twice."""
+    first: dict[tuple[Path, int, int, int], Sample] = {}
+    for sample in table.samples if table.instances else ():
+        for k in np.flatnonzero(sample.visibility > 0):
+            x, y = (int(value) for value in np.rint(sample.points[k]))
+            other = first.setdefault((sample.image, int(k), x, y), sample)
+            if other is not sample:
+                message = f"expected each instance elsewhere, got the pixel ({x}, {y}) of instance '{other.instance}'"
+                fix = f" (row {other.row}) again; remove one, or correct it"
+                yield Finding(table.file, message + fix, sample.row, table.landmarks.names[k], "warning")
 
 
 def _duplicate_findings(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Iterator[Finding]:
@@ -235,8 +253,9 @@ def _split_findings(table: Table) -> Iterator[Finding]:
 
 
 def _label_findings(table: Table, images: dict[Path, _Image]) -> Iterator[Finding]:
-    for name, share in _unlabelled(table.samples, table.landmarks.names).items():
-        if share == 1.0:
+    never = [not any(sample.visibility[k] > 0 for sample in table.samples) for k in range(len(table.landmarks))]
+    for k, (name, share) in enumerate(_unlabelled(table.samples, table.landmarks.names).items()):
+        if never[k]:
             message = "annotated in no row, so it cannot be learned; annotate it or drop its columns"
             yield Finding(table.file, message, landmark=name, severity="warning")
         elif share >= _SPARSE:
@@ -276,7 +295,7 @@ def _has_spacing(table: Table, sample: Sample, images: dict[Path, _Image]) -> bo
 def _unlabelled(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, float]:
     if not samples:
         return {}
-    missing = np.mean([np.isnan(sample.points).any(axis=1) for sample in samples], axis=0)
+    missing = np.mean([sample.visibility == 0 for sample in samples], axis=0)
     return {name: float(share) for name, share in zip(names, missing, strict=True)}
 
 

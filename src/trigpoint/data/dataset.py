@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import shutil
@@ -18,6 +17,8 @@ import numpy as np
 from trigpoint.data.description import Description, Problem
 from trigpoint.data.files import refuse_existing
 from trigpoint.data.images import ImageData, image_size, image_spacing, read_image
+from trigpoint.data.instances import ImageInstances, gather
+from trigpoint.data.subsets import nested_order
 from trigpoint.data.table import parse_rows, raise_problems, read_table, write_table
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Normalizer, Sample
@@ -31,7 +32,8 @@ class LandmarkDataset:
 
     ``spacing_mm`` is the value of ``dataset.yaml`` (None when it states none); each sample's own ``spacing_mm`` is what
     counts: its row's, else that of the DICOM file, else the dataset's. With ``instances`` an image may have several
-    samples, one per instance. ``images`` is the folder that the image names are relative to.
+    samples, one per instance. ``images`` is the folder that the image names are relative to. ``problems`` are what
+    the reader of a foreign format had to leave out of the whole set.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class LandmarkDataset:
         table: Path | None = None,
         spacing_mm: float | None = None,
         instances: bool = False,
+        problems: Iterable[Problem] = (),
     ) -> None:
         self.samples = tuple(samples)
         self.landmarks = landmarks
@@ -54,6 +57,7 @@ class LandmarkDataset:
         self.table = table
         self.spacing_mm = spacing_mm
         self.instances = instances
+        self.problems = tuple(problems)
 
     @classmethod
     def load(
@@ -155,7 +159,7 @@ class LandmarkDataset:
 
     @cached_property
     def visibility(self) -> IntArray:
-        """(N, K) 0 missing, 1 occluded, 2 visible."""
+        """(N, K) 0 missing, 1 occluded, 2 visible; ``ABSENT`` (-1) in sets with instances."""
         shape = (len(self), len(self.landmarks))
         return np.array([sample.visibility for sample in self.samples], dtype=np.int64).reshape(shape)
 
@@ -200,6 +204,10 @@ class LandmarkDataset:
             rows.setdefault(sample.image, []).append(index)
         return tuple(tuple(indices) for indices in rows.values())
 
+    def instances_by_image(self) -> list[ImageInstances]:
+        """Every image with all its instances and which landmarks are annotated in it, in the order of the table."""
+        return [gather(self.samples, rows) for rows in self.by_image()]
+
     def read(self, index: int) -> ImageData:
         """Decode one sample's image. Raises DataError naming the file; also when the points do not fit the image."""
         sample = self.samples[index]
@@ -243,20 +251,29 @@ class LandmarkDataset:
         """The samples at ``indices``, in that order."""
         return self._replace([self.samples[int(index)] for index in indices])
 
-    def limit(self, n: int, seed: int = 0) -> LandmarkDataset:
+    def limit(self, n: int, seed: int = 0, across: bool = False) -> LandmarkDataset:
         """At most ``n`` images, taken subject after subject in an order fixed by ``seed``, kept in table order.
 
-        Nested: the images of ``limit(10)`` are among those of ``limit(20)`` with the same seed, on any machine and
-        however the table is sorted. Raises DataError when ``n`` is below 1.
+        ``across`` takes one image of every subject, then a second of each, and so on. Nested: the images of
+        ``limit(10)`` are among those of ``limit(20)`` with the same seed, on any machine and however the table is
+        sorted. Raises DataError when ``n`` is below 1.
         """
         if n < 1:
             raise DataError(f"limit: expected at least 1 image, got {n}")
 
-        def order(indices: tuple[int, ...]) -> tuple[str, str]:
-            return stable_order(self.groups[indices[0]], seed), self.image_name(self.samples[indices[0]])
-
-        chosen = sorted(self.by_image(), key=order)[:n]
+        images = self.by_image()
+        keys = [(self.groups[rows[0]], self.image_name(self.samples[rows[0]])) for rows in images]
+        chosen = [images[i] for i in nested_order(keys, seed, across)[:n]]
         return self.subset(sorted(index for indices in chosen for index in indices))
+
+    def without_labels(self) -> LandmarkDataset:
+        """The same images with no landmark annotated."""
+        blank = np.full((len(self.landmarks), 2), np.nan), np.zeros(len(self.landmarks), np.int64)
+        return self._replace([replace(s, points=blank[0], visibility=blank[1]) for s in self.samples])
+
+    def followed_by(self, other: LandmarkDataset) -> LandmarkDataset:
+        """These samples and then those of ``other``, which has the same landmarks."""
+        return self._replace([*self.samples, *other.samples])
 
     def pick(self, names: Sequence[str]) -> LandmarkDataset:
         """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
@@ -342,6 +359,7 @@ class LandmarkDataset:
             table=self.table,
             spacing_mm=self.spacing_mm,
             instances=self.instances,
+            problems=self.problems,
         )
 
 
@@ -359,11 +377,6 @@ def size_problem(sample: Sample, height: int, width: int) -> str | None:
         f"expected an image that holds its points, got {width} x {height} pixels and points up to ({x:g}, {y:g}) "
         f"in row {sample.row}; put back the image that was annotated, or scale the points"
     )
-
-
-def stable_order(key: str, seed: int) -> str:
-    """A pseudo-random sort key that depends on the key and the seed alone, so it survives added or reordered rows."""
-    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
 
 
 def _place(source: Path, target: Path, how: str) -> None:

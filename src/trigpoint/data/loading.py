@@ -22,15 +22,24 @@ class InputDataset(Dataset[Item]):
     """Network inputs of a dataset; an index is (epoch, position), and epoch -1 means no augmentation.
 
     ``cache`` keeps the decoded images in memory; fill it with ``preload`` before workers start, so that they share it.
+    Samples of ``unlabelled`` come after the ``labelled`` ones of ``dataset``; their points, if known, are not used.
     """
 
-    def __init__(self, dataset: LandmarkDataset, pipeline: InputPipeline, seed: int = 0, cache: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: LandmarkDataset,
+        pipeline: InputPipeline,
+        seed: int = 0,
+        cache: bool = False,
+        unlabelled: LandmarkDataset | None = None,
+    ) -> None:
         if dataset.instances:
             raise DataError(
                 f"{dataset.name}: has several instances of a landmark per image (instances: true); "
                 "this method learns one instance per image; keep one row per image"
             )
-        self.dataset = dataset
+        self.labelled = len(dataset)
+        self.dataset = dataset if unlabelled is None else dataset.followed_by(unlabelled.without_labels())
         self.pipeline = pipeline
         self.seed = seed
         self.cache: dict[int, ImageData] | None = {} if cache else None
@@ -70,14 +79,23 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     Shuffled batches differ in size by one at most: every image is used in every epoch, and no batch of a single image
     upsets the batch statistics. With several processes each takes its share; in training the order is continued from
-    its start until all have equally many, in validation nothing is repeated.
+    its start until all have equally many, in validation nothing is repeated. ``extra`` (positions, how many a batch)
+    adds as many of these positions, from ``count`` on, to each shuffled batch; an epoch is still one round of the
+    others.
     """
 
     def __init__(
-        self, count: int, batch_size: int, seed: int = 0, shuffle: bool = False, rank: int = 0, world: int = 1
+        self,
+        count: int,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        extra: tuple[int, int] = (0, 0),
     ) -> None:
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.extra = rank, world, extra
         self.epoch = 0
         self.sampler = self  # where Lightning looks for set_epoch
 
@@ -102,8 +120,17 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             parts = np.array_split(own, len(self)) if len(own) else []
         else:
             parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
-        for part in parts:
-            yield [(epoch, int(position)) for position in part]
+        more = self._more(len(parts))
+        for number, part in enumerate(parts):
+            yield [(epoch, int(position)) for position in (*part, *more[number])]
+
+    def _more(self, batches: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Positions (batches, per batch) that join the batches of this epoch."""
+        pool, per_batch = self.extra
+        if not (pool and per_batch and self.shuffle):
+            return np.zeros((batches, 0), np.int64)
+        order = self.count + np.random.default_rng((self.seed, self.epoch, 1)).permutation(pool)
+        return np.resize(order, self.world * batches * per_batch)[self.rank :: self.world].reshape(batches, per_batch)
 
 
 def collate(items: list[Item]) -> Batch:

@@ -7,8 +7,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trigpoint.data.dataset import LandmarkDataset, stable_order
+from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import read_text, write_text
+from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import DataError
 

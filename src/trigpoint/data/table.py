@@ -1,7 +1,8 @@
 """The native dataset on disk: ``dataset.yaml`` and ``landmarks.csv``, read strictly and written atomically.
 
 ``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]``, then per landmark
-``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. Predictions add ``<name>_score``, ``<name>_radius`` and
+``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. In a set with instances, blank coordinates with a blank
+visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<name>_score``, ``<name>_radius`` and
 ``<name>_spread``, which the reader skips.
 Reading collects every problem in one pass; strict reading raises them together.
 """
@@ -22,7 +23,7 @@ from trigpoint.config import to_yaml
 from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
 from trigpoint.data.files import inside, read_text, refuse_existing, write_text
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample
 
 META = ("image", "split", "subject", "instance", "spacing_mm")
 LISTED = 20  # problems spelled out in one error
@@ -160,7 +161,7 @@ def _parse(about: Description, file: Path, rows: list[list[str]], problems: list
         if not any(cell.strip() for cell in cells):
             continue
         found = len(problems)
-        sample = _sample(cells, columns, images, number, file, problems)
+        sample = _sample(cells, columns, images, number, file, problems, blank=ABSENT if instances else 0)
         if sample is None:
             continue
         key = (str(sample.image), sample.instance if instances else "")
@@ -182,8 +183,9 @@ def _parse(about: Description, file: Path, rows: list[list[str]], problems: list
 
 
 def _sample(
-    cells: list[str], columns: _Columns, images: Path, row: int, file: Path, problems: list[Problem]
+    cells: list[str], columns: _Columns, images: Path, row: int, file: Path, problems: list[Problem], blank: int
 ) -> Sample | None:
+    """One row; ``blank`` is the visibility of a landmark without any entry."""
     if len(cells) != columns.width:
         message = f"expected {columns.width} cells as in the header, got {len(cells)}"
         problems.append(Problem(file, message, row=row))
@@ -201,7 +203,7 @@ def _sample(
             message = f"spacing_mm: expected millimetres per pixel above 0, got {meta['spacing_mm']!r}"
             problems.append(Problem(file, message, row=row))
             spacing = None
-    points, visibility = _points(cells, columns, row, file, problems)
+    points, visibility = _points(cells, columns, row, file, problems, blank)
     return Sample(
         image=images / name,
         points=points,
@@ -215,7 +217,7 @@ def _sample(
 
 
 def _points(
-    cells: list[str], columns: _Columns, row: int, file: Path, problems: list[Problem]
+    cells: list[str], columns: _Columns, row: int, file: Path, problems: list[Problem], blank: int
 ) -> tuple[FloatArray, IntArray]:
     count = len(columns.names)
     points = np.full((count, 2), np.nan)
@@ -225,6 +227,7 @@ def _points(
         ty = cells[iy].strip() if iy >= 0 else ""
         tv = cells[iv].strip() if iv >= 0 else ""
         if not (tx or ty or tv):
+            visibility[k] = blank
             continue
         message = None
         x, y = _number(tx), _number(ty)
@@ -294,13 +297,18 @@ def table_text(
     scores: FloatArray | None = None,
     radius: FloatArray | None = None,
 ) -> str:
-    """The csv text of a table; ``scores`` and ``radius`` (N, K) add the columns of a prediction, NaN as blank."""
-    occluded = any((sample.visibility == 1).any() for sample in samples)
+    """The csv text of a table; ``scores`` and ``radius`` (N, K) add the columns of a prediction, NaN as blank.
+
+    Visibility columns are written when a landmark is occluded or, with ``instances``, one is not annotated, since
+    there a blank cell means ``ABSENT``.
+    """
+    told = (0, 1) if instances else (1,)
+    shown = any(np.isin(sample.visibility, told).any() for sample in samples)
     spaced = any(sample.spacing_mm is not None for sample in samples)
     header = ["image", "split", "subject", *(["instance"] if instances else []), *(["spacing_mm"] if spaced else [])]
     extra = [(end, values) for end, values in (("score", scores), ("radius", radius)) if values is not None]
     for mark in landmarks.names:
-        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if occluded else []), *(f"{mark}_{e}" for e, _ in extra)]
+        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else []), *(f"{mark}_{e}" for e, _ in extra)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -310,8 +318,9 @@ def table_text(
             row.append("" if sample.spacing_mm is None else format_number(sample.spacing_mm))
         for k in range(len(landmarks)):
             row += [format_number(value) for value in sample.points[k]]
-            if occluded:
-                row.append(str(int(sample.visibility[k])))
+            if shown:
+                seen = int(sample.visibility[k])
+                row.append("" if instances and seen == ABSENT else str(max(seen, 0)))
             row += [format_number(values[index, k]) for _, values in extra]
         writer.writerow(row)
     return out.getvalue()

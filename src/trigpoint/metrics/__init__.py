@@ -1,12 +1,21 @@
 """Metrics in pixels of the original image, or in mm; they know nothing of strides, resizes or networks.
 
-``functional`` the formulas (MRE, SDR, NME, CED, AUC, FR, bootstrap); ``detection`` several instances per image;
-``smoothness`` the normalised total variation of filters.
+``functional`` the formulas (MRE, SDR, NME, CED, AUC, FR, bootstrap); ``detection`` matching and counts of several
+instances per image, ``detection_report`` their precision, recall and F1, ``detection_curve`` these against the score
+threshold; ``smoothness`` the normalised total variation of filters.
 """
 
 from __future__ import annotations
 
-from trigpoint.metrics.detection import Matches, match_instances
+from trigpoint.metrics.detection import (
+    DetectionCounts,
+    Matches,
+    count_detections,
+    match_instances,
+    matching_radius,
+)
+from trigpoint.metrics.detection_curve import PrecisionRecall, best_threshold, precision_recall
+from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
 from trigpoint.metrics.functional import (
     area_under_ced,
     bootstrap_interval,
@@ -38,6 +47,15 @@ __all__ = [
     "normalized_total_variation",
     "match_instances",
     "Matches",
+    "matching_radius",
+    "count_detections",
+    "DetectionCounts",
+    "detection_scores",
+    "DetectionReport",
+    "DetectionScores",
+    "precision_recall",
+    "PrecisionRecall",
+    "best_threshold",
     "bootstrap_interval",
     "image_errors",
     "mean_error",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
@@ -16,11 +17,19 @@ from trigpoint.report.style import figure_png
 from trigpoint.report.tables import columns_of, landmark_rows, metric_rows, number, percent
 
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_PARTS = {  # table of the metrics: its title, and what its rows are
+    "per_landmark": ("Per landmark", "Landmark"),
+    "per_group": ("Per group", "Group"),
+    "detection": ("Detection of instances", "Landmark"),
+    "detection_lenient": ("Detection of instances, misses counted leniently", "Landmark"),
+    "detection_total": ("Detection of instances, all landmarks together", "Counting"),
+}
 _HEADINGS = {
     "landmark": "Landmark", "group": "Group", "n": "n", "count": "n", "n_points": "n", "name": "Name",
     "mre_px": "MRE (px)", "sd_px": "SD (px)", "median_px": "Median (px)", "distance_px": "Distance (px)",
     "mre_mm": "MRE (mm)", "sd_mm": "SD (mm)", "median_mm": "Median (mm)", "nme": "NME",
     "precision": "Precision", "recall": "Recall", "f1": "F1",
+    "true_positives": "Found", "false_positives": "False", "misses": "Missed",
 }  # fmt: skip
 
 
@@ -104,6 +113,10 @@ def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     if failure.get("value") is not None:
         label = f"of images fail (NME > {failure['threshold']:g})"
         tiles.append({"value": f"{100 * failure['value']:.1f}", "unit": "%", "label": label})
+    instances = (metrics.get("detection_total") or {}).get("strict") or {}
+    for key, label in (("recall", "of instances found"), ("precision", "of predictions right")):
+        if instances.get(key) is not None:
+            tiles.append({"value": f"{100 * instances[key]:.1f}", "unit": "%", "label": f"{label} ({key})"})
     images, marks = metrics.get("n_images"), metrics.get("n_landmarks")
     if images is not None:
         tiles.append({"value": number(images), "unit": "", "label": f"images, {number(marks)} landmarks each"})
@@ -112,15 +125,18 @@ def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _tables(metrics: Mapping[str, Any]) -> list[_Table]:
     found: list[_Table] = []
-    parts = (("per_landmark", "Per landmark"), ("per_group", "Per group"), ("detection", "Detection of instances"))
-    for key, title in parts:
+    intervals = metrics.get("ci95") or {}
+    for key, (title, what) in _PARTS.items():
         rows = landmark_rows(metrics.get(key))
         if not rows:
             continue
-        columns = {name: _heading(name) for name in columns_of(rows)}
-        if key == "per_group":
-            columns["landmark"] = "Group"
-        found.append(_Table(title, columns, [{name: _cell(name, row.get(name)) for name in columns} for row in rows]))
+        columns = {name: _heading(name) for name in columns_of(rows)} | {"landmark": what}
+        bounds = [(intervals.get(key) or {}).get(row["landmark"]) or {} for row in rows]
+        cells = [
+            {name: _cell(name, row.get(name), b.get(name)) for name in columns}
+            for row, b in zip(rows, bounds, strict=True)
+        ]
+        found.append(_Table(title, columns, cells))
     return found
 
 
@@ -131,12 +147,14 @@ def _heading(key: str) -> str:
     return _HEADINGS.get(key, key)
 
 
-def _cell(key: str, value: Any) -> str:
-    if isinstance(value, int | float) and (key.startswith("sdr_") or key in ("precision", "recall", "f1", "nme")):
-        return number(100 * value, 1) + ("" if key.startswith("sdr_") else " %")
+def _cell(key: str, value: Any, interval: Sequence[float] | None = None) -> str:
+    if isinstance(value, int | float) and key in ("precision", "recall", "f1", "nme"):
+        return percent(value, 1, interval)
+    if isinstance(value, int | float) and key.startswith("sdr_"):
+        return number(100 * value, 1)
     if isinstance(value, list | tuple):
         return ", ".join(number(item) for item in value)
-    return number(value)
+    return number(value, interval=interval if isinstance(value, int | float) else None)
 
 
 def _rules(metrics: Mapping[str, Any], spacing_source: str | None) -> list[tuple[str, str]]:
@@ -163,9 +181,21 @@ def _rules(metrics: Mapping[str, Any], spacing_source: str | None) -> list[tuple
     if metrics.get("ci95"):
         rules.append(("[low, high]", "95 % bootstrap interval, drawn over subjects where the data name them"))
     if metrics.get("detection"):
-        rules.append(
-            ("Detection", "predictions and annotations are matched one to one; what stays unmatched is an error")
-        )
+        rules += _detection_rules(metrics)
+    return rules
+
+
+def _detection_rules(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    radius, threshold = metrics.get("detection_radius_px"), metrics.get("detection_threshold")
+    within = ""
+    if radius is not None:
+        within = f" nearer than {' to '.join(f'{r:g}' for r in np.atleast_1d(radius))} px"
+    kept = "" if threshold is None else f" with a score above {threshold:.3g}"
+    text = f"predictions{kept} and annotations{within} are matched one to one; what stays unmatched is an error"
+    rules = [("Detection", text)]
+    if metrics.get("detection_lenient") or "lenient" in (metrics.get("detection_total") or {}):
+        text = "a miss is counted only where an image has fewer predictions of the landmark than annotations"
+        rules.append(("Counted leniently", f"{text}; recall is then never lower"))
     return rules
 
 

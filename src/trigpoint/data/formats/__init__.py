@@ -7,8 +7,10 @@
 | ``coco`` | ``coco.py`` | COCO keypoints, visibility and instances | ``Coco`` |
 | ``deeplabcut`` | ``deeplabcut.py`` | DeepLabCut and lightning-pose CSV, individuals as instances | ``DeepLabCut`` |
 | ``ljson`` | ``ljson.py`` | landmarker.io version 2, points as [y, x] | ``Ljson`` |
+| ``endovis`` | ``endovis.py`` | EndoVis 2015 instrument joints, read only | ``EndoVis`` |
 
 ``FORMATS[name](**options).read(source, images=...)`` gives a ``LandmarkDataset``, ``.write(dataset, target)`` files.
+``dataset.problems`` lists what a reader had to leave out. Those in ``READ_ONLY`` refuse to write.
 A new format is one file with a class that fulfils ``Format``, and one line in ``FORMATS``.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.coco import Coco
 from trigpoint.data.formats.deeplabcut import DeepLabCut
+from trigpoint.data.formats.endovis import EndoVis
 from trigpoint.data.formats.isbi import Isbi
 from trigpoint.data.formats.ljson import Ljson
 from trigpoint.data.formats.pts import Pts
@@ -27,6 +30,8 @@ FORMATS: dict[str, type[Format]] = {
     "coco": Coco,
     "deeplabcut": DeepLabCut,
     "ljson": Ljson,
+    "endovis": EndoVis,
 }
+READ_ONLY = ("endovis",)
 
-__all__ = ["FORMATS", "Coco", "DeepLabCut", "Format", "Isbi", "Ljson", "Pts"]
+__all__ = ["FORMATS", "READ_ONLY", "Coco", "DeepLabCut", "EndoVis", "Format", "Isbi", "Ljson", "Pts"]

@@ -14,7 +14,7 @@ from trigpoint.data.files import inside, write_text
 from trigpoint.data.formats.base import member, number, objects, read_json
 from trigpoint.data.images import image_size
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample
 
 
 class Coco:
@@ -24,7 +24,9 @@ class Coco:
     numbers are kept as they are (tools that put the pixel's corner at 0 add the half pixel themselves). Visibility
     0, 1, 2 means the same as here; the coordinates of a point with visibility 0 are ignored.
 
-    Several annotations of one image become instances, called by their own key ``instance`` or 1, 2, ... Our keys
+    Several annotations of one image become instances, called by their own key ``instance`` or 1, 2, ... There, 0 stays
+    what COCO says, not labelled; that a landmark is known to be absent cannot be said and is read back as not labelled.
+    Only an image without annotations is known to have no instance. Our keys
     ``split``, ``subject`` (of an image) and ``instance`` are extra and ignored by other tools. Pairs, groups and the
     normaliser are not stored; boxes and areas are written from the points; skeletons are not read.
     """
@@ -50,7 +52,7 @@ class Coco:
                 by_image.setdefault(note.get("image_id"), []).append(
                     {**note, "_where": f"{file}: annotations[{index}]"}
                 )
-        instances = any(len(notes) > 1 for notes in by_image.values())
+        instances = any(len(notes) > 1 or any("instance" in note for note in notes) for notes in by_image.values())
         samples: list[Sample] = []
         seen: dict[Any, str] = {}
         for index, image in enumerate(objects(values, "images", str(file))):
@@ -91,8 +93,8 @@ class Coco:
             images.append(image | {key: v for key, v in (("split", first.split), ("subject", first.subject)) if v})
             for index in indices:
                 sample = dataset.samples[index]
-                if dataset.instances and len(indices) == 1 and not sample.instance and not sample.visibility.any():
-                    continue  # an image without any instance
+                if dataset.instances and (sample.visibility == ABSENT).all():
+                    continue  # no instance
                 notes.append(_annotation(sample, len(notes) + 1, number_, dataset.instances))
         kind = {"id": 1, "name": self.category or dataset.name or "object", "supercategory": "landmarks"}
         values = {
@@ -107,7 +109,7 @@ def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> 
     seen = sample.visibility > 0
     keypoints: list[float] = []
     for (x, y), v in zip(sample.points, sample.visibility, strict=True):
-        keypoints += [float(x), float(y), int(v)] if v else [0, 0, 0]
+        keypoints += [float(x), float(y), int(v)] if v > 0 else [0, 0, 0]
     box = [0.0, 0.0, 0.0, 0.0]
     if seen.any():
         low, high = sample.points[seen].min(axis=0), sample.points[seen].max(axis=0)
@@ -122,7 +124,7 @@ def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> 
         "area": box[2] * box[3],
         "iscrowd": 0,
     }
-    return note | ({"instance": sample.instance} if instances and sample.instance else {})
+    return note | ({"instance": sample.instance} if instances else {})
 
 
 def _samples(
@@ -130,11 +132,13 @@ def _samples(
 ) -> Iterator[Sample]:
     split, subject = str(image.get("split") or ""), str(image.get("subject") or "")
     if not notes:
-        yield Sample(path, np.full((len(names), 2), np.nan), np.zeros(len(names), np.int64), split, subject)
+        unseen = np.full(len(names), ABSENT if instances else 0, np.int64)
+        yield Sample(path, np.full((len(names), 2), np.nan), unseen, split, subject)
     taken = set()
     for order, note in enumerate(notes, start=1):
         points, visibility = _keypoints(note, names)
-        instance = str(note.get("instance") or order) if instances else ""
+        given = note.get("instance")
+        instance = str(order if given is None else given) if instances else ""
         if instance in taken:
             raise DataError(f"{note['_where']}: expected each 'instance' of an image once, got '{instance}' again")
         taken.add(instance)

@@ -28,7 +28,8 @@ class DeepLabCut:
     video, is taken as the subject, since neighbouring frames must not be divided between splits. Coordinates count
     from 0 at the centre of the top-left pixel, as ours. ``likelihood`` columns of predictions are read past.
 
-    Blank (or ``nan``) is missing. Occluded points come back as visible; split, pairs and groups are not stored.
+    Blank (or ``nan``) is missing; among individuals it is not annotated, never known to be absent. Occluded points come
+    back as visible; split, pairs and groups are not stored.
     """
 
     keeps_names: ClassVar[bool] = True

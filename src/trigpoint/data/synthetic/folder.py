@@ -20,7 +20,7 @@ from PIL import Image
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet
 
 Progress = Callable[[int, int], None]
 
@@ -30,7 +30,7 @@ MARK = "synthetic.yaml"
 
 @dataclass(frozen=True)
 class Instance:
-    """One set of landmarks in a frame: points (K, 2), NaN = absent; visibility (K,) of 0, 1, 2."""
+    """One set of landmarks in a frame: points (K, 2), NaN = missing; visibility (K,) of 0, 1, 2 or ``ABSENT``."""
 
     points: FloatArray
     visibility: npt.NDArray[np.int64]
@@ -152,12 +152,13 @@ _TEXTS = ("dataset.yaml", "landmarks.csv", "distractors.csv")
 
 
 def _rows(about: dict[str, Any], frame: Frame, plan: Plan) -> list[dict[str, Any]]:
-    blank = Instance(np.full((len(plan.landmarks), 2), np.nan), np.zeros(len(plan.landmarks), np.int64))
+    missing = ABSENT if plan.instances else 0
+    blank = Instance(np.full((len(plan.landmarks), 2), np.nan), np.full(len(plan.landmarks), missing, np.int64))
     rows = []
     for instance in frame.instances or [blank]:
         row = about | ({"instance": instance.name} if plan.instances else {})
         for name, point, seen in zip(plan.landmarks.names, instance.points, instance.visibility, strict=True):
-            row |= {f"{name}_x": point[0], f"{name}_y": point[1], f"{name}_v": int(seen)}
+            row |= {f"{name}_x": point[0], f"{name}_y": point[1], f"{name}_v": "" if seen == ABSENT else str(seen)}
         rows.append(row)
     return rows
 
