@@ -1,8 +1,8 @@
 """What watches a training run: the record in the run folder, and progress for a person.
 
 ``Recorder`` writes the last checkpoint, the best weights (by the error on the validation part, nothing else) and one
-row of ``metrics.csv`` per epoch. ``Progress`` shows a bar with the time left, or a line per epoch where there is no
-terminal. ``Timer`` measures what both report.
+row of ``metrics.csv`` per epoch; a ``Measure`` says what that error is. ``Progress`` shows a bar with the time left, or
+a line per epoch where there is no terminal. ``Timer`` measures what both report.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import lightning as L
@@ -24,8 +25,25 @@ from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
 from trigpoint.data.files import write_text
-from trigpoint.methods import LandmarkMethod
+from trigpoint.methods.base import TrainedModule
 from trigpoint.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What validation found, from the values that its steps gave, NaN left out: the columns of ``metrics.csv``, of
+    which the first chooses the weights (least is best); and how a person is told."""
+
+    columns: tuple[str, ...]
+    compute: Callable[[Tensor], Sequence[float]]
+    tell: Callable[[Mapping[str, Any]], str]
+
+
+LANDMARK_ERROR = Measure(
+    ("val_mre_px", "val_median_px"),
+    lambda errors: (float(errors.mean()), float(errors.median())),
+    lambda row: f"val MRE {row['val_mre_px']:.2f} px",
+)
 
 
 class Timer(L.Callback):
@@ -69,9 +87,16 @@ class Recorder(Checkpoint):
     A ``Checkpoint`` only so that Lightning calls its epoch end after the module's, which moves the schedule.
     """
 
-    def __init__(self, run: RunFolder, timer: Timer, announce: Callable[[L.Trainer, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        timer: Timer,
+        announce: Callable[[L.Trainer, dict[str, Any]], None],
+        measure: Measure = LANDMARK_ERROR,
+    ) -> None:
         super().__init__()
         self.run = run
+        self.measure = measure
         self.timer = timer
         self.announce = announce
         self.best = math.inf
@@ -82,7 +107,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what the method trains this epoch with, such as the widths of its targets."""
-        self._columns = cast(LandmarkMethod, pl_module).epoch_columns()
+        self._columns = cast(TrainedModule, pl_module).epoch_columns()
         self._validated = {}
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -98,18 +123,18 @@ class Recorder(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """``outputs``: distances (B, K), NaN where not annotated."""
+        """``outputs``: errors of any shape, such as distances (B, K), NaN where not annotated."""
         errors = cast(Tensor, outputs)
         self._errors.update(errors[~errors.isnan()])
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Mean and median over all annotated landmarks of all processes."""
+        """Summarise the errors of all processes."""
         values = torch.as_tensor(self._errors.compute()).double().flatten()
-        self._validated = {"val_mre_px": float(values.mean()), "val_median_px": float(values.median())}
+        self._validated = dict(zip(self.measure.columns, self.measure.compute(values), strict=True))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Row, best weights, last checkpoint, in this order: a kill in between repeats the epoch, no more."""
-        method = cast(LandmarkMethod, pl_module)
+        method = cast(TrainedModule, pl_module)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
@@ -117,7 +142,8 @@ class Recorder(Checkpoint):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": method.epoch_loss,
             "data_wait_share": round(self.timer.wait_share, 4),
-            **(self._validated or {"val_mre_px": math.nan, "val_median_px": math.nan}),
+            **(self._validated or dict.fromkeys(self.measure.columns, math.nan)),
+            **method.epoch_results(),
             **self._columns,
         }
         self.rows.append(row)
@@ -132,11 +158,11 @@ class Recorder(Checkpoint):
             self.announce(trainer, row)
         self._save_last(trainer)
 
-    def _keep_best(self, method: LandmarkMethod, epoch: int) -> None:
-        error = self._validated.get("val_mre_px", math.nan)
+    def _keep_best(self, method: TrainedModule, epoch: int) -> None:
+        error = self._validated.get(self.measure.columns[0], math.nan)
         if error < self.best:
             self.best = error
-            note = {"epoch": str(epoch), "val_mre_px": f"{error:.6f}"}
+            note = {"epoch": str(epoch), self.measure.columns[0]: f"{error:.6f}"}
             self.run.save_weights(method.inference_network().state_dict(), note)
 
     def _save_last(self, trainer: L.Trainer) -> None:
@@ -158,7 +184,8 @@ class Recorder(Checkpoint):
 class Progress(L.Callback):
     """A bar over all epochs with the time left; without a terminal one line per epoch."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, measure: Measure = LANDMARK_ERROR, console: Console | None = None) -> None:
+        self.measure = measure
         self.console = console or Console(stderr=True)
         self.bar: Bar | None = None
 
@@ -190,7 +217,7 @@ class Progress(L.Callback):
             return
         done, epochs = row["epoch"] + 1, int(trainer.max_epochs or 1)
         text = (
-            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}  val MRE {row['val_mre_px']:.2f} px  "
+            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}  {self.measure.tell(row)}  "
             f"data wait {row['data_wait_share']:.0%}"
         )
         self.bar.update(self.task, description=text)

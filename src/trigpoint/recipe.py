@@ -1,4 +1,4 @@
-"""The recipe: one complete, strict description of an experiment, from data to optimizer."""
+"""The recipe: one complete, strict description of an experiment, from data to optimizer; and that of a source model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
 from trigpoint.data.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.methods import METHODS, CascadeMethod, LandmarkMethod
+from trigpoint.methods import METHODS, CascadeMethod, HeatmapMethod, LandmarkMethod
 
 
 class DataConfig(Config):
@@ -22,8 +22,11 @@ class DataConfig(Config):
 
     ``path``: a dataset folder. ``train`` and ``val``: names of its splits; where ``val`` is not among them,
     ``val_share`` of the training subjects are drawn by the seed and noted in the run folder. ``limit``: at most so many
-    training images. ``landmarks``: only these. ``workers``: processes that prepare batches (None: half of the cores,
-    1 to 8). ``cache``: keep decoded images in memory.
+    labelled training images, ``fraction`` instead a share of them: a fixed choice by the seed, in which fewer are
+    always among more, taken subject after subject, or with ``limit_across`` one image of each subject first.
+    ``unlabelled``: so many images without labels (those beyond the limit, and those never annotated) join each batch
+    for ``method.transfer``. ``landmarks``: only these. ``workers``: processes that prepare batches (None: half of the
+    cores, 1 to 8). ``cache``: keep decoded images in memory.
     """
 
     path: str | None = None
@@ -31,11 +34,20 @@ class DataConfig(Config):
     val: str = "val"
     val_share: float = Field(default=0.15, gt=0, lt=1)
     limit: int | None = Field(default=None, ge=1)
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    limit_across: bool = False
+    unlabelled: int = Field(default=0, ge=0)
     landmarks: tuple[str, ...] | None = None
     input: InputConfig = InputConfig()
     augment: AugmentConfig = AugmentConfig()
     workers: int | None = Field(default=None, ge=0)
     cache: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.limit is not None and self.fraction is not None:
+            raise ValueError("limit and fraction: expected one of the two, got both; remove one")
+        return self
 
 
 class OptimizerConfig(Config):
@@ -118,6 +130,41 @@ class Recipe(Config):
         return str(getattr(self.method, "name"))  # noqa: B009  (the base class has no such field)
 
 
+class SourceDataConfig(Config):
+    """Images with a class each: a folder with a sub-folder per class, or a dataset whose table names it in ``column``.
+
+    ``splits``: only rows of these splits (None: all). ``val_share``: of the images of each class, drawn by the seed, to
+    choose the weights. The rest as in a landmark recipe's ``data``.
+    """
+
+    path: str | None = None
+    column: str = "subject"
+    splits: tuple[str, ...] | None = None
+    val_share: float = Field(default=0.1, gt=0, lt=1)
+    input: InputConfig = InputConfig()
+    augment: AugmentConfig = AugmentConfig()
+    workers: int | None = Field(default=None, ge=0)
+    cache: bool = False
+
+
+class SourceRecipe(Config):
+    """A recipe that trains a source model for ``method.transfer``: a timm encoder that tells classes of images apart.
+
+    ``encoder``, ``pretrained`` and ``weights`` as of the landmark networks.
+    """
+
+    task: Literal["classification"] = "classification"
+    name: str = "source"
+    description: str = ""
+    seed: int = Field(default=0, ge=0)
+    data: SourceDataConfig = SourceDataConfig()
+    encoder: str = "resnet18"
+    pretrained: bool = False
+    weights: str | None = None
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    train: TrainConfig = TrainConfig()
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(entry.name[:-5] for entry in files("trigpoint.recipes").iterdir() if entry.name.endswith(".yaml"))
@@ -138,12 +185,23 @@ def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = ()) -> R
     >>> load_recipe(Recipe(), ["train.epochs=3"]).train.epochs
     3
     """
-    if isinstance(source, Recipe):
+    found = load_any_recipe(source, overrides)
+    if isinstance(found, SourceRecipe):
+        raise ConfigError(f"{source}: expected a recipe that finds landmarks, got one that trains a source (task)")
+    return found
+
+
+def load_any_recipe(source: str | Path | Recipe | SourceRecipe, overrides: Sequence[str] = ()) -> Recipe | SourceRecipe:
+    """As ``load_recipe``; with ``task: classification`` the recipe of a source model."""
+    if isinstance(source, Recipe | SourceRecipe):
         values = source.model_dump(mode="json")
         where = source.name
     else:
         values, where = recipe_values(source), str(source)
-    return _with_coarse(parse(Recipe, apply_overrides(values, overrides), where))
+    values = apply_overrides(values, overrides)
+    if "task" in values:
+        return parse(SourceRecipe, values, where)
+    return _with_coarse(parse(Recipe, values, where))
 
 
 def _with_coarse(recipe: Recipe) -> Recipe:
@@ -184,12 +242,34 @@ def build_method(recipe: Recipe, landmarks: LandmarkSet, fetch: bool = True) -> 
     built: LandmarkMethod = kind(
         given.method, landmarks.names, channels, size, given.train.epochs, given.train.ema, **more
     )
+    if fetch:
+        _check_transfer(recipe, built)
     return built
 
 
+def _check_transfer(recipe: Recipe, method: LandmarkMethod) -> None:
+    """Refuse data that a source cannot be compared on, and unlabelled images that nothing learns from."""
+    transfer = method.transfer if isinstance(method, HeatmapMethod) else None
+    if transfer is not None:
+        transfer.expects.check(recipe.data.input)
+        varied = recipe.data.augment.model_copy(update={"drop_outside": AugmentConfig().drop_outside})
+        if transfer.options.cache and varied != AugmentConfig():
+            raise ConfigError(
+                "method.transfer.cache: what the source says of an image can be kept only while the image stays the "
+                "same, "
+                "got data.augment; remove the augmentation, or set method.transfer.cache=false"
+            )
+    if recipe.data.unlabelled and (transfer is None or not transfer.options.regularises):
+        raise ConfigError(
+            f"data.unlabelled={recipe.data.unlabelled}: expected method.transfer with a loss and a weight above 0, "
+            f"which "
+            "learns from images without labels, got none; add it, or set data.unlabelled=0"
+        )
+
+
 def _without_pretrained(values: Any) -> Any:
-    """Recipe values that ask for no weights from elsewhere, at any depth."""
+    """Recipe values that ask for no weights from elsewhere and no source, at any depth."""
     if isinstance(values, dict):
-        plain = {"pretrained": False, "weights": None}
+        plain = {"pretrained": False, "weights": None, "transfer": None}
         return {key: plain[key] if key in plain else _without_pretrained(value) for key, value in values.items()}
     return values

@@ -24,7 +24,7 @@ from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.errors import RunError
 from trigpoint.landmarks import FloatArray, LandmarkSet
-from trigpoint.recipe import Recipe, load_recipe
+from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
 COVERAGE = 0.9
 
@@ -58,13 +58,21 @@ class RunFolder:
 
     def begin(self, recipe: Recipe, marks: LandmarkFile, split: Mapping[str, list[str]]) -> None:
         """Write what is known before training. Raises RunError when the folder holds anything else."""
+        self.open_new()
+        self.write_landmarks(marks)
+        self.write_about(recipe, split)
+
+    def open_new(self) -> None:
+        """Make the folder. Raises RunError when it holds anything."""
         if self.folder.exists() and any(self.folder.iterdir()):
             raise RunError(
                 f"{self.folder}: expected a new folder or an unfinished run, got a folder with other files; "
                 "give another --out"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.write_landmarks(marks)
+
+    def write_about(self, recipe: Recipe | SourceRecipe, split: Mapping[str, list[str]]) -> None:
+        """Write which images are in which part, the environment and the recipe."""
         rows = [(name, part) for part, names in split.items() for name in names]
         table = pd.DataFrame(rows, columns=["image", "part"])
         write_text(self.split, table.to_csv(index=False, lineterminator="\n"), overwrite=True)
@@ -81,7 +89,21 @@ class RunFolder:
             raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
         if not self.exists():
             raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
-        return load_recipe(self.config)
+        found = load_any_recipe(self.config)
+        if isinstance(found, SourceRecipe):
+            raise RunError(
+                f"{self.folder}: expected a run that finds landmarks, got a source model, which tells classes of "
+                f"images "
+                f"apart; learn landmarks with it: method.transfer.source.run={self.folder}"
+            )
+        return found
+
+    def source_recipe(self) -> SourceRecipe:
+        """The resolved recipe of a source model."""
+        found = load_any_recipe(self.config)
+        if not isinstance(found, SourceRecipe):
+            raise RunError(f"{self.folder}: expected the run of a source model, got one that finds landmarks")
+        return found
 
     def read_landmarks(self) -> LandmarkFile:
         """Names, spacing and radii."""

@@ -17,11 +17,12 @@ from trigpoint.callbacks import Recorder
 from trigpoint.config import parse
 from trigpoint.data.synthetic import write_catheter
 from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.fitting import make_optimizers
 from trigpoint.inference import write_predictions
 from trigpoint.methods import HeatmapMethod
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
-from trigpoint.training import conformal_radius, make_optimizers, train
+from trigpoint.training import conformal_radius, train
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from trigpoint.cli.console import note, say
 
 if TYPE_CHECKING:
-    from trigpoint.recipe import Recipe
+    from trigpoint.recipe import Recipe, SourceRecipe
     from trigpoint.runs import RunFolder
 
 
@@ -24,22 +25,22 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train a landmark detector; the same command resumes a stopped run.
+    """Train a landmark detector, or a source model; the same command resumes a stopped run.
 
     Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
     """
-    from trigpoint.recipe import load_recipe
+    from trigpoint.fitting import first_process
+    from trigpoint.recipe import SourceRecipe, load_any_recipe
     from trigpoint.runs import RunFolder
-    from trigpoint.training import first_process
     from trigpoint.training import train as fit
 
-    chosen = load_recipe(recipe, overrides or [])
+    chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
     if before and first_process():
         note(state(out, before, chosen.train.epochs))
     run = fit(chosen, out=out, progress=not quiet)
     if first_process():
-        _show(run, chosen)
+        _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
 
 
 def state(out: Path, done: int, epochs: int) -> str:
@@ -70,3 +71,19 @@ def _show(run: RunFolder, recipe: Recipe) -> None:
     say(f"curves               {', '.join(curves)}")
     say(f"measure it           trigpoint evaluate {run.folder} --data {recipe.data.path} --split test")
     say(f"use it               trigpoint predict {run.folder} IMAGES... --out predictions.csv")
+
+
+def _show_source(run: RunFolder, recipe: SourceRecipe) -> None:
+    errors = run.history_table()["val_error"]
+    best = (
+        f"{100 * errors.min():.1f} % (epoch {int(errors.argmin()) + 1} of {len(errors)})"
+        if errors.notna().any()
+        else "-"
+    )
+    say(f"least validation error  {best}")
+    say(f"run folder              {run.folder}  (weights.safetensors, classes.csv, metrics.csv, config.yaml)")
+    say(f"learn landmarks with it trigpoint train cross-task method.network.encoder={recipe.encoder} \\")
+    given = json.dumps(recipe.data.input.model_dump(exclude_none=True, mode="json"))
+    for setting in (f"method.transfer.source={{run: {run.folder}}}", f"data.input={given}"):
+        say(f"                        '{setting}' \\")
+    say("                        data.path=FOLDER --out RUN")

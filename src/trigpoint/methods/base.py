@@ -1,4 +1,4 @@
-"""What every method has in common: how training, validation and prediction address it."""
+"""What training asks of anything that learns, and what every method that finds landmarks has in common."""
 
 from __future__ import annotations
 
@@ -26,37 +26,30 @@ class Found(NamedTuple):
     spread: Tensor | None = None
 
 
-class LandmarkMethod(L.LightningModule, ABC):
-    """Base of the methods: a network over named landmarks that training, validation and prediction can use.
+class TrainedModule(L.LightningModule, ABC):
+    """What training asks of anything that learns: its optimizer, averaged weights, and what to note of an epoch."""
 
-    A method is built as ``METHODS[name](config, landmark_names, channels, input_size, epochs, ema)``; ``channels`` of
-    the input and its size (H, W) come from the data, ``epochs`` and ``ema`` (decay of the averaged weights, 0 = none)
-    from training. It raises ConfigError for combinations that cannot work, before any of it is used.
-    """
-
-    Config: ClassVar[type[config.Config]]
     network: nn.Module
     # filled in by training: (parameters, number of optimizer steps) -> what Lightning's configure_optimizers returns
     make_optimizers: Callable[[list[nn.Parameter], int], Any]
     steps_per_batch: int = 1  # optimizer steps
     clip: float | None = None  # largest gradient norm, for methods that step by themselves; filled in by training
 
-    def __init__(self, landmark_names: tuple[str, ...], ema: float) -> None:
+    def __init__(self, ema: float) -> None:
         super().__init__()
-        self.landmark_names = landmark_names
         self.ema = ema
         self.average: AveragedModel | None = None
-        self.epoch_loss = float("nan")  # mean over the annotated landmarks in the last epoch
-
-    @abstractmethod
-    def predict_batch(self, batch: Batch) -> Found:
-        """Points in pixels of the original images, by the weights of ``inference_network``."""
+        self.epoch_loss = float("nan")  # mean of the last epoch
 
     def observe(self, points: Tensor) -> None:
-        """Learn what the method needs to know of all training points (N, K, 2) in input pixels before it starts."""
+        """Learn what is needed to know of all training points (N, K, 2) in input pixels before it starts."""
 
     def epoch_columns(self) -> dict[str, float]:
         """Numbers that ``metrics.csv`` keeps of the epoch about to be trained, by column."""
+        return {}
+
+    def epoch_results(self) -> dict[str, float]:
+        """Numbers beside the loss that ``metrics.csv`` keeps of the epoch just trained, by column."""
         return {}
 
     def keep_average(self) -> None:
@@ -80,6 +73,25 @@ class LandmarkMethod(L.LightningModule, ABC):
         return self.make_optimizers(
             trained, max(int(self.trainer.estimated_stepping_batches), 1) * self.steps_per_batch
         )
+
+
+class LandmarkMethod(TrainedModule, ABC):
+    """Base of the methods: a network over named landmarks that training, validation and prediction can use.
+
+    A method is built as ``METHODS[name](config, landmark_names, channels, input_size, epochs, ema)``; ``channels`` of
+    the input and its size (H, W) come from the data, ``epochs`` and ``ema`` (decay of the averaged weights, 0 = none)
+    from training. It raises ConfigError for combinations that cannot work, before any of it is used.
+    """
+
+    Config: ClassVar[type[config.Config]]
+
+    def __init__(self, landmark_names: tuple[str, ...], ema: float) -> None:
+        super().__init__(ema)
+        self.landmark_names = landmark_names
+
+    @abstractmethod
+    def predict_batch(self, batch: Batch) -> Found:
+        """Points in pixels of the original images, by the weights of ``inference_network``."""
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Distances (B, K) in original pixels, NaN where not annotated; training keeps the book."""

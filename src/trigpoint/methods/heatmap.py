@@ -1,8 +1,9 @@
 """Heatmap regression with targets whose precision moves: the method of the Adaloss paper (arXiv 1908.01070).
 
 One training step: encode the points as Gaussian maps of each landmark's current width, let the network predict them,
-compare (``losses``). One epoch: average each landmark's loss over all images, processes and only where it is
-annotated, and let the schedule set the next widths. Prediction: the network's maps, decoded to input pixels.
+compare (``losses``); with ``transfer``, stay near what a source model of another task says. One epoch: average each
+landmark's loss over all images, processes and only where it is annotated, and let the schedule set the next widths.
+Prediction: the network's maps, decoded to input pixels.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch
 from trigpoint.methods.base import Found, LandmarkMethod, NotFinite, component, sum_over_processes
 from trigpoint.methods.losses import LOSSES
-from trigpoint.nn import NETWORKS
+from trigpoint.nn import NETWORKS, LandmarkNetwork
 from trigpoint.schedules import SCHEDULES, LearnedSigma, resolve_sigma0
+from trigpoint.transfer import CrossTask
 
 
 class HeatmapMethod(LandmarkMethod):
     """Network, codec, schedule and loss wired for training and prediction; built as every ``LandmarkMethod``."""
 
     class Config(config.Config):
-        """What the method is made of; see ``trigpoint.nn``, ``trigpoint.schedules`` and ``methods.losses``."""
+        """What the method is made of; see ``trigpoint.nn``, ``trigpoint.schedules``, ``methods.losses`` and
+        ``trigpoint.transfer``."""
 
         name: Literal["heatmap"] = "heatmap"
         network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(
@@ -43,6 +46,7 @@ class HeatmapMethod(LandmarkMethod):
         )
         decoder: Literal["argmax", "quarter", "dark", "centroid", "soft_argmax"] = "dark"
         normalize: Literal["peak", "mean"] = "peak"
+        transfer: CrossTask.Config | None = None
 
     def __init__(
         self,
@@ -55,8 +59,11 @@ class HeatmapMethod(LandmarkMethod):
     ) -> None:
         super().__init__(landmark_names, ema)
         count = len(landmark_names)
-        self.network = NETWORKS[component(method.network)](channels, count, **method.network.options())
+        self.network: LandmarkNetwork = NETWORKS[component(method.network)](channels, count, **method.network.options())
         self.network.to(memory_format=torch.channels_last)  # faster convolutions
+        self.transfer = None
+        if method.transfer is not None:
+            self.transfer = CrossTask(method.transfer, self.network, method.network, channels)
         self.codec = GaussianHeatmap(input_size, self.network.stride, method.decoder, method.normalize)
         self.loss = LOSSES[component(method.loss)](**method.loss.options())
         self.loss.check(self.codec)
@@ -72,15 +79,23 @@ class HeatmapMethod(LandmarkMethod):
         self.keep_average()
         # sums over the epoch so far: misfit, energy, number of annotations, each (K,)
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
+        self.register_buffer("transfer_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
+        self.transfer_loss = float("nan")  # mean over the images of the last epoch
 
     epoch_sums: Tensor
+    transfer_sums: Tensor
 
     # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
-        output = self.network(_channels_last(batch.images)).float()
-        loss, misfit, energy = self.loss(output, batch.points, self.schedule.sigma.to(output.device), self.codec)
+        images = _channels_last(batch.images)
+        output = self.network.run(images)
+        sigma = self.schedule.sigma.to(images.device)
+        loss, misfit, energy = self.loss(output.maps.float(), batch.points, sigma, self.codec)
+        for maps in output.earlier:  # intermediate supervision
+            loss = loss + self.loss(maps.float(), batch.points, sigma, self.codec).loss
+        loss = loss / (1 + len(output.earlier))
         present = batch.points.isfinite().all(-1)
         zero = torch.zeros_like(loss)
         with torch.no_grad():
@@ -88,6 +103,10 @@ class HeatmapMethod(LandmarkMethod):
             self.epoch_sums += torch.stack([*sums, present.sum(0)]).to(self.epoch_sums)
         penalty = self.schedule.penalty().to(loss)
         total = torch.where(present, loss + penalty, zero).sum() / present.sum().clamp_min(1)
+        if self.transfer is not None and self.transfer.source is not None:
+            held = self.transfer(self.network.padded(images), output.features, batch.index)
+            self.transfer_sums += torch.stack([held.detach() * len(batch), held.new_tensor(len(batch))])
+            total = total + held
         if not torch.isfinite(total):
             raise NotFinite(batch.index.tolist())
         return total
@@ -104,12 +123,27 @@ class HeatmapMethod(LandmarkMethod):
             f"sigma_{name}": round(float(width), 4) for name, width in zip(self.landmark_names, widths, strict=True)
         }
 
+    def epoch_results(self) -> dict[str, float]:
+        """The regulariser's part of the loss."""
+        regularised = self.transfer is not None and self.transfer.source is not None
+        return {"transfer_loss": self.transfer_loss} if regularised else {}
+
+    def train(self, mode: bool = True) -> HeatmapMethod:
+        """As every module, but what is frozen of a source stays in inference mode."""
+        super().train(mode)
+        if self.transfer is not None:
+            self.transfer.hold(self.network)
+        return self
+
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
         loss, energy, count = sum_over_processes(self.epoch_sums).cpu()
         self.epoch_loss = float(loss.sum() / count.sum())
         self.schedule.step(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
         self.epoch_sums.zero_()
+        held, images = sum_over_processes(self.transfer_sums).tolist()
+        self.transfer_loss = held / images if images else float("nan")
+        self.transfer_sums.zero_()
 
     # -- validation and prediction ----------------------------------------------------------------------------------
 

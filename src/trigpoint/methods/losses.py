@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,13 +63,23 @@ class MeanSquaredError(MapLoss):
     """
 
     class Config(config.Config):
-        """``relative``: divide by the energy, so that the loss keeps its scale while the targets sharpen."""
+        """``relative``: divide by the energy, so that the loss keeps its scale while the targets sharpen.
+        ``reduction``: over the pixels; ``sum`` adds the landmarks up as well."""
 
         name: Literal["mse"] = "mse"
         relative: bool = False
+        reduction: Literal["mean", "sum"] = "mean"
 
-    def __init__(self, relative: bool = False) -> None:
-        self.relative = relative
+        @model_validator(mode="after")
+        def _check(self) -> MeanSquaredError.Config:
+            if self.relative and self.reduction == "sum":
+                raise ValueError(
+                    "relative divides sums and means alike, got reduction=sum as well; remove one of the two"
+                )
+            return self
+
+    def __init__(self, relative: bool = False, reduction: Literal["mean", "sum"] = "mean") -> None:
+        self.relative, self.reduction = relative, reduction
 
     def maps(self, output: Tensor) -> Tensor:
         """The output as it is."""
@@ -83,6 +93,8 @@ class MeanSquaredError(MapLoss):
         misfit = functional.mse_loss(output, target, reduction="none").mean((-2, -1))
         # a missing point has no energy; its loss counts nowhere, but must not become NaN
         loss = misfit / torch.where(energy > 0, energy, torch.ones_like(energy)) if self.relative else misfit
+        if self.reduction == "sum":
+            loss = loss * target[0].numel()  # pixels times landmarks; the method averages over the landmarks
         return Terms(loss, misfit.detach(), energy)
 
 

@@ -23,13 +23,13 @@ from torch import nn
 from trigpoint import config
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import from_grid
-from trigpoint.nn.base import LandmarkNetwork, conv, conv_block, double, initialise
+from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initialise
 
 PROBE = 128
 """Side of the image that an encoder is tried with; a multiple of every usual reduction."""
 
 
-class TimmUNet(LandmarkNetwork):
+class TimmUNet(EncoderNetwork):
     """A timm encoder and a decoder that doubles the resolution until ``stride``, with skip connections.
 
     ``encoder`` is a name of timm (with or without the tag of its weights, as "resnet18.a1_in1k") or
@@ -93,12 +93,13 @@ class TimmUNet(LandmarkNetwork):
         initialise(self.steps)
         initialise(self.head, last=self.head)
 
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """The network proper, for images whose sides are multiples of ``multiple``."""
-        features = {x.shape[-1] // level.shape[-1]: level for level in self.encoder(x)}
-        y = features[self.multiple]
+    def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """Maps from the encoder's features, finest first."""
+        y = features[-1]
+        width = self.multiple * y.shape[-1]
+        by_reduction = {width // level.shape[-1]: level for level in features}
         for reduction, step in zip(self.reductions, self.steps, strict=True):
-            y = step(y, features.get(reduction))
+            y = step(y, by_reduction.get(reduction))
         maps: torch.Tensor = self.head(y)
         return maps
 

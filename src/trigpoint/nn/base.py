@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -16,6 +16,15 @@ Activation = Literal["relu", "leaky_relu"]
 
 HEAD_STD = 1e-3
 """Standard deviation of the last layer's initial weights: the first maps are all but zero."""
+
+
+class Output(NamedTuple):
+    """What a network says of images: its ``maps`` (B, K, h, w); those of ``earlier`` stacks, which learn from the same
+    targets; and, where it has an encoder, its deepest ``features`` (B, C, h', w')."""
+
+    maps: torch.Tensor
+    earlier: tuple[torch.Tensor, ...] = ()
+    features: torch.Tensor | None = None
 
 
 class LandmarkNetwork(nn.Module, ABC):
@@ -38,16 +47,48 @@ class LandmarkNetwork(nn.Module, ABC):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, K, ceil(H / stride), ceil(W / stride)) of images (B, C, H, W)."""
+        return self.run(x).maps
+
+    def run(self, x: torch.Tensor) -> Output:
+        """Maps as ``forward``, and what training may want besides."""
         height, width = x.shape[-2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
-        if bottom or right:
-            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-        maps = self.maps(x)
-        return maps[..., : -(-height // self.stride), : -(-width // self.stride)]
+        out = self.compute(self.padded(x))
+        maps, *earlier = (
+            m[..., : -(-height // self.stride), : -(-width // self.stride)] for m in (out.maps, *out.earlier)
+        )
+        return Output(maps, tuple(earlier), out.features)
+
+    def padded(self, x: torch.Tensor) -> torch.Tensor:
+        """Images continued to sides that are multiples of ``multiple``."""
+        bottom, right = -x.shape[-2] % self.multiple, -x.shape[-1] % self.multiple
+        return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+    def compute(self, x: torch.Tensor) -> Output:
+        """All that the network says of images whose sides are multiples of ``multiple``."""
+        return Output(self.maps(x))
 
     @abstractmethod
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         """The network proper, for images whose sides are multiples of ``multiple``."""
+
+
+class EncoderNetwork(LandmarkNetwork):
+    """A network that decodes the features of an encoder, which may come from another task."""
+
+    encoder: nn.Module
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """The network proper, for images whose sides are multiples of ``multiple``."""
+        return self.decode(self.encoder(x))
+
+    def compute(self, x: torch.Tensor) -> Output:
+        """Maps and the deepest features."""
+        features: list[torch.Tensor] = self.encoder(x)
+        return Output(self.decode(features), features=features[-1])
+
+    @abstractmethod
+    def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """Maps from the encoder's features, finest first."""
 
 
 def conv_block(

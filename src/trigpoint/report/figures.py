@@ -82,8 +82,9 @@ def error_curve(
     val_error: Sequence[float],
     unit: str = "px",
     best: float | None = None,
+    what: str = "mean radial error",
 ) -> Figure:
-    """Training loss (log) above the validation error against the epoch; ``best`` marks the kept epoch.
+    """Training loss (log) above the validation error (named ``what``) against the epoch; ``best`` marks the kept epoch.
 
     NaN stands for an epoch without validation: its neighbours are joined.
     """
@@ -110,7 +111,7 @@ def error_curve(
         )
     dress(above, "", "training loss", "Training")
     _finish_epochs(below, int(known.sum()), "no validation error was recorded")
-    dress(below, "epoch", f"mean radial error ({unit})", "Validation")
+    dress(below, "epoch", f"{what} ({unit})", "Validation")
     below.set_ylim(bottom=0)
     return figure
 
