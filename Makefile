@@ -25,7 +25,7 @@ help:
 	@echo "make demo    draw a dataset, train on it, measure, write a report (minutes, no download but the packages)"
 	@echo "make test    style, types, tests: what has to pass before a change is taken"
 	@echo "make docs    run the commands of the documentation (PAGES=quickstart for one page)"
-	@echo "make soak    the tests drawn at random, ROUNDS=$(ROUNDS) times with other numbers"
+	@echo "make soak    runs that are killed and other faults, then the tests drawn at random, ROUNDS=$(ROUNDS) times with other numbers"
 	@echo "make bench   the benchmarks, as ratios of one run"
 	@echo "PYTHON=python3.12 names another Python, JOBS=8 the number of test processes"
 
@@ -51,7 +51,7 @@ test: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict src
-	$(QUIET) $(PY) -m pytest -n $(JOBS) --dist loadfile
+	$(QUIET) $(PY) -m pytest -n $(JOBS) --dist loadfile -m "not soak"
 
 bench: setup
 	-$(PY) -m pip install --quiet --no-deps landmarker  # what we are compared with; without it only our numbers
@@ -62,6 +62,7 @@ docs: setup
 	$(QUIET) $(PY) -m pytest -v tests/docs $(if $(PAGES),-k "$(PAGES)")
 
 soak: setup
+	$(QUIET) $(PY) -m pytest -q -n $(JOBS) --dist load -m soak
 	@set -e; for round in $$(seq 1 $(ROUNDS)); do \
 	  echo "round $$round of $(ROUNDS)"; \
 	  $(QUIET) HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -n $(JOBS) --dist loadfile \

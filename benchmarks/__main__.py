@@ -1,4 +1,5 @@
-"""Print the benchmark's tables: ``python -m benchmarks [instances | foveated | scale] [--quick]``; see README.md."""
+"""Print the benchmark's tables: ``python -m benchmarks [instances | transfer | foveated | scale] [--quick]``; see
+README.md."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codec, foveated, instances, training
+from benchmarks import codec, foveated, instances, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.fitting import fast_precision
 
-PARTS = ("codec", "instances", "training", "foveated")
+PARTS = ("codec", "instances", "training", "transfer", "foveated")
 
 
 def main(arguments: Sequence[str] | None = None) -> str:
@@ -55,6 +56,9 @@ def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
     if "training" in parts:
         tiny = {"size": 32, "steps": 2, "epochs": 2, "rounds": 1, "batch": 2, "width": 4}
         rows += training.rows(**tiny if quick else {"size": 128, "steps": 16, "epochs": 4, "rounds": 3})
+    if "transfer" in parts:
+        small = ("resnet10t", 32, 2, 1, 3, False)
+        rows += transfer.rows(*small) if quick else transfer.rows("resnet50", 256, 2, 5)
     if "foveated" in parts:
         rows += foveated.rows((96, 128), 2, 1, ["small"]) if quick else foveated.rows((2400, 1935), 19, 3)
     return [replace(row, met=None) for row in rows] if quick else rows

@@ -5,9 +5,11 @@ The map, in the order in which data flow (a module imports only from those befor
 - ``errors``, ``landmarks``, ``geometry``, ``config``: the shared vocabulary
 - ``data``: datasets, images, foreign formats, augmentation, synthetic sets
 - ``codecs``: points to heatmaps and back; ``schedules``: how their precision moves in training
-- ``nn``: networks; ``methods``: a network, a codec and a schedule wired to one that learns
+- ``nn``: networks; ``transfer``: a frozen source that regularises them; ``methods``: a network, a codec and a schedule
+  wired to one that learns
 - ``metrics``, ``report``: numbers, tables, figures, pages
-- ``recipe``, ``runs``, ``training``, ``inference``, ``evaluation``: from a recipe to a measured run
+- ``recipe``, ``runs``, ``fitting``, ``classification`` (of source models), ``training``, ``inference``, ``evaluation``:
+  from a recipe to a measured run
 - ``cli``: the command line
 """
 

@@ -2,31 +2,38 @@
 
 ``Recorder`` writes the last checkpoint, the best weights (by the error on the validation part, nothing else) and one
 row of ``metrics.csv`` per epoch; a ``Measure`` says what that error is. ``Progress`` shows a bar with the time left, or
-a line per epoch where there is no terminal. ``Timer`` measures what both report.
+a line per epoch where there is no terminal. ``Timer`` measures what both report. ``Steady`` makes an epoch the same
+whatever happened before it, and ``OneModel`` keeps several processes at one model.
 """
 
 from __future__ import annotations
 
 import math
-import os
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import lightning as L
+import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics.aggregation import CatMetric
 
 from trigpoint.data.files import write_text
 from trigpoint.methods.base import TrainedModule
 from trigpoint.runs import RunFolder
+
+SAVE_EVERY = 10.0
+"""Seconds of training that a kill may cost, beside the epoch under way."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ class Recorder(Checkpoint):
         self._columns: dict[str, float] = {}
         self._errors = CatMetric()
         self._validated: dict[str, float] = {}
+        self._saved: float | None = None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what the method trains this epoch with, such as the widths of its targets."""
@@ -133,7 +141,7 @@ class Recorder(Checkpoint):
         self._validated = dict(zip(self.measure.columns, self.measure.compute(values), strict=True))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Row, best weights, last checkpoint, in this order: a kill in between repeats the epoch, no more."""
+        """Row, best weights, last checkpoint, in this order: a kill in between repeats what follows the checkpoint."""
         method = cast(TrainedModule, pl_module)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
@@ -156,7 +164,16 @@ class Recorder(Checkpoint):
             self._keep_best(method, trainer.current_epoch)
             write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
             self.announce(trainer, row)
-        self._save_last(trainer)
+        if trainer.strategy.broadcast(self._is_time(trainer)):
+            self._save_last(trainer)
+
+    def _is_time(self, trainer: L.Trainer) -> bool:
+        """Whether to save now: after the first and the last epoch, and when ``SAVE_EVERY`` seconds have passed.
+
+        Epochs of a second would otherwise spend most of their time on writing checkpoints.
+        """
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        return last or self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
 
     def _keep_best(self, method: TrainedModule, epoch: int) -> None:
         error = self._validated.get(self.measure.columns[0], math.nan)
@@ -166,11 +183,9 @@ class Recorder(Checkpoint):
             self.run.save_weights(method.inference_network().state_dict(), note)
 
     def _save_last(self, trainer: L.Trainer) -> None:
-        """Write ``last.ckpt`` to a temporary name and rename it; every process takes part in the writing."""
-        part = self.run.last.with_name(".last.ckpt.part")
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            os.replace(part, self.run.last)
+        """Write ``last.ckpt``; every process takes part in it."""
+        trainer.save_checkpoint(self.run.last)  # whole or not at all: fitting.WholeFile
+        self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Best error so far and the rows of ``metrics.csv``."""
@@ -179,6 +194,52 @@ class Recorder(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where ``state_dict`` was called."""
         self.best, self.rows = float(state_dict["best"]), list(state_dict["rows"])
+
+
+class Steady(L.Callback):
+    """Random numbers and learning rate of an epoch follow from seed, epoch and process alone, so that a resumed run
+    goes on as if it had never been stopped, and an extended one by the schedule of its new length."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The rate that is due; a checkpoint brings the one of the length that the run had then."""
+        for entry in trainer.lr_scheduler_configs:
+            scheduler = cast(torch.optim.lr_scheduler.LambdaLR, entry.scheduler)
+            groups = scheduler.optimizer.param_groups
+            for group, base, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+                group["lr"] = base * factor(scheduler.last_epoch)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing of this package draws from the global generators; the layers of others may (dropout)."""
+        drawn = np.random.SeedSequence((self.seed, trainer.current_epoch, trainer.global_rank)).generate_state(3)
+        random.seed(int(drawn[0]))
+        np.random.seed(int(drawn[1]))  # noqa: NPY002  (that of others)
+        torch.manual_seed(int(drawn[2]))
+
+
+class OneModel(L.Callback):
+    """Buffers of a model that several processes train: each its own within an epoch, those of the first afterwards.
+
+    Left alone, DDP copies every buffer of the first process to the others before each forward pass, which destroys the
+    sums over the epoch that they keep: the losses that move the widths of the targets were wrong by several percent.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the copying over."""
+        if isinstance(trainer.model, DistributedDataParallel):
+            trainer.model.broadcast_buffers = False
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Before validation, which follows inside the epoch: the statistics that are validated are those kept."""
+        if dist.is_available() and dist.is_initialized() and batch_idx + 1 == trainer.num_training_batches:
+            kept = pl_module.state_dict()  # no sums over the epoch, these are not kept
+            for name, buffer in pl_module.named_buffers():
+                if name in kept:
+                    dist.broadcast(buffer, 0)
 
 
 class Progress(L.Callback):

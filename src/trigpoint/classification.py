@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from trigpoint.data.images import SUFFIXES
 from trigpoint.data.loading import InputDataset
 from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
-from trigpoint.errors import ConfigError, DataError, did_you_mean
+from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.fitting import check_same, first_process, fit
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
 from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
@@ -110,11 +111,15 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
     images, classes = read_classes(recipe.data)
     parts = _divide(images, recipe.data.val_share, recipe.seed)
     names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
-    labels = {
-        part: torch.tensor([classes.index(sample.subject) for sample in data.samples]) for part, data in parts.items()
-    }
+    number = {name: i for i, name in enumerate(classes)}
+    labels = {part: torch.tensor([number[sample.subject] for sample in data.samples]) for part, data in parts.items()}
     if run.exists():
         check_same(recipe, run.source_recipe(), run)
+        if run.parts() != names:
+            raise RunError(
+                f"{run.split}: the run was begun with other images than {recipe.data.path} holds; put back what it "
+                "had, or give another --out"
+            )
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     module = SourceClassifier(recipe, len(classes), labels["train"], labels["val"])
     if run.exists() and run.epochs_done() >= recipe.train.epochs and run.history.is_file():
@@ -158,11 +163,12 @@ def read_classes(settings: SourceDataConfig) -> tuple[LandmarkDataset, tuple[str
         raise ConfigError(f"data.splits: are those of a dataset's table, got the folder {folder}; remove data.splits")
     else:
         samples, root = _from_folders(folder), folder
-    classes = tuple(sorted({sample.subject for sample in samples}))
+    counts = Counter(sample.subject for sample in samples)
+    classes = tuple(sorted(counts))
     if len(classes) < 2:
         what = f"column '{settings.column}'" if is_table else "sub-folders"
         raise DataError(f"{folder}: expected at least two classes, got {len(classes)} by its {what}")
-    alone = [name for name in classes if sum(sample.subject == name for sample in samples) < 2]
+    alone = [name for name in classes if counts[name] < 2]
     if alone:
         raise DataError(
             f"{folder}: expected at least two images of each class, one to learn from and one to measure, got one of "

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trigpoint.errors import ConfigError, did_you_mean
 
+MAX_VALUES = 1_000_000  # of one YAML file, aliases multiplied out
+_LONGEST = 500  # letters of a value in a message
+
 ModelT = TypeVar("ModelT", bound="Config")
 
 
@@ -37,8 +40,8 @@ def choose(table: Mapping[str, Any], kind: str) -> Callable[[Any], Config]:
     def validate(value: Any) -> Config:
         if isinstance(value, Config):
             return value
-        values = {"name": value} if isinstance(value, str) else dict(value)
-        if "name" not in values:
+        values = {"name": value} if isinstance(value, str) else value
+        if not isinstance(values, dict) or "name" not in values:
             raise ValueError(f"expected the {kind} by name, got options without 'name'; valid: {', '.join(table)}")
         name = str(values["name"])
         if name not in table:
@@ -56,6 +59,8 @@ def parse(model: type[ModelT], values: Any, where: str = "") -> ModelT:
     except ValidationError as error:
         lines = [_explain(model, problem) for problem in error.errors()]
         raise ConfigError((where + ": " if where else "") + "; ".join(lines)) from None
+    except ConfigError as error:  # of a component that ``choose`` read
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from None
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
@@ -68,7 +73,12 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     cause = (problem.get("ctx") or {}).get("error")
     if cause is not None:
         return f"{key}: {cause}" if key else str(cause)
-    return f"{key}: {problem['msg'].lower()}, got {problem['input']!r}"
+    return f"{key}: {problem['msg'].lower()}, got {_short(problem['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
@@ -85,18 +95,93 @@ def _types(annotation: Any) -> tuple[Any, ...]:
     return (annotation, *getattr(annotation, "__args__", ()))
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which builds plain values only, without its ways to be made to fill the memory."""
+
+    def checked(self) -> Any:
+        """The one document's values; raises YAMLError also for what PyYAML's constructors stumble over."""
+        node = self.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        try:
+            return self.construct_document(node)  # type: ignore[no-untyped-call]
+        except (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:
+            raise yaml.YAMLError(
+                f"a value that is not of its type ({type(error).__name__}); put it in quotes"
+            ) from None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As YAML demands and PyYAML does not: a key stands once."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"expected each key once, got '{twice}' again; keep one", node.start_mark
+            )
+        values: dict[Any, Any] = super().construct_mapping(node, deep)
+        return values
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values below a node, each alias counted as often as it stands; raises YAMLError for too many and for a circle."""
+    if id(node) in known:
+        if not known[id(node)]:
+            raise yaml.YAMLError("an alias inside of what it stands for")
+        return known[id(node)]
+    known[id(node)] = 0
+    if isinstance(node, yaml.ScalarNode):
+        if any(0xD800 <= ord(letter) <= 0xDFFF for letter in node.value):
+            raise yaml.YAMLError("half a surrogate pair, which is no letter")
+        total = 1
+    else:
+        below = (part for item in node.value for part in (item if isinstance(item, tuple) else (item,)))
+        total = 1 + sum(_count(part, known) for part in below)
+    if total > MAX_VALUES:
+        raise yaml.YAMLError(f"expected at most {MAX_VALUES} values, got more (aliases of aliases?)")
+    known[id(node)] = total
+    return total
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values of a YAML text; raises yaml.YAMLError, of whatever was wrong.
+
+    Tags of Python objects, keys given twice, aliases in a circle and aliases that multiply are refused.
+
+    >>> parse_yaml("a: [1, x]")
+    {'a': [1, 'x']}
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.checked()
+        finally:
+            loader.dispose()
+    except RecursionError:
+        raise yaml.YAMLError("values too deep in one another") from None
+    except ValueError as error:  # a character that YAML has no escape for
+        raise yaml.YAMLError(str(error)) from None
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML mapping from a file (safe loader); raises ConfigError naming file and line."""
+    """A YAML mapping from a file, see ``parse_yaml``; raises ConfigError naming file and line."""
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"{file}: no such file")
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not readable as YAML: {error}") from None
+        raise ConfigError(f"{file}: not readable as YAML: {_brief(error)}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected keys and values, got {type(values).__name__}")
     return values
+
+
+def _brief(error: Exception) -> str:
+    text = str(error)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def to_yaml(values: Config | Mapping[str, Any]) -> str:
@@ -126,9 +211,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 raise ConfigError(f"override '{text}': '{part}' is a value, not a section")
             target = nested
         try:
-            target[last] = yaml.safe_load(raw)
+            target[last] = parse_yaml(raw)
         except yaml.YAMLError as error:
-            raise ConfigError(f"override '{text}': value not readable as YAML: {error}") from None
+            raise ConfigError(f"override '{text}': value not readable as YAML: {_brief(error)}") from None
     return out
 
 

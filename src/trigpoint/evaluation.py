@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,45 +10,35 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.files import write_text
 from trigpoint.errors import DataError
+from trigpoint.evaluated import Report
 from trigpoint.inference import Predictor, Progress
+from trigpoint.instance_evaluation import InstanceReport, evaluate_instances
 from trigpoint.landmarks import FloatArray, Prediction
 from trigpoint.metrics import radial_error
 from trigpoint.metrics.evaluate import summarize
-from trigpoint.report import Picture, ced_plot, per_landmark_bars, prediction_overlay, render_html
+from trigpoint.provenance import data_changed, seen_before
+from trigpoint.report import Picture, ced_plot, per_landmark_bars, prediction_overlay
 from trigpoint.report.style import figure_png
 from trigpoint.runs import RunFolder
 from trigpoint.trace import feature_figure, is_traceable, spread_out, trace
+
+__all__ = ["InstanceReport", "LandmarkReport", "Report", "evaluate"]
 
 _FEATURE_IMAGES = 3
 _MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
 
 
-@dataclass
-class Report:
+@dataclass(kw_only=True)
+class LandmarkReport(Report):
     """Result of ``evaluate``. ``errors`` (N, K) in original pixels, NaN = not annotated."""
 
-    metrics: dict[str, Any]
     errors: FloatArray
     prediction: Prediction
-    dataset: LandmarkDataset
-    run: RunFolder
-    split: str
-    warnings: list[str] = field(default_factory=list)
     device: str = "auto"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Metrics by the names that ``trigpoint.metrics.evaluate.summarize`` gives, plus what was evaluated."""
-        about = {"run": self.run.folder.name, "dataset": self.dataset.name, "split": self.split}
-        return {**about, **self.metrics, "warnings": list(self.warnings)}
-
-    def to_json(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write ``to_dict``; raises DataError when the file exists."""
-        return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n", overwrite=overwrite)
-
-    def to_html(self, path: str | Path | None = None, overwrite: bool = False) -> str:
-        """One self-contained HTML page with numbers, curves and overlays; also written to ``path`` when given."""
+    def figures(self) -> list[Picture]:
+        """Curves, and points over typical and over the worst images."""
         figures = [Picture("Cumulative error", self._ced())]
         if len(self.prediction.landmarks) > 1:
             names = self.prediction.landmarks.names
@@ -60,25 +49,9 @@ class Report:
         figures.append(Picture("Worst images", self.overlay(worst), "largest mean error"))
         if is_traceable(self.run.recipe()):
             figures += self._traces(best)
-        figures += [
-            Picture(title, path_)
-            for title, path_ in (("Training", self.run.history), ("Target width", self.run.folder / "sigma.png"))
-            if path_.is_file()
-        ]
-        text = render_html(
-            self.metrics,
-            figures,
-            settings=self.run.recipe().model_dump(mode="json"),
-            warnings=self.warnings,
-            title=f"Evaluation of {self.run.folder.name}",
-            subtitle=f"{self.dataset.name}, split {self.split}",
-            spacing_source=self._spacing_source(),
-        )
-        if path is not None:
-            write_text(path, text, overwrite=overwrite)
-        return text
+        return figures
 
-    def overlay(self, positions: list[int]) -> Any:
+    def overlay(self, positions: list[int]) -> Figure:
         """Figure of images with true and predicted points."""
         images, truth, found, captions, reduced = [], [], [], [], []
         for i in positions:
@@ -131,7 +104,9 @@ class Report:
         limit = float(np.quantile(finite, 0.98)) if len(finite) else 1.0
         return ced_plot({self.run.folder.name: self.errors.ravel()}, max(limit, 1e-3))
 
-    def _spacing_source(self) -> str | None:
+    @property
+    def spacing_source(self) -> str | None:
+        """Where millimetres come from, None without any."""
         if self.metrics["mre_mm"] is None:
             return None
         sources = sorted({self.dataset.read(i).spacing_source for i in range(min(3, len(self.dataset)))} - {""})
@@ -154,7 +129,8 @@ def evaluate(
 ) -> Report:
     """Measure a run on one split of a dataset (``split=None``: on all of it).
 
-    Landmarks are matched by name; the dataset may have more than the run. Raises DataError for an unknown split or a
+    Landmarks are matched by name; the dataset may have more than the run. A run that finds several instances is
+    measured by precision, recall and distance (``instance_evaluation``). Raises DataError for an unknown split or a
     landmark the dataset lacks, RunError for an incomplete run.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
@@ -166,21 +142,24 @@ def evaluate(
         dataset = LandmarkDataset.load(data, split=split, names=names)
     if not len(dataset):
         raise DataError(f"{dataset.name}: expected images in split '{split}', got none")
+    warnings = seen_before(folder, dataset) + data_changed(folder, names)
+    if predictor.several:
+        return evaluate_instances(predictor, folder, dataset, split or "all", warnings, progress)
+    if dataset.instances:
+        raise DataError(
+            f"{dataset.name}: has several instances of a landmark per image (instances: true), got a run of the method "
+            f"{predictor.recipe.method_name}, which finds one; train with method.name=instances"
+        )
     prediction = predictor.predict(dataset, progress=progress)
     metrics = summarize(prediction.points, dataset.points, dataset.landmarks, dataset.spacings, dataset.groups)
     errors = radial_error(prediction.points, dataset.points)
-    warnings = _seen_before(folder, dataset)
-    return Report(metrics, errors, prediction, dataset, folder, split or "all", warnings, device)
-
-
-def _seen_before(run: RunFolder, dataset: LandmarkDataset) -> list[str]:
-    """Warn when images of the same name were learned from or chose the weights."""
-    if not run.split.is_file():
-        return []
-    names = {dataset.image_name(sample) for sample in dataset.samples}
-    found = []
-    for part, what in (("train", "the run was trained on"), ("val", "chose the weights of the run")):
-        shared = names & set(run.parts().get(part, []))
-        if shared:
-            found.append(f"{len(shared)} of {len(names)} images have names that {what}, such as {min(shared)}")
-    return found
+    return LandmarkReport(
+        metrics=metrics,
+        errors=errors,
+        prediction=prediction,
+        dataset=dataset,
+        run=folder,
+        split=split or "all",
+        warnings=warnings,
+        device=device,
+    )

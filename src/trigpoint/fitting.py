@@ -5,25 +5,32 @@ What is learned, landmarks (``training``) or classes (``classification``), is no
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import re
+import time
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from trigpoint.callbacks import LANDMARK_ERROR, Measure, Progress, Recorder, Timer
+from trigpoint.callbacks import LANDMARK_ERROR, Measure, OneModel, Progress, Recorder, Steady, Timer
+from trigpoint.data.files import write_bytes
+from trigpoint.data.fingerprint import ImageRecord, differences, last_records, read_records, take
 from trigpoint.data.loading import EpochBatches, InputDataset, Item, loader
-from trigpoint.errors import DataError, RunError
+from trigpoint.data.skips import SkipLog, summary
+from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
-from trigpoint.runs import RunFolder
+from trigpoint.runs import LandmarkFile, RunFolder
 
 _OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
@@ -31,6 +38,20 @@ _OPTIMIZERS: dict[str, Any] = {
     "adadelta": torch.optim.Adadelta,
     "sgd": torch.optim.SGD,
 }
+
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
+AnyRecipe = TypeVar("AnyRecipe", Recipe, SourceRecipe)
+
+
+class WholeFile(TorchCheckpointIO):
+    """Checkpoints that are on the disk whole or not at all, as every other file of a run."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` in place of what ``path`` holds; raises OSError, which names the file."""
+        stream = io.BytesIO()
+        torch.save(checkpoint, stream)
+        write_bytes(path, stream.getbuffer(), overwrite=True)
 
 
 def first_process() -> bool:
@@ -40,7 +61,10 @@ def first_process() -> bool:
 
 def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run: RunFolder) -> None:
     """Refuse to go on with a run of another recipe; where and how fast it is computed may change."""
-    free = {"data": {"workers", "cache"}, "train": {"accelerator", "devices", "num_nodes", "strategy", "threads"}}
+    free = {
+        "data": {"workers", "cache", "on_error", "on_change"},
+        "train": {"accelerator", "devices", "num_nodes", "strategy", "threads"},
+    }
     ours, theirs = recipe.model_dump(mode="json"), stored.model_dump(mode="json")
     for section in sorted(ours):
         mine, other = ours[section], theirs[section]
@@ -55,6 +79,51 @@ def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run
                 )
 
 
+def extended(recipe: AnyRecipe, run: RunFolder, more_epochs: int) -> AnyRecipe:
+    """``recipe`` with ``more_epochs`` added to its epochs, and ``run``, which is of the recipe, made ready to go on.
+
+    Counted from the recipe, not from where the run stands: the same call repeated, after a kill, extends it once.
+    Raises ConfigError for a negative number; RunError without a run, for one of another recipe or already longer, and
+    when its last checkpoint is gone.
+    """
+    if more_epochs < 0:
+        raise ConfigError(f"more_epochs: expected a number of epochs to add, got {more_epochs}; give 1 or more")
+    if not more_epochs:
+        return recipe
+    if not run.exists():
+        raise RunError(f"{run.folder}: expected a run to go on with, got none; train it first, without more epochs")
+    longer = _of_length(recipe, recipe.train.epochs + more_epochs)
+    stored = _stored(recipe, run)
+    until = time.monotonic() + 60  # processes that start together: the first one writes
+    while not first_process() and stored.train.epochs < longer.train.epochs and time.monotonic() < until:
+        time.sleep(0.1)
+        stored = _stored(recipe, run)
+    if stored.train.epochs > longer.train.epochs:
+        least = stored.train.epochs - recipe.train.epochs
+        raise RunError(
+            f"{run.folder}: was extended to {stored.train.epochs} epochs already, {least} more than the recipe's "
+            f"{recipe.train.epochs}; expected at least {least} more, got {more_epochs}"
+        )
+    check_same(_of_length(recipe, stored.train.epochs), stored, run)
+    if stored.train.epochs < longer.train.epochs and first_process():
+        if run.epochs_done() and not run.last.is_file():
+            raise RunError(f"{run.last}: is missing, so the run cannot go on; put it back, or train into another --out")
+        if isinstance(recipe, Recipe):
+            known = run.read_landmarks()
+            run.write_landmarks(LandmarkFile(known.landmarks, known.spacing_mm))  # no radii: it is not finished
+        run.history.unlink(missing_ok=True)
+        run.write_recipe(longer)
+    return longer
+
+
+def _stored(recipe: Recipe | SourceRecipe, run: RunFolder) -> Recipe | SourceRecipe:
+    return run.recipe() if isinstance(recipe, Recipe) else run.source_recipe()
+
+
+def _of_length(recipe: AnyRecipe, epochs: int) -> AnyRecipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
+
+
 def fit(
     recipe: Recipe | SourceRecipe,
     method: TrainedModule,
@@ -65,11 +134,20 @@ def fit(
 ) -> None:
     """Train ``method`` on the input "train", choosing the weights on "val", from where ``run`` stands.
 
-    Raises RunError when the loss is not finite (naming the images) or a worker dies, KeyboardInterrupt when stopped.
+    Raises RunError when the loss is not finite (naming the images), a worker or another process of the training dies,
+    the disk is full or read-only (naming the file), or images or annotations are no longer those of the run; DataError
+    for an image that cannot be read; KeyboardInterrupt when stopped.
     """
     timer, bar = Timer(), Progress(measure)
     recorder = Recorder(run, timer, bar.announce, measure)
-    trainer = _trainer(recipe.train, run, [timer, recorder, *([bar] if progress else [])], method)
+    watching: list[L.Callback] = [Steady(recipe.seed), OneModel(), timer, recorder, *([bar] if progress else [])]
+    trainer = _trainer(recipe.train, run, watching, method)
+    if first_process():
+        run.sweep()
+        _note_data(recipe, inputs, run)
+    for data in inputs.values():
+        if data.skips is not None:
+            data.skips.file = run.skipped
     training, validation = _loaders(recipe, inputs, trainer)
     method.observe(inputs["train"].points())
     method.clip = recipe.train.clip
@@ -79,6 +157,7 @@ def fit(
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*The number of training batches.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # a source is
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             last = run.last if run.last.is_file() else None
             trainer.fit(method, training, validation, ckpt_path=last, weights_only=True)
@@ -89,16 +168,74 @@ def fit(
             "changed by this batch. Look at these images, or lower train.optimizer.lr, or set train.clip=1"
         ) from None
     except DataError as error:
-        raise DataError(_own_words(str(error))) from None
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        raise DataError(_own_words(str(error)) + _how_to_go_on(recipe)) from None
+    except OSError as error:
+        if error.errno not in _REFUSED:
             raise
-        raise RunError(
-            "a process that prepares batches was ended from outside, mostly for lack of memory or of shared memory; "
-            "train with data.workers=0 or data.cache=false (the same --out resumes)"
-        ) from None
+        raise _cannot_write(error, run) from None
+    except RuntimeError as error:
+        raise _lost_process(error, trainer) from error
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
+    if first_process() and (told := summary(run.skipped)):
+        bar.console.print(told, highlight=False, soft_wrap=True)
+
+
+def _note_data(recipe: Recipe | SourceRecipe, inputs: dict[str, InputDataset], run: RunFolder) -> None:
+    """Write what the images and annotations are, or refuse to go on with others than the run was begun with."""
+    skip = any(data.skips is not None for data in inputs.values())
+    if skip:
+        SkipLog.begin(run.skipped)
+    before = read_records(run.data) if run.data.is_file() else []
+    records = []
+    for part, data in inputs.items():
+        for name, source in zip((part, "unlabelled"), data.sources, strict=False):
+            records += take(source, name, before, skip=skip, read=data.reader())
+    changed = differences(before, records)
+    if changed and not (isinstance(recipe, Recipe) and recipe.data.on_change == "accept"):
+        image, what = min(changed.items())
+        raise RunError(
+            f"{run.folder}: {len(changed)} of {len(last_records(records))} images are no longer what the run was begun "
+            f"with, such as '{image}' (another {what}); put back what it had, give another --out, or go on with both: "
+            "data.on_change=accept"
+        )
+    known = last_records(before)
+    new = [r for r in records if r.image in changed or (r.pixels and not _pixels(known.get((r.part, r.image))))]
+    if new or not before:
+        run.write_data([*before, *(new if before else records)])
+
+
+def _pixels(record: ImageRecord | None) -> str:
+    return "" if record is None else record.pixels
+
+
+def _how_to_go_on(recipe: Recipe | SourceRecipe) -> str:
+    skip = ", or leave out what cannot be read: data.on_error=skip" if isinstance(recipe, Recipe) else ""
+    return f". Training has stopped; mend this and run the same command to go on{skip}"
+
+
+def _cannot_write(error: OSError, run: RunFolder) -> RunError:
+    return RunError(
+        f"{error.filename or run.folder}: cannot be written: {error.strerror}; training has stopped, and last.ckpt and "
+        "weights.safetensors are whole, as of the last epoch that was saved. Make room or make the folder writable, "
+        "then run the same command to go on"
+    )
+
+
+def _lost_process(error: RuntimeError, trainer: L.Trainer) -> Exception:
+    """What a RuntimeError of the engine says in our words, or itself."""
+    if "DataLoader worker" in str(error):
+        return RunError(
+            "a process that prepares batches was ended from outside, mostly for lack of memory or of shared memory; "
+            "train with data.workers=0 or data.cache=false (the same --out resumes)"
+        )
+    if trainer.world_size > 1 and _LOST_PEER.search(str(error)):
+        return RunError(
+            f"process {trainer.global_rank} of {trainer.world_size} lost another process of this training, which has "
+            "died or been ended; its own message stands above, or the machine was out of memory. The same command goes "
+            f"on after the last saved epoch ({str(error).splitlines()[0][:120]})"
+        )
+    return error
 
 
 def _own_words(message: str) -> str:
@@ -123,6 +260,7 @@ def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], m
         gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
         check_val_every_n_epoch=config.val_every,
         callbacks=callbacks,
+        plugins=WholeFile(),
         logger=TensorBoardLogger(run.folder, name="", version="tensorboard"),
         enable_checkpointing=True,
         enable_progress_bar=False,

@@ -9,20 +9,19 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.augment import InputPipeline
-from trigpoint.data.files import write_text
 from trigpoint.data.images import MAX_PIXELS, image_size, read_image
 from trigpoint.data.loading import collate
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine
-from trigpoint.landmarks import LandmarkSet, Prediction
-from trigpoint.methods import Found, FoveatedMethod, HeatmapMethod, LandmarkMethod
+from trigpoint.landmarks import Batch, InstancePrediction, LandmarkSet, Prediction
+from trigpoint.methods import Found, FoveatedMethod, HeatmapMethod, InstanceMethod, LandmarkMethod
 from trigpoint.nn.lazy_pyramid import LazyPyramid
+from trigpoint.prediction_table import instance_frame, prediction_frame, write_frame
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import COVERAGE, RunFolder
 
@@ -31,15 +30,22 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 
 class Predictor:
-    """Finds the landmarks of a run in images of any size; see ``load`` and ``predict``."""
+    """Finds the landmarks of a run in images of any size; see ``load``, ``predict`` and ``predict_instances``."""
 
     def __init__(
-        self, method: LandmarkMethod, recipe: Recipe, landmarks: LandmarkSet, radius: npt.NDArray[Any], device: str
+        self,
+        method: LandmarkMethod,
+        recipe: Recipe,
+        landmarks: LandmarkSet,
+        radius: npt.NDArray[Any],
+        device: str,
+        threshold: float | None = None,
     ) -> None:
         self.method = method.eval().to(device)
         self.recipe = recipe
         self.landmarks = landmarks
         self.radius = radius  # (K,) original pixels
+        self.threshold = threshold  # of the scores of instances; None: that of the recipe
         self.device = torch.device(device)
         self.pipeline = InputPipeline(recipe.data.input, landmarks)
 
@@ -59,7 +65,7 @@ class Predictor:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
-        return cls(method, recipe, marks.landmarks, radius, _device(device))
+        return cls(method, recipe, marks.landmarks, radius, _device(device), marks.threshold)
 
     def predict(
         self,
@@ -71,15 +77,10 @@ class Predictor:
 
         ``images``: a path, an array (H, W) or (H, W, 3) or tensor (C, H, W), a list of them, or a dataset (its images,
         not its points). Grey becomes colour and colour grey as the run needs. Raises DataError for an unreadable image
-        and for pixels that are NaN or infinite.
+        and for pixels that are NaN or infinite. A run that finds several instances gives the best place of each
+        landmark.
         """
-        items: list[Any]
-        if isinstance(images, LandmarkDataset):
-            items = [sample.image for sample in images.samples]
-        elif isinstance(images, str | Path | np.ndarray | torch.Tensor):
-            items = [images]
-        else:
-            items = list(images)
+        items = _listed(images)
         points, scores, spread = [], [], []
         done = 0
         for part in _parts(items, batch_size):
@@ -97,10 +98,51 @@ class Predictor:
             scores=np.concatenate(scores) if scores else np.zeros((0, count)),
             radius=np.tile(self.radius, (len(items), 1)),
             landmarks=self.landmarks,
-            images=tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items)),
+            images=_names(items),
             coverage=COVERAGE,
             spread=np.concatenate(spread) if spread else None,
         )
+
+    @property
+    def several(self) -> bool:
+        """Whether the run finds any number of instances: then ``predict_instances`` gives all of them."""
+        return self.method.several
+
+    def predict_instances(
+        self,
+        images: Image | Sequence[Image] | LandmarkDataset,
+        batch_size: int = 16,
+        progress: Progress | None = None,
+        threshold: float | None = None,
+    ) -> list[InstancePrediction]:
+        """All instances in each image, in pixels of the original, the best first; ``images`` as of ``predict``.
+
+        Of a dataset each image counts once. ``threshold`` takes the place of the run's own: scores have to exceed it.
+        Raises RunError when the run is of a method that finds one of each landmark.
+        """
+        method = self.method
+        if not isinstance(method, InstanceMethod):
+            raise RunError(
+                f"expected a run of the method instances, got {self.recipe.method_name}, which finds one of each "
+                "landmark; use predict"
+            )
+        items = list(dict.fromkeys(_listed(images))) if isinstance(images, LandmarkDataset) else _listed(images)
+        limit = self.threshold if threshold is None else threshold
+        found: list[InstancePrediction] = []
+        for start in range(0, len(items), batch_size):
+            part = items[start : start + batch_size]
+            some = method.find(self._batch(part, start), limit)
+            arrays = (values.double().cpu().numpy() for values in some)
+            for points, scores in zip(*arrays, strict=True):
+                rows = int((scores > 0).sum(-1).max(initial=0))
+                places, heights = points.swapaxes(0, 1)[:rows], scores.T[:rows]
+                heights = np.where(np.isfinite(places).all(-1), heights, np.nan)
+                found.append(InstancePrediction("", places, heights))
+            if progress is not None:
+                progress(len(found), len(items))
+        for one, name in zip(found, _names(items), strict=True):
+            one.image = name
+        return found
 
     def heatmaps(self, image: Image) -> tuple[torch.Tensor, Affine]:
         """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels."""
@@ -114,9 +156,12 @@ class Predictor:
         return maps[0].cpu(), Affine(batch.to_original[0].numpy())
 
     def _predict_batch(self, images: list[Any], first: int) -> Found:
+        return self.method.predict_batch(self._batch(images, first))
+
+    def _batch(self, images: list[Any], first: int) -> Batch:
         batch = collate([self._item(image, first + i) for i, image in enumerate(images)])
         batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
-        return self.method.predict_batch(batch)
+        return batch
 
     def _predict_tiled(self, path: str | Path) -> Found:
         """An image too large for memory, of which only what the glimpses show is read."""
@@ -165,15 +210,30 @@ def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
     """Write the native table: image, then x, y, score and radius of each landmark. Raises DataError if it exists."""
-    columns: dict[str, Any] = {"image": list(prediction.images)}
-    for k, name in enumerate(prediction.landmarks.names):
-        columns[f"{name}_x"] = np.round(prediction.points[:, k, 0], 3)
-        columns[f"{name}_y"] = np.round(prediction.points[:, k, 1], 3)
-        columns[f"{name}_score"] = np.round(prediction.scores[:, k], 5)
-        columns[f"{name}_radius"] = np.round(prediction.radius[:, k], 3)
-        if prediction.spread is not None:
-            columns[f"{name}_spread"] = np.round(prediction.spread[:, k], 3)
-    return write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
+    return write_frame(path, prediction_frame(prediction), overwrite)
+
+
+def write_instances(
+    path: str | Path,
+    predictions: Sequence[InstancePrediction],
+    landmarks: LandmarkSet,
+    radius: npt.NDArray[Any],
+    overwrite: bool = False,
+) -> Path:
+    """Write the native table of a set with instances, see ``instance_frame``. Raises DataError if it exists."""
+    return write_frame(path, instance_frame(predictions, landmarks, radius), overwrite)
+
+
+def _listed(images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
+    if isinstance(images, LandmarkDataset):
+        return [sample.image for sample in images.samples]
+    if isinstance(images, str | Path | np.ndarray | torch.Tensor):
+        return [images]
+    return list(images)
+
+
+def _names(items: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items))
 
 
 def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:

@@ -141,12 +141,18 @@ class Sample:
 
 @dataclass
 class Batch:
-    """What a network is fed. ``to_original`` (B, 2, 3) maps input pixels back to pixels of the stored image."""
+    """What a network is fed. ``to_original`` (B, 2, 3) maps input pixels back to pixels of the stored image.
+
+    Of a method that finds several instances, ``points`` are (B, M, K, 2), M instances, NaN = no such instance, and
+    ``annotated`` and ``heights`` are given: an image without a point of a landmark that is annotated shows none of it.
+    """
 
     images: torch.Tensor  # (B, C, H, W) float
     points: torch.Tensor  # (B, K, 2) input pixels, NaN = missing
     to_original: torch.Tensor  # (B, 2, 3) float64
     index: torch.Tensor  # (B,) position in the dataset
+    annotated: torch.Tensor | None = None  # (B, K) bool, False: this landmark neither teaches nor measures here
+    heights: torch.Tensor | None = None  # (B,) rows of the stored images
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -171,3 +177,24 @@ class Prediction:
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
+
+
+@dataclass
+class InstancePrediction:
+    """What a method that finds several instances found in one image: N rows of K landmarks, the best first.
+
+    ``points`` (N, K, 2) are original pixels, ``scores`` (N, K); both are NaN where there is no n-th one of a landmark.
+    N may be 0. Each landmark is found for itself: row n holds the n-th most certain of each, and what stands in one row
+    need not belong to one object.
+    """
+
+    image: str
+    points: FloatArray
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        return int(self.points.shape[0])
+
+    def by_landmark(self) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Points [k] (N, 2) and scores [k] (N,) of each landmark, as ``trigpoint.metrics`` takes them for an image."""
+        return list(self.points.swapaxes(0, 1)), list(self.scores.T)

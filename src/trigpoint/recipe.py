@@ -26,7 +26,9 @@ class DataConfig(Config):
     always among more, taken subject after subject, or with ``limit_across`` one image of each subject first.
     ``unlabelled``: so many images without labels (those beyond the limit, and those never annotated) join each batch
     for ``method.transfer``. ``landmarks``: only these. ``workers``: processes that prepare batches (None: half of the
-    cores, 1 to 8). ``cache``: keep decoded images in memory.
+    cores, 1 to 8). ``cache``: keep decoded images in memory. ``on_error``: at an image that cannot be read stop, or
+    skip it and list it in the run's ``skipped.csv``. ``on_change``: when a run is resumed with images or annotations
+    that are no longer those it was begun with, stop, or accept them (``data.csv`` then lists both).
     """
 
     path: str | None = None
@@ -42,6 +44,8 @@ class DataConfig(Config):
     augment: AugmentConfig = AugmentConfig()
     workers: int | None = Field(default=None, ge=0)
     cache: bool = False
+    on_error: Literal["stop", "skip"] = "stop"
+    on_change: Literal["stop", "accept"] = "stop"
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -217,7 +221,8 @@ def _with_coarse(recipe: Recipe) -> Recipe:
         source = str(Path(str(folder)) / "config.yaml")
     values = dict(source) if isinstance(source, dict) else recipe_values(source)
     if folder is None:
-        shared = {key: getattr(recipe.data, key) for key in ("path", "train", "val", "val_share", "limit", "landmarks")}
+        same = ("path", "train", "val", "val_share", "limit", "fraction", "limit_across", "landmarks")
+        shared = {key: getattr(recipe.data, key) for key in same}
         values = {**values, "seed": recipe.seed, "data": {**(values.get("data") or {}), **shared}}
     coarse = parse(Recipe, values, "method.coarse")
     if coarse.method_name != "heatmap":

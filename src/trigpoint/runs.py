@@ -1,14 +1,16 @@
 """The run folder: what training leaves and everything after it reads.
 
-``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing and calibrated radii, ``split.csv`` which
-image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from,
-``metrics.csv`` one row per epoch, ``history.png``, ``env.txt``. Files are written to a temporary name and renamed.
+``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold,
+``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt``
+to resume from, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt`` versions and device, ``data.csv`` what
+each image was, by hashes of its pixels and annotations, ``skipped.csv`` images that could not be read (with
+``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,21 +24,40 @@ from safetensors.torch import save as to_bytes
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
+from trigpoint.data.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import RunError
 from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
 COVERAGE = 0.9
+_PACKAGES = [
+    "trigpoint",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "torchmetrics",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pillow",
+    "pydicom",
+    "tifffile",
+    "safetensors",
+    "pydantic",
+]
 
 
 @dataclass(frozen=True)
 class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
-    annotations stayed below, NaN = none annotated."""
+    annotations stayed below, NaN = none annotated. ``threshold``: score above which an instance counts, chosen on the
+    validation part; only of runs that find several instances, whose ``radius`` is that of the pairs there."""
 
     landmarks: LandmarkSet
     spacing_mm: float | None = None
     radius: FloatArray = field(default_factory=lambda: np.zeros(0))
+    threshold: float | None = None
 
 
 class RunFolder:
@@ -52,6 +73,9 @@ class RunFolder:
         self.metrics = self.folder / "metrics.csv"
         self.history = self.folder / "history.png"
         self.env = self.folder / "env.txt"
+        self.data = self.folder / "data.csv"
+        self.skipped = self.folder / "skipped.csv"
+        self._begun = self.folder / ".begun.part"  # there while the first files are written
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -63,13 +87,14 @@ class RunFolder:
         self.write_about(recipe, split)
 
     def open_new(self) -> None:
-        """Make the folder. Raises RunError when it holds anything."""
-        if self.folder.exists() and any(self.folder.iterdir()):
+        """Make the folder. Raises RunError when it holds anything but what a start that was killed leaves."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not self._begun.exists():
             raise RunError(
                 f"{self.folder}: expected a new folder or an unfinished run, got a folder with other files; "
                 "give another --out"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._begun.touch()
 
     def write_about(self, recipe: Recipe | SourceRecipe, split: Mapping[str, list[str]]) -> None:
         """Write which images are in which part, the environment and the recipe."""
@@ -77,7 +102,24 @@ class RunFolder:
         table = pd.DataFrame(rows, columns=["image", "part"])
         write_text(self.split, table.to_csv(index=False, lineterminator="\n"), overwrite=True)
         write_text(self.env, environment_text(), overwrite=True)
-        write_text(self.config, to_yaml(recipe), overwrite=True)  # last: its presence makes the folder a run
+        self.write_recipe(recipe)  # last: its presence makes the folder a run
+        self.sweep()
+
+    def write_recipe(self, recipe: Recipe | SourceRecipe) -> None:
+        """Write ``config.yaml``."""
+        write_text(self.config, to_yaml(recipe), overwrite=True)
+
+    def write_data(self, records: Sequence[ImageRecord]) -> None:
+        """Write ``data.csv``, and add its fingerprint to ``env.txt``."""
+        write_text(self.data, to_csv(records), overwrite=True)
+        before = self.env.read_text(encoding="utf-8") if self.env.is_file() else ""
+        line = f"data {fingerprint(records)}, {len(last_records(records))} images\n"
+        write_text(self.env, before + line, overwrite=True)
+
+    def sweep(self) -> None:
+        """Remove what was written, or half written, under a temporary name."""
+        for part in self.folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
 
     def exists(self) -> bool:
         """Whether the folder is a run."""
@@ -113,7 +155,8 @@ class RunFolder:
         marks = LandmarkSet.from_dict(values)
         radius = values.get("radius_px") or {}
         numbers = np.array([_number(radius.get(name)) for name in marks.names])
-        return LandmarkFile(marks, values.get("spacing_mm"), numbers)
+        threshold = values.get("threshold")
+        return LandmarkFile(marks, values.get("spacing_mm"), numbers, None if threshold is None else float(threshold))
 
     def write_landmarks(self, marks: LandmarkFile) -> None:
         """Write ``landmarks.yaml``."""
@@ -123,6 +166,8 @@ class RunFolder:
             values["radius_coverage"] = COVERAGE
             pairs = zip(marks.landmarks.names, marks.radius, strict=True)
             values["radius_px"] = {name: None if np.isnan(r) else round(float(r), 4) for name, r in pairs}
+        if marks.threshold is not None:
+            values["threshold"] = marks.threshold
         write_text(self.landmarks, to_yaml(values), overwrite=True)
 
     def parts(self) -> dict[str, list[str]]:
@@ -164,7 +209,7 @@ class RunFolder:
 def environment_text() -> str:
     """Versions and device, as a bug report needs them."""
     lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
-    for package in ("trigpoint", "torch", "torchvision", "timm", "lightning", "numpy", "pandas"):
+    for package in _PACKAGES:
         try:
             lines.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -16,19 +16,22 @@ import lightning as L
 import numpy as np
 import torch
 
+from trigpoint.callbacks import LANDMARK_ERROR, Measure
 from trigpoint.classification import train_source
 from trigpoint.config import parse
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.augment import InputPipeline
 from trigpoint.data.images import image_size
-from trigpoint.data.loading import InputDataset
+from trigpoint.data.loading import InputDataset, InstanceInputs
+from trigpoint.data.skips import SkipLog
 from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.fitting import check_same, first_process, fit
+from trigpoint.fitting import check_same, extended, first_process, fit
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
-from trigpoint.methods import CascadeMethod
-from trigpoint.metrics import radial_error
+from trigpoint.methods import METHODS, CascadeMethod, InstanceMethod, LandmarkMethod
+from trigpoint.methods.instances import CANDIDATES
+from trigpoint.metrics import best_threshold, match_instances, precision_recall, radial_error
 from trigpoint.recipe import DataConfig, Recipe, SourceRecipe, build_method, load_any_recipe
 from trigpoint.report.figures import error_curve, sigma_curves
 from trigpoint.report.style import save
@@ -40,18 +43,21 @@ def train(
     overrides: Sequence[str] = (),
     out: str | Path = "run",
     progress: bool = True,
+    more_epochs: int = 0,
 ) -> RunFolder:
     """Train, or resume what ``out`` holds of the same recipe; returns the run folder.
 
     ``recipe`` is a file, the name of a recipe of the package or a ``Recipe``; one with ``task: classification`` trains
     a source model (``trigpoint.classification``). ``overrides`` are dotted, such as ``train.epochs=5``. Raises
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
-    finite (naming the images), KeyboardInterrupt when stopped (the same call resumes).
+    finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
+    run in ``out`` until it has so many more than the recipe says; see ``fitting.extended``.
     """
-    chosen = load_any_recipe(recipe, overrides)
+    given = load_any_recipe(recipe, overrides)
     run = RunFolder(out)
-    if isinstance(chosen, SourceRecipe):
-        return train_source(chosen, run, progress)
+    if isinstance(given, SourceRecipe):
+        return train_source(extended(given, run, more_epochs), run, progress)
+    chosen = extended(given, run, more_epochs)
     parts = _parts(chosen, run)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks)
@@ -59,24 +65,39 @@ def train(
         return run
     inputs = _inputs(chosen, parts)
     if not run.exists() and first_process():
-        names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
+        names = {part: _image_names(data) for part, data in parts.items()}
         run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
     if isinstance(method, CascadeMethod):
         _prepare_coarse(chosen, method, inputs["val"], run, progress)
         L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
-    fit(chosen, method, inputs, run, progress)
+    fit(chosen, method, inputs, run, progress, measure_of(method))
     if first_process():
-        finish(run, parts["val"])
+        finish(run, _readable(chosen, parts["val"]))
     return run
+
+
+def measure_of(method: LandmarkMethod) -> Measure:
+    """What validation looks at: distances, or of several instances how many are found and how near."""
+    if not isinstance(method, InstanceMethod):
+        return LANDMARK_ERROR
+    return Measure(
+        method.measures,
+        method.validated,
+        lambda row: (
+            f"val F1 {row['val_f1']:.3f}"
+            + ("" if math.isnan(row["val_distance_px"]) else f" at {row['val_distance_px']:.2f} px")
+        ),
+    )
 
 
 def dataset_of(recipe: Recipe) -> LandmarkDataset:
     """The whole dataset that the recipe names. Raises ConfigError when it names none."""
     if recipe.data.path is None:
         raise ConfigError("data.path: expected a dataset folder, got none; add data.path=FOLDER")
-    return LandmarkDataset.load(recipe.data.path, names=recipe.data.landmarks)
+    check = recipe.data.on_error == "stop"  # else what is damaged is skipped, not refused
+    return LandmarkDataset.load(recipe.data.path, names=recipe.data.landmarks, check_images=check)
 
 
 # -- data ----------------------------------------------------------------------------------------------------
@@ -87,12 +108,14 @@ def _parts(recipe: Recipe, run: RunFolder) -> dict[str, LandmarkDataset]:
     data = dataset_of(recipe)
     if run.exists():
         check_same(recipe, run.recipe(), run)
-        by_name = {data.image_name(sample): i for i, sample in enumerate(data.samples)}
+        by_name: dict[str, list[int]] = {}
+        for i, sample in enumerate(data.samples):
+            by_name.setdefault(data.image_name(sample), []).append(i)
         stored = run.parts()
         lost = [name for names in stored.values() for name in names if name not in by_name]
         if lost:
             raise RunError(f"{run.split}: image '{lost[0]}' is no longer in {recipe.data.path}; put it back")
-        return {part: data.subset([by_name[name] for name in names]) for part, names in stored.items()}
+        return {part: data.subset([i for name in names for i in by_name[name]]) for part, names in stored.items()}
     splits = data.splits()
     if recipe.data.train in splits:
         training = data.only(recipe.data.train)
@@ -157,10 +180,11 @@ def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: Landm
 
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:
-    """Whether nothing is left to do; the radii are the last thing that ``finish`` writes."""
+    """Whether nothing is left to do; radii and threshold are the last thing that ``finish`` writes."""
     if run.epochs_done() < recipe.train.epochs or not run.weights.is_file():
         return False
-    return bool(np.isfinite(run.read_landmarks().radius).any())
+    marks = run.read_landmarks()
+    return marks.threshold is not None or bool(np.isfinite(marks.radius).any())
 
 
 def _common_spacing(data: LandmarkDataset) -> float | None:
@@ -168,14 +192,52 @@ def _common_spacing(data: LandmarkDataset) -> float | None:
     return float(spacings[0]) if len(spacings) == 1 and np.isfinite(spacings[0]) else None
 
 
+def _image_names(data: LandmarkDataset) -> list[str]:
+    """Each image once, also where it has several samples."""
+    return list(dict.fromkeys(data.image_name(sample) for sample in data.samples))
+
+
 def _inputs(recipe: Recipe, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:
     """What the loaders draw from; refuses augmentation and data that the method cannot take."""
-    made = {}
+    made: dict[str, InputDataset] = {}
+    several = METHODS[recipe.method_name].several
     for part, augment, more in (("train", recipe.data.augment, parts.get("unlabelled")), ("val", None, None)):
         pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)
-        made[part] = InputDataset(parts[part], pipeline, recipe.seed, recipe.data.cache, more)
+        if several:
+            made[part] = InstanceInputs(parts[part], pipeline, recipe.seed, recipe.data.cache)
+            _check_annotated(recipe, part, parts[part])
+        else:
+            made[part] = InputDataset(parts[part], pipeline, recipe.seed, recipe.data.cache, more)
+        if recipe.data.on_error == "skip":
+            made[part].skips = SkipLog(part)
         made[part].preload()
     return made
+
+
+def _readable(recipe: Recipe, data: LandmarkDataset) -> LandmarkDataset:
+    """The images that can be read, where others are skipped; else all. Raises DataError when there is none."""
+    if recipe.data.on_error == "stop":
+        return data
+    kept = []
+    for position in range(len(data)):
+        try:
+            data.read(position)
+        except DataError as error:
+            last = error
+        else:
+            kept.append(position)
+    if not kept:
+        raise DataError(f"{last}; nor can any other validation image be read")
+    return data.subset(kept)
+
+
+def _check_annotated(recipe: Recipe, part: str, data: LandmarkDataset) -> None:
+    """Refuse a part in which no instance counts, because each landmark that has points is not annotated throughout."""
+    if not any(np.isfinite(image.points[:, image.annotated]).any() for image in data.instances_by_image()):
+        raise DataError(
+            f"{recipe.data.path}: expected in the part '{part}' an image in which all instances of a landmark are "
+            "annotated, got none; say with a blank visibility what is absent, see docs/data-format.md"
+        )
 
 
 def _prepare_coarse(
@@ -184,10 +246,12 @@ def _prepare_coarse(
     """Train the coarse stage into the run's folder ``coarse``, or take the run that is named, and measure it."""
     options = cast(CascadeMethod.Config, recipe.method)
     if options.coarse_run is None:
-        coarse = train(parse(Recipe, options.coarse, "method.coarse"), out=run.folder / "coarse", progress=progress)
+        same = [f"data.{key}={getattr(recipe.data, key)}" for key in ("on_error", "on_change")]
+        stage = parse(Recipe, options.coarse, "method.coarse")
+        coarse = train(stage, same, out=run.folder / "coarse", progress=progress)
     else:
         coarse = RunFolder(options.coarse_run)
-    predictor, data = Predictor.load(coarse), validation.dataset
+    predictor, data = Predictor.load(coarse), _readable(recipe, validation.dataset)
     if predictor.landmarks.names != data.landmarks.names:
         raise ConfigError(
             f"{coarse.folder}: expected a run for the landmarks {', '.join(data.landmarks.names)}, got "
@@ -213,19 +277,44 @@ def _prepare_coarse(
 
 
 def finish(run: RunFolder, data: LandmarkDataset) -> None:
-    """Draw the curves of ``metrics.csv`` and calibrate the radii on the validation part."""
+    """Draw the curves of ``metrics.csv`` and calibrate radii and threshold on the validation part."""
     table, marks = run.history_table(), run.read_landmarks()
-    epochs, errors = table["epoch"].to_list(), table["val_mre_px"]
+    predictor = Predictor.load(run)
+    several = predictor.several
+    epochs, errors = table["epoch"].to_list(), 100 * table["val_error"] if several else table["val_mre_px"]
     best = None if errors.isna().all() else float(epochs[int(np.nanargmin(errors.to_numpy()))])
-    save(error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), best=best), run.history)
+    told = ("%", "1 - F1, and a little of the distance") if several else ("px", "mean radial error")
+    save(error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), told[0], best, told[1]), run.history)
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
     columns = {group: [f"sigma_{name}" for name in names] for group, names in members.items()}
     if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
         save(sigma_curves(epochs, widths), run.folder / "sigma.png")
-    errors_px = radial_error(Predictor.load(run).predict(data).points, data.points)
+    if several:
+        run.write_landmarks(_with_threshold(marks, predictor, data))
+        return
+    errors_px = radial_error(predictor.predict(data).points, data.points)
     radius = np.array([conformal_radius(errors_px[:, k], COVERAGE) for k in range(len(marks.landmarks))])
     run.write_landmarks(replace(marks, radius=radius))
+
+
+def _with_threshold(marks: LandmarkFile, predictor: Predictor, data: LandmarkDataset) -> LandmarkFile:
+    """The threshold with the best F1 on the validation part (else the recipe's), and the radii of the pairs with it."""
+    method = cast(InstanceMethod, predictor.method)
+    images = data.instances_by_image()
+    found = [one.by_landmark() for one in predictor.predict_instances(data, threshold=CANDIDATES)]
+    points, scores = [one[0] for one in found], [one[1] for one in found]
+    truth = [list(image.points.swapaxes(0, 1)) for image in images]
+    known = np.array([image.annotated for image in images])
+    radius = [method.matching_radius(image_size(image.image)[0]) for image in images]
+    threshold = best_threshold(precision_recall(points, truth, scores, np.array(radius), annotated=known))
+    threshold = method.codec.threshold if math.isnan(threshold) else threshold
+    errors: list[list[float]] = [[] for _ in marks.landmarks.names]
+    for i, k in np.argwhere(known).tolist():
+        kept = points[i][k][scores[i][k] > threshold]
+        errors[k] += match_instances(kept, truth[i][k], radius[i], inclusive=False).distance.tolist()
+    within = np.array([conformal_radius(np.array(pairs), COVERAGE) for pairs in errors])
+    return replace(marks, radius=within, threshold=threshold)
 
 
 def conformal_radius(errors: FloatArray, coverage: float) -> float:

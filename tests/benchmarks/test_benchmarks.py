@@ -51,6 +51,9 @@ def test_quick_run_prints_every_row():
         "| training step (paper",
         "| waiting for data",
         "| pyramid and glimpses",
+        "| decode 2 x 2 instances",
+        "| decode, as a share of the network",
+        "| step with L_ED, cached",
     ):
         assert words in text
     assert text.count("| training step") == 2

@@ -19,6 +19,8 @@ SMALL: dict[str, dict[str, Any]] = {  # what keeps the suite fast; a network tha
     "unet": {"width": 4},
     "dense_unet": {"width": 4, "growth": 4, "kernel": 5},
     "timm_unet": {"encoder": "resnet10t", "widths": (16, 16, 8, 8, 8)},
+    "simple_baseline": {"encoder": "resnet10t", "width": 8},
+    "hourglass": {"width": 8, "depth": 2},
 }
 every = pytest.mark.parametrize("name", NETWORKS)
 

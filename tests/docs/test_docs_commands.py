@@ -79,19 +79,20 @@ def blocks(page: Path) -> Iterator[Block]:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same commands on less: recipes lose size and epochs, drawn sets lose size and images."""
-    load = recipe.load_recipe
+    load = recipe.load_any_recipe
 
-    def load_tiny(source: Any, overrides: Sequence[str] = ()) -> recipe.Recipe:
+    def load_tiny(source: Any, overrides: Sequence[str] = ()) -> recipe.Recipe | recipe.SourceRecipe:
         chosen = load(source, overrides)
         small = list(TINY)
-        if hasattr(getattr(chosen.method, "network", None), "width"):
-            small.append("method.network.width=4")
-        if getattr(getattr(chosen.method, "schedule", None), "sigma0", None):
-            small.append("method.schedule.sigma0=2")
+        if isinstance(chosen, recipe.Recipe):
+            if hasattr(getattr(chosen.method, "network", None), "width"):
+                small.append("method.network.width=4")
+            if getattr(getattr(chosen.method, "schedule", None), "sigma0", None):
+                small.append(f"method.schedule.sigma0={3 if METHODS[chosen.method_name].several else 2}")
         return load(chosen, small)
 
     for module in (recipe, training):
-        monkeypatch.setattr(module, "load_recipe", load_tiny)
+        monkeypatch.setattr(module, "load_any_recipe", load_tiny)
 
     def fewer(write: Callable[..., Path]) -> Callable[..., Path]:
         def write_few(folder: str | Path, count: int, size: Any = 64, *args: Any, **options: Any) -> Path:
@@ -239,6 +240,7 @@ def test_every_verb_and_option_is_on_the_page() -> None:
             "docs/foveated.md",
             [key for name in ("foveated", "cascade") for key in METHODS[name].Config.model_fields if key != "name"],
         ),
+        ("docs/instances.md", [key for key in METHODS["instances"].Config.model_fields if key != "name"]),
         ("docs/training.md", recipe.recipe_names()),
     ],
 )

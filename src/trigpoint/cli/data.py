@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trigpoint.data.checks import CheckReport
 
 NATIVE = "native"
+_TOLD = 20  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, look at, convert and split datasets; tile large images.", no_args_is_help=True)
 
@@ -89,7 +90,7 @@ def show(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, as the format has it.")],
-    start: Annotated[str, typer.Option("--from", help="native, pts, isbi, coco, deeplabcut or ljson.")],
+    start: Annotated[str, typer.Option("--from", help="native, pts, isbi, coco, deeplabcut, ljson or endovis.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
     images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,
@@ -104,7 +105,8 @@ def convert(
 ) -> None:
     """Convert annotations from one format to another, landmark by name.
 
-    Options: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut).
+    Options: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut),
+    tools=needle_driver|scissor|all (endovis).
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
@@ -116,6 +118,10 @@ def convert(
         fix = did_you_mean(unused[0], valid)
         raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
     dataset = _read(source, start, images, reading)
+    for problem in dataset.problems[:_TOLD]:
+        note(f"warning: {problem}")
+    if len(dataset.problems) > _TOLD:
+        note(f"warning: and {len(dataset.problems) - _TOLD} more")
     written = _write(dataset, target, out, writing, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
 

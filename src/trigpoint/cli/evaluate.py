@@ -39,10 +39,11 @@ def evaluate(
         metrics = report.metrics
         columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
         show_table(metric_rows(metrics), columns, f"{run} on split {split}: {metrics['n_images']} images")
-        for key in ("per_group", "per_landmark", "detection"):
+        for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
             rows = landmark_rows(metrics.get(key))
-            if 1 < len(rows) <= _LISTED or (rows and key == "detection"):
-                show_table(rows, title=key.replace("_", " "))
+            if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
+                first = {"landmark": "counting"} if key == "detection_total" else {}
+                show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
     if json is not None:
         write_json(json, report.to_dict())
     if html is not None:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
-from trigpoint.errors import DataError
+from trigpoint.cli.predict_frames import check_overlay, find, is_video, joined, predict_frames
+from trigpoint.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from trigpoint.inference import Predictor
-    from trigpoint.landmarks import Prediction
+    from trigpoint.landmarks import FloatArray
 
 _LISTED = 20  # unreadable files that are named in one error
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images (not the folders inside them).")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images and folders of images (not the folders inside them), or one video.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
-    overlay: Annotated[Path | None, typer.Option("--overlay", help="Draw each image with its points here.")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option("--overlay", help="Draw each image with its points here: a folder, or a video .mp4.")
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Only each N-th image or frame.")] = 1,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Draw how a run that looks at glimpses came to its points here.")
     ] = None,
@@ -32,37 +37,90 @@ def predict(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
 ) -> None:
-    """Find the landmarks in images and write them as a table.
+    """Find the landmarks in images or a video and write them as a table.
 
     The table has a score and a radius per landmark and can be corrected and trained on. Nothing is written unless every
-    image could be read.
+    image could be read; of a video that breaks off, and when stopped with Ctrl-C, what was done is kept.
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
-    from trigpoint.inference import Predictor, write_predictions
+    from trigpoint.inference import Predictor
 
     refuse(out, force)
-    files = image_files(images)
+    if any(is_video(path) for path in (*images, overlay)):
+        source = _one_source(images, trace)
+        check_overlay(overlay, force)
+        _predict_video(Predictor.load(run, device), source, out, overlay, every, batch_size, force)
+        return
+    files = image_files(images)[::every]
     drawings = [] if overlay is None else drawing_names(files, overlay)
     paths, stacks = ([] if trace is None else drawing_names(files, trace, what) for what in ("path", "glimpses"))
     for drawing in (*drawings, *paths, *stacks):
         refuse(drawing, force)
-    folder = _images_of_table(out)
     predictor = Predictor.load(run, device)
     if trace is not None:
         _check_traceable(predictor)
     _check_headers(files)
-    with progress("predicting") as advance:
-        prediction = predictor.predict(files, batch_size=batch_size, progress=advance)
-    names = tuple(stored_name(file, folder) for file in files)
-    write_predictions(out, replace(prediction, images=names), overwrite=force)
-    note(f"wrote {out}: {len(files)} images, {len(prediction.landmarks)} landmarks each")
+    points = _predict_files(predictor, files, out, batch_size, force)
     if overlay is not None:
-        _draw(files, drawings, prediction)
+        _draw(files, drawings, points, predictor)
         note(f"drew {len(drawings)} images into {overlay}")
     if trace is not None:
         _draw_traces(predictor, files, paths, stacks)
         note(f"drew {len(paths)} paths and {len(stacks)} stacks of glimpses into {trace}")
+
+
+def _predict_files(
+    predictor: Predictor, files: Sequence[Path], out: Path, batch_size: int, force: bool
+) -> list[FloatArray]:
+    """Write the table of these images; the points (N, K, 2) of each. Stopped, the images done are written."""
+    from trigpoint.prediction_table import write_frame
+
+    folder = _images_of_table(out)
+    parts, points, stopped = [], [], None
+    with progress("predicting") as advance:
+        try:
+            for start in range(0, len(files), batch_size):
+                some = files[start : start + batch_size]
+                rows, found = find(predictor, some, [stored_name(file, folder) for file in some])
+                parts.append(rows)
+                points += found
+                advance(len(points), len(files))
+        except KeyboardInterrupt as error:
+            if not parts:
+                raise
+            stopped = error
+    write_frame(out, joined(parts), overwrite=force)
+    counts = "" if predictor.several else f", {len(predictor.landmarks)} landmarks each"
+    note(f"wrote {out}: {len(points)} images{counts}")
+    if stopped is not None:
+        raise stopped
+    return points
+
+
+def _predict_video(
+    predictor: Predictor, source: Path, out: Path, overlay: Path | None, every: int, batch_size: int, force: bool
+) -> None:
+    from trigpoint.data.frames import Frames
+
+    frames, folder = Frames(source, every), _images_of_table(out)
+    inside = source if source.is_dir() else source.parent
+
+    def name(frame: str) -> str:
+        return frame if is_video(source) else stored_name(inside / frame, folder)
+
+    predict_frames(predictor, frames, out, name, overlay, batch_size, force)
+
+
+def _one_source(images: Sequence[Path], trace: Path | None) -> Path:
+    """The video, or the folder of which a video is to be drawn."""
+    if len(images) != 1:
+        raise ConfigError(
+            f"expected one video, or one folder to draw a video of, got {len(images)} paths; call it once for each"
+        )
+    if trace is not None:
+        raise ConfigError("--trace: draws single images, got a video; save the frames as images, or leave it out")
+    return images[0]
 
 
 def image_files(given: Sequence[Path]) -> list[Path]:
@@ -147,23 +205,29 @@ def _check_headers(files: Sequence[Path]) -> None:
         raise DataError("\n".join(problems))
 
 
-def _draw(files: Sequence[Path], drawings: Sequence[Path], prediction: Prediction) -> None:
+def _draw(files: Sequence[Path], drawings: Sequence[Path], points: Sequence[FloatArray], predictor: Predictor) -> None:
     from trigpoint.data.images import read_image
     from trigpoint.data.tiled import open_tiled
     from trigpoint.geometry import to_grid
     from trigpoint.inference import is_lazy
     from trigpoint.report import prediction_overlay, save
+    from trigpoint.report.detection_figures import instance_overlay
 
+    names = predictor.landmarks.names
     with progress("drawing") as advance:
-        for index, (file, drawing) in enumerate(zip(files, drawings, strict=True)):
-            points = prediction.points[index : index + 1]
+        for index, (file, drawing, own) in enumerate(zip(files, drawings, points, strict=True)):
             if is_lazy(file):
                 with open_tiled(file) as image:
                     preview, stride = image.preview()
-                pixels, points = preview.numpy(), to_grid(points, stride)
+                pixels, own = preview.numpy(), to_grid(own, stride)
             else:
                 pixels = read_image(file).pixels.numpy()
-            figure = prediction_overlay([pixels], None, points, prediction.landmarks.names, [file.name], columns=1)
+            if predictor.several:
+                figure = instance_overlay(
+                    [pixels], None, [list(own.swapaxes(0, 1))], 1.0, names, [file.name], columns=1
+                )
+            else:
+                figure = prediction_overlay([pixels], None, own, names, [file.name], columns=1)
             save(figure, drawing)
             advance(index + 1, len(files))
 

@@ -12,7 +12,7 @@ from trigpoint.cli.console import note, say, show_table
 from trigpoint.errors import ConfigError
 
 Scale = Literal["small", "paper"]
-NAMES = "adaloss-catheter, adaloss-300w, adaloss-muct, foveated-isbi2015 or foveated-ablation"
+NAMES = "adaloss-catheter, adaloss-300w, adaloss-muct, foveated-isbi2015, foveated-ablation, cross-task or endovis"
 
 
 def reproduce(
@@ -30,6 +30,10 @@ def reproduce(
     seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds of the runs, such as 0,1,2.")] = None,
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="Your copy of the dataset, where the experiment needs one.")
+    ] = None,
+    stand_in: Annotated[
+        str | None,
+        typer.Option("--stand-in", help="What takes the place of a dataset that may not be passed on; as stand_in=..."),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", help="Runs at the same time, one thread each if more than 1.")
@@ -53,7 +57,7 @@ def reproduce(
         say=_silent if quiet else note,
         progress=not quiet and name in EXPERIMENTS and EXPERIMENTS[name].long_runs,
         jobs=jobs,
-        options=parse_options(options or []),
+        options=parse_options([*(options or []), *([] if stand_in is None else [f"stand_in={stand_in}"])]),
     )
     findings = run_experiment(request)
     say(f"{findings.title}\n\n{findings.setting}")

@@ -23,11 +23,15 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values of the recipe to change.")
     ] = None,
+    more_epochs: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Go on with a run until it has N epochs more than the recipe says.")
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Train a landmark detector, or a source model; the same command resumes a stopped run.
 
     Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
+    Longer:  the same command with --more-epochs 20
     """
     from trigpoint.fitting import first_process
     from trigpoint.recipe import SourceRecipe, load_any_recipe
@@ -37,8 +41,8 @@ def train(
     chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
     if before and first_process():
-        note(state(out, before, chosen.train.epochs))
-    run = fit(chosen, out=out, progress=not quiet)
+        note(state(out, before, chosen.train.epochs + more_epochs))
+    run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs)
     if first_process():
         _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
 

@@ -6,7 +6,6 @@ An error makes training refuse the dataset or the measured numbers wrong; a warn
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
 from trigpoint.data.files import inside, read_text
+from trigpoint.data.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.images import SUFFIXES, read_image
 from trigpoint.data.swaps import find_swaps
 from trigpoint.data.table import Table, read_table
@@ -96,6 +96,7 @@ class _Image:
     width: int = 0
     height: int = 0
     digest: str = ""
+    look: str = ""
     spacing: bool = False
     damage: str = ""
 
@@ -114,6 +115,7 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     found += _point_findings(table, images)
     found += _coinciding_findings(table)
     found += _duplicate_findings(table, listed, images)
+    found += _copy_findings(table, listed, images)
     found += _split_findings(table)
     found += _label_findings(table, images)
     for swap in find_swaps([sample.points for sample in table.samples], table.landmarks):
@@ -164,10 +166,8 @@ def _decode(file: Path) -> _Image:
         image = read_image(file)
     except DataError as error:
         return _Image(damage=str(error).removeprefix(f"{file}: "))
-    values = np.ascontiguousarray(image.pixels.numpy())
-    digest = hashlib.blake2b(f"{values.dtype} {values.shape}".encode(), digest_size=16)
-    digest.update(values.data)
-    return _Image(image.width, image.height, digest.hexdigest(), image.spacing_mm is not None)
+    look = look_text(look_of(image.pixels))
+    return _Image(image.width, image.height, pixel_hash(image), look, image.spacing_mm is not None)
 
 
 def _image_findings(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Iterator[Finding]:
@@ -227,6 +227,33 @@ def _duplicate_findings(table: Table, listed: dict[Path, list[int]], images: dic
             yield Finding(file, f"{where}, which is in split '{b}' while this is in '{a}'; keep one", row)
         else:
             yield Finding(file, f"{where}; keep one", row, severity="warning")
+
+
+def _copy_findings(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Iterator[Finding]:
+    """Pictures that look like copies of one in another split: other grey values, size or compression."""
+    splits = {sample.row: sample.split for sample in table.samples}
+    of_split: dict[str, list[Path]] = {}
+    for file, image in images.items():
+        if image.look:
+            of_split.setdefault(splits.get(listed[file][0], ""), []).append(file)
+    earlier: list[Path] = []
+    found = []
+    for split, files in of_split.items():
+        place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
+        for file, at, alike in zip(files, place, best, strict=True):
+            if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told
+                twin = earlier[at]
+                other = listed[twin][0]
+                message = (
+                    f"looks like a copy of {twin.name} (row {other}), which is in split '{splits.get(other, '')}' while "
+                    f"this is in '{split}' (similarity {alike:.2f}); keep one, or put both in one split"
+                )
+                found.append(Finding(file, message, listed[file][0], severity="warning"))
+        earlier += files
+    yield from found[:_LISTED]
+    if len(found) > _LISTED:
+        message = f"{len(found) - _LISTED} more images that look like copies of images in another split"
+        yield Finding(table.images, message, severity="warning")
 
 
 def _split_findings(table: Table) -> Iterator[Finding]:

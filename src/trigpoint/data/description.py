@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trigpoint.config import read_yaml
-from trigpoint.data.files import inside
+from trigpoint.data.files import inside, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Normalizer
 
@@ -132,14 +132,16 @@ class _Reader:
         if value is None:
             return None
         if not isinstance(value, str) or not inside(value):
-            self.report(f"{key}: expected a path inside the dataset folder, got {value!r}; move it there or link to it")
+            self.report(
+                f"{key}: expected a path inside the dataset folder, got {shown(value)}; move it there or link to it"
+            )
             return None
         return value
 
     def flag(self, key: str) -> bool | None:
         value = self.values.get(key)
         if value is not None and not isinstance(value, bool):
-            self.report(f"{key}: expected true or false, got {value!r}")
+            self.report(f"{key}: expected true or false, got {shown(value)}")
             return None
         return value
 
@@ -148,18 +150,18 @@ class _Reader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {value!r}")
+            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(value)}")
             return None
         return float(value)
 
     def names(self, key: str, value: Any) -> tuple[str, ...] | None:
         """A list of landmark names; an unquoted yes, no or 1.0 is refused since YAML changes it."""
         if not isinstance(value, list):
-            self.report(f"{key}: expected a list of landmark names, got {value!r}")
+            self.report(f"{key}: expected a list of landmark names, got {shown(value)}")
             return None
         for name in value:
             if not isinstance(name, str) and (isinstance(name, bool) or not isinstance(name, int)):
-                self.report(f"{key}: expected landmark names, got {name!r}; put it in quotes")
+                self.report(f"{key}: expected landmark names, got {shown(name)}; put it in quotes")
                 return None
         return tuple(str(name) for name in value)
 
@@ -177,13 +179,13 @@ class _Reader:
         if value is None:
             return ()
         if not isinstance(value, list):
-            self.report(f"pairs: expected a list such as [[left, right]], got {value!r}")
+            self.report(f"pairs: expected a list such as [[left, right]], got {shown(value)}")
             return ()
         out = []
         for item in value:
             names = self.names("pairs", item)
             if names is not None and len(names) != 2:
-                self.report(f"pairs: expected two landmark names, got {item!r}")
+                self.report(f"pairs: expected two landmark names, got {shown(item)}")
             elif names is not None:
                 out.append((names[0], names[1]))
         return tuple(out)
@@ -193,7 +195,7 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.report(f"groups: expected 'group: [landmark, ...]', got {value!r}")
+            self.report(f"groups: expected 'group: [landmark, ...]', got {shown(value)}")
             return {}
         found = {str(group): self.names(f"groups '{group}'", members) for group, members in value.items()}
         return {group: members for group, members in found.items() if members is not None}
@@ -204,7 +206,7 @@ class _Reader:
             return None
         expected = "normalizer: expected 'name' and either 'between: [a, b]' or 'box: true'"
         if not isinstance(value, dict):
-            self.report(f"{expected}, got {value!r}")
+            self.report(f"{expected}, got {shown(value)}")
             return None
         unknown = [key for key in value if key not in ("name", "between", "box")]
         for key in unknown:
@@ -212,6 +214,6 @@ class _Reader:
         between = None if value.get("between") is None else self.names("normalizer", value["between"])
         box = value.get("box") is True
         if not value.get("name") or box == (between is not None) or (between is not None and len(set(between)) != 2):
-            self.report(f"{expected}, got {value!r}")
+            self.report(f"{expected}, got {shown(value)}")
             return None
         return Normalizer(str(value["name"]), (between[0], between[1]) if between else None, box)

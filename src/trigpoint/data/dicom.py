@@ -5,6 +5,8 @@ Only the tags listed here are ever parsed, so nothing about a patient can reach 
 
 from __future__ import annotations
 
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import pydicom.filereader
 import pydicom.pixels.processing
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from trigpoint.errors import DataError
 
@@ -25,6 +29,7 @@ _PIXELS = [
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData",
 ]  # fmt: skip
+_INFLATED, _RATIO = 256 << 20, 100  # bytes and times its size that a deflated file may grow to; real ones stay below
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # in the patient before on the detector
 
 
@@ -42,7 +47,7 @@ def read_header(file: Path) -> Header:
     """Size and spacing without the pixels. Raises DataError naming the file."""
     data = _read(file, _HEADER, stop_before_pixels=True)
     spacing, source = _spacing(file, data)
-    return Header(int(data.Rows), int(data.Columns), spacing, source)
+    return Header(_whole(file, data, "Rows"), _whole(file, data, "Columns"), spacing, source)
 
 
 def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
@@ -61,9 +66,11 @@ def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
         if kind == "PALETTE COLOR":
             table = pydicom.pixels.processing.apply_color_lut(values, data)
             return (table >> 8 if table.dtype == np.uint16 else table).astype(np.uint8), (0.0, 255.0)
-    except (RuntimeError, NotImplementedError, ValueError, AttributeError, ImportError, IndexError) as error:
+    except Exception as error:  # whatever the decoders stumble over in damaged bytes; their text may cite the file
         raise DataError(f"{file}: {_why(data, error)}") from None
-    bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0)) == 1
+    bits, signed = _whole(file, data, "BitsStored"), _whole(file, data, "PixelRepresentation", 0) == 1
+    if not 1 <= bits <= 32:
+        raise DataError(f"{file}: BitsStored: expected 1 to 32, got {bits}; repair the file")
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if kind == "MONOCHROME1":
         values = (low + high - values.astype(np.int64)).astype(values.dtype)
@@ -72,36 +79,61 @@ def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
         return (values if not signed and bits <= 16 else values.astype(np.float32)), (float(low), float(high))
     scaled = values.astype(np.float64) * slope + intercept
     ends = sorted((low * slope + intercept, high * slope + intercept))
+    if max(abs(ends[0]), abs(ends[1])) > np.finfo(np.float32).max:
+        raise DataError(f"{file}: RescaleSlope and RescaleIntercept: expected values that floats hold; repair the file")
     return scaled.astype(np.float32), (ends[0], ends[1])
 
 
 def _read(file: Path, tags: list[str], *, stop_before_pixels: bool = False) -> Any:
+    """The named elements with their values. Texts of the library's errors are not passed on: they cite the file."""
     try:
+        _refuse_bomb(file)
         data = pydicom.dcmread(file, specific_tags=tags, stop_before_pixels=stop_before_pixels)
+        for element in data:  # values are parsed when they are first looked at: here, where it may fail
+            if element.value is None:
+                del data[element.tag]
+    except DataError:
+        raise
     except InvalidDicomError:
         raise DataError(f"{file}: expected a DICOM file, got something else; check the file or its suffix") from None
     except OSError as error:
         raise DataError(f"{file}: expected a DICOM file, got {error.strerror or 'a truncated one'}") from None
-    except (ValueError, KeyError, AttributeError, NotImplementedError, EOFError) as error:
+    except Exception as error:  # whatever pydicom stumbles over in damaged bytes
         raise DataError(f"{file}: expected a DICOM file, got a damaged one ({type(error).__name__})") from None
     if "Rows" not in data or "Columns" not in data:
         raise DataError(f"{file}: expected a DICOM image, got one without Rows and Columns")
-    frames = int(data.get("NumberOfFrames") or 1)
+    frames = _whole(file, data, "NumberOfFrames", 1)
     if frames > 1:
         raise DataError(f"{file}: expected one image, got {frames} frames; export the frame that is meant")
     return data
 
 
+def _refuse_bomb(file: Path) -> None:
+    """Raise DataError for a deflated file that would fill the memory; pydicom inflates such a file whole."""
+    with file.open("rb") as stream:
+        pydicom.filereader.read_preamble(stream, force=False)
+        meta = pydicom.filereader._read_file_meta_info(stream)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflate, total, size = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.stat().st_size
+        piece = stream.read(1 << 16)
+        while piece:
+            total += len(inflate.decompress(piece, 1 << 20))
+            if total > max(_INFLATED, _RATIO * size):
+                raise DataError(f"{file}: expected a DICOM file, got {size} bytes that inflate to {total} and more")
+            piece = inflate.unconsumed_tail or (b"" if inflate.eof else stream.read(1 << 16))
+
+
 def _spacing(file: Path, data: Any) -> tuple[float | None, str]:
     for name in _SPACINGS:
         value = data.get(name)
-        if value is None or len(value) != 2:
+        if value is None or value == "":
             continue
         try:
-            down, right = float(value[0]), float(value[1])  # DICOM states the distance of rows first
-        except (TypeError, ValueError):
+            down, right = (float(part) for part in value)  # DICOM states the distance of rows first
+        except (TypeError, ValueError, OverflowError):
             raise DataError(f"{file}: {name}: expected two numbers of millimetres; repair the file") from None
-        if down <= 0 or right <= 0:
+        if not (0 < down < math.inf and 0 < right < math.inf):
             raise DataError(f"{file}: {name}: expected millimetres above 0, got {right} x {down}; repair the file")
         if abs(down - right) > 1e-3 * right:
             return None, f"{name} is {right:g} x {down:g} mm: pixels are not square, so no single number holds"
@@ -112,14 +144,25 @@ def _spacing(file: Path, data: Any) -> tuple[float | None, str]:
 def _number(file: Path, data: Any, name: str, default: float) -> float:
     value = data.get(name)
     try:
-        return default if value is None else float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{file}: {name}: expected a number; repair the file") from None
+        number = default if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{file}: {name}: expected a number; repair the file")
+    return number
+
+
+def _whole(file: Path, data: Any, name: str, default: int | None = None) -> int:
+    value = data.get(name)
+    try:
+        return default if value in (None, "") and default is not None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{file}: {name}: expected a whole number; repair the file") from None
 
 
 def _why(data: Any, error: Exception) -> str:
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is not None and syntax.is_compressed:
+    if syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
         packages = "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
         return f"pixels are compressed as {syntax.name}; pip install {packages}, or decompress the file"
     return f"expected whole pixel data, got a damaged or truncated image ({type(error).__name__})"

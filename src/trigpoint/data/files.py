@@ -1,12 +1,18 @@
-"""Files a dataset is made of: atomic writing, and names that stay inside their folder."""
+"""Files a dataset is made of: atomic writing, and names and cells that do no harm."""
 
 from __future__ import annotations
 
 import os
+import reprlib
 import tempfile
 from pathlib import Path
 
 from trigpoint.errors import DataError
+
+_NAME, _PATH = 255, 1000  # bytes of one name and of a whole path that every usual file system takes
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxlong = _repr.maxother = 80
+_repr.maxlevel, _repr.maxlist, _repr.maxdict = 3, 6, 6
 
 
 def write_text(path: str | Path, text: str, *, overwrite: bool = False) -> Path:
@@ -14,10 +20,11 @@ def write_text(path: str | Path, text: str, *, overwrite: bool = False) -> Path:
     return write_bytes(path, text.encode("utf-8"), overwrite=overwrite)
 
 
-def write_bytes(path: str | Path, data: bytes, *, overwrite: bool = False) -> Path:
+def write_bytes(path: str | Path, data: bytes | memoryview, *, overwrite: bool = False) -> Path:
     """Write a file whole or not at all (a temporary name, then ``os.replace``).
 
-    Raises DataError when the file exists and ``overwrite`` is False.
+    Raises DataError when the file exists and ``overwrite`` is False, and OSError, which names the file, when the system
+    refuses, such as for a full disk: then what was there before is untouched.
     """
     target = Path(path)
     refuse_existing(target, overwrite)
@@ -31,6 +38,10 @@ def write_bytes(path: str | Path, data: bytes, *, overwrite: bool = False) -> Pa
             os.fsync(stream.fileno())
         part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
         part.replace(target)
+    except OSError as error:
+        if error.filename is None:  # so of a full disk
+            error.filename = str(target)
+        raise
     finally:
         part.unlink(missing_ok=True)
     return target
@@ -57,14 +68,51 @@ def read_text(path: str | Path) -> str:
 
 
 def inside(name: str) -> bool:
-    """Whether a name in a table is relative and never climbs out of its folder (either slash).
+    """Whether a name in a table is relative and never climbs out of its folder (either slash), and can be a file's.
 
-    >>> inside("a/b.png"), inside("a/../../b.png"), inside("/etc/b.png"), inside("..\\\\b.png")
-    (True, False, False, False)
+    No file has a name with control characters, half a surrogate pair, or more bytes than file systems take. Links
+    are not followed: a link that lies in the folder was put there by its owner.
+
+    >>> inside("a/b.png"), inside("a/../../b.png"), inside("/etc/b.png"), inside("..\\\\b.png"), inside("a\\0.png")
+    (True, False, False, False, False)
     """
+    if not sound_text(name) or any(ord(letter) < 32 for letter in name):
+        return False
     plain = name.replace("\\", "/")
+    if len(plain.encode()) > _PATH or any(len(part.encode()) > _NAME for part in plain.split("/")):
+        return False
     climbs = os.path.normpath(plain).split(os.sep)[0] == os.pardir
     return not (climbs or plain.startswith("/") or plain[1:3] == ":/")
+
+
+def sound_text(text: str) -> bool:
+    """Whether a text can be written as UTF-8: escapes in JSON and YAML can leave half a surrogate pair.
+
+    >>> sound_text("Müller"), sound_text("\\ud800")
+    (True, False)
+    """
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
+
+
+def is_formula(cell: str) -> bool:
+    """Whether a spreadsheet that opens the table would calculate this cell, which can run programs, or call something.
+
+    That is any text after =, and after + - @ or a control character one with a call, a link or another sheet in it.
+
+    >>> [is_formula(cell) for cell in ("=1+1", "@SUM(A1)", "-cmd|' /C calc'!A0", "-1.5", "-left (old", "@eaDir/a.png")]
+    [True, True, True, False, True, False]
+    """
+    plain = cell.lstrip()
+    return plain.startswith("=") or (plain[:1] in ("+", "-", "@") and any(mark in plain for mark in "(|!"))
+
+
+def shown(value: object) -> str:
+    """A value for a message: as Python writes it, cut where it is long, whatever the file held.
+
+    >>> shown(["left", None]), len(shown("a" * 1000))
+    ("['left', None]", 80)
+    """
+    return _repr.repr(value)
 
 
 def _umask() -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data.files import refuse_existing
-from trigpoint.data.images import SUFFIXES, ImageData, read_image
+from trigpoint.data.images import SUFFIXES, ImageData, check_size, read_image
 from trigpoint.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -143,7 +143,11 @@ def _opened(file: Path) -> InputContainer:
 def _stream(file: Path, container: InputContainer) -> VideoStream:
     if not container.streams.video:
         raise DataError(f"{file}: expected a video, got a file without pictures")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    if stream.codec_context is None or not stream.width or not stream.height:
+        raise DataError(f"{file}: expected a video, got pictures of a kind that is not known")
+    check_size(file, stream.height, stream.width)
+    return stream
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:

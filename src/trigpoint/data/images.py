@@ -7,6 +7,7 @@ are applied, palettes become RGB, alpha is dropped. No DICOM tag about a patient
 from __future__ import annotations
 
 import io
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,37 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 import torch
-import torchvision.io
 
 from trigpoint.data import dicom, tiff
-from trigpoint.errors import DataError
+from trigpoint.errors import ConfigError, DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
-MAX_PIXELS = 200_000_000  # of one image, all but a few scanners stay below; ``max_pixels`` overrides it per call
 _PILLOW = ("PNG", "JPEG", "BMP")
 _ORIENTATION = 274  # the EXIF tag
 _pillow_limit = threading.Lock()
+
+
+def pixel_limit(given: str | None) -> int:
+    """The most pixels of one image that is decoded: ``given`` (what TRIGPOINT_MAX_PIXELS says) or 200 million.
+
+    Raises ConfigError when it is no number above 0.
+
+    >>> pixel_limit(None), pixel_limit("1e9")
+    (200000000, 1000000000)
+    """
+    if given is None or not given.strip():
+        return 200_000_000  # all but a few scanners stay below
+    try:
+        limit = int(float(given))
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit < 1:
+        raise ConfigError(f"TRIGPOINT_MAX_PIXELS: expected a number of pixels above 0, got {given!r}; unset it or 2e8")
+    return limit
+
+
+MAX_PIXELS = pixel_limit(os.environ.get("TRIGPOINT_MAX_PIXELS"))
+"""Of one image; set by the environment, or per call by ``read_image(..., max_pixels=...)``."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +91,12 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
     data = _bytes(file)
     if _is_dicom(file, data):
         header = dicom.read_header(file)
-        _check_size(file, header.height, header.width, max_pixels)
+        check_size(file, header.height, header.width, max_pixels)
         values, value_range = dicom.read_pixels(file)
         return ImageData(_tensor(file, values), header.spacing_mm, header.spacing_source, value_range)
     _check_suffix(file)
     if data[:4] in tiff.MAGIC:
-        _check_size(file, *tiff.read_size(file), max_pixels)
+        check_size(file, *tiff.read_size(file), max_pixels)
         pixels = _tensor(file, tiff.read_pixels(file, data))
     else:
         pixels = _common(file, data, max_pixels)
@@ -100,7 +122,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         with _opened(file, stream) as image:
             try:
                 turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            except (OSError, SyntaxError, ValueError) as error:
+            except Exception as error:  # whatever Pillow stumbles over in damaged bytes
                 raise DataError(f"{file}: expected readable EXIF data, got {_first_line(error)}") from None
             return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -116,10 +138,12 @@ def image_spacing(path: str | Path) -> tuple[float | None, str]:
 
 def _common(file: Path, data: bytes, max_pixels: int) -> torch.Tensor:
     with _opened(file, io.BytesIO(data)) as image:
-        _check_size(file, image.height, image.width, max_pixels)
+        check_size(file, image.height, image.width, max_pixels)
         try:
             return _decode(file, data, image)
-        except (OSError, RuntimeError, ValueError, SyntaxError, IndexError, KeyError, TypeError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # whatever the decoders stumble over in damaged bytes, and no memory left
             raise DataError(f"{file}: expected a whole image, got a damaged one ({_first_line(error)})") from None
 
 
@@ -131,12 +155,23 @@ def _decode(file: Path, data: bytes, image: PIL.Image.Image) -> torch.Tensor:
 
 
 def _deep_colour(file: Path, data: bytes) -> torch.Tensor:
-    """A PNG of 16 bits with colour or alpha, which Pillow would cut to 8."""
-    decode = getattr(torchvision.io, "decode_png", None)
-    if decode is None:  # torchvision announced that it will drop its decoders
-        raise DataError(f"{file}: this torchvision reads no 16-bit colour PNG; save the image as TIFF")
-    pixels: torch.Tensor = decode(torch.frombuffer(bytearray(data), dtype=torch.uint8), apply_exif_orientation=True)
-    return pixels[: 1 if pixels.shape[0] < 3 else 3].contiguous()
+    """A PNG of 16 bits with colour or alpha, which Pillow cuts to the high bytes: it is asked for the low ones too.
+
+    (torchvision's decoder keeps 16 bits, but a damaged file ends the whole process.)
+    """
+    halves = []
+    for order in ("16B", "16L"):  # of the bytes: the first of each two, then the second
+        with _opened(file, io.BytesIO(data)) as image:
+            mode = image.mode
+            if mode == "LA" or data[25] == 4:  # two samples of two bytes are four of one
+                image._mode, order = "RGBA", ""  # type: ignore[attr-defined]
+            tile = image.tile[0]
+            raw = f"{image.mode};{order}" if order else "RGBA"
+            image.tile = [tile._replace(args=raw) if hasattr(tile, "_replace") else (*tile[:3], raw)]
+            halves.append(np.asarray(PIL.ImageOps.exif_transpose(image)).astype(np.uint16))
+            if not order:
+                return _tensor(file, halves[0][..., 0] << 8 | halves[0][..., 1])
+    return _tensor(file, halves[0] << 8 | halves[1])
 
 
 def _pillow_array(image: PIL.Image.Image) -> npt.NDArray[Any]:
@@ -178,20 +213,23 @@ def _opened(file: Path, stream: IO[bytes]) -> PIL.Image.Image:
                 image = PIL.Image.open(stream, formats=_PILLOW)
             finally:
                 PIL.Image.MAX_IMAGE_PIXELS = limit
-    except (OSError, SyntaxError, ValueError) as error:
+        frames = getattr(image, "n_frames", 1)
+    except Exception as error:  # whatever Pillow stumbles over in damaged bytes
         raise DataError(f"{file}: expected an image, got something else ({_first_line(error)})") from None
-    frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # an MPO is a JPEG with previews
         raise DataError(f"{file}: expected one image, got {frames} frames; export one of them")
     return image
 
 
-def _check_size(file: Path, height: int, width: int, max_pixels: int) -> None:
+def check_size(file: Path, height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise DataError when an image is empty or has more than ``max_pixels`` pixels."""
+    if height < 1 or width < 1:
+        raise DataError(f"{file}: expected an image, got one of {width} x {height} pixels")
     if height * width > max_pixels:
         raise DataError(
             f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; "
             "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, "
-            "or call read_image(..., max_pixels=...)"
+            "or raise the limit: TRIGPOINT_MAX_PIXELS, or read_image(..., max_pixels=...)"
         )
 
 

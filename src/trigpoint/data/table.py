@@ -13,6 +13,7 @@ import csv
 import difflib
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 
 from trigpoint.config import to_yaml
 from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
-from trigpoint.data.files import inside, read_text, refuse_existing, write_text
+from trigpoint.data.files import inside, is_formula, read_text, refuse_existing, shown, write_text
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample
 
@@ -119,10 +120,11 @@ def _columns(about: Description, header: list[str], file: Path, problems: list[P
 
     if "image" not in header:
         hint = "; separate the cells by commas" if len(header) == 1 and ";" in header[0] else ""
-        message = f"expected a column 'image', got {', '.join(header[:6])}{hint}"
+        message = f"expected a column 'image', got {shown(', '.join(header[:6]))}{hint}"
         raise ProblemError(Problem(file, message, row=1))
-    for column in sorted({c for c in header if header.count(c) > 1}):
-        report(f"expected each column once, got '{column}' {header.count(column)} times; remove all but one")
+    for column, times in sorted(Counter(header).items()):
+        if times > 1:
+            report(f"expected each column once, got '{column}' {times} times; remove all but one")
     where = {column: index for index, column in reversed(list(enumerate(header)))}
     derived = tuple(dict.fromkeys(c[:-2] for c in header if c[-2:] in ("_x", "_y") and c not in META))
     names = about.landmarks or derived
@@ -135,6 +137,8 @@ def _columns(about: Description, header: list[str], file: Path, problems: list[P
             positions.append(position)
             if position < 0 and axis != "v":
                 report(f"expected a column '{name}_{axis}', got none; add it or drop the landmark", name)
+    for name in filter(is_formula, names):
+        report(f"expected a plain name, got {shown(name)}, which a spreadsheet would calculate; rename it")
     known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius", "spread"))}
     for column in dict.fromkeys(c for c in header if c not in known):
         near = difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8)
@@ -193,14 +197,18 @@ def _sample(
     meta = {column: cells[index].strip() for column, index in columns.meta.items()}
     name = meta["image"]
     if not name or not inside(name):
-        got = f"{name!r}; images stay inside the dataset folder" if name else "a blank cell"
+        got = f"{shown(name)}; images stay inside the dataset folder" if name else "a blank cell"
         problems.append(Problem(file, f"expected the name of an image file, got {got}", row=row))
         return None
+    for column in ("image", "split", "subject", "instance"):
+        if is_formula(meta.get(column, "")):
+            message = f"expected plain text, got {shown(meta[column])}, which a spreadsheet would calculate; rename it"
+            problems.append(Problem(file, f"{column}: {message}", row=row))
     spacing = None
     if meta.get("spacing_mm"):
         spacing = _number(meta["spacing_mm"])
         if spacing is None or spacing <= 0:
-            message = f"spacing_mm: expected millimetres per pixel above 0, got {meta['spacing_mm']!r}"
+            message = f"spacing_mm: expected millimetres per pixel above 0, got {shown(meta['spacing_mm'])}"
             problems.append(Problem(file, message, row=row))
             spacing = None
     points, visibility = _points(cells, columns, row, file, problems, blank)
@@ -233,11 +241,11 @@ def _points(
         x, y = _number(tx), _number(ty)
         if (tx and x is None) or (ty and y is None):
             bad = tx if tx and x is None else ty
-            message = f"expected a finite number or a blank cell, got {bad!r}"
+            message = f"expected a finite number or a blank cell, got {shown(bad)}"
         elif bool(tx) != bool(ty):
             message = f"expected both x and y, got only {'x' if tx else 'y'}; fill in the other or blank both"
         elif tv not in ("", "0", "1", "2", "0.0", "1.0", "2.0"):
-            message = f"expected visibility 0 missing, 1 occluded or 2 visible, got {tv!r}"
+            message = f"expected visibility 0 missing, 1 occluded or 2 visible, got {shown(tv)}"
         elif not tx and tv[:1] in ("1", "2"):
             message = f"expected coordinates since visibility is {tv}, got blank cells; fill them in or set 0"
         if message is not None:
@@ -300,7 +308,7 @@ def table_text(
     """The csv text of a table; ``scores`` and ``radius`` (N, K) add the columns of a prediction, NaN as blank.
 
     Visibility columns are written when a landmark is occluded or, with ``instances``, one is not annotated, since
-    there a blank cell means ``ABSENT``.
+    there a blank cell means ``ABSENT``. Raises DataError for a name that a spreadsheet would take for a formula.
     """
     told = (0, 1) if instances else (1,)
     shown = any(np.isin(sample.visibility, told).any() for sample in samples)
@@ -309,11 +317,13 @@ def table_text(
     extra = [(end, values) for end, values in (("score", scores), ("radius", radius)) if values is not None]
     for mark in landmarks.names:
         header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else []), *(f"{mark}_{e}" for e, _ in extra)]
+    refuse_formulas(header, "the header")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     for index, (sample, image) in enumerate(zip(samples, image_names, strict=True)):
         row = [image, sample.split, sample.subject, *([sample.instance] if instances else [])]
+        refuse_formulas(row, str(sample.image))
         if spaced:
             row.append("" if sample.spacing_mm is None else format_number(sample.spacing_mm))
         for k in range(len(landmarks)):
@@ -324,6 +334,13 @@ def table_text(
             row += [format_number(values[index, k]) for _, values in extra]
         writer.writerow(row)
     return out.getvalue()
+
+
+def refuse_formulas(cells: Sequence[str], where: str) -> None:
+    """Raise DataError when a spreadsheet would calculate one of the cells that are to be written."""
+    for cell in filter(is_formula, cells):
+        got = f"got {shown(cell)}, which a spreadsheet would calculate"
+        raise DataError(f"{where}: expected plain text for a table, {got}; rename it")
 
 
 def format_number(value: float) -> str:

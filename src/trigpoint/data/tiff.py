@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from trigpoint.errors import DataError
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
 _WHITE_IS_ZERO, _PALETTE, _PLANAR = 0, 3, 2
+_SAMPLES = 8  # per pixel: colour and some alpha or infrared; more are measurements, no picture
+_INFLATED = 64 << 20  # bytes of one strip or tile from which its inflated size is found out before it is decoded
+_DEFLATE, _LZMA, _MOST = (8, 32946, 50013), 34925, 1032  # deflate grows at most that many times
 _PLAIN = (0, 1, 2, 3)  # grey, RGB and palette; Pillow converts CMYK, YCbCr and the like
 
 
@@ -26,7 +31,9 @@ def read_size(file: Path) -> tuple[int, int]:
             page = _page(file, tiff)
             size = int(page.imagelength), int(page.imagewidth)
             return size[::-1] if _orientation(page) > 4 else size
-    except (tifffile.TiffFileError, ValueError, OSError, IndexError, KeyError, TypeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # whatever tifffile stumbles over in damaged bytes
         raise _damaged(file, error) from None
 
 
@@ -38,6 +45,7 @@ def read_pixels(file: Path, data: bytes) -> npt.NDArray[Any]:
             orientation = _orientation(page)
             if int(page.photometric) not in _PLAIN:
                 return _orient(_by_pillow(file, data, page), orientation)
+            _refuse_bomb(file, page, data)
             try:
                 values = np.asarray(page.asarray())
             except ValueError as error:
@@ -45,7 +53,9 @@ def read_pixels(file: Path, data: bytes) -> npt.NDArray[Any]:
                     raise
                 return _orient(_by_pillow(file, data, page), orientation)
             values = _meaning(page, values)
-    except (tifffile.TiffFileError, ValueError, OSError, IndexError, KeyError, TypeError, RuntimeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # whatever the decoders stumble over in damaged bytes, and no memory left
         raise _damaged(file, error) from None
     return _orient(values, orientation)
 
@@ -54,7 +64,33 @@ def _page(file: Path, tiff: tifffile.TiffFile) -> Any:
     first = tiff.pages[0]
     if any(page.shape == first.shape for page in list(tiff.pages)[1:]):  # pages of other sizes are previews
         raise DataError(f"{file}: expected one image, got {len(tiff.pages)} pages; export the page that is meant")
+    depth, samples = int(first.imagedepth), int(first.samplesperpixel)
+    if depth != 1 or not 1 <= samples <= _SAMPLES:
+        raise DataError(f"{file}: expected a grey or colour image, got {samples} samples per pixel, {depth} deep")
     return first
+
+
+def _refuse_bomb(file: Path, page: Any, data: bytes) -> None:
+    """Raise DataError when a strip or tile would inflate to more than it may hold; tifffile inflates it whole."""
+    if page.compression not in (*_DEFLATE, _LZMA):
+        return
+    chunk = int(np.prod(page.chunks, dtype=np.int64)) * page.dtype.itemsize
+    most = max(2 * chunk, _INFLATED)
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if page.compression in _DEFLATE and size * _MOST <= most:
+            continue
+        inflate = lzma.LZMADecompressor() if page.compression == _LZMA else zlib.decompressobj()
+        piece, total = data[offset : offset + size], 0
+        while not inflate.eof and total <= most:
+            grown = len(inflate.decompress(piece, 1 << 22))
+            piece = b"" if page.compression == _LZMA else getattr(inflate, "unconsumed_tail", b"")
+            total += grown
+            if not grown and not piece:
+                break  # truncated: for the decoder to tell
+        if total > most:
+            raise DataError(
+                f"{file}: expected strips or tiles of {chunk} bytes, got one that inflates to {total} and more"
+            )
 
 
 def _meaning(page: Any, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -103,5 +139,5 @@ def _orient(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _damaged(file: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return DataError(f"{file}: expected a whole TIFF image, got a damaged one ({reason})")

@@ -3,7 +3,8 @@
 - ``heatmap``: heatmap regression with fixed, decaying, learned or adaptive (Adaloss) target widths
 - ``foveated``: iterated glimpses over an image pyramid, for very large images
 - ``cascade``: a heatmap run finds, glimpses refine
-- ``losses``: how heatmaps are compared with their targets
+- ``instances``: heatmaps with any number of instances of a landmark in an image
+- ``losses``: how heatmaps are compared with their targets; ``maps``: what ``heatmap`` and ``instances`` share
 - ``base``: what training and prediction ask of a method
 """
 
@@ -13,11 +14,21 @@ from trigpoint.methods.base import Found, LandmarkMethod
 from trigpoint.methods.cascade import CascadeMethod
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
+from trigpoint.methods.instances import InstanceMethod
 
 METHODS: dict[str, type[LandmarkMethod]] = {
     "heatmap": HeatmapMethod,
     "foveated": FoveatedMethod,
     "cascade": CascadeMethod,
+    "instances": InstanceMethod,
 }
 
-__all__ = ["METHODS", "CascadeMethod", "Found", "FoveatedMethod", "HeatmapMethod", "LandmarkMethod"]
+__all__ = [
+    "METHODS",
+    "CascadeMethod",
+    "Found",
+    "FoveatedMethod",
+    "HeatmapMethod",
+    "InstanceMethod",
+    "LandmarkMethod",
+]

@@ -84,6 +84,8 @@ class LandmarkMethod(TrainedModule, ABC):
     """
 
     Config: ClassVar[type[config.Config]]
+    several: ClassVar[bool] = False
+    """Whether it finds any number of instances of a landmark in an image; then it learns from ``InstanceInputs``."""
 
     def __init__(self, landmark_names: tuple[str, ...], ema: float) -> None:
         super().__init__(ema)

@@ -8,7 +8,7 @@ Prediction: the network's maps, decoded to input pixels.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PlainValidator, SerializeAsAny
@@ -20,14 +20,15 @@ from trigpoint.config import choose
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch
-from trigpoint.methods.base import Found, LandmarkMethod, NotFinite, component, sum_over_processes
+from trigpoint.methods.base import Found, NotFinite, component, sum_over_processes
 from trigpoint.methods.losses import LOSSES
-from trigpoint.nn import NETWORKS, LandmarkNetwork
-from trigpoint.schedules import SCHEDULES, LearnedSigma, resolve_sigma0
+from trigpoint.methods.maps import MapMethod, channels_last
+from trigpoint.nn import NETWORKS
+from trigpoint.schedules import SCHEDULES
 from trigpoint.transfer import CrossTask
 
 
-class HeatmapMethod(LandmarkMethod):
+class HeatmapMethod(MapMethod):
     """Network, codec, schedule and loss wired for training and prediction; built as every ``LandmarkMethod``."""
 
     class Config(config.Config):
@@ -58,38 +59,30 @@ class HeatmapMethod(LandmarkMethod):
         ema: float = 0.0,
     ) -> None:
         super().__init__(landmark_names, ema)
-        count = len(landmark_names)
-        self.network: LandmarkNetwork = NETWORKS[component(method.network)](channels, count, **method.network.options())
-        self.network.to(memory_format=torch.channels_last)  # faster convolutions
+        self.build_network(method.network, channels)
         self.transfer = None
         if method.transfer is not None:
             self.transfer = CrossTask(method.transfer, self.network, method.network, channels)
         self.codec = GaussianHeatmap(input_size, self.network.stride, method.decoder, method.normalize)
         self.loss = LOSSES[component(method.loss)](**method.loss.options())
         self.loss.check(self.codec)
-        options = method.schedule.options()
-        options["sigma0"] = resolve_sigma0(options.get("sigma0"), self.codec.map_size)
-        self.schedule = SCHEDULES[component(method.schedule)](num_landmarks=count, epochs=epochs, **options)
+        self.build_schedule(method.schedule, self.codec.map_size, epochs)
         loss = component(method.loss)
         if self.schedule.needs_normalized_targets and (method.normalize != "mean" or loss != "mse"):
             raise ConfigError(
                 f"schedule {component(method.schedule)} expects targets divided by their mean and the mse loss, got "
                 f"normalize={method.normalize}, loss={loss}; set method.normalize=mean method.loss=mse"
             )
-        self.keep_average()
-        # sums over the epoch so far: misfit, energy, number of annotations, each (K,)
-        self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
         self.register_buffer("transfer_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
         self.transfer_loss = float("nan")  # mean over the images of the last epoch
 
-    epoch_sums: Tensor
     transfer_sums: Tensor
 
     # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
-        images = _channels_last(batch.images)
+        images = channels_last(batch.images)
         output = self.network.run(images)
         sigma = self.schedule.sigma.to(images.device)
         loss, misfit, energy = self.loss(output.maps.float(), batch.points, sigma, self.codec)
@@ -97,12 +90,9 @@ class HeatmapMethod(LandmarkMethod):
             loss = loss + self.loss(maps.float(), batch.points, sigma, self.codec).loss
         loss = loss / (1 + len(output.earlier))
         present = batch.points.isfinite().all(-1)
-        zero = torch.zeros_like(loss)
-        with torch.no_grad():
-            sums = [torch.where(present, values, zero).sum(0) for values in (misfit, energy)]
-            self.epoch_sums += torch.stack([*sums, present.sum(0)]).to(self.epoch_sums)
+        self.count_in(present, misfit, energy)
         penalty = self.schedule.penalty().to(loss)
-        total = torch.where(present, loss + penalty, zero).sum() / present.sum().clamp_min(1)
+        total = torch.where(present, loss + penalty, torch.zeros_like(loss)).sum() / present.sum().clamp_min(1)
         if self.transfer is not None and self.transfer.source is not None:
             held = self.transfer(self.network.padded(images), output.features, batch.index)
             self.transfer_sums += torch.stack([held.detach() * len(batch), held.new_tensor(len(batch))])
@@ -111,22 +101,14 @@ class HeatmapMethod(LandmarkMethod):
             raise NotFinite(batch.index.tolist())
         return total
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let the averaged weights follow."""
-        super().optimizer_step(*args, **kwargs)
-        self.follow()
-
-    def epoch_columns(self) -> dict[str, float]:
-        """The width of each landmark's target, heatmap px."""
-        widths = self.schedule.sigma.detach().cpu()
-        return {
-            f"sigma_{name}": round(float(width), 4) for name, width in zip(self.landmark_names, widths, strict=True)
-        }
-
     def epoch_results(self) -> dict[str, float]:
         """The regulariser's part of the loss."""
         regularised = self.transfer is not None and self.transfer.source is not None
         return {"transfer_loss": self.transfer_loss} if regularised else {}
+
+    def on_train_start(self) -> None:
+        """Lightning leaves modes as it finds them."""
+        self.train()
 
     def train(self, mode: bool = True) -> HeatmapMethod:
         """As every module, but what is frozen of a source stays in inference mode."""
@@ -136,11 +118,8 @@ class HeatmapMethod(LandmarkMethod):
         return self
 
     def on_train_epoch_end(self) -> None:
-        """Move the schedule by the epoch's losses, the same on every process."""
-        loss, energy, count = sum_over_processes(self.epoch_sums).cpu()
-        self.epoch_loss = float(loss.sum() / count.sum())
-        self.schedule.step(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
-        self.epoch_sums.zero_()
+        """As of every method of maps, and the mean of the regulariser."""
+        super().on_train_epoch_end()
         held, images = sum_over_processes(self.transfer_sums).tolist()
         self.transfer_loss = held / images if images else float("nan")
         self.transfer_sums.zero_()
@@ -156,25 +135,3 @@ class HeatmapMethod(LandmarkMethod):
     def decode_output(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Points (B, K, 2) in input pixels and scores (B, K) of the network's output (B, K, h, w)."""
         return self.codec.decode(self.loss.maps(output))
-
-    @torch.no_grad()
-    def heatmaps(self, images: Tensor) -> Tensor:
-        """The network's output (B, K, h, w) float32 for inputs (B, C, H, W)."""
-        output: Tensor = self.inference_network()(_channels_last(images)).float()
-        return output
-
-    # -- state ------------------------------------------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The learned schedule is a module and saved with the weights; the others add their own state."""
-        if not isinstance(self.schedule, LearnedSigma):
-            checkpoint["schedule"] = self.schedule.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the schedule up where the checkpoint left it."""
-        if not isinstance(self.schedule, LearnedSigma):
-            cast(Any, self.schedule).load_state_dict(checkpoint["schedule"])
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,8 @@
 
 ``functional`` the formulas (MRE, SDR, NME, CED, AUC, FR, bootstrap); ``detection`` matching and counts of several
 instances per image, ``detection_report`` their precision, recall and F1, ``detection_curve`` these against the score
-threshold; ``smoothness`` the normalised total variation of filters.
+threshold; ``point_to_point`` the mean error per image of the cross-task paper; ``smoothness`` the normalised total
+variation of filters.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ from trigpoint.metrics.functional import (
     success_rate,
     to_millimetres,
 )
+from trigpoint.metrics.point_to_point import (
+    PointErrorScores,
+    mean_point_error,
+    point_error_scores,
+    stacked_point_error,
+)
 from trigpoint.metrics.smoothness import normalized_total_variation
 
 __all__ = [
@@ -59,9 +66,13 @@ __all__ = [
     "bootstrap_interval",
     "image_errors",
     "mean_error",
+    "mean_point_error",
     "median_error",
     "normalized_error",
     "normalizer_lengths",
+    "point_error_scores",
+    "PointErrorScores",
+    "stacked_point_error",
     "standard_deviation",
     "success_rate",
     "to_millimetres",

@@ -180,16 +180,17 @@ def _create(
 
 
 def _with_local_weights(name: str, in_channels: int, weights: str, stages: tuple[int, ...] | None) -> nn.Module:
-    """timm loads leniently, so the encoder is also made without the file: what is equal in both was not loaded."""
+    """timm loads leniently, so the encoder is also made without the file: what is equal in both was not loaded.
+
+    As many random numbers are drawn as without the file, so that the decoder begins alike with all weights.
+    """
     state = read_weights(Path(weights))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
         plain = _create(name, in_channels, False, stages)
-        torch.manual_seed(0)
-        try:
-            loaded = _create(name, in_channels, True, stages, {"state_dict": state})
-        except (RuntimeError, KeyError, AttributeError, ValueError) as error:
-            raise ConfigError(f"{weights}: no weights of encoder '{name}': {_short(error)}") from error
+    try:
+        loaded = _create(name, in_channels, True, stages, {"state_dict": state})
+    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{weights}: no weights of encoder '{name}': {_short(error)}") from error
     before = dict(plain.named_parameters())
     kept = [key for key, value in loaded.named_parameters() if value.ndim > 1 and torch.equal(value, before[key])]
     kept = [key for key in kept if (before[key] != before[key].flatten()[0]).any()]  # not what starts constant

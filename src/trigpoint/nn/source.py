@@ -121,7 +121,10 @@ def load_source(options: SourceConfig, encoder: str, channels: int, classifier: 
     """
     if options.run is not None:
         return _from_run(Path(options.run), encoder, channels, classifier)
-    body = build_encoder(encoder, channels, options.pretrained, options.weights)
+    try:
+        body = build_encoder(encoder, channels, options.pretrained, options.weights)
+    except ConfigError as error:
+        raise ConfigError(f"method.transfer.source: {error}. Else {REMEDIES}") from error
     head = _timm_classifier(options, encoder, channels, body) if classifier else None
     if options.normalize is not None:
         return Source(body, head, ExpectedInput(options.normalize, options.mean, options.std, channels))
@@ -134,10 +137,12 @@ def _from_run(folder: Path, encoder: str, channels: int, classifier: bool) -> So
     if not file.is_file():
         raise ConfigError(f"source.run: expected a run folder, got {folder} without config.yaml; check the path")
     values = read_yaml(file)
-    network = (values.get("method") or {}).get("network") or {}
+    method = values.get("method") or {}
+    network = method.get("network") or {}
     theirs = values.get("encoder") or network.get("encoder")
     if theirs is None:
-        raise ConfigError(f"{folder}: expected a run whose network has a timm encoder, got {network.get('name')}")
+        got = network.get("name") or method.get("name")
+        raise ConfigError(f"{folder}: expected a run whose network has a timm encoder, got {got}; {REMEDIES}")
     if str(theirs) != encoder:
         raise ConfigError(
             f"{folder}: expected a source with encoder '{encoder}' as the landmark network, got '{theirs}'; "

@@ -2,11 +2,13 @@
 
 - tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
 - figures.py: curves and distributions; overlays.py: predictions and heatmaps over images; style.py: how they look
+- side_by_side.py: several methods side by side; detection_figures.py: precision and recall, several instances per image
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
 """
 
+from trigpoint.report.detection_figures import instance_overlay, precision_recall_plot
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.figures import (
     ced_plot,
@@ -22,6 +24,7 @@ from trigpoint.report.figures import (
 from trigpoint.report.glimpses import glimpse_stack, guess_path
 from trigpoint.report.html import Picture, render_html, write_html
 from trigpoint.report.sheet import contact_sheet
+from trigpoint.report.side_by_side import Compared, comparison_grid
 from trigpoint.report.tables import (
     console_table,
     landmark_rows,
@@ -33,9 +36,11 @@ from trigpoint.report.tables import (
 )
 
 __all__ = [
+    "Compared",
     "Picture",
     "ced_plot",
     "comparison",
+    "comparison_grid",
     "console_table",
     "contact_sheet",
     "error_curve",
@@ -43,6 +48,7 @@ __all__ = [
     "glimpse_stack",
     "guess_path",
     "heatmap_overlay",
+    "instance_overlay",
     "landmark_rows",
     "markdown_table",
     "metric_rows",
@@ -50,6 +56,7 @@ __all__ = [
     "per_landmark_bars",
     "percent",
     "plain_table",
+    "precision_recall_plot",
     "prediction_overlay",
     "render_html",
     "save",

@@ -155,14 +155,21 @@ def heatmap_overlay(
                 f"heatmaps: expected maps of one stride of image {i} ({height} x {width}), got {maps.shape[2]} x "
                 f"{maps.shape[3]}; pass the network's input images, not the stored ones"
             )
-        peaks = np.maximum(np.nanmax(maps[i], axis=(1, 2), keepdims=True), 1e-12)
-        strongest = np.clip(np.nan_to_num(maps[i] / peaks).max(axis=0), 0.0, 1.0)
-        # The map is stretched over the extent of the image: pixel edges meet pixel edges at every stride.
-        extent = picture.get_extent()
-        axes.imshow(strongest, cmap="inferno", alpha=0.75 * strongest, extent=extent, vmin=0, vmax=1)
+        draw_heatmaps(axes, maps[i])
         draw_points(axes, None if points is None else np.asarray(points[i], dtype=np.float64), None)
     _key(figure, points is not None, False)
     return figure
+
+
+def draw_heatmaps(axes: Axes, heatmaps: FloatArray) -> None:
+    """The strongest response over all landmarks, maps (K, h, w) each scaled to its own peak, over the image in
+    ``axes``."""
+    maps = np.asarray(heatmaps, dtype=np.float64)
+    peaks = np.maximum(np.nanmax(maps, axis=(1, 2), keepdims=True), 1e-12)
+    strongest = np.clip(np.nan_to_num(maps / peaks).max(axis=0), 0.0, 1.0)
+    # The map is stretched over the extent of the image: pixel edges meet pixel edges at every stride.
+    extent = axes.get_images()[0].get_extent()
+    axes.imshow(strongest, cmap="inferno", alpha=0.75 * strongest, extent=extent, vmin=0, vmax=1)
 
 
 def _with_error(caption: str, truth: FloatArray, predicted: FloatArray, spacing: float | None) -> str:

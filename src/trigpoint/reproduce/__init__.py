@@ -6,6 +6,8 @@
 - ``foveated_isbi`` (with ``foveated_isbi_data``, ``foveated_isbi_claims``, ``foveated_published``): the foveated
   pyramid on the ISBI 2015 cephalograms
 - ``foveated_ablation``: its iterations, features and levels; ``foveated`` is what the two share
+- ``cross_task`` (with ``cross_task_tables``): a frozen source regularises training on few labels
+- ``endovis`` (with ``endovis_data``): several instruments per image, or what stands in for EndoVis 2015
 - ``study`` runs and reuses trainings, ``findings`` holds tables and claims
 
 A new experiment is one file with ``reproduce(request) -> Findings`` and one entry in ``EXPERIMENTS``.
@@ -17,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trigpoint.errors import ConfigError, did_you_mean
-from trigpoint.reproduce import catheter, faces300w, foveated_ablation, foveated_isbi, muct
+from trigpoint.reproduce import catheter, cross_task, endovis, faces300w, foveated_ablation, foveated_isbi, muct
 from trigpoint.reproduce.findings import Claim, Findings, Table
 from trigpoint.reproduce.study import Request
 
@@ -51,14 +53,25 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         foveated_ablation.reproduce,
         options=foveated_ablation.OPTIONS,
     ),
+    cross_task.NAME: Experiment(
+        "cross-task learning from few labels, Table 1, on drawn heads, or on --data",
+        cross_task.reproduce,
+        False,
+        cross_task.OPTIONS,
+    ),
+    endovis.NAME: Experiment(
+        "several instruments per image, EndoVis 2015 (needs --data), or with --stand-in laparoscopy or synthetic",
+        endovis.reproduce,
+        options=endovis.OPTIONS,
+    ),
 }
 
 
 def run_experiment(request: Request) -> Findings:
     """Reproduce ``request.name``; raises ConfigError for an unknown name or option.
 
-    >>> list(EXPERIMENTS)
-    ['adaloss-catheter', 'adaloss-300w', 'adaloss-muct', 'foveated-isbi2015', 'foveated-ablation']
+    >>> " ".join(EXPERIMENTS)
+    'adaloss-catheter adaloss-300w adaloss-muct foveated-isbi2015 foveated-ablation cross-task endovis'
     """
     if request.name not in EXPERIMENTS:
         raise ConfigError(f"unknown experiment '{request.name}'; {did_you_mean(request.name, EXPERIMENTS)}")

@@ -84,7 +84,8 @@ class CrossTask(nn.Module):
             )
         self.options = options
         compares_classes = options.regularises and options.loss in ("classifier", "both")
-        source = load_source(options.source, str(cast(Any, about).encoder), channels, compares_classes)
+        with torch.random.fork_rng(devices=[]):  # training draws the same numbers with a source and without
+            source = load_source(options.source, str(cast(Any, about).encoder), channels, compares_classes)
         network.encoder.load_state_dict(source.encoder.state_dict())
         self.expects = source.expects
         self.source: Source | None = source.to(memory_format=torch.channels_last) if options.regularises else None
@@ -161,7 +162,8 @@ def _freeze(encoder: nn.Module, train: str) -> None:
         return
     encoder.requires_grad_(False)
     if train == "last":
-        layers = list(encoder.modules())
+        beside = {"downsample", "shortcut"}  # timm's names of what bypasses a block, which stands after its own layers
+        layers = [layer for name, layer in encoder.named_modules() if not beside & {*name.split(".")}]
         last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d | nn.Linear))
         for layer in layers[last:]:
             for parameter in layer.parameters(recurse=False):

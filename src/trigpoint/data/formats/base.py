@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text, refuse_existing, write_text
+from trigpoint.data.files import read_text, refuse_existing, shown, sound_text, write_text
 from trigpoint.data.images import SUFFIXES
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
@@ -85,12 +85,40 @@ def refuse_instances(dataset: LandmarkDataset, form: str) -> None:
         raise DataError(f"{form} stores one set of landmarks per image, got a dataset with instances; use coco instead")
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raises DataError with file and line."""
+def load_json(file: Path) -> Any:
+    """The values of a JSON file. Raises DataError with file and line, also for what is too deep or no text."""
+    text = read_text(file)
     try:
-        values = json.loads(read_text(file))
+        values = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise DataError(f"{file}, line {error.lineno}: not readable as JSON: {error.msg}") from None
+    except ValueError as error:
+        raise DataError(f"{file}: not readable as JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{file}: expected JSON for annotations, got values too deep in one another") from None
+    if "\\u" in text and not sound_text(json.dumps(values, ensure_ascii=False)):
+        raise DataError(f"{file}: expected text in JSON, got half a surrogate pair (\\ud800 to \\udfff); remove it")
+    return values
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A key given twice is refused: which of the two was meant, nobody knows."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"expected each key once, got {shown(twice)} twice in one object; keep one")
+    return values
+
+
+def _integer(digits: str) -> int | float:
+    """Python refuses to read integers of thousands of digits; as a float they are infinite and refused by name."""
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object. Raises DataError with file and line."""
+    values = load_json(file)
     if not isinstance(values, dict):
         raise DataError(f"{file}, line 1: expected a JSON object, got {type(values).__name__}")
     return values

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import inside, write_text
+from trigpoint.data.files import inside, shown, write_text
 from trigpoint.data.formats.base import member, number, objects, read_json
 from trigpoint.data.images import image_size
 from trigpoint.errors import DataError, did_you_mean
@@ -49,22 +49,24 @@ class Coco:
         by_image: dict[Any, list[dict[str, Any]]] = {}
         for index, note in enumerate(objects(values, "annotations", str(file))):
             if note.get("category_id") == kind and not note.get("iscrowd"):
-                by_image.setdefault(note.get("image_id"), []).append(
-                    {**note, "_where": f"{file}: annotations[{index}]"}
-                )
+                where = f"{file}: annotations[{index}]"
+                by_image.setdefault(_plain_id(note, "image_id", where), []).append({**note, "_where": where})
         instances = any(len(notes) > 1 or any("instance" in note for note in notes) for notes in by_image.values())
         samples: list[Sample] = []
         seen: dict[Any, str] = {}
         for index, image in enumerate(objects(values, "images", str(file))):
             where = f"{file}: images[{index}]"
             name: str = member(image, "file_name", str, where)
-            if image.get("id") is None or image["id"] in seen or not inside(name):
-                raise DataError(f"{where}: expected an 'id' of its own and a name inside the folder, got {name!r}")
-            seen[image["id"]] = name
-            samples += _samples(folder / name, image, by_image.get(image["id"], []), names, instances)
+            own = _plain_id(image, "id", where)
+            if own in seen or not name or not inside(name):
+                raise DataError(f"{where}: expected an 'id' of its own and a name inside the folder, got {shown(name)}")
+            seen[own] = name
+            samples += _samples(folder / name, image, by_image.get(own, []), names, instances)
         for image_id, notes in by_image.items():
             if image_id not in seen:
-                raise DataError(f"{notes[0]['_where']}: expected the 'image_id' of a listed image, got {image_id!r}")
+                raise DataError(
+                    f"{notes[0]['_where']}: expected the 'image_id' of a listed image, got {shown(image_id)}"
+                )
         marks = LandmarkSet(names)
         return LandmarkDataset(samples, marks, name=file.stem, images=folder, table=file, instances=instances)
 
@@ -103,6 +105,16 @@ class Coco:
             "categories": [{**kind, "keypoints": list(dataset.landmarks.names), "skeleton": []}],
         }
         return [write_text(target, json.dumps(values, ensure_ascii=False) + "\n", overwrite=overwrite)]
+
+
+def _plain_id(values: dict[str, Any], key: str, where: str) -> int | str:
+    """The id of an image; 1.0 is 1 and true is none."""
+    value = values.get(key)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise DataError(f"{where}: expected '{key}' as a number or text, got {shown(value)}")
+    return value
 
 
 def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> dict[str, Any]:
@@ -156,9 +168,9 @@ def _keypoints(note: dict[str, Any], names: tuple[str, ...]) -> tuple[FloatArray
         x, y = number(values[3 * k]), number(values[3 * k + 1])
         seen = values[3 * k + 2]
         if isinstance(seen, bool) or seen not in (0, 1, 2):
-            raise DataError(f"{where}, landmark '{name}': expected visibility 0, 1 or 2, got {seen!r}")
+            raise DataError(f"{where}, landmark '{name}': expected visibility 0, 1 or 2, got {shown(seen)}")
         if seen and (x is None or y is None):
-            raise DataError(f"{where}, landmark '{name}': expected numbers, got {values[3 * k : 3 * k + 2]!r}")
+            raise DataError(f"{where}, landmark '{name}': expected numbers, got {shown(values[3 * k : 3 * k + 2])}")
         if seen:
             points[k], visibility[k] = (x, y), int(seen)
     return points, visibility

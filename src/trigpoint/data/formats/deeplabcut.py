@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import inside, read_text, write_text
+from trigpoint.data.files import inside, read_text, shown, write_text
 from trigpoint.data.formats.base import number
-from trigpoint.data.table import format_number
+from trigpoint.data.table import format_number, refuse_formulas
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
@@ -81,6 +81,8 @@ class DeepLabCut:
                 points = found[person].points if person in found else np.full((len(parts), 2), np.nan)
                 cells += [format_number(value) for point in points for value in point]
             rows.append(cells)
+        for row in rows:
+            refuse_formulas([cell for cell in row if number(cell) is None], str(target))
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows(rows)
         return [write_text(target, out.getvalue(), overwrite=overwrite)]
@@ -98,7 +100,7 @@ class _Header:
 def _header(file: Path, rows: list[list[str]]) -> _Header:
     labels = [cells[0].strip() if cells else "" for cells in rows[:4]]
     if labels[:3] != _HEADS[0] and labels != _HEADS[1]:
-        got = ", ".join(labels) or "an empty file"
+        got = shown(", ".join(labels)) if rows else "an empty file"
         raise DataError(f"{file}, row 1: expected header rows scorer, [individuals,] bodyparts, coords, got {got}")
     count = 3 if labels[:3] == _HEADS[0] else 4
     head = rows[:count]
@@ -133,7 +135,7 @@ def _image_name(file: Path, row: int, cells: list[str], head: _Header) -> str:
         raise DataError(f"{file}, row {row}: expected {width} cells as in the header, got {len(cells)}")
     name = "/".join(cell.strip().replace("\\", "/") for cell in cells[: head.paths] if cell.strip())
     if not name or not inside(name):
-        raise DataError(f"{file}, row {row}: expected an image path inside the project, got {name!r}")
+        raise DataError(f"{file}, row {row}: expected an image path inside the project, got {shown(name)}")
     return name
 
 
@@ -168,5 +170,5 @@ def _point(file: Path, row: int, cells: list[str], key: tuple[str, str], head: _
     x, y = (number(text) for text in texts)
     if x is None or y is None:
         where = f"{file}, row {row}, landmark '{key[1]}'"
-        raise DataError(f"{where}: expected two numbers or two blank cells, got {', '.join(map(repr, texts))}")
+        raise DataError(f"{where}: expected two numbers or two blank cells, got {', '.join(map(shown, texts))}")
     return x, y

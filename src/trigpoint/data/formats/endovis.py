@@ -6,7 +6,6 @@ One file per sequence, a list of frames, each with ``filename`` and ``annotation
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +15,8 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.files import inside as inside_folder
-from trigpoint.data.files import read_text
-from trigpoint.data.formats.base import annotation_files, number
+from trigpoint.data.files import shown
+from trigpoint.data.formats.base import annotation_files, load_json, number
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.geometry import inside
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
@@ -103,7 +102,7 @@ def _sequence(file: Path, folder: Path, tools: tuple[str, ...], problems: list[P
         place = _place(name)
         where += f" ({place.rsplit('/', 1)[-1]})"
         if not place or not inside_folder(place):
-            message = f"expected a path with a folder '{_ROOT}...' or a relative one, got {name!r}; frame left out"
+            message = f"expected a path with a folder '{_ROOT}...' or a relative one, got {shown(name)}; frame left out"
             problems.append(Problem(file, f"{where}: {message}"))
         elif place in first:
             problems.append(
@@ -117,10 +116,7 @@ def _sequence(file: Path, folder: Path, tools: tuple[str, ...], problems: list[P
 
 
 def _frames(file: Path) -> list[dict[str, Any]]:
-    try:
-        frames = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}, line {error.lineno}: not readable as JSON: {error.msg}") from None
+    frames = load_json(file)
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise DataError(f"{file}: expected a JSON list of frames, got {type(frames).__name__}; is it a label file?")
     return frames
@@ -175,6 +171,8 @@ def _add(
         doubtful.update(JOINTS)
         return f"expected a JSON object, got {type(entry).__name__}"
     joint, tool = entry.get("class"), entry.get("id")
+    if not isinstance(joint, str):  # a list or an object names nothing
+        joint = shown(joint)
     if tool in TOOLS["all"]:
         present.add(tool)
         if tool not in tools:
@@ -183,14 +181,14 @@ def _add(
         return None
     if joint not in JOINTS:
         doubtful.update(JOINTS)
-        return f"unknown joint {joint!r}; {did_you_mean(str(joint), JOINTS)}"
+        return f"unknown joint {shown(joint)}; {did_you_mean(str(joint), JOINTS)}"
     if tool not in TOOLS["all"]:
         doubtful.add(joint)
-        got = "none" if "id" not in entry else repr(tool)
+        got = "none" if "id" not in entry else shown(tool)
         return f"expected the id of a tool ({', '.join(TOOLS['all'])}) for {joint}, got {got}"
     x, y = number(entry.get("x")), number(entry.get("y"))
     if x is None or y is None:
-        return f"expected two numbers for {joint} of {tool}, got {entry.get('x')!r}, {entry.get('y')!r}"
+        return f"expected two numbers for {joint} of {tool}, got {shown(entry.get('x'))}, {shown(entry.get('y'))}"
     if not inside(np.array([x, y]), SIZE):
         return f"expected {joint} of {tool} inside {SIZE[1]} x {SIZE[0]} pixels, got ({x:g}, {y:g})"
     spots.setdefault((tool, joint), []).append((index, x, y, 1 if entry.get("occluded") is True else 2))

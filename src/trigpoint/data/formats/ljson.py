@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.files import shown
 from trigpoint.data.formats.base import (
     annotation_files,
     default_names,
@@ -78,7 +79,7 @@ def _parse(file: Path) -> tuple[LandmarkSet, FloatArray]:
     values = read_json(file)
     if values.get("version") != VERSION:
         raise DataError(
-            f"{file}: expected ljson version {VERSION}, got {values.get('version')!r}; save it as version 2"
+            f"{file}: expected ljson version {VERSION}, got {shown(values.get('version'))}; save it as version 2"
         )
     body: dict[str, Any] = member(values, "landmarks", dict, str(file))
     stored: list[Any] = member(body, "points", list, f"{file}: landmarks")
@@ -90,12 +91,12 @@ def _parse(file: Path) -> tuple[LandmarkSet, FloatArray]:
 
 def _point(file: Path, index: int, item: Any) -> tuple[float, float]:
     if not isinstance(item, list) or len(item) != 2:
-        raise DataError(f"{file}: landmarks.points[{index}]: expected [y, x], got {item!r}")
+        raise DataError(f"{file}: landmarks.points[{index}]: expected [y, x], got {shown(item)}")
     if item == [None, None]:
         return np.nan, np.nan
     y, x = (None if isinstance(value, str) else number(value) for value in item)
     if x is None or y is None:
-        raise DataError(f"{file}: landmarks.points[{index}]: expected two numbers or two nulls, got {item!r}")
+        raise DataError(f"{file}: landmarks.points[{index}]: expected two numbers or two nulls, got {shown(item)}")
     return x, y
 
 
@@ -108,7 +109,7 @@ def _landmarks(file: Path, values: dict[str, Any], count: int) -> LandmarkSet:
         mask: list[Any] = member(label, "mask", list, where)
         for k in mask:
             if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < count:
-                raise DataError(f"{where}: expected point numbers 0 to {count - 1} in 'mask', got {k!r}")
+                raise DataError(f"{where}: expected point numbers 0 to {count - 1} in 'mask', got {shown(k)}")
         if len(mask) == 1 and mask[0] not in names:
             names[mask[0]] = name
         else:

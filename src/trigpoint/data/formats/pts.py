@@ -26,7 +26,7 @@ from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 FIRST_PIXEL = (
     1.0  # the centre of the top-left pixel is (1, 1) in a .pts file (Matlab); this is the only place that says so
 )
-_HEADER = re.compile(r"^(version|n_points)\s*:\s*(\d+)$")
+_HEADER = re.compile(r"^(version|n_points)\s*:\s*([0-9]{1,9})$")
 
 
 class Pts:

@@ -1,0 +1,95 @@
+"""What the methods whose network gives a map per landmark share: targets whose width a schedule moves, and averages.
+
+A subclass calls ``build_network``, makes its codec, and calls ``build_schedule``, in this order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from trigpoint import config
+from trigpoint.methods.base import LandmarkMethod, component, sum_over_processes
+from trigpoint.nn import NETWORKS, LandmarkNetwork
+from trigpoint.schedules import SCHEDULES, LearnedSigma, Schedule, resolve_sigma0
+
+
+class MapMethod(LandmarkMethod):
+    """A network that gives maps (B, K, h, w), trained towards targets with a width per landmark."""
+
+    network: LandmarkNetwork
+    schedule: Schedule
+    epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
+
+    def build_network(self, options: config.Config, channels: int) -> None:
+        """The network of a config from ``NETWORKS``."""
+        count = len(self.landmark_names)
+        self.network = NETWORKS[component(options)](channels, count, **options.options())
+        self.network.to(memory_format=torch.channels_last)  # faster convolutions
+
+    def build_schedule(self, options: config.Config, map_size: tuple[int, ...], epochs: int | None) -> None:
+        """The schedule of a config from ``SCHEDULES``, and what is averaged; raises ConfigError."""
+        count, values = len(self.landmark_names), options.options()
+        values["sigma0"] = resolve_sigma0(values.get("sigma0"), map_size)
+        self.schedule = SCHEDULES[component(options)](num_landmarks=count, epochs=epochs, **values)
+        self.keep_average()
+        self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def count_in(self, counted: Tensor, misfit: Tensor, energy: Tensor) -> None:
+        """Add a batch to the epoch's averages; all (B, K), entries that are not ``counted`` mean nothing."""
+        zero = torch.zeros_like(misfit)
+        sums = [torch.where(counted, values, zero).sum(0) for values in (misfit, energy)]
+        self.epoch_sums += torch.stack([*sums, counted.sum(0)]).to(self.epoch_sums)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then let the averaged weights follow."""
+        super().optimizer_step(*args, **kwargs)
+        self.follow()
+
+    def epoch_columns(self) -> dict[str, float]:
+        """The width of each landmark's target, heatmap px."""
+        widths = self.schedule.sigma.detach().cpu()
+        return {
+            f"sigma_{name}": round(float(width), 4) for name, width in zip(self.landmark_names, widths, strict=True)
+        }
+
+    def on_train_epoch_end(self) -> None:
+        """Move the schedule by the epoch's losses, the same on every process."""
+        loss, energy, count = sum_over_processes(self.epoch_sums).cpu()
+        self.epoch_loss = float(loss.sum() / count.sum())
+        self.move_schedule(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
+        self.epoch_sums.zero_()
+
+    def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
+        """The step at the end of an epoch, by the mean misfit and energy (K,) of its maps."""
+        self.schedule.step(losses, energy)
+
+    # -- prediction -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """The network's output (B, K, h, w) float32 for inputs (B, C, H, W)."""
+        output: Tensor = self.inference_network()(channels_last(images)).float()
+        return output
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The learned schedule is a module and saved with the weights; the others add their own state."""
+        if not isinstance(self.schedule, LearnedSigma):
+            checkpoint["schedule"] = self.schedule.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the schedule up where the checkpoint left it."""
+        if not isinstance(self.schedule, LearnedSigma):
+            cast(Any, self.schedule).load_state_dict(checkpoint["schedule"])
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same images, laid out as the network's convolutions are fast with."""
+    return images.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,142 @@
+"""``trigpoint predict`` on a video and on a folder of frames: tables, overlays, and what remains when it ends early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cli_entry import call
+
+from trigpoint.data.frames import Frames, VideoWriter
+from trigpoint.inference import Predictor
+from trigpoint.report.frame_overlay import draw_points
+
+
+@pytest.fixture(scope="module")
+def video(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 24 drawn frames of 32 x 32 as a video of 10 frames a second."""
+    pytest.importorskip("av")
+    target = tmp_path_factory.mktemp("video") / "tips.avi"
+    with VideoWriter(target, 10) as writer:
+        for frame in Frames(drawn / "images"):
+            writer.add(frame.pixels)
+    return target
+
+
+def test_a_video_gives_a_row_per_frame_and_a_video_of_the_points(trained: Path, video: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "p.csv", tmp_path / "drawn.mp4"
+    result = call("predict", trained, video, "--out", out, "--overlay", drawn, "--batch-size", 5)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out)
+    assert table["image"].tolist() == [f"tips_{index:06d}.png" for index in range(24)]
+    points = Predictor.load(trained, device="cpu").predict([frame.pixels for frame in Frames(video)]).points
+    np.testing.assert_allclose(table[["tip_x", "tip_y"]], points[:, 0], atol=0.05)
+    made = Frames(drawn)
+    assert made.rate == 10
+    changed = [
+        int(np.abs(new.pixels.astype(int) - old.pixels).max())
+        for new, old in zip(made, Frames(video), strict=True)
+        if old.index < 24
+    ]
+    assert len(changed) == 24
+    assert min(changed) > 60  # a cross in every frame
+
+
+def test_every_nth_frame_into_a_folder(trained: Path, video: Path, tmp_path: Path) -> None:
+    out, folder = tmp_path / "p.csv", tmp_path / "drawn"
+    assert call("predict", trained, video, "--out", out, "--every", 10, "--overlay", folder).exit_code == 0
+    names = [f"tips_{index:06d}.png" for index in (0, 10, 20)]
+    assert pd.read_csv(out)["image"].tolist() == names
+    assert sorted(file.name for file in folder.iterdir()) == names
+    refused = call("predict", trained, video, "--out", tmp_path / "q.csv", "--overlay", folder)
+    assert refused.exit_code == 2
+    assert "expected an empty folder" in refused.stderr
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_a_folder_becomes_a_video_and_every_holds_for_images(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    out, target = tmp_path / "p.csv", tmp_path / "drawn.mp4"
+    result = call("predict", trained, drawn / "images", "--out", out, "--overlay", target, "--every", 12)
+    assert result.exit_code == 0, result.output
+    assert len(list(Frames(target))) == 2
+    again = tmp_path / "again.csv"
+    assert call("predict", trained, drawn / "images", "--out", again, "--every", 12).exit_code == 0
+    first, second = pd.read_csv(out), pd.read_csv(again)
+    assert first["image"].tolist() == second["image"].tolist()
+    np.testing.assert_allclose(first["tip_x"], second["tip_x"], atol=0.05)
+
+
+def test_a_cut_video_keeps_what_was_read_and_says_so(trained: Path, video: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(video.read_bytes()[: int(0.7 * video.stat().st_size)])
+    out, drawn = tmp_path / "p.csv", tmp_path / "drawn.mp4"
+    result = call("predict", trained, cut, "--out", out, "--overlay", drawn, "--batch-size", 4)
+    assert result.exit_code == 2
+    assert "cut.avi: frame" in result.stderr
+    rows = len(pd.read_csv(out))
+    assert 0 < rows < 24
+    assert f"{rows} frames, those before it ended" in result.stderr
+    assert len(list(Frames(drawn))) == rows
+
+
+@pytest.mark.parametrize("kind", ["video", "images"])
+def test_ctrl_c_keeps_what_is_done(
+    kind: str, trained: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any
+) -> None:
+    source = request.getfixturevalue("video") if kind == "video" else drawn / "images"
+    original, calls = Predictor.predict, []
+
+    def predict(self: Predictor, *args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(Predictor, "predict", predict)
+    out = tmp_path / "p.csv"
+    result = call("predict", trained, source, "--out", out, "--batch-size", 4)
+    assert result.exit_code == 130
+    assert len(pd.read_csv(out)) == 8
+    assert "stopped" in result.stderr
+
+
+def test_stopped_before_anything_was_done_nothing_is_written(
+    trained: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Predictor, *args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "predict", stop)
+    result = call("predict", trained, video, "--out", tmp_path / "p.csv", "--overlay", tmp_path / "o.mp4")
+    assert result.exit_code == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_video_at_a_time_and_no_trace(trained: Path, video: Path, tmp_path: Path) -> None:
+    two = call("predict", trained, video, video, "--out", tmp_path / "p.csv")
+    assert two.exit_code == 2
+    assert "expected one video" in two.stderr
+    traced = call("predict", trained, video, "--out", tmp_path / "p.csv", "--trace", tmp_path / "t")
+    assert traced.exit_code == 2
+    assert "--trace" in traced.stderr
+    gone = call("predict", trained, tmp_path / "gone.mp4", "--out", tmp_path / "p.csv")
+    assert gone.exit_code == 2
+    assert "gone.mp4" in gone.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_crosses_are_where_the_points_are() -> None:
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    drawn = draw_points(frame, np.array([[[100.0, 50.0], [np.nan, np.nan]], [[600.0, 400.0], [5.0, 470.0]]]))
+    assert (frame == 90).all()
+    rows, columns = np.nonzero((drawn != frame).any(-1))
+    for x, y in ((100, 50), (600, 400), (5, 470)):
+        near = (abs(rows - y) < 14) & (abs(columns - x) < 14)
+        assert near.any()
+        rows, columns = rows[~near], columns[~near]
+    assert not len(rows)
+    assert (drawn[50, 100] != drawn[470, 5]).any()  # another landmark, another colour

@@ -1,0 +1,80 @@
+"""Training on two processes of the CPU: the same numbers as one, however it is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+import torch.distributed as dist
+from faults import assert_near, draw, start, tiny
+from torch import nn
+
+from trigpoint.callbacks import OneModel
+from trigpoint.config import to_yaml
+from trigpoint.data.loading import EpochBatches
+from trigpoint.errors import RunError
+from trigpoint.fitting import _lost_process
+from trigpoint.runs import RunFolder
+from trigpoint.training import train
+
+
+def test_same_losses_and_widths_as_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 images in batches of 4, or of 2 on each; 5 validation images are 3 on one process, 2 on the other."""
+    data = draw(tmp_path / "data")
+    file = tmp_path / "two.yaml"
+    file.write_text(to_yaml(tiny(data, devices=2, strategy="ddp", batch_size=2)))
+    two = RunFolder(tmp_path / "two")
+    ended = start(file, two.folder, no_norm=1)
+    assert ended.returncode == 0, ended.stderr
+    monkeypatch.setattr(nn, "BatchNorm2d", nn.Identity)  # its statistics are of the images that one process sees
+    one = train(tiny(data), out=tmp_path / "one", progress=False)
+    assert_near(two, one)
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 17])
+@pytest.mark.parametrize("world", [2, 3])
+def test_validation_takes_every_image_once(count: int, world: int) -> None:
+    shares = [list(EpochBatches(count, 2, rank=rank, world=world)) for rank in range(world)]
+    positions = [position for batches in shares for batch in batches for _, position in batch]
+    assert sorted(positions) == list(range(count))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_batches_of_two_processes_make_those_of_one(size: int) -> None:
+    alone = list(EpochBatches(12 * size, 2 * size, seed=3, shuffle=True))
+    shares = [list(EpochBatches(12 * size, size, seed=3, shuffle=True, rank=rank, world=2)) for rank in range(2)]
+    joined = [sorted(a + b) for a, b in zip(*shares, strict=True)]
+    assert joined == [sorted(batch) for batch in alone]
+
+
+def test_kept_buffers_are_shared_and_sums_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = nn.BatchNorm1d(2)
+    module.register_buffer("sums", torch.zeros(2), persistent=False)
+    shared: list[torch.Tensor] = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "broadcast", lambda buffer, source: shared.append(buffer))
+    trainer = cast(Any, SimpleNamespace(num_training_batches=3))
+    for index in range(3):
+        assert shared == []
+        OneModel().on_train_batch_end(trainer, cast(Any, module), None, None, index)
+    assert {id(buffer) for buffer in shared} == {
+        id(module.running_mean),
+        id(module.running_var),
+        id(module.num_batches_tracked),
+    }
+
+
+def test_a_lost_process_is_told_in_our_words() -> None:
+    trainer = cast(Any, SimpleNamespace(world_size=2, global_rank=0))
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection closed by peer [127.0.0.1]:2131\nand more")
+    told = _lost_process(lost, trainer)
+    assert isinstance(told, RunError)
+    assert "process 0 of 2 lost another process" in str(told)
+    assert "and more" not in str(told)
+    ours = RuntimeError("shape mismatch")
+    assert _lost_process(ours, trainer) is ours
+    trainer.world_size = 1
+    assert _lost_process(lost, trainer) is lost
