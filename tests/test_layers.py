@@ -29,6 +29,7 @@ LAYERS = (
     "recipe",
     "report",
     "runs",
+    "provenance",
     "prediction_table",
     "inference",
     "trace",

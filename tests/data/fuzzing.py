@@ -202,9 +202,8 @@ def _tiff_seeds() -> list[bytes]:
     ]
     out = [_saved(partial(tifffile.imwrite, data=values, **options), ".tif") for values, options in kinds]
     image = PIL.Image.fromarray(_picture())
-    for packing in ("tiff_lzw", "jpeg", "packbits"):
-        out.append(_saved(partial(image.save, compression=packing), ".tif"))
-    return out
+    packings = ("tiff_lzw", "jpeg", "packbits")
+    return [*out, *(_saved(partial(image.save, compression=packing), ".tif") for packing in packings)]
 
 
 PATIENT = "Doe^Recognisable"

@@ -10,7 +10,16 @@ from pathlib import Path
 from trigpoint.cli.console import say
 
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "TRIGPOINT_MAX_PIXELS",
+    *("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"),
+)
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # what the library that fetches weights obeys
+_YES = ("1", "on", "true", "yes")
 
 
 def doctor() -> None:
@@ -21,7 +30,7 @@ def doctor() -> None:
     from trigpoint.runs import environment_text
 
     say(environment_text().rstrip("\n"))
-    for line in (*_devices(), *_cpu(), *_machine()):
+    for line in (*_devices(), *_cpu(), *_settings(), *_network(), *_machine()):
         say(line)
 
 
@@ -50,6 +59,42 @@ def _cpu() -> Iterator[str]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield f"cpu {usable} of {os.cpu_count()} cores usable, torch uses {torch.backends.cpu.get_cpu_capability()}"
     yield f"cpu features {', '.join(found) or 'unknown'}"
+
+
+def _settings() -> Iterator[str]:
+    """What decides how numbers are computed, and the limit on images."""
+    import torch
+
+    from trigpoint.data.images import MAX_PIXELS
+
+    yield f"threads {torch.get_num_threads()} within an operation, {torch.get_num_interop_threads()} between them"
+    yield f"float32 matrix products {torch.get_float32_matmul_precision()}"
+    yield f"cudnn benchmark {_on(torch.backends.cudnn.benchmark)}, TF32 {_on(torch.backends.cudnn.allow_tf32)}"
+    yield f"deterministic algorithms {_on(torch.are_deterministic_algorithms_enabled())}"
+    yield f"largest image {MAX_PIXELS} pixels (TRIGPOINT_MAX_PIXELS)"
+
+
+def _network() -> Iterator[str]:
+    """Whether anything would be fetched, and where fetched weights are kept. Nothing is asked of the network here."""
+    import torch
+
+    forbidden = [name for name in _OFFLINE if os.environ.get(name, "").lower() in _YES]
+    if forbidden:
+        yield f"network not used for weights of the Hugging Face hub: {', '.join(forbidden)} is set"
+    else:
+        yield "network used only for weights that a recipe asks for (pretrained: true or hf_hub:), else never"
+        yield "network off with HF_HUB_OFFLINE=1"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
+    for what, folder in (
+        ("Hugging Face hub", Path(os.environ.get("HF_HUB_CACHE") or home / "hub")),
+        ("torch hub", Path(torch.hub.get_dir())),
+    ):
+        yield f"cache of the {what} {folder.expanduser()}, {'there' if folder.expanduser().is_dir() else 'not there'}"
+
+
+def _on(value: bool) -> str:
+    return "on" if value else "off"
 
 
 def _machine() -> Iterator[str]:

@@ -245,8 +245,8 @@ def _copy_findings(table: Table, listed: dict[Path, list[int]], images: dict[Pat
                 twin = earlier[at]
                 other = listed[twin][0]
                 message = (
-                    f"looks like a copy of {twin.name} (row {other}), which is in split '{splits.get(other, '')}' while "
-                    f"this is in '{split}' (similarity {alike:.2f}); keep one, or put both in one split"
+                    f"looks like a copy of {twin.name} (row {other}), which is in split '{splits.get(other, '')}' "
+                    f"while this is in '{split}' (similarity {alike:.2f}); keep one, or put both in one split"
                 )
                 found.append(Finding(file, message, listed[file][0], severity="warning"))
         earlier += files

@@ -96,7 +96,7 @@ def look_of(pixels: torch.Tensor) -> Looks:
     >>> look = look_of(ramp)
     >>> (look[:992] == 1).all().item(), look[992:].any().item()
     (True, False)
-    >>> bool((look_of((ramp / 64) ** 2) == look).all())
+    >>> bool((look_of((ramp + 16) ** 2) == look).all())
     True
     """
     step = max(1, min(pixels.shape[1:]) // _SAMPLED)
