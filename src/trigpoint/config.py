@@ -105,7 +105,7 @@ class _Loader(yaml.SafeLoader):
             return None
         _count(node, {})
         try:
-            return self.construct_document(node)  # type: ignore[no-untyped-call]
+            return self.construct_document(node)
         except (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:
             raise yaml.YAMLError(
                 f"a value that is not of its type ({type(error).__name__}); put it in quotes"

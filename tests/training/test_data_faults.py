@@ -41,7 +41,11 @@ def folder(drawn: Path, tmp_path: Path) -> Path:
 def recipe(folder: Path, epochs: int = 2, **data: Any) -> Recipe:
     values: dict[str, Any] = {
         "data": {"path": str(folder), "input": {"size": [32, 32]}, "augment": {"rotation": 10}, "workers": 0, **data},
-        "method": {"network": {"name": "unet", "width": 4, "depth": 1}, "schedule": {"name": "adaloss", "sigma0": 4}},
+        "method": {
+            "name": "heatmap",
+            "network": {"name": "unet", "width": 4, "depth": 1},
+            "schedule": {"name": "adaloss", "sigma0": 4},
+        },
         "train": {"epochs": epochs, "batch_size": 4, "accelerator": "cpu"},
     }
     return parse(Recipe, values)
@@ -150,7 +154,7 @@ def test_without_a_fault_skip_changes_nothing_and_lists_nothing(
 
 
 def inputs(folder: Path, kind: type[InputDataset] = InputDataset) -> InputDataset:
-    data = tp.LandmarkDataset.load(folder)
+    data = tp.LandmarkDataset.load(folder, check_images=False)
     return kind(data, InputPipeline(InputConfig(size=(32, 32)), data.landmarks, AugmentConfig(rotation=20)), seed=3)
 
 
@@ -335,7 +339,9 @@ def test_what_a_stage_of_the_run_has_seen_is_told_too(
 def test_same_seed_same_weights_and_another_seed_others(finished: RunFolder, drawn: Path, tmp_path: Path) -> None:
     again = run_once(drawn, tmp_path / "again", workers=1)
     assert same_weights(again, finished)
-    assert again.weights.read_bytes() == finished.weights.read_bytes()
+    (one, note), (two, noted) = again.load_weights(), finished.load_weights()
+    assert note == noted
+    assert all(torch.equal(one[name], two[name]) for name in one)
     assert [r.pixels for r in read_records(again.data)] == [r.pixels for r in read_records(finished.data)]
     other = train(recipe(drawn), ["seed=1"], out=tmp_path / "other", progress=False)
     assert not same_weights(other, finished)

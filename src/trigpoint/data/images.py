@@ -159,19 +159,19 @@ def _deep_colour(file: Path, data: bytes) -> torch.Tensor:
 
     (torchvision's decoder keeps 16 bits, but a damaged file ends the whole process.)
     """
+    grey = data[25] == 4  # grey and alpha, two samples of two bytes: read as four of one
     halves = []
     for order in ("16B", "16L"):  # of the bytes: the first of each two, then the second
-        with _opened(file, io.BytesIO(data)) as image:
-            mode = image.mode
-            if mode == "LA" or data[25] == 4:  # two samples of two bytes are four of one
-                image._mode, order = "RGBA", ""  # type: ignore[attr-defined]
+        with _opened(file, io.BytesIO(data)) as opened:
+            image: Any = opened
+            if grey:
+                image._mode = "RGBA"
+            raw = "RGBA" if grey else f"{image.mode};{order}"
             tile = image.tile[0]
-            raw = f"{image.mode};{order}" if order else "RGBA"
             image.tile = [tile._replace(args=raw) if hasattr(tile, "_replace") else (*tile[:3], raw)]
             halves.append(np.asarray(PIL.ImageOps.exif_transpose(image)).astype(np.uint16))
-            if not order:
-                return _tensor(file, halves[0][..., 0] << 8 | halves[0][..., 1])
-    return _tensor(file, halves[0] << 8 | halves[1])
+    high, low = (halves[0][..., 0], halves[0][..., 1]) if grey else halves
+    return _tensor(file, high << 8 | low)
 
 
 def _pillow_array(image: PIL.Image.Image) -> npt.NDArray[Any]:

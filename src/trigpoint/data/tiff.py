@@ -61,7 +61,7 @@ def read_pixels(file: Path, data: bytes) -> npt.NDArray[Any]:
 
 
 def _page(file: Path, tiff: tifffile.TiffFile) -> Any:
-    first = tiff.pages[0]
+    first: Any = tiff.pages[0]
     if any(page.shape == first.shape for page in list(tiff.pages)[1:]):  # pages of other sizes are previews
         raise DataError(f"{file}: expected one image, got {len(tiff.pages)} pages; export the page that is meant")
     depth, samples = int(first.imagedepth), int(first.samplesperpixel)
