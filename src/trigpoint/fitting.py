@@ -54,6 +54,20 @@ class WholeFile(TorchCheckpointIO):
         write_bytes(path, stream.getbuffer(), overwrite=True)
 
 
+class _Resumed(L.Callback):
+    """Tells the batches which epoch a resumed run stands at before worker processes begin to fetch them.
+
+    Lightning tells them afterwards, so with workers the first epoch after a resume had the order of epoch 0.
+    """
+
+    batches: EpochBatches | None = None
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called before anything asks for the loaders, as even counting the optimizer's steps does."""
+        if self.batches is not None:
+            self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
 def first_process() -> bool:
     """Whether this process speaks and writes for a training on several."""
     return int(cast(Any, rank_zero_only).rank or 0) == 0
@@ -140,7 +154,9 @@ def fit(
     """
     timer, bar = Timer(), Progress(measure)
     recorder = Recorder(run, timer, bar.announce, measure)
-    watching: list[L.Callback] = [Steady(recipe.seed), OneModel(), timer, recorder, *([bar] if progress else [])]
+    resumed = _Resumed()
+    watching: list[L.Callback] = [Steady(recipe.seed), OneModel(), timer, recorder, resumed]
+    watching += [bar] if progress else []
     trainer = _trainer(recipe.train, run, watching, method)
     if first_process():
         run.sweep()
@@ -149,6 +165,7 @@ def fit(
         if data.skips is not None:
             data.skips.file = run.skipped
     training, validation = _loaders(recipe, inputs, trainer)
+    resumed.batches = cast(EpochBatches, training.batch_sampler)
     method.observe(inputs["train"].points())
     method.clip = recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)

@@ -479,6 +479,18 @@ def _damaged_bytes(rng: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
+def _with_checksums(data: bytes) -> bytes:
+    """A damaged PNG whose chunks say that they are whole, so that the decoder behind that check is reached."""
+    out, at = bytearray(data), 8
+    while at + 12 <= len(out):
+        end = at + 8 + int.from_bytes(out[at : at + 4], "big")
+        if end + 4 > len(out):
+            break
+        out[end : end + 4] = struct.pack(">I", zlib.crc32(out[at + 4 : end]))
+        at = end + 4
+    return bytes(out)
+
+
 def _recoded(rng: random.Random, data: bytes) -> bytes:
     """The same text in another coding or with other ends of lines, or nothing, or only its mark."""
     text = data.decode("utf-8", "replace")
@@ -511,7 +523,8 @@ def damaged(rng: random.Random, seeds: list[bytes], kind: str) -> bytes:
     if kind != "bytes" and way < 0.05:
         return _recoded(rng, data)
     if kind == "bytes" or way < 0.25:
-        return _damaged_bytes(rng, data)
+        out = _damaged_bytes(rng, data)
+        return _with_checksums(out) if data[:4] == b"\x89PNG" and way < 0.8 else out
     try:
         return STRUCTURED[kind](rng, data)
     except UnicodeDecodeError:  # a seed in another coding has no structure to damage

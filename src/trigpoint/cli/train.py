@@ -61,15 +61,18 @@ def state(out: Path, done: int, epochs: int) -> str:
 def best_line(run: RunFolder) -> str:
     """The best validation error and when it was reached."""
     table = run.history_table()
-    errors = table["val_mre_px"]
+    pixels = "val_mre_px" in table
+    errors = table["val_mre_px"] if pixels else table["val_error"]
     if errors.isna().all():
         return "no validation error was measured"
     best = int(errors.argmin())
-    return f"{errors.iloc[best]:.2f} px (epoch {best + 1} of {len(table)})"
+    unit = "px " if pixels else ""  # several instances: 1 - F1 and a little of the distance
+    return f"{errors.iloc[best]:.2f} {unit}(epoch {best + 1} of {len(table)})"
 
 
 def _show(run: RunFolder, recipe: Recipe) -> None:
-    say(f"best validation MRE  {best_line(run)}")
+    what = "MRE " if "val_mre_px" in run.history_table() else "error"
+    say(f"best validation {what} {best_line(run)}")
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
     curves = [str(file) for file in (run.history, run.folder / "sigma.png") if file.is_file()]
     say(f"curves               {', '.join(curves)}")

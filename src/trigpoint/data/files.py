@@ -29,7 +29,11 @@ def write_bytes(path: str | Path, data: bytes | memoryview, *, overwrite: bool =
     target = Path(path)
     refuse_existing(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    except OSError as error:  # such as of a folder that is read only
+        error.filename = str(target)
+        raise
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:

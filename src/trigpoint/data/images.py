@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -148,10 +149,26 @@ def _common(file: Path, data: bytes, max_pixels: int) -> torch.Tensor:
 
 
 def _decode(file: Path, data: bytes, image: PIL.Image.Image) -> torch.Tensor:
+    if image.format == "PNG":
+        _check_png(file, data)
     depth, colour_type = data[24:26] if image.format == "PNG" else (8, 0)
     if depth == 16 and colour_type != 0:
         return _deep_colour(file, data)
     return _tensor(file, _pillow_array(image))
+
+
+def _check_png(file: Path, data: bytes) -> None:
+    """Raise DataError unless all chunks that make the picture are whole: Pillow shows a damaged one without a word."""
+    view, at, name = memoryview(data), 8, b""
+    while at + 12 <= len(data) and name != b"IEND":
+        size, name = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        end = at + 8 + size
+        extra = name[:1].islower()  # notes and the like, which many tools leave behind damaged
+        if not extra and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise DataError(f"{file}: expected a whole PNG, got one with a wrong checksum at byte {at}; copy it again")
+        at = end + 4
+    if name != b"IEND" or at > len(data):
+        raise DataError(f"{file}: expected a whole PNG, got one that is cut; copy it again")
 
 
 def _deep_colour(file: Path, data: bytes) -> torch.Tensor:

@@ -17,9 +17,9 @@ def nested_order(images: Sequence[tuple[str, str]], seed: int, across: bool = Fa
     Group after group; with ``across`` one image of every group, then a second of each, and so on.
 
     >>> nested_order([("ann", "1"), ("ann", "2"), ("bob", "3")], seed=1)
-    [0, 1, 2]
+    [2, 0, 1]
     >>> nested_order([("ann", "1"), ("ann", "2"), ("bob", "3")], seed=1, across=True)
-    [0, 2, 1]
+    [2, 1, 0]
     """
     met: dict[str, int] = {}
     turns = []

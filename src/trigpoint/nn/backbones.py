@@ -215,7 +215,10 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    named = isinstance(state, dict) and all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    )
+    if not named or not state:
         raise ConfigError(f"{file}: expected named tensors, got {type(state).__name__} of something else")
     return {key.removeprefix("module."): value for key, value in state.items()}
 

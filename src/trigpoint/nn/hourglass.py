@@ -27,8 +27,8 @@ class Hourglass(LandmarkNetwork):
     an even kernel, which is centred on the cells it makes (the original's is odd: half a pixel off).
 
     >>> net = Hourglass(3, 14, width=16)
-    >>> net(torch.zeros(1, 3, 64, 64)).shape, len(net.run(torch.zeros(1, 3, 64, 64)).earlier)
-    (torch.Size([1, 14, 16, 16]), 1)
+    >>> net(torch.zeros(2, 3, 64, 64)).shape, len(net.run(torch.zeros(2, 3, 64, 64)).earlier)
+    (torch.Size([2, 14, 16, 16]), 1)
     """
 
     class Config(config.Config):
