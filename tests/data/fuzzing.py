@@ -50,7 +50,7 @@ from trigpoint.nn.backbones import read_weights
 from trigpoint.recipe import load_any_recipe, recipe_names, recipe_values
 
 PIXELS = 1 << 20  # limit of an image here: damage to a header shall not cost minutes of decoding
-SECONDS = 20  # of one input: what takes longer hangs
+SECONDS = 20  # of the processor for one input: what takes longer hangs
 MEMORY = 3 << 30  # bytes beyond those of the start
 
 
@@ -580,17 +580,17 @@ def _alarm(signum: int, frame: object) -> None:
 
 def run_random(bench: Bench, inputs: int, seed: int, keep: Path) -> int:
     """The random loop; number of inputs whose outcome was neither a dataset nor our own error."""
-    signal.signal(signal.SIGALRM, _alarm)
+    signal.signal(signal.SIGPROF, _alarm)
     faults: dict[str, str] = {}
     for index in range(inputs):
         data = damaged(random.Random(f"{seed} {index}"), bench.seeds, bench.target.kind)
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             bench.try_one(data)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             place = error.__traceback__
             while place is not None and place.tb_next is not None:
                 place = place.tb_next
@@ -601,7 +601,7 @@ def run_random(bench: Bench, inputs: int, seed: int, keep: Path) -> int:
                 file = keep / f"{bench.file.stem}-{seed}-{index}{bench.file.suffix}"
                 file.write_bytes(data)
                 faults[key] = f"{file}: {what}"
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     for text in faults.values():
         print(f"fault: {text}")
     return len(faults)

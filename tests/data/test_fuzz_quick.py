@@ -27,6 +27,7 @@ from trigpoint.config import MAX_VALUES, apply_overrides, parse_yaml, read_yaml
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import inside, is_formula, shown
 from trigpoint.data.formats import FORMATS
+from trigpoint.data.frames import Frames
 from trigpoint.data.images import MAX_PIXELS, pixel_limit, read_image
 from trigpoint.data.table import read_table, table_text
 from trigpoint.errors import ConfigError, DataError, RunError, TrigpointError
@@ -416,6 +417,13 @@ def test_damaged_png_is_refused_and_never_ends_the_process(colour: int, channels
             (tmp_path / "a.png").write_bytes(data)
             with pytest.raises(DataError, match=r"a\.png"):
                 read_image(tmp_path / "a.png")
+
+
+def test_notes_of_a_video_in_another_coding_do_no_harm(tmp_path: Path) -> None:
+    whole = TARGETS["video"].seeds()[0]
+    assert b"Lavf" in whole
+    (tmp_path / "a.mp4").write_bytes(whole.replace(b"Lavf", b"\xffavf"))
+    assert [frame.index for frame in Frames(tmp_path / "a.mp4")] == [0, 1, 2]
 
 
 def test_a_table_in_strict_and_loose_reading_agree(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def _pyav() -> Any:
 def _opened(file: Path) -> InputContainer:
     av = _pyav()
     try:
-        container: InputContainer = av.open(str(file))
+        container: InputContainer = av.open(str(file), metadata_errors="replace")  # titles in an old coding
     except av.FFmpegError as error:
         got = f"something else or a part of one ({_why(error)})"
         fix = "copy it again; an MP4 that broke off while it was recorded has to be repaired first"
