@@ -26,7 +26,7 @@ class Hourglass(LandmarkNetwork):
     The number of stacks is not stated in the cross-task paper; 2 of 256 channels are usual. The first convolution has
     an even kernel, which is centred on the cells it makes (the original's is odd: half a pixel off).
 
-    >>> net = Hourglass(3, 14, width=16)
+    >>> net = Hourglass(3, 14, width=16).eval()
     >>> net(torch.zeros(2, 3, 64, 64)).shape, len(net.run(torch.zeros(2, 3, 64, 64)).earlier)
     (torch.Size([2, 14, 16, 16]), 1)
     """
