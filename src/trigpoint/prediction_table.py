@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trigpoint.data.files import write_text
+from trigpoint.data.table import refuse_formulas
 from trigpoint.landmarks import FloatArray, InstancePrediction, LandmarkSet, Prediction
 
 
@@ -65,7 +66,11 @@ def instance_frame(
 
 
 def write_frame(path: str | Path, frame: pd.DataFrame, overwrite: bool = False) -> Path:
-    """Write a table whole or not at all. Raises DataError if the file exists."""
+    """Write a table whole or not at all.
+
+    Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
+    """
+    refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
     return write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
 
 

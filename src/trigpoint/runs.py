@@ -25,7 +25,7 @@ from safetensors.torch import save as to_bytes
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.fingerprint import ImageRecord, fingerprint, last_records, to_csv
-from trigpoint.errors import RunError
+from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
@@ -152,11 +152,19 @@ class RunFolder:
         if not self.landmarks.is_file():
             raise RunError(f"{self.folder}: landmarks.yaml is missing; the run folder is incomplete")
         values = read_yaml(self.landmarks)
-        marks = LandmarkSet.from_dict(values)
-        radius = values.get("radius_px") or {}
-        numbers = np.array([_number(radius.get(name)) for name in marks.names])
-        threshold = values.get("threshold")
-        return LandmarkFile(marks, values.get("spacing_mm"), numbers, None if threshold is None else float(threshold))
+        try:
+            marks = LandmarkSet.from_dict(values)
+            radius = values.get("radius_px") or {}
+            numbers = np.array([_number(radius.get(name)) for name in marks.names])
+            threshold, spacing = values.get("threshold"), values.get("spacing_mm")
+            return LandmarkFile(
+                marks,
+                None if spacing is None else float(spacing),
+                numbers,
+                None if threshold is None else float(threshold),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
+            raise _damaged(self.landmarks, error) from None
 
     def write_landmarks(self, marks: LandmarkFile) -> None:
         """Write ``landmarks.yaml``."""
@@ -172,7 +180,7 @@ class RunFolder:
 
     def parts(self) -> dict[str, list[str]]:
         """Image names that were trained on and validated on."""
-        table = pd.read_csv(self.split, dtype=str)
+        table = _table(self.split, ("image", "part"), dtype=str)
         return {str(part): rows["image"].tolist() for part, rows in table.groupby("part", sort=False)}
 
     def save_weights(self, state: Mapping[str, torch.Tensor], note: Mapping[str, str]) -> None:
@@ -199,7 +207,7 @@ class RunFolder:
         """``metrics.csv``, one row per epoch."""
         if not self.metrics.is_file():
             raise RunError(f"{self.folder}: metrics.csv is missing; no epoch has been finished")
-        return pd.read_csv(self.metrics)
+        return _table(self.metrics, ("epoch",))
 
     def epochs_done(self) -> int:
         """Number of finished epochs."""
@@ -217,6 +225,22 @@ def environment_text() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     lines.append(f"device {device}, {torch.get_num_threads()} threads")
     return "\n".join(lines) + "\n"
+
+
+def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    """A table that training wrote. Raises RunError when it is not there or not that any more."""
+    try:
+        table: pd.DataFrame = pd.read_csv(file, **options)
+    except (OSError, ValueError) as error:  # what pandas raises for no table derives from ValueError
+        raise _damaged(file, error) from None
+    if missing := [column for column in columns if column not in table]:
+        raise _damaged(file, KeyError(f"no column {missing[0]}"))
+    return table
+
+
+def _damaged(file: Path, error: Exception) -> RunError:
+    what = " ".join(str(part) for part in error.args) or type(error).__name__
+    return RunError(f"{file}: expected what training wrote, got a damaged file ({what}); put it back, or train again")
 
 
 def _number(value: Any) -> float:

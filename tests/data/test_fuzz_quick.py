@@ -389,7 +389,7 @@ def test_tampered_weights_are_refused(fault: str, tmp_path: Path) -> None:
 
 
 def test_weights_of_anything_else_are_refused(tmp_path: Path) -> None:
-    for content in ([1, 2], {"a": 1}, {}):
+    for content in ([1, 2], {"a": 1}, {3: torch.zeros(1)}, {}):
         torch.save(content, tmp_path / "w.pt")
         with pytest.raises(TrigpointError, match=r"w\.pt"):
             read_weights(tmp_path / "w.pt")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -260,3 +263,17 @@ def test_sixteen_bit_colour_and_alpha_png_is_not_cut(tmp_path: Path, colour_type
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
     check(tmp_path / "a.png", values[..., 0] if channels == 2 else values[..., :3])
     assert read_image(tmp_path / "a.png").pixels.dtype == torch.uint16
+
+
+def test_a_disk_that_fails_while_an_image_is_read_is_a_fault_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    file = tmp_path / "a.png"
+    PIL.Image.new("L", (4, 3)).save(file)
+    monkeypatch.setattr("trigpoint.data.images._stream", lambda path: Failing())
+    with pytest.raises(DataError, match=r"a\.png: expected an image file, got Input/output error"):
+        read_image(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trigpoint.data.synthetic import write_catheter
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.fitting import make_optimizers
 from trigpoint.inference import write_predictions
+from trigpoint.landmarks import LandmarkSet, Prediction
 from trigpoint.methods import HeatmapMethod
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
@@ -233,6 +235,38 @@ def test_broken_run_folders_are_refused(finished: RunFolder, tmp_path: Path) -> 
     run.config.write_text(text)
     with pytest.raises(RunError, match="does not fit the network"):
         tp.Predictor.load(copied)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "read"),
+    [
+        ("split.csv", "", RunFolder.parts),
+        ("split.csv", "picture,part\na.png,train\n", RunFolder.parts),
+        ("metrics.csv", "", RunFolder.history_table),
+        ("metrics.csv", 'epoch\n"0,1', RunFolder.history_table),
+        ("metrics.csv", "\x00\x01", RunFolder.history_table),
+        ("landmarks.yaml", "names: [a]\n", RunFolder.read_landmarks),
+        ("landmarks.yaml", "landmarks: [a]\nradius_px: [1, 2]\n", RunFolder.read_landmarks),
+        ("landmarks.yaml", "landmarks: [a]\nradius_px: {a: near}\n", RunFolder.read_landmarks),
+        ("landmarks.yaml", "landmarks: [a]\nspacing_mm: [1]\n", RunFolder.read_landmarks),
+        ("landmarks.yaml", "landmarks: [a, a]\n", RunFolder.read_landmarks),
+    ],
+)
+def test_damaged_tables_of_a_run_are_named(
+    name: str, content: str, read: Callable[[RunFolder], object], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RunError, match=rf"{name}: expected what training wrote, got a damaged file"):
+        read(RunFolder(tmp_path))
+
+
+def test_names_that_a_spreadsheet_would_calculate_are_not_written(tmp_path: Path) -> None:
+    one = np.ones((1, 1))
+    for mark, image in (("tip", "=1+1.png"), ("=tip", "a.png")):
+        found = Prediction(np.ones((1, 1, 2)), one, one, LandmarkSet((mark,)), (image,))
+        with pytest.raises(DataError, match="which a spreadsheet would calculate"):
+            write_predictions(tmp_path / "found.csv", found)
+        assert not list(tmp_path.iterdir())
 
 
 def test_report_page_stands_alone(finished: RunFolder, folder: Path, tmp_path: Path) -> None:

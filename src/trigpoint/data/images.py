@@ -263,7 +263,10 @@ def _stream(file: Path) -> io.BufferedReader:
 
 def _bytes(file: Path) -> bytes:
     with _stream(file) as stream:
-        data = stream.read()
+        try:
+            data = stream.read()
+        except OSError as error:  # a disk that fails after the file was opened
+            raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
     if not data:
         raise DataError(f"{file}: expected an image, got an empty file")
     return data
