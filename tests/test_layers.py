@@ -202,7 +202,11 @@ def test_the_convention_check_can_fail(tmp_path: Path) -> None:
 
 # -- what is imported is declared -----------------------------------------------------------------------------------
 
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where the import has another name than the package
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "dlib": "dlib-bin",
+}  # where the import has another name than the package
 
 
 def test_every_import_is_a_declared_dependency() -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 from PIL import Image
@@ -17,7 +18,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats.pts import Pts
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray
-from trigpoint.reproduce import Request, faces300w, muct
+from trigpoint.reproduce import Request, dlib_line, faces300w, muct
 from trigpoint.reproduce.layout300w import COUNTS, LANDMARKS, MARGIN, check_layout, crop_face, prepare
 from trigpoint.reproduce.study import silent
 
@@ -136,7 +137,7 @@ def test_300w_prints_table_three_with_our_row(tree: Path, tmp_path: Path) -> Non
     scale = faces300w.Scale(1, "a tiny network", NETWORK)
     said: list[str] = []
     out = tmp_path / "out"
-    request = Request("adaloss-300w", out, data=tree, say=said.append)
+    request = Request("adaloss-300w", out, data=tree, say=said.append, options={"dlib": "no"})
     findings = faces300w.reproduce(request, scale, {**PER_FOLDER, "afw": 337})
     assert findings.warnings == ["afw: expected 337 images, got 4"]
     assert "warning: afw: expected 337 images, got 4" in said
@@ -166,9 +167,11 @@ def face_set(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_muct_compares_with_a_fixed_sigma_and_shows_regions(face_set: Path, tmp_path: Path) -> None:
     scale = muct.Scale(2, 1.5, "a tiny network", NETWORK)
-    findings = muct.reproduce(Request("adaloss-muct", tmp_path / "out", seeds=(3,), data=face_set), scale)
+    findings = muct.reproduce(
+        Request("adaloss-muct", tmp_path / "out", seeds=(3,), data=face_set, options={"dlib": "no"}), scale
+    )
     rows = findings.tables[0].rows
-    assert [row["model"] for row in rows] == ["Adaloss, bounded", "fixed sigma 1.5"]  # no dlib row: another set
+    assert [row["model"] for row in rows] == ["Adaloss, bounded", "fixed sigma 1.5"]
     assert float(rows[0]["NME %"]) > 0
     regions = {row["region"]: row for row in findings.tables[1].rows}
     assert regions["jaw"]["landmarks"] == 17
@@ -177,6 +180,77 @@ def test_muct_compares_with_a_fixed_sigma_and_shows_regions(face_set: Path, tmp_
     assert {"fig7_sigma", "time_to_accuracy"} <= set(findings.figures)
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert [run["run"] for run in runs] == ["adaloss-seed3", "fixed-seed3"]
+
+
+FEW = {"cascade_depth": 2, "num_trees_per_cascade_level": 10, "oversampling_amount": 2, "random_seed": "0"}
+
+
+def test_dlib_learns_and_finds_the_points_of_the_stored_pixels(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All faces have one shape in their crops, so what dlib finds is that shape, in whole pixels."""
+    pytest.importorskip("dlib")
+    monkeypatch.setattr(dlib_line, "SETTINGS", FEW)
+    test = LandmarkDataset.load(crops, split="common")
+    request = Request("adaloss-300w", tmp_path / "out")
+    line = dlib_line.dlib_line(request, crops, test)
+    assert line is not None
+    assert line.points.shape == test.points.shape
+    assert line.images == 12
+    assert np.abs((line.points - test.points).mean(axis=(0, 1))).max() < 0.25  # whole pixels, and no half of one off
+    assert np.abs(line.points - test.points).max() < 1.5
+    kept = (tmp_path / "out" / "dlib" / "predictor.dat").stat().st_mtime_ns
+    again = dlib_line.dlib_line(request, crops, test)
+    assert again is not None
+    np.testing.assert_array_equal(again.points, line.points)
+    assert (tmp_path / "out" / "dlib" / "predictor.dat").stat().st_mtime_ns == kept
+
+
+def test_dlib_has_its_row_in_both_tables(
+    tree: Path, face_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dlib")
+    monkeypatch.setattr(dlib_line, "SETTINGS", FEW)
+    asked = {"dlib": "yes"}
+    request = Request("adaloss-300w", tmp_path / "300w", data=tree, options=asked)
+    table = faces300w.reproduce(request, faces300w.Scale(1, "a tiny network", NETWORK), PER_FOLDER).tables[0]
+    row = next(row for row in table.rows if str(row["method"]).startswith("dlib 2"))
+    common, challenging, full = (float(row[part]) for part in faces300w.PARTS)
+    assert full == pytest.approx((8 * common + 4 * challenging) / 12, abs=0.02)
+    request = Request("adaloss-muct", tmp_path / "muct", data=face_set, options=asked)
+    findings = muct.reproduce(request, muct.Scale(1, 1.5, "a tiny network", NETWORK))
+    row = findings.tables[0].rows[-1]
+    assert str(row["model"]).startswith("dlib")
+    assert 0 < float(row["MRE px"]) < 2
+    assert findings.warnings == []
+
+
+def test_dlib_that_is_not_there_is_told_before_anything_is_run(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dlib_line, "find_spec", lambda name: None)
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match=r"expected dlib, which is not installed; pip install 'trigpoint\[dlib\]'"):
+        faces300w.reproduce(Request("adaloss-300w", out, data=tree, options={"dlib": "yes"}))
+    assert not out.exists()
+    assert dlib_line.missing(Request("adaloss-300w", out)) == [dlib_line.WITHOUT]
+    assert dlib_line.missing(Request("adaloss-300w", out, options={"dlib": "no"})) == []
+    with pytest.raises(ConfigError, match="unknown value 'maybe'"):
+        dlib_line.wanted(Request("adaloss-300w", out, options={"dlib": "maybe"}))
+
+
+def test_dlib_needs_whole_faces_and_eight_bits(face_set: Path, tmp_path: Path) -> None:
+    pytest.importorskip("dlib")
+    plain = tmp_path / "plain"
+    shutil.copytree(face_set, plain)
+    table = pd.read_csv(plain / "landmarks.csv")
+    column = next(c for c in table.columns if c.endswith("_x"))
+    table[[column, column[:-1] + "y"]] = np.nan
+    table.to_csv(plain / "landmarks.csv", index=False)
+    with pytest.raises(DataError, match="expected training images with all landmarks, got none"):
+        dlib_line.dlib_line(Request("x", tmp_path / "out"), plain, LandmarkDataset.load(plain, split="test"))
+    Image.fromarray(np.array([[0, 65535], [32896, 257]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(dlib_line.pixels(tmp_path / "deep.png"), [[0, 255], [128, 1]])
 
 
 def test_muct_refuses_data_it_cannot_use(face_set: Path, tmp_path: Path) -> None:

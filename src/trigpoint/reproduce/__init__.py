@@ -2,7 +2,8 @@
 
 - ``catheter`` (with ``catheter_claims``): fixed sigmas against Adaloss on drawn catheter tips
 - ``faces300w`` (with ``layout300w``): 300-W from the user's own copy
-- ``muct``: sigma per region of the face on a stand-in for 300-W; ``faces`` is what the two share
+- ``muct``: sigma per region of the face on a stand-in for 300-W; ``faces`` is what the two share,
+  ``dlib_line`` dlib's shape predictor on the same images
 - ``foveated_isbi`` (with ``foveated_isbi_data``, ``foveated_isbi_claims``, ``foveated_published``): the foveated
   pyramid on the ISBI 2015 cephalograms
 - ``foveated_ablation``: its iterations, features and levels; ``foveated`` is what the two share
@@ -41,8 +42,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     catheter.NAME: Experiment(
         "catheter tip: fixed sigmas against Adaloss, Table 1 and 2, Figs. 3, 4, 6", catheter.reproduce, False
     ),
-    faces300w.NAME: Experiment("300-W faces, Table 3 (needs --data with your copy)", faces300w.reproduce),
-    muct.NAME: Experiment("MUCT faces in place of 300-W, sigma per region, Fig. 7 (needs --data)", muct.reproduce),
+    faces300w.NAME: Experiment(
+        "300-W faces, Table 3 (needs --data with your copy)", faces300w.reproduce, options=faces300w.OPTIONS
+    ),
+    muct.NAME: Experiment(
+        "MUCT faces in place of 300-W, sigma per region, Fig. 7 (needs --data)", muct.reproduce, options=muct.OPTIONS
+    ),
     foveated_isbi.NAME: Experiment(
         "foveated pyramid on the ISBI 2015 cephalograms (needs --data)",
         foveated_isbi.reproduce,

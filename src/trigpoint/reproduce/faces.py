@@ -43,12 +43,15 @@ SMALL: Mapping[str, Any] = {
 }
 
 
-def nme_of_images(outcome: Outcome, test: LandmarkDataset) -> FloatArray:
-    """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length."""
+def nme_of_images(points: FloatArray, test: LandmarkDataset) -> FloatArray:
+    """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length.
+
+    ``points`` (N, K, 2) found, original pixels.
+    """
     marks = test.landmarks
-    if marks.normalizer is None or not np.isfinite(outcome.points).any():
+    if marks.normalizer is None or not np.isfinite(points).any():
         return np.full(len(test), np.nan)
-    return image_errors(normalized_error(outcome.points, test.points, marks.normalizer, marks))
+    return image_errors(normalized_error(points, test.points, marks.normalizer, marks))
 
 
 def region_widths(outcome: Outcome, marks: LandmarkSet) -> dict[str, FloatArray]:

@@ -1,0 +1,139 @@
+"""dlib's shape predictor (Kazemi and Sullivan, CVPR 2014), trained on the same images: the line to beat on faces.
+
+dlib is an extra (``pip install "trigpoint[dlib]"``). It reads and finds whole pixels, and learns from images with all
+their landmarks only; the whole image is its box, as it is our input.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trigpoint.config import read_yaml, to_yaml
+from trigpoint.data import LandmarkDataset
+from trigpoint.data.files import write_bytes, write_text
+from trigpoint.data.images import read_image
+from trigpoint.errors import ConfigError, DataError
+from trigpoint.landmarks import FloatArray
+from trigpoint.reproduce.study import Request
+
+OPTION = "dlib"
+CHOICES = ("auto", "yes", "no")
+WITHOUT = "dlib's line is missing: it is not installed, pip install 'trigpoint[dlib]'"
+SETTINGS = {"cascade_depth": 12, "oversampling_amount": 10, "random_seed": "0"}
+"""What differs from dlib's defaults, 10 stages and 20 copies of each image; by validation nothing was tuned."""
+
+
+@dataclass(frozen=True)
+class DlibLine:
+    """``points`` (N, K, 2) found on the test images, original pixels; learned from ``images`` in ``minutes``."""
+
+    points: FloatArray
+    images: int
+    minutes: float
+    version: str
+
+    @property
+    def name(self) -> str:
+        """For a row of a table."""
+        return f"dlib {self.version} shape predictor"
+
+
+def wanted(request: Request) -> bool:
+    """Whether the option ``dlib`` asks for the line: ``auto`` does where dlib is installed.
+
+    Raises ConfigError when it is asked for and not there.
+    """
+    choice = request.one_of(OPTION, CHOICES, CHOICES[0])
+    there = find_spec("dlib") is not None
+    if choice == "yes" and not there:
+        raise ConfigError(f"{OPTION}=yes: expected dlib, which is not installed; pip install 'trigpoint[dlib]'")
+    return there and choice != "no"
+
+
+def dlib_line(request: Request, folder: Path, test: LandmarkDataset) -> DlibLine | None:
+    """Train on the splits train and val of ``folder``, measure on ``test``; None when it is not wanted.
+
+    What is found stays in ``out/dlib`` and is read again. Raises ConfigError as ``wanted`` does, DataError when no
+    training image has all its landmarks.
+    """
+    if not wanted(request):
+        return None
+    out = request.out / "dlib"
+    about, found = out / "about.yaml", out / "points.npy"
+    if not about.is_file():
+        line = _train(request, folder, test)
+        stream = io.BytesIO()
+        np.save(stream, line.points, allow_pickle=False)
+        write_bytes(found, stream.getvalue(), overwrite=True)
+        facts = {"images": line.images, "minutes": line.minutes, "version": line.version}
+        write_text(about, to_yaml({**facts, "settings": SETTINGS}))  # last: its presence says that it is whole
+    values: dict[str, Any] = read_yaml(about)
+    points: FloatArray = np.load(found, allow_pickle=False)
+    return DlibLine(points, int(values["images"]), float(values["minutes"]), str(values["version"]))
+
+
+def missing(request: Request) -> list[str]:
+    """What a reader of the table should know when dlib would have been trained but is not installed."""
+    return [WITHOUT] if request.options.get(OPTION, CHOICES[0]) == CHOICES[0] and not wanted(request) else []
+
+
+def _train(request: Request, folder: Path, test: LandmarkDataset) -> DlibLine:
+    import dlib
+
+    data = LandmarkDataset.load(folder)
+    learned = [data.only(name) for name in ("train", "val") if name in data.splits()]
+    samples = [s for part in learned for s in part.samples if (s.visibility > 0).all() and np.isfinite(s.points).all()]
+    if not samples:
+        raise DataError(f"{folder}: expected training images with all landmarks, got none; leave dlib out: dlib=no")
+    request.say(f"dlib: learns from {len(samples)} images")
+    images = [pixels(sample.image) for sample in samples]
+    shapes = [
+        [dlib.full_object_detection(_box(image), [dlib.point(*map(int, p)) for p in np.rint(sample.points)])]
+        for image, sample in zip(images, samples, strict=True)
+    ]
+    options = dlib.shape_predictor_training_options()
+    for key, value in SETTINGS.items():
+        setattr(options, key, value)
+    options.num_threads = 1 if request.jobs > 1 else torch.get_num_threads()
+    start = time.perf_counter()
+    predictor = dlib.train_shape_predictor(images, shapes, options)
+    minutes = (time.perf_counter() - start) / 60
+    with tempfile.TemporaryDirectory() as scratch:  # dlib writes to names only
+        model = Path(scratch) / "model.dat"
+        predictor.save(str(model))
+        write_bytes(request.out / "dlib" / "predictor.dat", model.read_bytes(), overwrite=True)
+    points = np.stack([_points(predictor, pixels(sample.image)) for sample in test.samples])
+    return DlibLine(points, len(samples), minutes, str(dlib.__version__))
+
+
+def pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """An image as dlib takes it: (H, W) or (H, W, 3), 8 bits."""
+    image = read_image(path)
+    values = image.pixels
+    if values.dtype != torch.uint8:
+        low, high = image.value_range
+        values = ((values.float() - low) * (255 / max(high - low, 1e-12))).round().clamp(0, 255).to(torch.uint8)
+    grey = values.shape[0] == 1
+    return np.ascontiguousarray(values[0].numpy() if grey else values.permute(1, 2, 0).numpy())
+
+
+def _box(image: npt.NDArray[np.uint8]) -> Any:
+    import dlib
+
+    height, width = image.shape[:2]
+    return dlib.rectangle(0, 0, width - 1, height - 1)
+
+
+def _points(predictor: Any, image: npt.NDArray[np.uint8]) -> FloatArray:
+    shape = predictor(image, _box(image))
+    return np.array([(part.x, part.y) for part in shape.parts()], dtype=np.float64)
