@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 
+from trigpoint import __version__
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
 COVERAGE = 0.9
@@ -131,21 +131,31 @@ class RunFolder:
             raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
         if not self.exists():
             raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
-        found = load_any_recipe(self.config)
+        found = self._config()
         if isinstance(found, SourceRecipe):
             raise RunError(
                 f"{self.folder}: expected a run that finds landmarks, got a source model, which tells classes of "
-                f"images "
-                f"apart; learn landmarks with it: method.transfer.source.run={self.folder}"
+                f"images apart; learn landmarks with it: method.transfer.source.run={self.folder}"
             )
         return found
 
     def source_recipe(self) -> SourceRecipe:
         """The resolved recipe of a source model."""
-        found = load_any_recipe(self.config)
+        found = self._config()
         if not isinstance(found, SourceRecipe):
             raise RunError(f"{self.folder}: expected the run of a source model, got one that finds landmarks")
         return found
+
+    def _config(self) -> Recipe | SourceRecipe:
+        """What ``config.yaml`` holds. Raises RunError, and says when another version wrote it."""
+        try:
+            return load_any_recipe(self.config)
+        except ConfigError as error:
+            lines = self.env.read_text(encoding="utf-8", errors="replace").splitlines() if self.env.is_file() else []
+            made = next((line.split()[1] for line in lines if line.startswith("trigpoint ")), None)
+            other = made is not None and made != __version__
+            advice = f"; the run was made by trigpoint {made}, this is {__version__}: pip install trigpoint=={made}"
+            raise RunError(f"{error}{advice if other else ''}") from None
 
     def read_landmarks(self) -> LandmarkFile:
         """Names, spacing and radii."""
@@ -185,8 +195,7 @@ class RunFolder:
 
     def save_weights(self, state: Mapping[str, torch.Tensor], note: Mapping[str, str]) -> None:
         """Write the weights; ``note`` says where they come from."""
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        write_bytes(self.weights, to_bytes(tensors, metadata=dict(note)), overwrite=True)
+        write_bytes(self.weights, pack(state, note), overwrite=True)
 
     def load_weights(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Weights and their note, read without executing anything."""
@@ -197,11 +206,9 @@ class RunFolder:
                 "train into another --out"
             )
         try:
-            with safe_open(self.weights, framework="pt") as file:
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iteration)
-                return state, dict(file.metadata() or {})
-        except (SafetensorError, OSError) as error:
-            raise RunError(f"{self.weights}: damaged or not a safetensors file ({error}); train again") from None
+            return unpack(self.weights)
+        except ValueError as error:
+            raise RunError(f"{self.weights}: {error}") from None
 
     def history_table(self) -> pd.DataFrame:
         """``metrics.csv``, one row per epoch."""

@@ -32,7 +32,7 @@ from trigpoint.data.images import MAX_PIXELS, pixel_limit, read_image
 from trigpoint.data.table import read_table, table_text
 from trigpoint.errors import ConfigError, DataError, RunError, TrigpointError
 from trigpoint.landmarks import LandmarkSet, Sample
-from trigpoint.nn.backbones import read_weights
+from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import load_recipe
 from trigpoint.runs import RunFolder
 

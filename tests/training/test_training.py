@@ -235,6 +235,12 @@ def test_broken_run_folders_are_refused(finished: RunFolder, tmp_path: Path) -> 
     run.config.write_text(text)
     with pytest.raises(RunError, match="does not fit the network"):
         tp.Predictor.load(copied)
+    run.config.write_text(text + "later: true\n")
+    with pytest.raises(RunError, match=r"config\.yaml: unknown key 'later'(?!.*the run was made)"):
+        tp.Predictor.load(copied)
+    run.env.write_text(run.env.read_text().replace(f"trigpoint {tp.__version__}", "trigpoint 99.1"))
+    with pytest.raises(RunError, match=r"the run was made by trigpoint 99\.1, this is .*: pip install trigpoint==99"):
+        tp.Predictor.load(copied)
 
 
 @pytest.mark.parametrize(

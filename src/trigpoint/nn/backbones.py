@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from trigpoint import config
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import from_grid
 from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initialise
+from trigpoint.nn.weights import read_weights
 
 PROBE = 128
 """Side of the image that an encoder is tried with; a multiple of every usual reduction."""
@@ -198,29 +197,6 @@ def _with_local_weights(name: str, in_channels: int, weights: str, stages: tuple
         missing = f"{len(kept)} of its weights are missing, such as '{kept[0]}'"
         raise ConfigError(f"{weights}: no weights of encoder '{name}': {missing}; name the encoder they were made for")
     return loaded
-
-
-def read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a checkpoint (.safetensors, or a torch file read without executing code); raises ConfigError."""
-    if not file.is_file():
-        raise ConfigError(f"weights: no such file: {file}; give a .safetensors or torch checkpoint")
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ConfigError(f"{file}: not readable as weights: {_short(error)}") from error
-    except Exception as error:  # pickle.UnpicklingError and what a damaged pickle happens to raise
-        raise ConfigError(f"{file}: not readable as plain tensors: {_short(error)}; save it as .safetensors") from error
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    named = isinstance(state, dict) and all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
-    )
-    if not named or not state:
-        raise ConfigError(f"{file}: expected named tensors, got {type(state).__name__} of something else")
-    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def examine(encoder: nn.Module, name: str, in_channels: int) -> tuple[dict[int, int], dict[int, float]]:

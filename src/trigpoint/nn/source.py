@@ -20,7 +20,8 @@ from trigpoint import config
 from trigpoint.config import read_yaml
 from trigpoint.data.augment import InputConfig
 from trigpoint.errors import ConfigError
-from trigpoint.nn.backbones import build_encoder, read_weights
+from trigpoint.nn.backbones import build_encoder
+from trigpoint.nn.weights import read_weights
 
 REMEDIES = (
     "give one of: source.pretrained=true (timm's weights, needs the internet once), source.weights=FILE (a checkpoint "
