@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import get_worker_info
 
 import trigpoint as tp
 from trigpoint.callbacks import Recorder
@@ -194,6 +197,26 @@ def test_a_disk_that_is_gone_stops_even_when_images_may_be_skipped(folder: Path)
     shutil.rmtree(folder / "images")
     with pytest.raises(DataError, match=r"nor can the next 19 images be read: look at the disk"):
         data[0, 5]
+
+
+def test_a_killed_worker_ends_the_run_in_our_words_and_nothing_is_lost(
+    finished: RunFolder, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL is what a machine without memory sends."""
+    original = InputDataset.__getitem__
+
+    def killed(self: InputDataset, index: tuple[int, int]) -> Item:
+        if get_worker_info() is not None and index[0] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InputDataset, "__getitem__", killed)
+        with pytest.raises(RunError, match=r"a process that prepares batches was ended from outside.*data\.workers=0"):
+            run_once(drawn, tmp_path / "run", workers=1)
+    run = RunFolder(tmp_path / "run")
+    assert run.epochs_done() == 1  # the second one was cut off
+    assert same_weights(run_once(drawn, tmp_path / "run"), finished)  # by data.workers=0
 
 
 def test_a_line_cut_off_by_a_kill_is_left_out_and_repeats_count_once(tmp_path: Path) -> None:
