@@ -52,7 +52,7 @@ def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
         shape = {"size": 48, "batch": 2, "landmarks": 3, "rounds": 1}
         rows += codec.rows(**shape if quick else {"size": 256, "batch": 8, "landmarks": 19, "rounds": 5})
     if "instances" in parts:
-        rows += instances.rows((96, 128), 2, 2, 1, width=4) if quick else instances.rows((576, 720), 2, 6, 5)
+        rows += instances.rows((96, 128), 2, 2, 1, 4, ("instances",)) if quick else instances.rows((576, 720), 2, 6, 5)
     if "training" in parts:
         tiny = {"size": 32, "steps": 2, "epochs": 2, "rounds": 1, "batch": 2, "width": 4}
         rows += training.rows(**tiny if quick else {"size": 128, "steps": 16, "epochs": 4, "rounds": 3})

@@ -2,31 +2,51 @@
 
 One frame of EndoVis (576 x 720) with two landmarks of six instances each, on one thread. landmarker takes the same
 maps, window and threshold, and has neither the median nor the sub-pixel place: less work than ours.
+
+From end to end: frames of a video file to points in their pixels, by networks with weights as they are drawn.
 """
 
 from __future__ import annotations
 
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.codec import peer
 from benchmarks.timing import Row, compare, seconds
 from trigpoint.codecs import InstanceHeatmap
+from trigpoint.data.frames import Frames, VideoWriter
+from trigpoint.data.synthetic import write_instruments
+from trigpoint.inference import Predictor
+from trigpoint.landmarks import LandmarkSet
 from trigpoint.nn import NETWORKS
+from trigpoint.recipe import build_method, load_recipe
 
 PEER_TARGET, NETWORK_TARGET = 50.0, 0.05
 SIGMA, WINDOW, THRESHOLD = 3.0, 10, 0.3
 NOISE = 0.05
 
 
-def rows(size: tuple[int, int], landmarks: int, instances: int, rounds: int, width: int = 32) -> list[Row]:
-    """Decoding a frame of ``size`` (H, W); ``width`` is that of the paper's U-Net."""
+def rows(
+    size: tuple[int, int],
+    landmarks: int,
+    instances: int,
+    rounds: int,
+    width: int = 32,
+    recipes: Sequence[str] = ("instances", "endovis"),
+) -> list[Row]:
+    """Decoding a frame of ``size`` (H, W), and ``recipes`` from end to end; ``width`` is that of the paper's U-Net."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _rows(size, landmarks, instances, rounds, width)
+        found = _rows(size, landmarks, instances, rounds, width)
+        return [*found, *(end_to_end(recipe, size, frames=4 * rounds) for recipe in recipes)]
     finally:
         torch.set_num_threads(threads)
 
@@ -56,6 +76,30 @@ def _rows(size: tuple[int, int], landmarks: int, instances: int, rounds: int, wi
         *found,
         Row(f"decode, as a share of the network: {shape}", f"{1000 * mine:.1f} ms", other, f"{share:.2%}", aim, met),
     ]
+
+
+def end_to_end(recipe: str, size: tuple[int, int], frames: int, landmarks: int = 2) -> Row:
+    """Frames per second of a video file of ``size`` (H, W): decoded, resized, through the network, to points."""
+    chosen = load_recipe(recipe, ["train.accelerator=cpu"])
+    marks = LandmarkSet(tuple(f"mark{k}" for k in range(landmarks)))
+    predictor = Predictor(build_method(chosen, marks), chosen, marks, np.full(landmarks, np.nan), "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "frames.mp4"
+        images = write_instruments(Path(folder) / "drawn", count=4, size=size) / "images"
+        drawn = [frame.pixels for frame in Frames(images)]
+        with VideoWriter(video, rate=25) as writer:
+            for index in range(frames):
+                writer.add(drawn[index % len(drawn)])
+        predictor.predict_instances(drawn[:1])  # warms up
+        start = time.perf_counter()
+        for frame in Frames(video):
+            predictor.predict_instances([frame.pixels])
+        rate = frames / (time.perf_counter() - start)
+    seen = " x ".join(map(str, chosen.data.input.size))
+    frame = f"{size[0]} x {size[1]}"
+    return Row(
+        f"video of {frame} to points, recipe {recipe} ({seen}), one thread", f"{rate:.1f} frames/s", "", "", "", None
+    )
 
 
 def scattered(size: tuple[int, int], landmarks: int, instances: int) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trigpoint.codecs.grouping import group_by_proximity
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.augment import InputPipeline
 from trigpoint.data.images import MAX_PIXELS, image_size, read_image
@@ -48,6 +49,9 @@ class Predictor:
         self.threshold = threshold  # of the scores of instances; None: that of the recipe
         self.device = torch.device(device)
         self.pipeline = InputPipeline(recipe.data.input, landmarks)
+        self.group: float | None = None
+        """Original pixels that two landmarks of one object are apart at most; None: instances are landmark by landmark.
+        Beyond the papers, see ``codecs.grouping``."""
 
     @classmethod
     def load(cls, run: str | Path | RunFolder, device: str = "auto") -> Predictor:
@@ -117,7 +121,8 @@ class Predictor:
     ) -> list[InstancePrediction]:
         """All instances in each image, in pixels of the original, the best first; ``images`` as of ``predict``.
 
-        Of a dataset each image counts once. ``threshold`` takes the place of the run's own: scores have to exceed it.
+        Of a dataset each image counts once. With ``group`` a row holds the landmarks of one object.
+        ``threshold`` takes the place of the run's own: scores have to exceed it.
         Raises RunError when the run is of a method that finds one of each landmark.
         """
         method = self.method
@@ -137,6 +142,8 @@ class Predictor:
                 rows = int((scores > 0).sum(-1).max(initial=0))
                 places, heights = points.swapaxes(0, 1)[:rows], scores.T[:rows]
                 heights = np.where(np.isfinite(places).all(-1), heights, np.nan)
+                if self.group is not None:
+                    places, heights = group_by_proximity(places, heights, self.group)
                 found.append(InstancePrediction("", places, heights))
             if progress is not None:
                 progress(len(found), len(items))

@@ -185,7 +185,7 @@ class InstancePrediction:
 
     ``points`` (N, K, 2) are original pixels, ``scores`` (N, K); both are NaN where there is no n-th one of a landmark.
     N may be 0. Each landmark is found for itself: row n holds the n-th most certain of each, and what stands in one row
-    need not belong to one object.
+    need not belong to one object, unless the predictor groups them (``Predictor.group``).
     """
 
     image: str

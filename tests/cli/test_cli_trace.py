@@ -56,6 +56,10 @@ def test_a_heatmap_run_has_no_trace_and_nothing_is_written(drawn: Path, trained:
     assert result.exit_code == 2
     assert "foveated or cascade, got heatmap" in result.stderr
     assert list(tmp_path.iterdir()) == []
+    result = call("predict", trained, drawn / "images", "--out", out, "--group", 5)
+    assert result.exit_code == 2
+    assert "--group: is for runs that find several instances, got one of method heatmap" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_shows_the_glimpses_of_such_a_run_only(drawn: Path, glimpsed: Path, trained: Path) -> None:

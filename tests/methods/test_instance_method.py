@@ -21,7 +21,7 @@ from trigpoint.inference import write_instances
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import InstanceMethod
 from trigpoint.methods.instances import DISTANCE_WEIGHT
-from trigpoint.metrics import matching_radius
+from trigpoint.metrics import count_detections, matching_radius
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
@@ -308,6 +308,31 @@ def test_predictions_are_original_pixels_and_a_native_table(trained: RunFolder, 
         np.testing.assert_allclose(read.points, one.points, atol=1e-3)
         assert read.annotated.all()  # what was not found is absent
     assert {f"{name}_{part}" for name in NAMES for part in ("x", "y", "score", "radius")} < set(pd.read_csv(out))
+
+
+def test_a_group_is_a_row_and_holds_the_same_points(trained: RunFolder, data: Path, tmp_path: Path) -> None:
+    alone, together = (tp.Predictor.load(trained, device="cpu") for _ in range(2))
+    together.group = 26.0
+    dataset = tp.LandmarkDataset.load(data, split="test")
+    joined = 0
+    for one, other in zip(alone.predict_instances(dataset), together.predict_instances(dataset), strict=True):
+        assert one.image == other.image
+        for k in range(len(NAMES)):
+            before, after = (sorted(map(tuple, each.by_landmark()[0][k])) for each in (one, other))
+            known = [point for point in before if np.isfinite(point).all()]
+            assert known == [point for point in after if np.isfinite(point).all()]
+        apart = np.linalg.norm(other.points[:, 0] - other.points[:, 1], axis=-1)
+        joined += int(np.isfinite(apart).sum())
+        assert not (apart > 26).any()
+    assert joined
+    report = tp.evaluate(trained, data, split="test")
+    again = count_detections(
+        [one.by_landmark()[0] for one in together.predict_instances(dataset)],
+        [list(image.points.swapaxes(0, 1)) for image in report.images],
+        RADIUS,
+        annotated=np.array([image.annotated for image in report.images]),
+    )
+    np.testing.assert_array_equal(again.true_positives, report.detection.counts.true_positives)
 
 
 def test_a_higher_threshold_leaves_fewer(trained: RunFolder, data: Path) -> None:

@@ -33,6 +33,12 @@ def predict(
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Draw how a run that looks at glimpses came to its points here.")
     ] = None,
+    group: Annotated[
+        float | None,
+        typer.Option(
+            "--group", min=0.0, help="Several instances: landmarks at most so many pixels apart are one object."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
@@ -44,20 +50,18 @@ def predict(
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
-    from trigpoint.inference import Predictor
-
     refuse(out, force)
     if any(is_video(path) for path in (*images, overlay)):
         source = _one_source(images, trace)
         check_overlay(overlay, force)
-        _predict_video(Predictor.load(run, device), source, out, overlay, every, batch_size, force)
+        _predict_video(_loaded(run, device, group), source, out, overlay, every, batch_size, force)
         return
     files = image_files(images)[::every]
     drawings = [] if overlay is None else drawing_names(files, overlay)
     paths, stacks = ([] if trace is None else drawing_names(files, trace, what) for what in ("path", "glimpses"))
     for drawing in (*drawings, *paths, *stacks):
         refuse(drawing, force)
-    predictor = Predictor.load(run, device)
+    predictor = _loaded(run, device, group)
     if trace is not None:
         _check_traceable(predictor)
     _check_headers(files)
@@ -68,6 +72,17 @@ def predict(
     if trace is not None:
         _draw_traces(predictor, files, paths, stacks)
         note(f"drew {len(paths)} paths and {len(stacks)} stacks of glimpses into {trace}")
+
+
+def _loaded(run: Path, device: str, group: float | None) -> Predictor:
+    from trigpoint.inference import Predictor
+
+    predictor = Predictor.load(run, device)
+    if group is not None and not predictor.several:
+        found = predictor.recipe.method_name
+        raise ConfigError(f"--group: is for runs that find several instances, got one of method {found}; leave it out")
+    predictor.group = group
+    return predictor
 
 
 def _predict_files(

@@ -1,7 +1,8 @@
 """Codecs: what a heatmap network is trained on, and how its output is read, in one object each.
 
 ``gaussian.GaussianHeatmap`` one point per landmark; ``instances.InstanceHeatmap`` any number of them; ``peaks`` the
-sub-pixel reading of a single peak, shared by codecs; ``maxima`` the maxima of a map that may hold several.
+sub-pixel reading of a single peak, shared by codecs; ``maxima`` the maxima of a map that may hold several, ``grouping``
+which of them belong to one object.
 A codec has ``encode``, ``decode`` and a nested ``Config``; listing it in ``CODECS`` makes it a choice in recipes and
 puts it through the shared tests.
 """
