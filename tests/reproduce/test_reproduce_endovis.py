@@ -108,7 +108,15 @@ def test_a_labelled_video_stands_in(tmp_path: Path) -> None:
     found = endovis.reproduce(request(tmp_path / "out", tmp_path / "set", stand_in="laparoscopy"), TINY)
     assert "19 training, 5 validation and 10 test images" in found.setting
     assert "not how the method fares with new patients" in found.setting
-    assert [table.title for table in found.tables] == ["Test images: all (10)"]
+    assert [table.title for table in found.tables] == [
+        "Test images: all (10)",
+        "Nearness: F1 with wider matching radii",
+    ]
+    near = found.tables[1].rows
+    assert len(near) == 2 * len({row["landmark"] for row in near})
+    for row in near:
+        shares = [float(row[f"F1 % within {times} x"]) for times in (1, 2, 3)]
+        assert shares == sorted(shares)
     assert len(found.claims) == 1
     linked = LandmarkDataset.load(tmp_path / "out" / "data")
     assert linked.samples[0].image.resolve() == samples[0].image.resolve()
