@@ -59,10 +59,10 @@ def train(
         return train_source(extended(given, run, more_epochs), run, progress)
     chosen = extended(given, run, more_epochs)
     parts = _parts(chosen, run)
+    if run.exists() and _finished(run, chosen):
+        return run  # whatever it began from may be gone
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks)
-    if run.exists() and _finished(run, chosen):
-        return run
     inputs = _inputs(chosen, parts)
     if not run.exists() and first_process():
         names = {part: _image_names(data) for part, data in parts.items()}

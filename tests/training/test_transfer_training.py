@@ -137,6 +137,20 @@ def is_statistic(key: str) -> bool:
     return "running" in key or "tracked" in key
 
 
+def test_a_finished_run_does_not_need_its_source_any_more(folder: Path, source_run: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(source_run, tmp_path / "source"))
+    chosen = recipe(folder, {"source": {"run": str(source)}})
+    run = train(chosen, out=tmp_path / "run", progress=False)
+    found = tp.Predictor.load(run).predict(tp.LandmarkDataset.load(folder))
+    shutil.rmtree(source)
+    before = run.weights.stat().st_mtime_ns
+    assert train(chosen, out=tmp_path / "run", progress=False).folder == run.folder
+    assert run.weights.stat().st_mtime_ns == before
+    np.testing.assert_array_equal(tp.Predictor.load(run).predict(tp.LandmarkDataset.load(folder)).points, found.points)
+    with pytest.raises(ConfigError, match="source"):  # another one does
+        train(chosen, out=tmp_path / "other", progress=False)
+
+
 # -- nothing but fine-tuning ------------------------------------------------------------------------------------------
 
 

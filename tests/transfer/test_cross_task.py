@@ -27,7 +27,7 @@ ENCODER = "test_resnet"  # timm's smallest
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Local weights by encoder, statistics and factors of the normalisation other than their first values."""
     folder, made = tmp_path_factory.mktemp("weights"), {}
-    for encoder in (ENCODER, "resnet10t", "resnet18"):
+    for encoder in (ENCODER, "resnet10t", "resnet18", "seresnet18"):
         torch.manual_seed(7)
         model = timm.create_model(encoder, num_classes=4)
         for layer in model.modules():
@@ -285,6 +285,7 @@ def test_the_copied_classifier_stays_or_learns(files: dict[str, str], classifier
         (ENCODER, "decoder", None),
         (ENCODER, "last", ("layer4.0.conv2", "layer4.0.bn2")),  # not the shortcut, which timm keeps behind it
         ("resnet18", "last", ("layer4.1.conv2", "layer4.1.bn2")),
+        ("seresnet18", "last", ("layer4.1.conv2", "layer4.1.bn2")),  # nor the attention behind them
     ],
 )
 def test_exactly_what_is_asked_for_changes(

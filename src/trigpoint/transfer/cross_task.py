@@ -162,7 +162,7 @@ def _freeze(encoder: nn.Module, train: str) -> None:
         return
     encoder.requires_grad_(False)
     if train == "last":
-        beside = {"downsample", "shortcut"}  # timm's names of what bypasses a block, which stands after its own layers
+        beside = {"downsample", "shortcut", "se"}  # timm's names of what stands after a block's own layers
         layers = [layer for name, layer in encoder.named_modules() if not beside & {*name.split(".")}]
         last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d | nn.Linear))
         for layer in layers[last:]:
