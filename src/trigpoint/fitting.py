@@ -74,13 +74,13 @@ def first_process() -> bool:
 
 
 def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run: RunFolder) -> None:
-    """Refuse to go on with a run of another recipe; where and how fast it is computed may change."""
+    """Refuse to go on with a run of another recipe; its words, and where and how fast it is computed, may change."""
     free = {
         "data": {"workers", "cache", "on_error", "on_change"},
         "train": {"accelerator", "devices", "num_nodes", "strategy", "threads"},
     }
     ours, theirs = recipe.model_dump(mode="json"), stored.model_dump(mode="json")
-    for section in sorted(ours):
+    for section in sorted(set(ours) - {"name", "description"}):
         mine, other = ours[section], theirs[section]
         keys = mine.keys() if isinstance(mine, dict) else [None]
         for key in keys:

@@ -134,6 +134,8 @@ def test_another_recipe_or_a_foreign_folder_is_refused(finished: RunFolder, fold
     before = {path.name: path.stat().st_mtime_ns for path in finished.folder.iterdir()}
     with pytest.raises(RunError, match=r"another recipe \(train\.epochs: 2 there, 3 here\)"):
         train(recipe(folder, ema=0.9, epochs=3), out=finished.folder, progress=False)
+    told = recipe(folder, ema=0.9).model_copy(update={"name": "another", "description": "in other words"})
+    assert train(told, out=finished.folder, progress=False).folder == finished.folder
     assert {path.name: path.stat().st_mtime_ns for path in finished.folder.iterdir()} == before
     (tmp_path / "thesis.tex").write_text("work of years")
     with pytest.raises(RunError, match="expected a new folder"):
