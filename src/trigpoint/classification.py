@@ -27,7 +27,7 @@ from trigpoint.data.loading import InputDataset
 from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
-from trigpoint.fitting import check_same, first_process, fit
+from trigpoint.fitting import check_same, first_process, fit, writing
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
 from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
 from trigpoint.nn.backbones import build_encoder
@@ -130,10 +130,11 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
         inputs[part] = InputDataset(parts[part], pipeline, recipe.seed, recipe.data.cache)
         inputs[part].preload()
     if not run.exists() and first_process():
-        run.open_new()
-        rows = "".join(f"{name}\n" for name in ("class", *classes))
-        write_text(run.folder / "classes.csv", rows, overwrite=True)
-        run.write_about(recipe, names)
+        with writing(run):
+            run.open_new()
+            rows = "".join(f"{name}\n" for name in ("class", *classes))
+            write_text(run.folder / "classes.csv", rows, overwrite=True)
+            run.write_about(recipe, names)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     fit(recipe, module, inputs, run, progress, CLASS_ERROR)
@@ -142,7 +143,8 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
         errors, epochs = table["val_error"] * 100, table["epoch"].to_list()
         best = float(epochs[int(np.nanargmin(errors.to_numpy()))]) if errors.notna().any() else None
         curve = error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), "%", best, "images told wrong")
-        save(curve, run.history)
+        with writing(run):
+            save(curve, run.history)
     return run
 
 

@@ -12,6 +12,8 @@ import os
 import re
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -159,8 +161,9 @@ def fit(
     watching += [bar] if progress else []
     trainer = _trainer(recipe.train, run, watching, method)
     if first_process():
-        run.sweep()
-        _note_data(recipe, inputs, run)
+        with writing(run):
+            run.sweep()
+            _note_data(recipe, inputs, run)
     for data in inputs.values():
         if data.skips is not None:
             data.skips.file = run.skipped
@@ -170,7 +173,7 @@ def fit(
     method.clip = recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), writing(run):
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*The number of training batches.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
@@ -186,10 +189,6 @@ def fit(
         ) from None
     except DataError as error:
         raise DataError(_own_words(str(error)) + _how_to_go_on(recipe)) from None
-    except OSError as error:
-        if error.errno not in _REFUSED:
-            raise
-        raise _cannot_write(error, run) from None
     except RuntimeError as error:
         raise _lost_process(error, trainer) from error
     except SystemExit:  # what Lightning makes of Ctrl-C
@@ -231,11 +230,26 @@ def _how_to_go_on(recipe: Recipe | SourceRecipe) -> str:
     return f". Training has stopped; mend this and run the same command to go on{skip}"
 
 
+@contextmanager
+def writing(run: RunFolder) -> Iterator[None]:
+    """Raise RunError, naming the file, when the disk takes no more of what is written to the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise _cannot_write(error, run) from None
+
+
 def _cannot_write(error: OSError, run: RunFolder) -> RunError:
+    saved = (
+        "last.ckpt and weights.safetensors are whole, as of the last epoch that was saved"
+        if run.last.is_file()
+        else "no epoch has been saved yet"
+    )
     return RunError(
-        f"{error.filename or run.folder}: cannot be written: {error.strerror}; training has stopped, and last.ckpt and "
-        "weights.safetensors are whole, as of the last epoch that was saved. Make room or make the folder writable, "
-        "then run the same command to go on"
+        f"{error.filename or run.folder}: cannot be written: {error.strerror}; training has stopped, and {saved}. Make "
+        "room or make the folder writable, then run the same command to go on"
     )
 
 

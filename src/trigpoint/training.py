@@ -26,7 +26,7 @@ from trigpoint.data.loading import InputDataset, InstanceInputs
 from trigpoint.data.skips import SkipLog
 from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.fitting import check_same, extended, first_process, fit
+from trigpoint.fitting import check_same, extended, first_process, fit, writing
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods import METHODS, CascadeMethod, InstanceMethod, LandmarkMethod
@@ -66,7 +66,8 @@ def train(
     inputs = _inputs(chosen, parts)
     if not run.exists() and first_process():
         names = {part: _image_names(data) for part, data in parts.items()}
-        run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
+        with writing(run):
+            run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
     if isinstance(method, CascadeMethod):
@@ -74,7 +75,8 @@ def train(
         L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
     fit(chosen, method, inputs, run, progress, measure_of(method))
     if first_process():
-        finish(run, _readable(chosen, parts["val"]))
+        with writing(run):
+            finish(run, _readable(chosen, parts["val"]))
     return run
 
 

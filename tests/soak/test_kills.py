@@ -17,7 +17,7 @@ from trigpoint.runs import RunFolder
 pytestmark = pytest.mark.soak
 
 EPOCHS = 8
-TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 RAN = random.Random(20)
 MOMENTS = (
     "write:2",  # before there is a config.yaml
@@ -68,11 +68,11 @@ def test_killed_between_checkpoints_repeats_epochs(data: Path, tmp_path: Path) -
     assert_same(finish(file, tmp_path / "run"), whole)
 
 
-@pytest.mark.parametrize("size", [12_000, 40_000])
-def test_a_file_may_not_grow(size: int, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "name"), [(12_000, "data.csv"), (40_000, "last.ckpt")])
+def test_a_file_may_not_grow(size: int, name: str, data: Path, tmp_path: Path) -> None:
     """The system refuses files beyond a size: as on a full disk, a file is written in part, then no more.
 
-    12 kB: the weights are not there yet; 40 kB: they are, but no checkpoint.
+    12 kB: before the first epoch; 40 kB: the weights are there, but no checkpoint.
     """
     file = write(tiny(data, EPOCHS), tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -82,11 +82,12 @@ def test_a_file_may_not_grow(size: int, data: Path, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     run = RunFolder(tmp_path / "run")
-    refused = run.weights if size < 15_000 else run.last
+    refused = run.folder / name
     assert ended.returncode == 2
     assert f"error: {refused}: cannot be written: File too large; training has stopped" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not refused.exists()
+    assert "and no epoch has been saved yet" in ended.stderr
     assert not list(run.folder.glob(".*.part"))
     assert_same(finish(file, run.folder, save_every=0), finish(file, tmp_path / "whole", save_every=0))
 

@@ -25,6 +25,8 @@ _SYSTEM = (
     errno.ENOSPC,
     errno.EROFS,
     errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
 )
 
 
