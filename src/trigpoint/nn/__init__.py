@@ -8,6 +8,7 @@
 - ``hourglass``: stacked hourglasses, its comparison
 - ``caffe_resnet``: the ResNet-50 that Caffe trained, for published face weights
 - ``source``: a frozen model of another task
+- ``weights``: weights in files, with a checksum
 - ``base``: what they share: any input size, maps aligned to the pixel
 - ``pyramid``, ``lazy_pyramid``: levels of an image in memory or in a tiled file, and glimpses of them
 - ``spatialized``: from a glimpse to an offset
