@@ -26,12 +26,12 @@ TINY = replace(
         "method.network.width": 4,
         "method.network.depth": 2,
         "method.network.stem_stride": 1,
-        "method.schedule.sigma0": 4.0,
         "train.epochs": 2,
         "train.accelerator": "cpu",
         "train.threads": 1,
         "train.precision": "32",
     },
+    adaloss={"name": "adaloss", "sigma0": 4.0, "sigma_min": 2.2},
 )
 
 

@@ -41,13 +41,15 @@ PAPER: Mapping[str, Mapping[str, tuple[float, float, float]]] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """The recipe and its overrides, the fixed sigma (map px) to compare with, and the drawn set that stands in."""
+    """The recipe, its overrides and Adaloss's options (None: the recipe's), the fixed sigma (map px) to compare with,
+    and the drawn set that stands in."""
 
     recipe: str
     fixed_sigma: float
     about: str
     drawn: tuple[int, tuple[int, int]]
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    adaloss: Mapping[str, Any] | None = None
 
 
 SCALES: Mapping[str, Scale] = {
@@ -57,6 +59,7 @@ SCALES: Mapping[str, Scale] = {
         "input 192 x 256, a U-Net of a quarter of the width with maps of half that size, 40 epochs, median 5 (paper: "
         "576 x 720, 9 convolutions, 300 epochs, median 7)",
         (300, (192, 256)),
+        adaloss={"name": "adaloss", "sigma0": 8.0, "sigma_min": 2.2},
     ),
     "paper": Scale(
         "endovis", 5.0, "the paper's network, input, optimizer and decoding; width not stated", (1850, (576, 720))
@@ -143,9 +146,12 @@ def reproduce(request: Request, scale: Scale | None = None) -> Findings:
 
 def jobs(scale: Scale) -> list[Job]:
     """The same network and training with Adaloss and with a fixed sigma."""
-    fixed = {key: value for key, value in scale.overrides.items() if not key.startswith("method.schedule")}
-    fixed["method.schedule"] = {"name": "fixed", "sigma0": scale.fixed_sigma}
-    return [Job("adaloss", scale.recipe, scale.overrides, 0), Job("fixed", scale.recipe, fixed, 0)]
+    adaptive = {} if scale.adaloss is None else {"method.schedule": dict(scale.adaloss)}
+    fixed = {"method.schedule": {"name": "fixed", "sigma0": scale.fixed_sigma}}
+    return [
+        Job(name, scale.recipe, {**scale.overrides, **schedule}, 0)
+        for name, schedule in (("adaloss", adaptive), ("fixed", fixed))
+    ]
 
 
 def _bench(request: Request, scale: Scale, stand_in: str, tools: str) -> Bench:
