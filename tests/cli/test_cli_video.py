@@ -140,3 +140,20 @@ def test_crosses_are_where_the_points_are() -> None:
         rows, columns = rows[~near], columns[~near]
     assert not len(rows)
     assert (drawn[50, 100] != drawn[470, 5]).any()  # another landmark, another colour
+
+
+@pytest.mark.parametrize("drawing", [(), ("--overlay", "o.mp4")])
+def test_a_name_like_a_formula_is_refused_before_any_work(
+    drawing: tuple[str, ...], trained: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    images = tmp_path / "images"
+    images.mkdir()
+    for index, name in enumerate(("=1+1.png", "b.png")):
+        (images / name).write_bytes((drawn / "images" / f"{index:05d}.png").read_bytes())
+    monkeypatch.setattr(Predictor, "predict", lambda *given, **more: pytest.fail("was asked to predict"))
+    extra = [tmp_path / part if part.endswith(".mp4") else part for part in drawing]
+    result = call("predict", trained, images, "--out", tmp_path / "p.csv", *extra)
+    assert result.exit_code == 2
+    assert "got '=1+1.png', which a spreadsheet would calculate; rename it" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["images"]

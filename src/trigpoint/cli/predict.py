@@ -89,9 +89,11 @@ def _predict_files(
     predictor: Predictor, files: Sequence[Path], out: Path, batch_size: int, force: bool
 ) -> list[FloatArray]:
     """Write the table of these images; the points (N, K, 2) of each. Stopped, the images done are written."""
+    from trigpoint.data.table import refuse_formulas
     from trigpoint.prediction_table import write_frame
 
     folder = _images_of_table(out)
+    refuse_formulas([stored_name(file, folder) for file in files], str(out))  # not after an hour of work
     parts, points, stopped = [], [], None
     with progress("predicting") as advance:
         try:

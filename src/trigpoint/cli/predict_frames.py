@@ -65,6 +65,7 @@ def predict_frames(
     ``name`` gives the image of the table for the name of a frame. When stopped (KeyboardInterrupt), or where the video
     is damaged (DataError), table and overlay keep what was done before; then the error goes on its way.
     """
+    from trigpoint.data.table import refuse_formulas
     from trigpoint.prediction_table import write_frame
 
     parts: list[pd.DataFrame] = []
@@ -73,6 +74,7 @@ def predict_frames(
         try:
             for batch in _batches(frames, batch_size):
                 names = [name(frame.name) for frame in batch]
+                refuse_formulas(names, str(out))
                 rows, points = find(predictor, [frame.pixels for frame in batch], names)
                 for frame, own in zip(batch, points, strict=True):
                     draw(frame, own)

@@ -30,7 +30,7 @@ OPTION = "dlib"
 CHOICES = ("auto", "yes", "no")
 WITHOUT = "dlib's line is missing: it is not installed, pip install 'trigpoint[dlib]'"
 SETTINGS = {"cascade_depth": 12, "oversampling_amount": 10, "random_seed": "0"}
-"""What differs from dlib's defaults, 10 stages and 20 copies of each image; by validation nothing was tuned."""
+"""What differs from dlib's defaults, 10 stages and 20 copies of each image; nothing was tuned."""
 
 
 @dataclass(frozen=True)
