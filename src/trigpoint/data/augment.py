@@ -164,7 +164,7 @@ class InputPipeline:
         values = to_unit(values, value_range or _type_range(image.dtype))
         if rng is not None:
             values = vary_intensity(values, shown, self.augment, rng)
-        values = self._normalize(values, shown).masked_fill_(~shown, 0.0)
+        values = self._normalize(values, shown)
         back = torch.from_numpy(to_input.inverse().matrix.copy())
         return values, torch.from_numpy(moved.astype(np.float32)), back
 
@@ -197,19 +197,20 @@ class InputPipeline:
         return moved
 
     def _normalize(self, values: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        mode = self.config.normalize
-        if mode == "image":
-            visible = values if bool(shown.all()) else values[:, shown]
-            if visible.numel() == 0:
-                return torch.zeros_like(values)
-            spread, mean = torch.std_mean(visible, correction=0)
+        """Normalised ``values`` (C, H, W), 0 where the mask ``shown`` (H, W) says that there is no image."""
+        if self.config.normalize == "image":
+            # sums under the mask: picking out what is shown would take longer than all the rest
+            count = int(shown.sum()) * len(values)
+            mean = values.mul(shown).sum() / max(count, 1)
+            centred = (values - mean).mul_(shown)
+            spread = (centred.square().sum() / max(count, 1)).sqrt()
             if spread <= _FLAT * (1 + mean.abs()):  # nothing but rounding is left to enlarge
                 return torch.zeros_like(values)
-            return (values - mean) / spread
-        if mode == "fixed":
+            return centred.div_(spread)
+        if self.config.normalize == "fixed":
             mean, std = (values.new_tensor(numbers)[:, None, None] for numbers in (self.config.mean, self.config.std))
-            return (values - mean) / std
-        return values
+            values = (values - mean) / std
+        return values.masked_fill(~shown, 0.0)
 
 
 def _known(points: npt.NDArray[Any], visibility: npt.NDArray[Any] | None) -> FloatArray:
@@ -252,8 +253,9 @@ def vary_intensity(
     c = config
     if not (c.gamma or c.brightness or c.contrast or c.blur or c.noise or c.erase) or not bool(shown.any()):
         return values
-    visible = values[:, shown]
-    low, span = visible.min(), (visible.max() - visible.min()).clamp_min(_FLAT)
+    hidden = ~shown
+    low = values.masked_fill(hidden, torch.inf).min()
+    span = (values.masked_fill(hidden, -torch.inf).max() - low).clamp_min(_FLAT)
     unit = ((values - low) / span).clamp(0, 1)
     if c.gamma:
         unit = tv.adjust_gamma(unit, float((1 + c.gamma) ** rng.uniform(-1, 1)))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry.elastic import Displacement
-from trigpoint.geometry.points import Affine, Points, inside, pixel_centers
+from trigpoint.geometry.points import Affine, Points, pixel_centers, within
 
 
 def resample(
@@ -32,13 +32,15 @@ def resample(
     if displacement is None and size == input_size and np.array_equal(to_input.matrix, np.eye(2, 3)):
         return image.to(torch.float32), torch.ones(size, dtype=torch.bool, device=image.device)  # nothing to resample
     back = to_input.inverse()
-    points = _source_points(back, input_size, displacement, image.device)
-    mask = inside(points, size)
-    (left, right), (top, bottom), block = _region(size, back, input_size, displacement)
+    x, y = _source_points(back, input_size, displacement, image.device)
+    mask = within(x, y, size)
+    (left, right), (top, bottom), block = _region(size, to_input, back, input_size, displacement)
     values = _block_mean(image[:, top:bottom, left:right], block)
     # grid_sample counts from -1 at the left edge to 1 at the right edge of the averaged region
-    extent = points.new_tensor([values.shape[2] * block[0], values.shape[1] * block[1]])
-    grid = (points - points.new_tensor([left - 0.5, top - 0.5])) * (2 / extent) - 1
+    across, down = values.shape[2] * block[0] / 2, values.shape[1] * block[1] / 2
+    grid = x.new_empty(*x.shape, 2)
+    grid[..., 0] = x.sub_(left - 0.5 + across).div_(across)
+    grid[..., 1] = y.sub_(top - 0.5 + down).div_(down)
     return F.grid_sample(values[None], grid[None], padding_mode="border", align_corners=False)[0], mask
 
 
@@ -62,25 +64,29 @@ def warp(
 
 def _source_points(
     back: Affine, input_size: tuple[int, int], displacement: Displacement | None, device: torch.device
-) -> torch.Tensor:
-    """Image pixel (h, w, 2) that each input pixel shows."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """x and y (h, w) of the image pixel that each input pixel shows."""
     x = pixel_centers(input_size[1], torch.float32, device)[None, :]
     y = pixel_centers(input_size[0], torch.float32, device)[:, None]
     if displacement is not None:
         dx, dy = torch.from_numpy(displacement.dense()).to(x)
         x, y = x + dx, y + dy
     (a, b, c), (d, e, f) = back.matrix.tolist()
-    return torch.stack([a * x + (b * y + c), d * x + (e * y + f)], dim=-1)
+    return a * x + (b * y + c), d * x + (e * y + f)
 
 
 def _region(
-    size: tuple[int, int], back: Affine, input_size: tuple[int, int], displacement: Displacement | None
+    size: tuple[int, int],
+    to_input: Affine,
+    back: Affine,
+    input_size: tuple[int, int],
+    displacement: Displacement | None,
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """The columns and rows (start, stop) that the input can show, and the block (x, y) to average before sampling."""
     reach = displacement.reach if displacement is not None else 0.0
     low, (right, bottom) = -0.5 - reach, (input_size[1] - 0.5 + reach, input_size[0] - 0.5 + reach)
     corners = back.apply(np.array([[low, low], [right, low], [low, bottom], [right, bottom]]))
-    forward = back.inverse().matrix[:, :2]
+    forward = to_input.matrix[:, :2]
     spans, blocks = [], []
     for axis, length in enumerate((size[1], size[0])):
         # rounded, so that what is left to bilinear sampling shrinks by less than 1.5

@@ -49,8 +49,12 @@ def inside(points: Points, size: tuple[int, int]) -> Points:
     >>> inside(np.array([[-0.5, 3.0], [8.0, 1.0], [np.nan, 1.0]]), (4, 8)).tolist()
     [True, False, False]
     """
+    return within(points[..., 0], points[..., 1], size)
+
+
+def within(x: Points, y: Points, size: tuple[int, int]) -> Points:
+    """``inside`` for x and y of the same shape (...), each by itself: bool (...)."""
     height, width = size
-    x, y = points[..., 0], points[..., 1]
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
@@ -77,9 +81,9 @@ class Affine:
         matrix = np.array(self.matrix, dtype=np.float64)
         if matrix.shape == (3, 3) and np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
             matrix = matrix[:2]
-        if matrix.shape != (2, 3) or not np.isfinite(matrix).all():
+        if matrix.shape != (2, 3) or not all(map(math.isfinite, matrix.ravel().tolist())):
             raise ConfigError(f"affine matrix: expected 2 x 3 finite numbers, got {np.asarray(self.matrix).tolist()}")
-        if np.linalg.det(matrix[:, :2]) == 0:
+        if _determinant(matrix) == 0:
             raise ConfigError(f"affine matrix: expected one with an inverse, got {matrix.tolist()}")
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
@@ -115,7 +119,7 @@ class Affine:
     @property
     def scale(self) -> float:
         """How many output pixels one input pixel becomes: the geometric mean over all directions."""
-        return float(math.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
+        return math.sqrt(abs(_determinant(self.matrix)))
 
     def apply(self, points: Points) -> Points:
         """Map points (..., 2); a floating point tensor keeps its dtype and device, NaN stays NaN."""
@@ -126,16 +130,24 @@ class Affine:
 
     def inverse(self) -> Affine:
         """The map back."""
-        linear = np.linalg.inv(self.matrix[:, :2])
-        return Affine(np.column_stack([linear, -linear @ self.matrix[:, 2]]))
+        (a, b, c), (d, e, f) = self.matrix.tolist()
+        det = _determinant(self.matrix)
+        return Affine(np.array([[e, -b, b * f - e * c], [-d, a, d * c - a * f]]) / det)
 
     def __matmul__(self, first: Affine) -> Affine:
-        linear = self.matrix[:, :2] @ first.matrix[:, :2]
-        return Affine(np.column_stack([linear, self.matrix[:, :2] @ first.matrix[:, 2] + self.matrix[:, 2]]))
+        product = self.matrix[:, :2] @ first.matrix
+        product[:, 2] += self.matrix[:, 2]
+        return Affine(product)
 
     def then(self, following: Affine) -> Affine:
         """This map first, ``following`` after it."""
         return following @ self
+
+
+def _determinant(matrix: FloatArray) -> float:
+    """Of the linear part of a (2, 3) matrix. Written out: on so few numbers a library call is all overhead."""
+    (a, b, _), (d, e, _) = matrix.tolist()
+    return float(a * e - b * d)
 
 
 def map_points(matrices: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
