@@ -315,7 +315,11 @@ def make_optimizers(config: TrainConfig, parameters: list[torch.nn.Parameter], s
     options: dict[str, Any] = {"lr": config.optimizer.lr, "weight_decay": config.optimizer.weight_decay}
     if config.optimizer.name == "sgd":
         options |= {"momentum": config.optimizer.momentum, "nesterov": config.optimizer.momentum > 0}
+    if config.optimizer.name != "adadelta" and {p.device.type for p in parameters} <= {"cpu", "cuda"}:
+        options["fused"] = True  # one pass over all weights: several times faster, which small networks feel
     optimizer = _OPTIMIZERS[config.optimizer.name](parameters, **options)
+    # a fused step could undo the scaling of 16-mixed by itself, but then Lightning refuses to clip; let it do both
+    optimizer._step_supports_amp_scaling = False
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: config.lr_schedule.factor(step / steps))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 

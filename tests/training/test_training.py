@@ -182,6 +182,26 @@ def test_optimizers_and_schedules(name: str, folder: Path) -> None:
     assert rates[10] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adadelta"])
+def test_every_optimizer_clips_in_mixed_precision_too(
+    name: str, precision: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[float] = []
+    step = HeatmapMethod.on_before_zero_grad
+
+    def note(self: HeatmapMethod, optimizer: torch.optim.Optimizer) -> None:
+        step(self, optimizer)
+        grads = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norms.extend([float(torch.nn.utils.get_total_norm(grads))] if grads else [])
+
+    monkeypatch.setattr(HeatmapMethod, "on_before_zero_grad", note)
+    options = {"clip": 1e-3, "precision": precision, "epochs": 2, "optimizer": {"name": name, "lr": 0.01}}
+    train(recipe(folder, **options), out=tmp_path / "run", progress=False)
+    assert len(norms) >= 2
+    assert max(norms) == pytest.approx(1e-3, rel=0.02)
+
+
 def test_learning_rate_factors() -> None:
     step = LrScheduleConfig(name="step", milestones=(0.5, 0.75), gamma=0.1)
     assert [step.factor(t) for t in (0.0, 0.49, 0.5, 0.8)] == pytest.approx([1, 1, 0.1, 0.01])

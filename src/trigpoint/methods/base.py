@@ -10,12 +10,12 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trigpoint import config
 from trigpoint.errors import RunError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch
+from trigpoint.methods.averaging import RunningAverage
 
 
 class Found(NamedTuple):
@@ -38,7 +38,7 @@ class TrainedModule(L.LightningModule, ABC):
     def __init__(self, ema: float) -> None:
         super().__init__()
         self.ema = ema
-        self.average: AveragedModel | None = None
+        self.average: RunningAverage | None = None
         self.epoch_loss = float("nan")  # mean of the last epoch
 
     def observe(self, points: Tensor) -> None:
@@ -55,8 +55,7 @@ class TrainedModule(L.LightningModule, ABC):
     def keep_average(self) -> None:
         """Begin to average the weights of ``network``, when that is asked for; called once the network is there."""
         if self.ema:
-            self.average = AveragedModel(self.network, multi_avg_fn=_warm_average(self.ema), use_buffers=True)
-            self.average.requires_grad_(False)
+            self.average = RunningAverage(self.network, self.ema)
 
     def follow(self) -> None:
         """Let the averaged weights follow an optimizer step."""
@@ -68,7 +67,12 @@ class TrainedModule(L.LightningModule, ABC):
         return self.network if self.average is None else self.average.module
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and learning rate schedule over everything that is trained; the averaged weights only follow."""
+        """Optimizer and learning rate schedule over everything that is trained; the averaged weights only follow.
+
+        Called when the module is where it will be trained.
+        """
+        if self.average is not None:
+            self.average.forget()
         trained = [p for p in self.parameters() if p.requires_grad]
         return self.make_optimizers(
             trained, max(int(self.trainer.estimated_stepping_batches), 1) * self.steps_per_batch
@@ -121,20 +125,3 @@ def sum_over_processes(values: Tensor) -> Tensor:
 def component(of: config.Config) -> str:
     """Name of the component that a config belongs to."""
     return str(cast(Any, of).name)
-
-
-def _warm_average(decay: float) -> Any:
-    """Exponential moving average whose decay starts low, so that early weights are soon forgotten."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        """All tensors are of one type, as ``AveragedModel`` gives them."""
-        done = int(count)
-        if averaged[0].is_floating_point():
-            share = min(decay, (1 + done) / (10 + done))
-            cast(Any, get_ema_multi_avg_fn)(share)(averaged, current, count)
-        else:
-            for mean, value in zip(averaged, current, strict=True):
-                mean.copy_(value)
-
-    return update
