@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         data, run = Path(work) / "data", Path(work) / "run"
         write_radiographs(data, count=120, size=(480, 384), spacing_mm=0.5)
-        tp.train("fast", [f"data.path={data}"], out=run)
+        tp.train("fast", [f"data.path={data}", "train.epochs=40"], out=run)
         report = tp.evaluate(run, data, split="test")
         print(f"mean radial error {report.metrics['mre_mm']:.2f} mm on {len(report.dataset)} images")
         test, found = report.dataset, report.prediction.points[:SHOWN]

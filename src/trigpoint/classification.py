@@ -27,7 +27,7 @@ from trigpoint.data.loading import InputDataset
 from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
-from trigpoint.fitting import check_same, first_process, fit, writing
+from trigpoint.fitting import check_same, first_process, fit, settled, writing
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
 from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
 from trigpoint.nn.backbones import build_encoder
@@ -111,6 +111,7 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
     images, classes = read_classes(recipe.data)
     parts = _divide(images, recipe.data.val_share, recipe.seed)
     names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
+    recipe = settled(recipe, len(names["train"]))
     number = {name: i for i, name in enumerate(classes)}
     labels = {part: torch.tensor([number[sample.subject] for sample in data.samples]) for part, data in parts.items()}
     if run.exists():
@@ -122,7 +123,7 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
             )
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     module = SourceClassifier(recipe, len(classes), labels["train"], labels["val"])
-    if run.exists() and run.epochs_done() >= recipe.train.epochs and run.history.is_file():
+    if run.exists() and run.epochs_done() >= recipe.train.num_epochs and run.history.is_file():
         return run
     inputs = {}
     for part, augment in (("train", recipe.data.augment), ("val", None)):

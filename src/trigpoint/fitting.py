@@ -43,7 +43,7 @@ _OPTIMIZERS: dict[str, Any] = {
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
-AnyRecipe = TypeVar("AnyRecipe", Recipe, SourceRecipe)
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | SourceRecipe)
 
 
 class WholeFile(TorchCheckpointIO):
@@ -108,20 +108,20 @@ def extended(recipe: AnyRecipe, run: RunFolder, more_epochs: int) -> AnyRecipe:
         return recipe
     if not run.exists():
         raise RunError(f"{run.folder}: expected a run to go on with, got none; train it first, without more epochs")
-    longer = _of_length(recipe, recipe.train.epochs + more_epochs)
+    longer = _of_length(recipe, recipe.train.num_epochs + more_epochs)
     stored = _stored(recipe, run)
     until = time.monotonic() + 60  # processes that start together: the first one writes
-    while not first_process() and stored.train.epochs < longer.train.epochs and time.monotonic() < until:
+    while not first_process() and stored.train.num_epochs < longer.train.num_epochs and time.monotonic() < until:
         time.sleep(0.1)
         stored = _stored(recipe, run)
-    if stored.train.epochs > longer.train.epochs:
-        least = stored.train.epochs - recipe.train.epochs
+    if stored.train.num_epochs > longer.train.num_epochs:
+        least = stored.train.num_epochs - recipe.train.num_epochs
         raise RunError(
             f"{run.folder}: was extended to {stored.train.epochs} epochs already, {least} more than the recipe's "
             f"{recipe.train.epochs}; expected at least {least} more, got {more_epochs}"
         )
-    check_same(_of_length(recipe, stored.train.epochs), stored, run)
-    if stored.train.epochs < longer.train.epochs and first_process():
+    check_same(_of_length(recipe, stored.train.num_epochs), stored, run)
+    if stored.train.num_epochs < longer.train.num_epochs and first_process():
         if run.epochs_done() and not run.last.is_file():
             raise RunError(f"{run.last}: is missing, so the run cannot go on; put it back, or train into another --out")
         if isinstance(recipe, Recipe):
@@ -136,8 +136,19 @@ def _stored(recipe: Recipe | SourceRecipe, run: RunFolder) -> Recipe | SourceRec
     return run.recipe() if isinstance(recipe, Recipe) else run.source_recipe()
 
 
+def settled(recipe: AnyRecipe, images: int | RunFolder) -> AnyRecipe:
+    """``recipe`` with ``auto`` epochs as a number: for so many training images, or as the run, if there is one, has."""
+    if recipe.train.epochs != "auto":
+        return recipe
+    if isinstance(images, RunFolder):
+        if not images.exists():
+            return recipe
+        images = len(images.parts().get("train", ()))
+    return cast(AnyRecipe, recipe.model_copy(update={"train": recipe.train.for_images(images)}))
+
+
 def _of_length(recipe: AnyRecipe, epochs: int) -> AnyRecipe:
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
+    return cast(AnyRecipe, recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})}))
 
 
 def fit(
@@ -287,7 +298,7 @@ def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], m
         num_nodes=config.num_nodes,
         strategy=config.strategy,
         precision=cast(Any, fast_precision() if config.precision == "auto" else config.precision),
-        max_epochs=config.epochs,
+        max_epochs=config.num_epochs,
         gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
         check_val_every_n_epoch=config.val_every,
         callbacks=callbacks,

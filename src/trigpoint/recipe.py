@@ -54,6 +54,18 @@ class DataConfig(Config):
         return self
 
 
+AUTO_EPOCHS, AUTO_STEPS = 40, 2000
+"""What ``train.epochs=auto`` is at least: rounds of the training images, and optimizer steps."""
+
+
+def _epochs(value: Any) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"expected a number of at least 1, or auto, got {value!r}")
+    return value
+
+
 class OptimizerConfig(Config):
     """``momentum`` belongs to sgd; ``lr`` of Adadelta multiplies its own step (1.0 in its paper)."""
 
@@ -97,11 +109,16 @@ class LrScheduleConfig(Config):
 
 
 class TrainConfig(Config):
-    """How the method is trained; ``devices``, ``num_nodes``, ``accelerator``, ``strategy`` and ``precision`` are
-    Lightning's. ``ema``: decay of the averaged weights (0: none). ``clip``: largest gradient norm (None: any).
-    ``precision`` auto: bf16-mixed where the device computes it fast, else 32. ``threads``: of the CPU (None: all)."""
+    """How the method is trained.
 
-    epochs: int = Field(default=100, ge=1)
+    ``epochs`` are rounds of the training images; ``auto``: 40, or as many as 2000 optimizer steps take where that is
+    more, so that few images are learned from for long enough. ``devices``, ``num_nodes``, ``accelerator``, ``strategy``
+    and ``precision`` are Lightning's; ``precision`` auto: bf16-mixed where the device computes it fast, else 32.
+    ``ema``: decay of the averaged weights (0: none). ``clip``: largest gradient norm (None: any). ``threads``: of the
+    CPU (None: all).
+    """
+
+    epochs: Annotated[int | Literal["auto"], PlainValidator(_epochs)] = 100
     batch_size: int = Field(default=8, ge=1)
     optimizer: OptimizerConfig = OptimizerConfig()
     lr_schedule: LrScheduleConfig = LrScheduleConfig()
@@ -114,6 +131,24 @@ class TrainConfig(Config):
     num_nodes: int = Field(default=1, ge=1)
     strategy: str = "auto"
     threads: int | None = Field(default=None, ge=1)
+
+    @property
+    def num_epochs(self) -> int:
+        """``epochs`` as a number. Raises ConfigError while they are ``auto``: the training images decide."""
+        if self.epochs == "auto":
+            raise ConfigError("train.epochs: auto is a number once the training images are known; give a number")
+        return self.epochs
+
+    def for_images(self, count: int) -> TrainConfig:
+        """The same with ``auto`` epochs as a number for ``count`` training images (of one process).
+
+        >>> TrainConfig(epochs="auto", batch_size=16).for_images(100).epochs  # 7 steps an epoch
+        286
+        """
+        if self.epochs != "auto":
+            return self
+        epochs = max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / math.ceil(count / self.batch_size)))
+        return self.model_copy(update={"epochs": epochs})
 
 
 class Recipe(Config):
@@ -244,9 +279,8 @@ def build_method(recipe: Recipe, landmarks: LandmarkSet, fetch: bool = True) -> 
         more = {"coarse": build_method(coarse, landmarks, fetch), "coarse_input": coarse.data.input}
     kind = cast(Any, METHODS[given.method_name])
     size, channels = given.data.input.size, given.data.input.channels
-    built: LandmarkMethod = kind(
-        given.method, landmarks.names, channels, size, given.train.epochs, given.train.ema, **more
-    )
+    epochs = None if given.train.epochs == "auto" else given.train.epochs
+    built: LandmarkMethod = kind(given.method, landmarks.names, channels, size, epochs, given.train.ema, **more)
     if fetch:
         _check_transfer(recipe, built)
     return built

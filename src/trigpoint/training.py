@@ -26,7 +26,7 @@ from trigpoint.data.loading import InputDataset, InstanceInputs
 from trigpoint.data.skips import SkipLog
 from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.fitting import check_same, extended, first_process, fit, writing
+from trigpoint.fitting import check_same, extended, first_process, fit, settled, writing
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods import METHODS, CascadeMethod, InstanceMethod, LandmarkMethod
@@ -53,12 +53,13 @@ def train(
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
     run in ``out`` until it has so many more than the recipe says; see ``fitting.extended``.
     """
-    given = load_any_recipe(recipe, overrides)
     run = RunFolder(out)
+    given = settled(load_any_recipe(recipe, overrides), run)
     if isinstance(given, SourceRecipe):
         return train_source(extended(given, run, more_epochs), run, progress)
     chosen = extended(given, run, more_epochs)
     parts = _parts(chosen, run)
+    chosen = settled(chosen, len(_image_names(parts["train"])))
     if run.exists() and _finished(run, chosen):
         return run  # whatever it began from may be gone
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
@@ -183,7 +184,7 @@ def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: Landm
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:
     """Whether nothing is left to do; radii and threshold are the last thing that ``finish`` writes."""
-    if run.epochs_done() < recipe.train.epochs or not run.weights.is_file():
+    if run.epochs_done() < recipe.train.num_epochs or not run.weights.is_file():
         return False
     marks = run.read_landmarks()
     return marks.threshold is not None or bool(np.isfinite(marks.radius).any())

@@ -132,7 +132,8 @@ def test_unreadable_test_image_stops_evaluation(data: Path, trained: Path, tmp_p
     ("override", "words"),
     [
         ("train.epoch=5", ("train.epoch", "did you mean 'epochs'")),
-        ("train.epochs=many", ("train.epochs", "'many'")),
+        ("train.epochs=many", ("train.epochs", "at least 1, or auto", "'many'")),
+        ("train.epochs=0", ("train.epochs", "at least 1, or auto", "got 0")),
         ("method.schedule.rhoo=1", ("rhoo", "did you mean 'rho'")),
         ("method.network=unett", ("unett", "did you mean 'unet'")),
         ("epochs", ("epochs", "key=value")),

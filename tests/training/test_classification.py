@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,16 @@ def test_folders_without_classes_are_refused(folder: Path, tmp_path: Path) -> No
     refused(one, DataError, "got one of 'lonely'; add images or leave it out")
     (one / "lonely" / "1.png").write_bytes(b"no image")
     refused(one, DataError, r"1\.png", cache=True)
+
+
+def test_auto_epochs_follow_the_number_of_images(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trigpoint.recipe.AUTO_EPOCHS", 1)
+    monkeypatch.setattr("trigpoint.recipe.AUTO_STEPS", 8)
+    given = recipe(folder, epochs="auto")
+    run = train(given, out=tmp_path / "run", progress=False)
+    epochs = math.ceil(8 / math.ceil(len(run.parts()["train"]) / 6))
+    assert run.source_recipe().train.epochs == run.epochs_done() == epochs > 1
+    assert train(given, out=tmp_path / "run", progress=False).epochs_done() == epochs
 
 
 @pytest.mark.parametrize(

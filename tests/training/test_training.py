@@ -182,6 +182,26 @@ def test_optimizers_and_schedules(name: str, folder: Path) -> None:
     assert rates[10] == pytest.approx(0, abs=1e-9)
 
 
+def test_auto_epochs_follow_the_number_of_training_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trigpoint.recipe.AUTO_EPOCHS", 2)
+    monkeypatch.setattr("trigpoint.recipe.AUTO_STEPS", 11)
+    given = recipe(folder, epochs="auto")
+    run = train(given, out=tmp_path / "run", progress=False)
+    steps = math.ceil(len(run.parts()["train"]) / 4)
+    assert 1 < steps < 6
+    epochs = math.ceil(11 / steps)
+    assert epochs > 2
+    assert (run.epochs_done(), run.recipe().train.epochs) == (epochs, epochs)
+    kept = run.weights.read_bytes()
+    train(given, out=tmp_path / "run", progress=False)  # the same command, nothing left to do
+    assert run.weights.read_bytes() == kept
+    assert train(given, out=tmp_path / "run", progress=False, more_epochs=1).epochs_done() == epochs + 1
+    monkeypatch.setattr("trigpoint.recipe.AUTO_EPOCHS", 5)
+    assert train(given, out=tmp_path / "other", progress=False).epochs_done() == 5
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adadelta"])
 def test_every_optimizer_clips_in_mixed_precision_too(

@@ -57,7 +57,7 @@ def demo(
     _check(place, data, chosen)
     _draw(data, chosen)
     recipe = _recipe(run, data, chosen, chosen.minutes if minutes is None else minutes)
-    epochs = recipe.train.epochs
+    epochs = recipe.train.num_epochs
     done = run.epochs_done() if run.exists() else 0
     note(
         state(run.folder, done, epochs)
@@ -104,7 +104,7 @@ def _recipe(run: RunFolder, data: Path, chosen: Demo, minutes: float) -> Recipe:
     place = f"data.path={data.resolve()}"  # so that it resumes from any folder
     if run.exists():
         return load_recipe(run.recipe(), [place])
-    epochs = load_recipe(chosen.recipe).train.epochs
+    epochs = load_recipe(chosen.recipe).train.num_epochs
     return load_recipe(chosen.recipe, [place, f"train.epochs={max(3, round(epochs * minutes / chosen.minutes))}"])
 
 

@@ -33,7 +33,7 @@ def train(
     Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
     Longer:  the same command with --more-epochs 20
     """
-    from trigpoint.fitting import first_process
+    from trigpoint.fitting import first_process, settled
     from trigpoint.recipe import SourceRecipe, load_any_recipe
     from trigpoint.runs import RunFolder
     from trigpoint.training import train as fit
@@ -41,7 +41,7 @@ def train(
     chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
     if before and first_process():
-        note(state(out, before, chosen.train.epochs + more_epochs))
+        note(state(out, before, settled(chosen, RunFolder(out)).train.num_epochs + more_epochs))
     run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs)
     if first_process():
         _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
