@@ -7,7 +7,7 @@ several instances per image also ``ABSENT``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,11 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, from which a GPU copies faster; called by a DataLoader that is asked to."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return replace(self, **{name: part.pin_memory() for name, part in parts.items() if part is not None})
 
 
 @dataclass

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.augment import AugmentConfig, InputConfig, InputPipeline
 from trigpoint.data.loading import EpochBatches, InputDataset, collate, loader
 from trigpoint.data.synthetic import write_catheter, write_instruments
 from trigpoint.errors import DataError
+from trigpoint.landmarks import Batch
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 4), (5, 4), (9, 4), (17, 16), (32, 8)])
@@ -79,3 +82,18 @@ def test_several_instances_are_refused(tmp_path: Path) -> None:
     dataset = LandmarkDataset.load(write_instruments(tmp_path / "set", 4, size=(48, 64)))
     with pytest.raises(DataError, match="several instances"):
         InputDataset(dataset, InputPipeline(InputConfig(), dataset.landmarks))
+
+
+def test_a_loader_can_pin_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[tuple[int, ...]] = []
+
+    def pin(tensor: torch.Tensor, *_: Any) -> torch.Tensor:
+        pinned.append(tuple(tensor.shape))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)  # itself it needs a GPU
+    batch = Batch(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 2), torch.rand(2, 2, 3), torch.tensor([0, 1]))
+    out = pin_memory(batch)
+    assert isinstance(out, Batch)
+    assert pinned == [(2, 1, 8, 8), (2, 1, 2), (2, 2, 3), (2,)]
+    assert out.annotated is None
