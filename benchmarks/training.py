@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from benchmarks.timing import Row, seconds
 from trigpoint.data.synthetic import write_catheter
-from trigpoint.fitting import fast_precision, make_optimizers
+from trigpoint.optimizers import fast_precision, make_optimizers
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.training import dataset_of, train
 

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from timm import create_model
 
 from benchmarks.timing import Row, compare
-from trigpoint.fitting import fast_precision, make_optimizers
 from trigpoint.landmarks import Batch, LandmarkSet
+from trigpoint.optimizers import fast_precision, make_optimizers
 from trigpoint.recipe import Recipe, build_method
 
 TARGET = 1.40

@@ -27,6 +27,7 @@ LAYERS = (
     "transfer",
     "methods",
     "recipe",
+    "optimizers",
     "report",
     "runs",
     "provenance",

@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import lightning as L
@@ -31,15 +30,9 @@ from trigpoint.data.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.skips import SkipLog, summary
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
+from trigpoint.optimizers import fast_precision, make_optimizers
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.runs import LandmarkFile, RunFolder
-
-_OPTIMIZERS: dict[str, Any] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "adadelta": torch.optim.Adadelta,
-    "sgd": torch.optim.SGD,
-}
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
@@ -311,28 +304,6 @@ def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], m
         use_distributed_sampler=False,
         log_every_n_steps=1,
     )
-
-
-def fast_precision() -> str:
-    """``bf16-mixed`` where the device multiplies bfloat16 matrices in hardware (CUDA from Ampere on, CPUs with AMX)."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    cpuinfo = Path("/proc/cpuinfo")
-    return "bf16-mixed" if cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8") else "32"
-
-
-def make_optimizers(config: TrainConfig, parameters: list[torch.nn.Parameter], steps: int) -> dict[str, Any]:
-    """Optimizer, and the learning rate as a function of the share of all ``steps`` done."""
-    options: dict[str, Any] = {"lr": config.optimizer.lr, "weight_decay": config.optimizer.weight_decay}
-    if config.optimizer.name == "sgd":
-        options |= {"momentum": config.optimizer.momentum, "nesterov": config.optimizer.momentum > 0}
-    if config.optimizer.name != "adadelta" and {p.device.type for p in parameters} <= {"cpu", "cuda"}:
-        options["fused"] = True  # one pass over all weights: several times faster, which small networks feel
-    optimizer = _OPTIMIZERS[config.optimizer.name](parameters, **options)
-    # a fused step could undo the scaling of 16-mixed by itself, but then Lightning refuses to clip; let it do both
-    optimizer._step_supports_amp_scaling = False
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: config.lr_schedule.factor(step / steps))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
 
 def _loaders(

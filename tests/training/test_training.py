@@ -18,10 +18,10 @@ from trigpoint.callbacks import Recorder
 from trigpoint.config import parse
 from trigpoint.data.synthetic import write_catheter
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.fitting import make_optimizers
 from trigpoint.inference import write_predictions
 from trigpoint.landmarks import LandmarkSet, Prediction
 from trigpoint.methods import HeatmapMethod
+from trigpoint.optimizers import make_optimizers
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import conformal_radius, train

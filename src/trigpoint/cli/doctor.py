@@ -37,7 +37,7 @@ def doctor() -> None:
 def _devices() -> Iterator[str]:
     import torch
 
-    from trigpoint.fitting import fast_precision
+    from trigpoint.optimizers import fast_precision
 
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
