@@ -27,7 +27,7 @@ def said() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Path:
-    """The whole experiment; only its first run is trained, the other 17 are copies under their own recipes."""
+    """The whole experiment; only its first run is trained, the other 20 are copies under their own recipes."""
     out = tmp_path_factory.mktemp("out") / "catheter"
     trained: list[RunFolder] = []
 
@@ -49,8 +49,9 @@ def test_it_writes_tables_figures_and_results(folder: Path, said: list[str]) -> 
     values = json.loads((folder / "results.json").read_text())
     assert [table["title"].split(":")[0] for table in values["tables"]] == ["Table 1", "Adam 1e-3 in detail", "Table 2"]
     table = values["tables"][0]["rows"]
-    assert [row["paper, Adam 1e-4, px of 256"] for row in table[:6]] == [87.05, 19.27, 8.71, 11.46, 1.19, 1.19]
-    assert len(values["runs"]) == 18
+    paper = [row["paper, Adam 1e-4, px of 256"] for row in table[:7]]
+    assert paper == [87.05, 19.27, 8.71, 11.46, 1.19, 1.19, 1.19]
+    assert len(values["runs"]) == 21
     assert all(run["test_mre_px"] > 0 and run["epochs"] == 1 for run in values["runs"])
     assert len(values["claims"]) == 11
     for name in values["figures"]:
@@ -58,7 +59,7 @@ def test_it_writes_tables_figures_and_results(folder: Path, said: list[str]) -> 
     assert "fixed sigma 25 (3.12 px here)" in (folder / "table.md").read_text()
     assert "fixed sigma 40 (5 px here)" in (folder / "table.md").read_text()
     assert said[0] == "drawing 11 frames of 32 x 32 pixels"
-    assert said[-1].startswith("[18/18] adadelta-literal-seed0: test MRE ")
+    assert said[-1].startswith("[21/21] adadelta-literal-seed0: test MRE ")
 
 
 def test_every_run_is_an_ordinary_one_with_the_stated_options(folder: Path) -> None:
@@ -66,6 +67,11 @@ def test_every_run_is_an_ordinary_one_with_the_stated_options(folder: Path) -> N
     assert recipe.train.optimizer.lr == 1e-4
     assert recipe.method.schedule.guard == "literal"  # type: ignore[attr-defined]
     assert recipe.data.path == str((folder / "data").resolve())
+    rules = {}
+    for key in ("adaloss", "falling"):
+        options = load_recipe(folder / "runs" / f"adam-1e-3-{key}-seed0" / "config.yaml").method.schedule.options()  # type: ignore[attr-defined]
+        rules[key] = (options["rule"], options["guard"], options["rho"])
+    assert rules == {"adaloss": ("paper", "bounded", 0.1125), "falling": ("non_increasing", "bounded", 0.9)}
     fixed = load_recipe(folder / "runs" / "adadelta-fixed60-seed0" / "config.yaml")
     assert fixed.method.schedule.options() == {"sigma0": 7.5}  # type: ignore[attr-defined]
     assert fixed.train.optimizer.name == "adadelta"
