@@ -174,6 +174,8 @@ def test_pixel_centers():
 def test_affine_directions_and_order():
     assert np.allclose(Affine.rotation((2, 3), 90).apply(np.array([3.0, 3.0])), (2, 4))  # x towards y
     assert np.allclose(Affine.rotation((2, 3), 90).apply(np.array([2.0, 3.0])), (2, 3))
+    both = Affine.scale_about((2, 3), 1.3).then(Affine.rotation((2, 3), 25))
+    assert np.allclose(Affine.rotation((2, 3), 25, 1.3).matrix, both.matrix, atol=1e-12)
     assert Affine.flip(10).apply(np.array([0.0, 4.0])).tolist() == [9, 4]
     move, double = Affine.shift(1, 2), Affine.scale_about((0, 0), 2)
     assert (double @ move).apply(np.zeros(2)).tolist() == [2, 4]

@@ -7,6 +7,7 @@ sampled once; the points go through the same maps. Intensity changes come from t
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -184,9 +185,8 @@ class InputPipeline:
         factor = float(np.exp(rng.uniform(np.log(a.scale[0]), np.log(a.scale[1]))))
         degrees = rng.uniform(-a.rotation, a.rotation)
         dx, dy = rng.uniform(-a.shift, a.shift, 2) * (size[1], size[0])
-        change = Affine.flip(size[1]) if flipped else Affine.identity()
-        change = change.then(Affine.scale_about(about, factor)).then(Affine.rotation(about, degrees))
-        return change.then(Affine.shift(dx, dy)), flipped
+        change = Affine.rotation(about, degrees, factor).then(Affine.shift(dx, dy))
+        return Affine.flip(size[1]).then(change) if flipped else change, flipped
 
     def _move(self, points: FloatArray, to_input: Affine, displacement: Displacement | None, drop: bool) -> FloatArray:
         moved = to_input.apply(points)
@@ -200,16 +200,17 @@ class InputPipeline:
         """Normalised ``values`` (C, H, W), 0 where the mask ``shown`` (H, W) says that there is no image."""
         if self.config.normalize == "image":
             # sums under the mask: picking out what is shown would take longer than all the rest
-            count = int(shown.sum()) * len(values)
-            mean = values.mul(shown).sum() / max(count, 1)
-            centred = (values - mean).mul_(shown)
-            spread = (centred.square().sum() / max(count, 1)).sqrt()
-            if spread <= _FLAT * (1 + mean.abs()):  # nothing but rounding is left to enlarge
+            weight = shown.to(values.dtype)
+            count = max(float(weight.sum()) * len(values), 1.0)
+            mean = float((values * weight).sum()) / count
+            centred = (values - mean).mul_(weight)
+            spread = math.sqrt(float(centred.square().sum()) / count)
+            if spread <= _FLAT * (1 + abs(mean)):  # nothing but rounding is left to enlarge
                 return torch.zeros_like(values)
             return centred.div_(spread)
         if self.config.normalize == "fixed":
-            mean, std = (values.new_tensor(numbers)[:, None, None] for numbers in (self.config.mean, self.config.std))
-            values = (values - mean) / std
+            means, sds = (values.new_tensor(numbers)[:, None, None] for numbers in (self.config.mean, self.config.std))
+            values = (values - means) / sds
         return values.masked_fill(~shown, 0.0)
 
 
@@ -251,12 +252,14 @@ def vary_intensity(
     Gamma, brightness and contrast clip to that range, as torchvision does; blur, noise and erasing do not.
     """
     c = config
-    if not (c.gamma or c.brightness or c.contrast or c.blur or c.noise or c.erase) or not bool(shown.any()):
+    if not (c.gamma or c.brightness or c.contrast or c.blur or c.noise or c.erase):
         return values
     hidden = ~shown
-    low = values.masked_fill(hidden, torch.inf).min()
-    span = (values.masked_fill(hidden, -torch.inf).max() - low).clamp_min(_FLAT)
-    unit = ((values - low) / span).clamp(0, 1)
+    low = float(values.masked_fill(hidden, torch.inf).min())
+    if low == math.inf:  # nothing of the image is shown
+        return values
+    span = max(float(values.masked_fill(hidden, -torch.inf).max()) - low, _FLAT)
+    unit = (values - low).div_(span).clamp_(0, 1)
     if c.gamma:
         unit = tv.adjust_gamma(unit, float((1 + c.gamma) ** rng.uniform(-1, 1)))
     if c.brightness:

@@ -29,11 +29,12 @@ def resample(
     if displacement is not None and displacement.size != input_size:
         raise ConfigError(f"displacement: expected one of the input's size {input_size}, got {displacement.size}")
     size = (int(image.shape[1]), int(image.shape[2]))
-    if displacement is None and size == input_size and np.array_equal(to_input.matrix, np.eye(2, 3)):
+    if displacement is None and size == input_size and to_input.matrix.tolist() == [[1, 0, 0], [0, 1, 0]]:
         return image.to(torch.float32), torch.ones(size, dtype=torch.bool, device=image.device)  # nothing to resample
     back = to_input.inverse()
     x, y = _source_points(back, input_size, displacement, image.device)
-    mask = within(x, y, size)
+    on_cpu = x.device.type == "cpu"  # where NumPy compares several times faster than torch
+    mask = torch.from_numpy(within(x.numpy(), y.numpy(), size)) if on_cpu else within(x, y, size)
     (left, right), (top, bottom), block = _region(size, to_input, back, input_size, displacement)
     values = _block_mean(image[:, top:bottom, left:right], block)
     # grid_sample counts from -1 at the left edge to 1 at the right edge of the averaged region
@@ -85,15 +86,15 @@ def _region(
     """The columns and rows (start, stop) that the input can show, and the block (x, y) to average before sampling."""
     reach = displacement.reach if displacement is not None else 0.0
     low, (right, bottom) = -0.5 - reach, (input_size[1] - 0.5 + reach, input_size[0] - 0.5 + reach)
-    corners = back.apply(np.array([[low, low], [right, low], [low, bottom], [right, bottom]]))
-    forward = to_input.matrix[:, :2]
+    corners = back.apply(np.array([[low, low], [right, low], [low, bottom], [right, bottom]])).T.tolist()
+    forward = to_input.matrix.T.tolist()
     spans, blocks = [], []
     for axis, length in enumerate((size[1], size[0])):
         # rounded, so that what is left to bilinear sampling shrinks by less than 1.5
-        block = max(1, math.floor(1 / float(np.hypot(*forward[:, axis])) + 0.5))
+        block = max(1, math.floor(1 / math.hypot(*forward[axis]) + 0.5))
         block = min(block, length)
-        start = math.floor(float(corners[:, axis].min())) - 2 * block
-        stop = math.ceil(float(corners[:, axis].max())) + 2 * block
+        start = math.floor(min(corners[axis])) - 2 * block
+        stop = math.ceil(max(corners[axis])) + 2 * block
         start = min(max(start, 0), length - 1)
         stop = min(max(stop, start + 1), length)
         spans.append((start, stop))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -105,9 +106,9 @@ class Affine:
         return cls(np.array([[fx, 0, (1 - fx) * about[0]], [0, fy, (1 - fy) * about[1]]]))
 
     @classmethod
-    def rotation(cls, about: Sequence[float], degrees: float) -> Affine:
-        """Turn about a point; positive turns x towards y, which is clockwise as seen on the screen."""
-        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    def rotation(cls, about: Sequence[float], degrees: float, factor: float = 1.0) -> Affine:
+        """Turn about a point and enlarge by ``factor``; positive turns x towards y, clockwise as seen on the screen."""
+        c, s = factor * math.cos(math.radians(degrees)), factor * math.sin(math.radians(degrees))
         x, y = about
         return cls(np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y]]))
 
@@ -130,8 +131,12 @@ class Affine:
 
     def inverse(self) -> Affine:
         """The map back."""
+        return self._inverse
+
+    @cached_property
+    def _inverse(self) -> Affine:
         (a, b, c), (d, e, f) = self.matrix.tolist()
-        det = _determinant(self.matrix)
+        det = a * e - b * d
         return Affine(np.array([[e, -b, b * f - e * c], [-d, a, d * c - a * f]]) / det)
 
     def __matmul__(self, first: Affine) -> Affine:
@@ -176,10 +181,10 @@ def fit(size: tuple[int, int], input_size: tuple[int, int], mode: FitMode = "let
         raise DataError(f"expected image and input of at least 1 x 1 pixel, got {size} and {input_size}")
     scales = {"letterbox": min(h / height, w / width), "crop": max(h / height, w / width)}
     if mode == "stretch":
-        factor = (w / width, h / height)
+        fx, fy = w / width, h / height
     elif mode in scales:
-        factor = (scales[mode], scales[mode])
+        fx = fy = scales[mode]
     else:
         raise ConfigError(f"fit: expected letterbox, crop or stretch, got {mode!r}; correct input.fit")
     (x, y), (to_x, to_y) = center(size), center(input_size)
-    return Affine.scale_about((x, y), factor).then(Affine.shift(to_x - x, to_y - y))
+    return Affine(np.array([[fx, 0, to_x - fx * x], [0, fy, to_y - fy * y]]))
