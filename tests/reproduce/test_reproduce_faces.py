@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -171,7 +172,7 @@ def test_muct_compares_with_a_fixed_sigma_and_shows_regions(face_set: Path, tmp_
         Request("adaloss-muct", tmp_path / "out", seeds=(3,), data=face_set, options={"dlib": "no"}), scale
     )
     rows = findings.tables[0].rows
-    assert [row["model"] for row in rows] == ["Adaloss, bounded", "fixed sigma 1.5"]
+    assert [row["model"] for row in rows] == [*muct.ADALOSS.values(), "fixed sigma 1.5"]
     assert float(rows[0]["NME %"]) > 0
     regions = {row["region"]: row for row in findings.tables[1].rows}
     assert regions["jaw"]["landmarks"] == 17
@@ -179,7 +180,11 @@ def test_muct_compares_with_a_fixed_sigma_and_shows_regions(face_set: Path, tmp_
     assert findings.claims[1].holds is False  # equal widths are no order
     assert {"fig7_sigma", "time_to_accuracy"} <= set(findings.figures)
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
-    assert [run["run"] for run in runs] == ["adaloss-seed3", "fixed-seed3"]
+    assert [run["run"] for run in runs] == ["adaloss-seed3", "falling-seed3", "fixed-seed3"]
+    falling = yaml.safe_load((tmp_path / "out" / "runs" / "falling-seed3" / "config.yaml").read_text())
+    assert falling["method"]["schedule"]["rule"] == "non_increasing"
+    better = min(runs[:2], key=lambda run: run["val_mre_px"])["run"].removesuffix("-seed3")
+    assert findings.claims[0].numbers.startswith(muct.ADALOSS[better])
 
 
 FEW = {"cascade_depth": 2, "num_trees_per_cascade_level": 10, "oversampling_amount": 2, "random_seed": "0"}
