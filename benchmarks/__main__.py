@@ -15,7 +15,7 @@ import torch
 from benchmarks import codec, foveated, instances, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
-from trigpoint.optimizers import fast_precision
+from trigpoint.training.optimizers import fast_precision
 
 PARTS = ("codec", "instances", "training", "transfer", "foveated")
 

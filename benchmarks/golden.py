@@ -1,13 +1,13 @@
 """Golden runs: does a change leave every number as it was?
 
-    python -m benchmarks.golden record FOLDER     at the commit before the change: trains, measures, keeps runs and numbers
-    python -m benchmarks.golden compare FOLDER    at the new commit: trains again, and loads the kept runs as well
+    python -m benchmarks.golden record FOLDER   before the change: trains, measures, keeps runs and numbers
+    python -m benchmarks.golden compare FOLDER  after it: trains again, and loads the kept runs as well
 
 Two epochs of each kind of training on drawn images, one thread of a CPU: heatmaps with every schedule and loss, several
-networks, the foveated pyramid with one network and with one per landmark, the cascade, instances, and cross-task learning
-with a source that is trained first. Compared to 1e-6: the sums of all weights, ``metrics.csv``, radii and threshold,
-predicted points and scores, and the metrics of the evaluation. The numbers belong to one machine and one torch; they are
-not kept in the repository.
+networks, the foveated pyramid with one network and with one per landmark, the cascade, instances, and cross-task
+learning with a source that is trained first. Compared to 1e-6: the sums of all weights, ``metrics.csv``, radii and
+threshold, predicted points and scores, and the metrics of the evaluation. The numbers belong to one machine and one
+torch; they are not kept in the repository.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import trigpoint as tp
 try:
     from trigpoint import synthetic
 except ImportError:  # before the drawn sets had a room of their own
-    from trigpoint.data import synthetic
+    from trigpoint.data import synthetic  # type: ignore[attr-defined, no-redef]
 
 TOLERANCE = 1e-6
 TINY = {"workers": 0, "input": {"size": [64, 56]}}
@@ -65,7 +65,11 @@ def recipes(data: Path, source: Path) -> Iterator[tuple[str, dict[str, Any], Pat
     for name, options in MAPS.items():
         method = {"name": "heatmap", "network": UNET, **options}
         train = {**base["train"], "epochs": 4 if name.startswith("adaloss") else 2}  # its widths move after two
-        yield f"heatmap-{name}", {"seed": 3, "train": train, "data": {**about, "augment": augment}, "method": method}, heads
+        yield (
+            f"heatmap-{name}",
+            {"seed": 3, "train": train, "data": {**about, "augment": augment}, "method": method},
+            heads,
+        )
     for name, options in (
         ("separate", {}),
         ("shared", {"shared": True, "starts": 3}),
@@ -77,7 +81,12 @@ def recipes(data: Path, source: Path) -> Iterator[tuple[str, dict[str, Any], Pat
         "method": {"name": "heatmap", "network": UNET, "schedule": {"name": "adaloss", **WIDE}},
         "train": TRAIN,
     }
-    cascade = {"name": "cascade", "coarse": coarse, "fine": {**GLIMPSES, "levels": 2, "shared": True}, "min_score": 0.01}
+    cascade = {
+        "name": "cascade",
+        "coarse": coarse,
+        "fine": {**GLIMPSES, "levels": 2, "shared": True},
+        "min_score": 0.01,
+    }
     yield "cascade", {**base, "data": about, "method": cascade}, heads
     frames = {"path": str(tools), "workers": 0, "input": {"size": [64, 80], "channels": 3}}
     instances = {"name": "instances", "network": UNET, "schedule": {"name": "fixed", "sigma0": 3.0}}

@@ -21,12 +21,12 @@ from torch import Tensor
 from benchmarks.codec import peer
 from benchmarks.timing import Row, compare, seconds
 from trigpoint.codecs import InstanceHeatmap
-from trigpoint.data.frames import Frames, VideoWriter
-from trigpoint.data.synthetic import write_instruments
-from trigpoint.inference import Predictor
+from trigpoint.data.pixels.frames import Frames, VideoWriter
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.nn import NETWORKS
+from trigpoint.prediction import Predictor
 from trigpoint.recipe import build_method, load_recipe
+from trigpoint.synthetic import write_instruments
 
 PEER_TARGET, NETWORK_TARGET = 50.0, 0.05
 SIGMA, WINDOW, THRESHOLD = 3.0, 10, 0.3

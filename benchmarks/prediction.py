@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from trigpoint.data.tiled import open_tiled
-from trigpoint.inference import Predictor
+from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import FoveatedMethod
-from trigpoint.nn.lazy_pyramid import LazyPyramid
+from trigpoint.prediction import Predictor
 from trigpoint.recipe import Recipe, build_method
 
 LONG = 20.0  # seconds: a prediction that took longer is measured once

@@ -18,10 +18,10 @@ import torch
 from torch.nn import functional
 
 from benchmarks.timing import Row, seconds
-from trigpoint.data.synthetic import write_catheter
-from trigpoint.optimizers import fast_precision, make_optimizers
 from trigpoint.recipe import Recipe, build_method
-from trigpoint.training import dataset_of, train
+from trigpoint.synthetic import write_catheter
+from trigpoint.training.landmarks import dataset_of, train
+from trigpoint.training.optimizers import fast_precision, make_optimizers
 
 STEP_TARGET, WAIT_TARGET = 1.10, 0.05
 AUGMENT = {"rotation": 15, "scale": [0.87, 1.15], "shift": 0.05, "brightness": 0.2, "contrast": 0.2}

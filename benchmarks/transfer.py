@@ -20,8 +20,8 @@ from timm import create_model
 
 from benchmarks.timing import Row, compare
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.optimizers import fast_precision, make_optimizers
 from trigpoint.recipe import Recipe, build_method
+from trigpoint.training.optimizers import fast_precision, make_optimizers
 
 TARGET = 1.40
 FINE_TUNING: dict[str, Any] = {"loss": "none"}

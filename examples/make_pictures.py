@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 import trigpoint as tp
-from trigpoint.data.synthetic import write_radiographs
 from trigpoint.report import prediction_overlay, save
+from trigpoint.synthetic import write_radiographs
 
 SHOWN = 3
 WIDTH, COLOURS = 840, 256  # pixels, and colours of the palette: noise makes large files

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import trigpoint as tp
-from trigpoint.data.synthetic import write_radiographs
+from trigpoint.synthetic import write_radiographs
 
 
 def main(folder: Path) -> None:

@@ -20,32 +20,21 @@ LAYERS = (
     "geometry",
     "config",
     "data",
+    "synthetic",
     "codecs",
     "schedules",
     "nn",
     "metrics",
-    "transfer",
     "methods",
     "recipe",
-    "optimizers",
     "report",
     "runs",
-    "provenance",
-    "prediction_table",
-    "inference",
-    "trace",
-    "callbacks",
-    "fitting",
-    "classification",
+    "prediction",
     "training",
-    "evaluated",
-    "instance_evaluation",
     "evaluation",
     "reproduce",
     "cli",
 )
-# metrics are pure functions that methods may use; what joins them to a trained run may not be used by methods
-LATE = {"metrics.evaluate": "recipe"}
 ROOTS = ("__init__", "__main__")  # the public names and ``python -m trigpoint``: they may import anything
 
 MAX_FILE = 400
@@ -61,7 +50,7 @@ def module_of(file: Path) -> str:
 
 
 def layer_of(module: str) -> int:
-    name = LATE.get(module, module.split(".")[0])
+    name = module.split(".")[0]
     assert name in LAYERS, f"trigpoint.{module} stands in no layer; add it to LAYERS in {Path(__file__).name}"
     return LAYERS.index(name)
 
@@ -191,7 +180,7 @@ def test_only_geometry_samples_images() -> None:
 
 def test_only_geometry_knows_the_half_pixel() -> None:
     # the synthetic sets draw on a canvas of their own, and the half cell of the peaks is a mean width, no coordinate
-    found = places(HALF_PIXEL, "geometry", "data.synthetic", "codecs.peaks")
+    found = places(HALF_PIXEL, "geometry", "synthetic", "codecs.peaks")
     assert not found, "use to_grid, from_grid, inside or center of trigpoint.geometry:\n" + "\n".join(found)
 
 

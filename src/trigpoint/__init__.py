@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
     from trigpoint.evaluation import evaluate
-    from trigpoint.inference import Predictor
+    from trigpoint.prediction import Predictor
     from trigpoint.training import train
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ __all__ = ["LandmarkDataset", "Predictor", "evaluate", "train"]
 
 _HOMES = {
     "LandmarkDataset": "trigpoint.data",
-    "Predictor": "trigpoint.inference",
+    "Predictor": "trigpoint.prediction",
     "evaluate": "trigpoint.evaluation",
     "train": "trigpoint.training",
 }

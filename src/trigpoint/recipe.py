@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
 from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
-from trigpoint.data.augment import AugmentConfig, InputConfig
+from trigpoint.data.input.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import METHODS, CascadeMethod, HeatmapMethod, LandmarkMethod

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_entry import call
 
-from trigpoint.data.synthetic import write_catheter
+from trigpoint.synthetic import write_catheter
 
 RECIPE = """
 name: tiny

@@ -21,8 +21,8 @@ from safetensors.numpy import load_file
 from trigpoint.cli import app
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats import FORMATS, READ_ONLY
-from trigpoint.data.synthetic import write_catheter
 from trigpoint.methods import HeatmapMethod
+from trigpoint.synthetic import write_catheter
 
 EVEN = {"train": 0.5, "val": 0.25, "test": 0.25}
 
@@ -116,7 +116,7 @@ def test_training_stopped_after_its_last_epoch_is_still_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("trigpoint.training.finish", stop)
+        patch.setattr("trigpoint.training.landmarks.finish", stop)
         assert call(*command).exit_code == 130
     assert call(*command).exit_code == 0
     marks = yaml.safe_load((tmp_path / "run" / "landmarks.yaml").read_text())

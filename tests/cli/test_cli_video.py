@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from cli_entry import call
 
-from trigpoint.data.frames import Frames, VideoWriter
-from trigpoint.inference import Predictor
+from trigpoint.data.pixels.frames import Frames, VideoWriter
+from trigpoint.prediction import Predictor
 from trigpoint.report.frame_overlay import draw_points
 
 

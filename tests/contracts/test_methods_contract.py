@@ -14,12 +14,12 @@ import torch
 
 import trigpoint as tp
 from trigpoint.config import to_yaml
-from trigpoint.data.synthetic import write_radiographs
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import METHODS, LandmarkMethod
 from trigpoint.recipe import Recipe, build_method, load_recipe
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_radiographs
 from trigpoint.training import train
 
 NAMES = ("sella", "menton", "upper_incisor")

@@ -42,8 +42,8 @@ from trigpoint.config import to_yaml
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.formats import FORMATS
 from trigpoint.data.formats.isbi import NAMES
-from trigpoint.data.frames import Frames, VideoWriter
-from trigpoint.data.images import image_size, image_spacing, read_image
+from trigpoint.data.pixels.frames import Frames, VideoWriter
+from trigpoint.data.pixels.images import image_size, image_spacing, read_image
 from trigpoint.data.table import read_table
 from trigpoint.errors import TrigpointError
 from trigpoint.nn.backbones import read_weights

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trigpoint.config import parse
-from trigpoint.data.augment import AugmentConfig, InputConfig, InputPipeline, sample_rng, vary_intensity
+from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline, sample_rng, vary_intensity
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import LandmarkSet

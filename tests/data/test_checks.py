@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trigpoint.data.checks import CheckReport, Finding, check_dataset
-from trigpoint.data.swaps import find_swaps
+from trigpoint.data.quality.checks import CheckReport, Finding, check_dataset
+from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet
 

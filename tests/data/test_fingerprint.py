@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.checks import check_dataset
-from trigpoint.data.fingerprint import (
+from trigpoint.data.quality.checks import check_dataset
+from trigpoint.data.quality.fingerprint import (
     COPY,
     ImageRecord,
     copies,
@@ -32,8 +32,8 @@ from trigpoint.data.fingerprint import (
     take,
     to_csv,
 )
-from trigpoint.data.synthetic import write_radiographs
 from trigpoint.errors import DataError, RunError
+from trigpoint.synthetic import write_radiographs
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 CEPH, MUCT = SHARED / "isbi2015_ceph", SHARED / "muct"
@@ -101,7 +101,7 @@ def test_what_has_no_structure_is_like_nothing() -> None:
 
 
 def test_nearest_goes_through_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trigpoint.data.fingerprint._BLOCK", 2)
+    monkeypatch.setattr("trigpoint.data.quality.fingerprint._BLOCK", 2)
     looks = np.concatenate([look(picture(seed)) for seed in range(7)])
     place, best = nearest(looks[[6, 0, 3]], looks)
     assert place.tolist() == [6, 0, 3]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trigpoint.data.frames import Frame, Frames, VideoWriter, natural_key
+from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter, natural_key
 from trigpoint.errors import ConfigError, DataError
 
 HEIGHT, WIDTH, COUNT = 48, 64, 24

@@ -27,8 +27,8 @@ from trigpoint.config import MAX_VALUES, apply_overrides, parse_yaml, read_yaml
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import inside, is_formula, shown
 from trigpoint.data.formats import FORMATS
-from trigpoint.data.frames import Frames
-from trigpoint.data.images import MAX_PIXELS, pixel_limit, read_image
+from trigpoint.data.pixels.frames import Frames
+from trigpoint.data.pixels.images import MAX_PIXELS, pixel_limit, read_image
 from trigpoint.data.table import read_table, table_text
 from trigpoint.errors import ConfigError, DataError, RunError, TrigpointError
 from trigpoint.landmarks import LandmarkSet, Sample

@@ -19,7 +19,7 @@ import torch
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage
 
-from trigpoint.data.images import image_size, image_spacing, read_image
+from trigpoint.data.pixels.images import image_size, image_spacing, read_image
 from trigpoint.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -274,6 +274,6 @@ def test_a_disk_that_fails_while_an_image_is_read_is_a_fault_of_the_image(
 
     file = tmp_path / "a.png"
     PIL.Image.new("L", (4, 3)).save(file)
-    monkeypatch.setattr("trigpoint.data.images._stream", lambda path: Failing())
+    monkeypatch.setattr("trigpoint.data.pixels.images._stream", lambda path: Failing())
     with pytest.raises(DataError, match=r"a\.png: expected an image file, got Input/output error"):
         read_image(file)

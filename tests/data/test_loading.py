@@ -11,11 +11,11 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.augment import AugmentConfig, InputConfig, InputPipeline
-from trigpoint.data.loading import EpochBatches, InputDataset, collate, loader
-from trigpoint.data.synthetic import write_catheter, write_instruments
+from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.input.loading import EpochBatches, InputDataset, collate, loader
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Batch
+from trigpoint.synthetic import write_catheter, write_instruments
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 4), (5, 4), (9, 4), (17, 16), (32, 8)])

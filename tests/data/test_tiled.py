@@ -18,7 +18,7 @@ import pytest
 import tifffile
 import torch
 
-from trigpoint.data.images import read_image
+from trigpoint.data.pixels.images import read_image
 from trigpoint.data.tiled import TiledImage, halve_edge, is_tiled, open_tiled, tile_image, write_tiled
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import halve

@@ -22,7 +22,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import trigpoint.data.synthetic as synthetic
+import trigpoint.synthetic as synthetic
 from trigpoint import recipe, training
 from trigpoint.cli import app
 from trigpoint.codecs.gaussian import DECODERS

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from trigpoint.data.synthetic import write_radiographs
 from trigpoint.errors import ConfigError, RunError
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import CascadeMethod
+from trigpoint.prediction import Predictor
 from trigpoint.recipe import build_method, load_recipe
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_radiographs
 from trigpoint.training import train
 
 COARSE: dict[str, Any] = {
@@ -129,7 +129,7 @@ def test_the_coarse_stage_stays_as_it_was_trained(data: Path) -> None:
 
 def test_resumes_to_the_same_weights(run: RunFolder, data: Path, tmp_path: Path) -> None:
     """Stopped after the coarse stage and one epoch of the fine one, the same call ends where the whole run did."""
-    from trigpoint.callbacks import Recorder
+    from trigpoint.training.callbacks import Recorder
 
     class Stop(Exception):
         pass

@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 import trigpoint as tp
-from trigpoint.callbacks import Recorder
 from trigpoint.config import parse
-from trigpoint.data.synthetic import write_catheter, write_radiographs
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.inference import write_predictions
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import FoveatedMethod, foveated
 from trigpoint.methods.base import NotFinite
+from trigpoint.prediction import write_predictions
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_catheter, write_radiographs
 from trigpoint.training import train
+from trigpoint.training.callbacks import Recorder
 
 NAN = float("nan")
 SIZE = (96, 80)

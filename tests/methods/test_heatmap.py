@@ -11,10 +11,10 @@ from torch import nn
 
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import HeatmapMethod
 from trigpoint.methods.base import NotFinite
+from trigpoint.prediction import Predictor
 from trigpoint.recipe import Recipe, build_method
 
 NAN = float("nan")

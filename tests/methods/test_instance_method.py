@@ -14,14 +14,14 @@ from PIL import Image
 
 import trigpoint as tp
 from trigpoint.config import parse, to_yaml
-from trigpoint.data.augment import AugmentConfig, InputConfig, InputPipeline
-from trigpoint.data.loading import EpochBatches, InstanceInputs, collate, loader
+from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.input.loading import EpochBatches, InstanceInputs, collate, loader
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.inference import write_instances
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import InstanceMethod
 from trigpoint.methods.instances import DISTANCE_WEIGHT
 from trigpoint.metrics import count_detections, matching_radius
+from trigpoint.prediction import write_instances
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
@@ -358,7 +358,7 @@ def test_an_interrupted_run_is_taken_up_with_all_instances(data: Path, trained: 
 
 
 def test_a_run_of_another_method_says_so(tmp_path: Path, data: Path) -> None:
-    from trigpoint.data.synthetic import write_catheter
+    from trigpoint.synthetic import write_catheter
 
     folder = write_catheter(tmp_path / "tips", 8, size=32)
     single = parse(

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trigpoint.classification import ClassNetwork
 from trigpoint.config import apply_overrides, parse
-from trigpoint.data.augment import InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputConfig, InputPipeline
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.nn import SimpleBaseline, Source, SourceConfig, load_source
@@ -24,6 +23,7 @@ from trigpoint.nn.caffe_resnet import BGR_MEAN
 from trigpoint.nn.source import ExpectedInput, pooled_logits
 from trigpoint.recipe import Recipe, SourceRecipe, build_method
 from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.training.source import ClassNetwork
 
 ENCODER = "test_resnet"  # timm's smallest
 

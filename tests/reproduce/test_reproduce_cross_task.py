@@ -11,8 +11,8 @@ import pytest
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.inference import Predictor
 from trigpoint.metrics import mean_radial_error
+from trigpoint.prediction import Predictor
 from trigpoint.reproduce import Findings, Request, run_experiment
 from trigpoint.reproduce import cross_task as experiment
 from trigpoint.reproduce.cross_task import DRAWN, SCALES, TRANSFER, read_labels, settings_of
@@ -88,8 +88,8 @@ def test_labelled_images_are_nested_and_no_test_subject_is_seen(found: tuple[Pat
 
 def test_a_second_call_reads_what_is_there(found: tuple[Path, Findings], monkeypatch: pytest.MonkeyPatch) -> None:
     out, findings = found
-    monkeypatch.setattr("trigpoint.training.fit", lambda *a, **k: pytest.fail("trained again"))
-    monkeypatch.setattr("trigpoint.classification.fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("trigpoint.training.landmarks.fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("trigpoint.training.source.fit", lambda *a, **k: pytest.fail("trained again"))
     again = experiment.reproduce(request(out), TINY)
     assert again.tables[0].rows == findings.tables[0].rows
     with pytest.raises(RunError, match="source"):

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.synthetic import write_instruments
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.reproduce import EXPERIMENTS, Request, endovis, run_experiment
 from trigpoint.reproduce.endovis_data import GAP, challenge, with_validation
+from trigpoint.synthetic import write_instruments
 
 TINY = replace(
     endovis.SCALES["small"],

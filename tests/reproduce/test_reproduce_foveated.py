@@ -14,11 +14,10 @@ from typer.testing import CliRunner
 
 from trigpoint.cli.reproduce import NAMES, parse_options, reproduce
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.synthetic import write_radiographs
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import radial_error
+from trigpoint.prediction import Predictor
 from trigpoint.recipe import load_recipe
 from trigpoint.reproduce import EXPERIMENTS, Request, foveated_ablation, foveated_isbi, run_experiment
 from trigpoint.reproduce.foveated import LOOKS, measure, points_after
@@ -29,6 +28,7 @@ from trigpoint.reproduce.foveated_isbi_data import read_radiographs
 from trigpoint.reproduce.foveated_published import FOURFOLD, LANDMARKS, PAPER, TEST1
 from trigpoint.reproduce.study import kept
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_radiographs
 
 GLIMPSES = {"trunk": "small", "pretrained": False, "glimpse": 16, "train_iterations": 1, "train_starts": 1}
 COMMON = {"data.input.size": [48, 40], "data.workers": 0, "train.epochs": 1, "train.precision": "32"}

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-import trigpoint.callbacks as callbacks
+import trigpoint.training.callbacks as callbacks
 from trigpoint.cli import main
 from trigpoint.methods import HeatmapMethod
 

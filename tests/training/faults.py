@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 
 from trigpoint.config import parse
-from trigpoint.data.synthetic import write_catheter
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_catheter
 
 ENTRY = Path(__file__).with_name("fault_entry.py")
 KILLED = -signal.SIGKILL

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import trigpoint as tp
-from trigpoint.callbacks import Recorder
-from trigpoint.classification import read_classes
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.recipe import SourceDataConfig, SourceRecipe, load_any_recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
+from trigpoint.training.callbacks import Recorder
+from trigpoint.training.source import read_classes
 
 CLASSES = ("across", "upright")
 

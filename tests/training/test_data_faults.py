@@ -16,18 +16,18 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 import trigpoint as tp
-from trigpoint.callbacks import Recorder
 from trigpoint.config import parse
-from trigpoint.data.augment import AugmentConfig, InputConfig, InputPipeline
-from trigpoint.data.fingerprint import fingerprint, read_records, to_csv
-from trigpoint.data.loading import InputDataset, InstanceInputs, Item, SkipLog, collate
-from trigpoint.data.skips import summary
-from trigpoint.data.synthetic import write_catheter, write_instruments
+from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.input.loading import InputDataset, InstanceInputs, Item, SkipLog, collate
+from trigpoint.data.input.skips import summary
+from trigpoint.data.quality.fingerprint import fingerprint, read_records, to_csv
 from trigpoint.errors import DataError, RunError
-from trigpoint.provenance import data_changed, seen_before
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
+from trigpoint.runs.provenance import data_changed, seen_before
+from trigpoint.synthetic import write_catheter, write_instruments
 from trigpoint.training import train
+from trigpoint.training.callbacks import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +350,7 @@ def test_what_a_stage_of_the_run_has_seen_is_told_too(
 ) -> None:
     above = RunFolder(shutil.copytree(finished.folder, tmp_path / "above"))
     above.data.write_text(to_csv([]))
-    monkeypatch.setattr("trigpoint.provenance._origins", lambda run: [("coarse stage", finished)])
+    monkeypatch.setattr("trigpoint.runs.provenance._origins", lambda run: [("coarse stage", finished)])
     told = seen_before(above, tp.LandmarkDataset.load(drawn, split="train"))
     assert len(told) == 1
     assert f"the run was trained on (its coarse stage, {finished.folder})" in told[0]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from trigpoint import inference
-from trigpoint.data.synthetic import write_radiographs
 from trigpoint.data.tiled import write_tiled
 from trigpoint.errors import DataError
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.prediction import Predictor
+from trigpoint.prediction import predictor as inference
 from trigpoint.recipe import Recipe, build_method, load_recipe
+from trigpoint.synthetic import write_radiographs
 
 MARKS = LandmarkSet(("a", "b"))
 

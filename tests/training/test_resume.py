@@ -14,7 +14,7 @@ import pytest
 import torch
 from faults import KILLED, assert_same, draw, start, table_of, tiny
 
-import trigpoint.callbacks as callbacks
+import trigpoint.training.callbacks as callbacks
 from trigpoint.config import to_yaml
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.recipe import Recipe

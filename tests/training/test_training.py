@@ -14,17 +14,17 @@ import pytest
 import torch
 
 import trigpoint as tp
-from trigpoint.callbacks import Recorder
 from trigpoint.config import parse
-from trigpoint.data.synthetic import write_catheter
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.inference import write_predictions
 from trigpoint.landmarks import LandmarkSet, Prediction
 from trigpoint.methods import HeatmapMethod
-from trigpoint.optimizers import make_optimizers
+from trigpoint.prediction import write_predictions
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
-from trigpoint.training import conformal_radius, train
+from trigpoint.synthetic import write_catheter
+from trigpoint.training.callbacks import Recorder
+from trigpoint.training.landmarks import conformal_radius, train
+from trigpoint.training.optimizers import make_optimizers
 
 
 @pytest.fixture(scope="module")

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 import trigpoint as tp
-from trigpoint import training
-from trigpoint.callbacks import Recorder
-from trigpoint.classification import ClassNetwork
 from trigpoint.config import apply_overrides, parse
-from trigpoint.data.synthetic import write_catheter
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.methods import HeatmapMethod
 from trigpoint.nn import Source
 from trigpoint.recipe import Recipe, SourceRecipe, load_recipe
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_catheter
+from trigpoint.training import landmarks as training
 from trigpoint.training import train
+from trigpoint.training.callbacks import Recorder
+from trigpoint.training.source import ClassNetwork
 
 ENCODER = "test_resnet"  # timm's smallest
 Train = Callable[..., RunFolder]

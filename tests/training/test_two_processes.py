@@ -12,13 +12,13 @@ import torch.distributed as dist
 from faults import assert_near, draw, start, tiny
 from torch import nn
 
-from trigpoint.callbacks import OneModel
 from trigpoint.config import to_yaml
-from trigpoint.data.loading import EpochBatches
+from trigpoint.data.input.loading import EpochBatches
 from trigpoint.errors import RunError
-from trigpoint.fitting import _lost_process
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
+from trigpoint.training.callbacks import OneModel
+from trigpoint.training.fitting import _lost_process
 
 
 def test_same_losses_and_widths_as_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from trigpoint.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
-    from trigpoint.data.checks import CheckReport
+    from trigpoint.data.quality.checks import CheckReport
 
 NATIVE = "native"
 _TOLD = 20  # of what a reader left out, one line each
@@ -35,7 +35,7 @@ def check(
 
     Example: trigpoint data check data/faces
     """
-    from trigpoint.data.checks import check_dataset
+    from trigpoint.data.quality.checks import check_dataset
 
     refuse(json, force)
     with progress("reading images") as advance:

@@ -87,7 +87,7 @@ def _check(out: Path, data: Path, chosen: Demo) -> None:
 
 def _draw(data: Path, chosen: Demo) -> None:
     """The images; a set that is there is kept, an interrupted one is drawn again."""
-    from trigpoint.data import synthetic
+    from trigpoint import synthetic
 
     if (data / "dataset.yaml").is_file():  # written last
         return

@@ -14,7 +14,7 @@ class Demo:
     recipe: str
     minutes: float  # what the recipe takes on two cores
     kind: str  # of drawing, as the drawn folder notes it
-    write: str  # function of trigpoint.data.synthetic that draws it
+    write: str  # function of trigpoint.synthetic that draws it
     count: int
     size: int | tuple[int, int]  # pixels: a side, or (H, W)
     splits: Mapping[str, float]

@@ -37,7 +37,7 @@ def doctor() -> None:
 def _devices() -> Iterator[str]:
     import torch
 
-    from trigpoint.optimizers import fast_precision
+    from trigpoint.training.optimizers import fast_precision
 
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
@@ -65,7 +65,7 @@ def _settings() -> Iterator[str]:
     """What decides how numbers are computed, and the limit on images."""
     import torch
 
-    from trigpoint.data.images import MAX_PIXELS
+    from trigpoint.data.pixels.images import MAX_PIXELS
 
     yield f"threads {torch.get_num_threads()} within an operation, {torch.get_num_interop_threads()} between them"
     yield f"float32 matrix products {torch.get_float32_matmul_precision()}"

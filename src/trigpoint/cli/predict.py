@@ -14,8 +14,8 @@ from trigpoint.cli.predict_frames import check_overlay, find, is_video, joined, 
 from trigpoint.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from trigpoint.inference import Predictor
     from trigpoint.landmarks import FloatArray
+    from trigpoint.prediction import Predictor
 
 _LISTED = 20  # unreadable files that are named in one error
 
@@ -75,7 +75,7 @@ def predict(
 
 
 def _loaded(run: Path, device: str, group: float | None) -> Predictor:
-    from trigpoint.inference import Predictor
+    from trigpoint.prediction import Predictor
 
     predictor = Predictor.load(run, device)
     if group is not None and not predictor.several:
@@ -90,7 +90,7 @@ def _predict_files(
 ) -> list[FloatArray]:
     """Write the table of these images; the points (N, K, 2) of each. Stopped, the images done are written."""
     from trigpoint.data.table import refuse_formulas
-    from trigpoint.prediction_table import write_frame
+    from trigpoint.prediction.table import write_frame
 
     folder = _images_of_table(out)
     refuse_formulas([stored_name(file, folder) for file in files], str(out))  # not after an hour of work
@@ -118,7 +118,7 @@ def _predict_files(
 def _predict_video(
     predictor: Predictor, source: Path, out: Path, overlay: Path | None, every: int, batch_size: int, force: bool
 ) -> None:
-    from trigpoint.data.frames import Frames
+    from trigpoint.data.pixels.frames import Frames
 
     frames, folder = Frames(source, every), _images_of_table(out)
     inside = source if source.is_dir() else source.parent
@@ -145,7 +145,7 @@ def image_files(given: Sequence[Path]) -> list[Path]:
 
     Raises DataError for a path that is not there and a folder without images.
     """
-    from trigpoint.data.images import SUFFIXES
+    from trigpoint.data.pixels.images import SUFFIXES
     from trigpoint.data.tiled import is_tiled
 
     files: dict[Path, None] = {}
@@ -204,7 +204,7 @@ def _images_of_table(table: Path) -> Path:
 
 def _check_headers(files: Sequence[Path]) -> None:
     """Name every file that is no image now rather than one in the middle of the work."""
-    from trigpoint.data.images import image_size
+    from trigpoint.data.pixels.images import image_size
     from trigpoint.data.tiled import open_tiled
 
     problems = []
@@ -223,10 +223,10 @@ def _check_headers(files: Sequence[Path]) -> None:
 
 
 def _draw(files: Sequence[Path], drawings: Sequence[Path], points: Sequence[FloatArray], predictor: Predictor) -> None:
-    from trigpoint.data.images import read_image
+    from trigpoint.data.pixels.images import read_image
     from trigpoint.data.tiled import open_tiled
     from trigpoint.geometry import to_grid
-    from trigpoint.inference import is_lazy
+    from trigpoint.prediction import is_lazy
     from trigpoint.report import prediction_overlay, save
     from trigpoint.report.detection_figures import instance_overlay
 
@@ -251,14 +251,14 @@ def _draw(files: Sequence[Path], drawings: Sequence[Path], points: Sequence[Floa
 
 def _check_traceable(predictor: Predictor) -> None:
     """Refuse a run without glimpses before its predictions are made."""
-    from trigpoint.trace import check_traceable
+    from trigpoint.prediction.trace import check_traceable
 
     check_traceable(predictor)
 
 
 def _draw_traces(predictor: Predictor, files: Sequence[Path], paths: Sequence[Path], stacks: Sequence[Path]) -> None:
+    from trigpoint.prediction.trace import trace
     from trigpoint.report import save
-    from trigpoint.trace import trace
 
     with progress("drawing traces") as advance:
         for index, (file, path, stack) in enumerate(zip(files, paths, stacks, strict=True)):

@@ -14,9 +14,9 @@ from trigpoint.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trigpoint.data.frames import Frame, Frames
-    from trigpoint.inference import Predictor
+    from trigpoint.data.pixels.frames import Frame, Frames
     from trigpoint.landmarks import FloatArray
+    from trigpoint.prediction import Predictor
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
 RATE = 25  # frames per second of a video made from a folder of images
@@ -34,7 +34,7 @@ def is_video(path: Path | None) -> bool:
 
 def find(predictor: Predictor, images: Sequence[Any], names: Sequence[str]) -> tuple[pd.DataFrame, list[FloatArray]]:
     """Rows of the table, and the points (N, K, 2) of each image, of a run of any method; all images at once."""
-    from trigpoint.prediction_table import instance_frame, prediction_frame
+    from trigpoint.prediction.table import instance_frame, prediction_frame
 
     if predictor.several:
         found = predictor.predict_instances(images, batch_size=len(images))
@@ -66,7 +66,7 @@ def predict_frames(
     is damaged (DataError), table and overlay keep what was done before; then the error goes on its way.
     """
     from trigpoint.data.table import refuse_formulas
-    from trigpoint.prediction_table import write_frame
+    from trigpoint.prediction.table import write_frame
 
     parts: list[pd.DataFrame] = []
     done, stopped = 0, None
@@ -110,7 +110,7 @@ def _overlay(target: Path | None, frames: Frames, force: bool) -> Iterator[Draw]
     """A function that adds a frame and its points to the overlay."""
     from PIL import Image
 
-    from trigpoint.data.frames import VideoWriter
+    from trigpoint.data.pixels.frames import VideoWriter
     from trigpoint.report.frame_overlay import draw_points
 
     if target is None:

@@ -33,10 +33,10 @@ def train(
     Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
     Longer:  the same command with --more-epochs 20
     """
-    from trigpoint.fitting import first_process, settled
     from trigpoint.recipe import SourceRecipe, load_any_recipe
     from trigpoint.runs import RunFolder
     from trigpoint.training import train as fit
+    from trigpoint.training.fitting import first_process, settled
 
     chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
-from trigpoint.data.images import ImageData, image_size, read_image
+from trigpoint.data.pixels.images import ImageData, image_size, read_image
 from trigpoint.data.splits import grouped_split, split_dataset, write_split
 from trigpoint.data.table import Table, read_table
 

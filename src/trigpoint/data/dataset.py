@@ -16,8 +16,8 @@ import numpy as np
 
 from trigpoint.data.description import Description, Problem
 from trigpoint.data.files import refuse_existing
-from trigpoint.data.images import ImageData, image_size, image_spacing, read_image
 from trigpoint.data.instances import ImageInstances, gather
+from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
 from trigpoint.data.subsets import nested_order
 from trigpoint.data.table import parse_rows, raise_problems, read_table, write_table
 from trigpoint.errors import DataError, did_you_mean

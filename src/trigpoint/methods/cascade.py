@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trigpoint import config
-from trigpoint.data.augment import InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputConfig, InputPipeline
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, LandmarkSet

@@ -23,9 +23,9 @@ from trigpoint.landmarks import Batch
 from trigpoint.methods.base import Found, NotFinite, component, sum_over_processes
 from trigpoint.methods.losses import LOSSES
 from trigpoint.methods.maps import MapMethod, channels_last
+from trigpoint.methods.transfer import CrossTask
 from trigpoint.nn import NETWORKS
 from trigpoint.schedules import SCHEDULES
-from trigpoint.transfer import CrossTask
 
 
 class HeatmapMethod(MapMethod):
@@ -33,7 +33,7 @@ class HeatmapMethod(MapMethod):
 
     class Config(config.Config):
         """What the method is made of; see ``trigpoint.nn``, ``trigpoint.schedules``, ``methods.losses`` and
-        ``trigpoint.transfer``."""
+        ``trigpoint.methods.transfer``."""
 
         name: Literal["heatmap"] = "heatmap"
         network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(

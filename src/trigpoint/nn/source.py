@@ -18,7 +18,7 @@ from torch import nn
 
 from trigpoint import config
 from trigpoint.config import read_yaml
-from trigpoint.data.augment import InputConfig
+from trigpoint.data.input.augment import InputConfig
 from trigpoint.errors import ConfigError
 from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.weights import read_weights

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from trigpoint.data.images import read_image
+from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.report import style

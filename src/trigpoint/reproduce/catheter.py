@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 
 from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.synthetic import write_catheter
-from trigpoint.data.synthetic.folder import MARK
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_radial_error, median_error, normalized_total_variation, success_rate
+from trigpoint.prediction import Predictor
 from trigpoint.report.figures import ced_plot, comparison, sigma_curves, time_to_accuracy
 from trigpoint.reproduce.catheter_claims import BOUNDED, FULL, MAIN, PAPER_ADALOSS, PAPER_FIXED, Sweep, catheter_claims
 from trigpoint.reproduce.findings import Findings, Table, spread
 from trigpoint.reproduce.study import Job, Outcome, Request, run_jobs
+from trigpoint.synthetic import write_catheter
+from trigpoint.synthetic.folder import MARK
 
 NAME = "adaloss-catheter"
 OPTIMIZERS: Mapping[str, dict[str, Any]] = {

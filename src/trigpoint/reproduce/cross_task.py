@@ -15,14 +15,14 @@ from typing import Any
 
 from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.synthetic import write_radiographs
-from trigpoint.data.synthetic.folder import MARK
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.recipe import SourceRecipe, load_any_recipe
 from trigpoint.reproduce.cross_task_tables import Evidence, claims, figures, tables
 from trigpoint.reproduce.findings import Findings
 from trigpoint.reproduce.study import Job, Outcome, Request, run_jobs
 from trigpoint.runs import RunFolder
+from trigpoint.synthetic import write_radiographs
+from trigpoint.synthetic.folder import MARK
 from trigpoint.training import train
 
 NAME = "cross-task"

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import bootstrap_interval, mean_error
 from trigpoint.metrics.point_to_point import THRESHOLD, mean_point_error, point_error_scores
+from trigpoint.prediction import Predictor
 from trigpoint.report.figures import ced_plot
 from trigpoint.report.side_by_side import Compared, comparison_grid
 from trigpoint.report.style import dress, legend, line_style, new_figure

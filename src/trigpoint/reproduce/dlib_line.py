@@ -21,7 +21,7 @@ import torch
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
-from trigpoint.data.images import read_image
+from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.reproduce.study import Request

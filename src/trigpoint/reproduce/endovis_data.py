@@ -15,10 +15,10 @@ import pandas as pd
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats.endovis import JOINTS, EndoVis
-from trigpoint.data.synthetic import write_instruments
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray, Sample
 from trigpoint.reproduce.study import Request
+from trigpoint.synthetic import write_instruments
 
 CLASPERS = JOINTS[:2]  # what the paper reports
 GAP = 10  # frames left out between what is learned and what chooses the weights

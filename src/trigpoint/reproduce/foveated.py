@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.loading import EpochBatches, InputDataset, loader
+from trigpoint.data.input.loading import EpochBatches, InputDataset, loader
 from trigpoint.errors import RunError
 from trigpoint.geometry import map_points
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods import FoveatedMethod
 from trigpoint.metrics import (
@@ -25,6 +24,7 @@ from trigpoint.metrics import (
     to_millimetres,
 )
 from trigpoint.metrics.evaluate import SDR_MM
+from trigpoint.prediction import Predictor
 from trigpoint.report.tables import UNKNOWN
 from trigpoint.reproduce.study import batch_of, kept
 from trigpoint.runs import RunFolder

@@ -17,10 +17,7 @@ from matplotlib.figure import Figure
 
 from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.images import image_size
-from trigpoint.data.synthetic import write_radiographs
-from trigpoint.data.synthetic.folder import MARK
-from trigpoint.data.synthetic.radiograph import LANDMARKS
+from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
@@ -29,6 +26,9 @@ from trigpoint.report.style import dress, legend, line_style, new_figure
 from trigpoint.reproduce.findings import Claim, Findings, Table, spread
 from trigpoint.reproduce.foveated import LOOKS, points_after
 from trigpoint.reproduce.study import Job, Request, run_jobs, with_seeds
+from trigpoint.synthetic import write_radiographs
+from trigpoint.synthetic.folder import MARK
+from trigpoint.synthetic.radiograph import LANDMARKS
 
 NAME = "foveated-ablation"
 OPTIONS = ("landmarks", "split")

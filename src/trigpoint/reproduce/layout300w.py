@@ -21,7 +21,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.formats.base import default_names
 from trigpoint.data.formats.pts import Pts
-from trigpoint.data.images import SUFFIXES, read_image
+from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.table import write_table
 from trigpoint.errors import DataError
 from trigpoint.geometry import Affine, center, warp

@@ -23,10 +23,10 @@ from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.errors import ConfigError, RunError, did_you_mean
-from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods.base import NotFinite
 from trigpoint.metrics import mean_error, median_error, radial_error
+from trigpoint.prediction import Predictor
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import read_text, refuse_existing, shown, sound_text, write_text
-from trigpoint.data.images import SUFFIXES
+from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
 

@@ -12,7 +12,7 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import inside, shown, write_text
 from trigpoint.data.formats.base import member, number, objects, read_json
-from trigpoint.data.images import image_size
+from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trigpoint.data import tiff
+from trigpoint.data.pixels import tiff
 from trigpoint.data.tiled.store import REMEDY, Size, TileStore
 from trigpoint.data.tiled.tiff import TiffTiles, reduces, starts_tiled
 from trigpoint.data.tiled.zarr import MARKERS, ZarrTiles

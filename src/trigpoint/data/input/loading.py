@@ -1,0 +1,261 @@
+"""From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.input.augment import InputPipeline, sample_rng
+from trigpoint.data.input.skips import SkipLog
+from trigpoint.data.pixels.images import ImageData, image_size, read_image
+from trigpoint.errors import DataError
+from trigpoint.landmarks import Batch, FloatArray, IntArray
+
+
+class InstanceItem(NamedTuple):
+    """An image with M instances of K landmarks: points (M, K, 2), ``annotated`` (K,), ``height`` rows as stored."""
+
+    image: torch.Tensor
+    points: torch.Tensor
+    to_original: torch.Tensor
+    position: int
+    annotated: torch.Tensor
+    height: int
+
+
+Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int] | InstanceItem
+
+
+_TRIES = 20  # images in a row that cannot be read: then it is not the images
+
+
+class InputDataset(Dataset[Item]):
+    """Network inputs of a dataset; an index is (epoch, position), and epoch -1 means no augmentation.
+
+    ``cache`` keeps the decoded images in memory; fill it with ``preload`` before workers start, so that they share it.
+    Samples of ``unlabelled`` come after the ``labelled`` ones of ``dataset``; their points, if known, are not used.
+    ``sources`` are both as they were given. An image that cannot be read raises DataError; with ``skips`` it is noted
+    there instead, and the next image takes its place in the batch: in training as a sample like any other, in
+    validation with nothing annotated, so that no image counts twice. All other samples stay as they are.
+    """
+
+    several: ClassVar[bool] = False  # takes several instances per image
+
+    def __init__(
+        self,
+        dataset: LandmarkDataset,
+        pipeline: InputPipeline,
+        seed: int = 0,
+        cache: bool = False,
+        unlabelled: LandmarkDataset | None = None,
+    ) -> None:
+        if dataset.instances and not self.several:
+            raise DataError(
+                f"{dataset.name}: has several instances of a landmark per image (instances: true); "
+                "this method learns one instance per image; set method.name=instances, or keep one row per image"
+            )
+        more = None if unlabelled is None else unlabelled.without_labels()
+        self.sources: tuple[LandmarkDataset, ...] = (dataset,) if more is None else (dataset, more)
+        self.skips: SkipLog | None = None
+        self.labelled = len(dataset)
+        self.dataset = dataset if more is None else dataset.followed_by(more)
+        self.pipeline = pipeline
+        self.seed = seed
+        self.cache: dict[int, ImageData] | None = {} if cache else None
+
+    def preload(self) -> None:
+        """Decode every image into the cache; without one, nothing."""
+        if self.cache is not None:
+            for position in range(len(self)):
+                try:
+                    self._image(position)
+                except DataError:
+                    if self.skips is None:
+                        raise
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def points(self) -> torch.Tensor:
+        """(N, K, 2) points of all samples in input pixels, without augmentation, NaN = missing."""
+        return torch.stack([self._points(s.image, s.points, s.visibility) for s in self.dataset.samples])
+
+    def _points(self, image: Path, points: FloatArray, visibility: IntArray | None = None) -> torch.Tensor:
+        """Points in input pixels, none of them known for an image that is to be skipped."""
+        try:
+            return self.pipeline.points(image_size(image), points, visibility)
+        except DataError:
+            if self.skips is None:
+                raise
+            return torch.full(points.shape, math.nan)
+
+    def reader(self) -> Callable[[Path], ImageData]:
+        """A function that gives the image of a file, from the cache where it is there."""
+        cached = {self.dataset.samples[position].image: image for position, image in (self.cache or {}).items()}
+        return lambda path: cached.get(path) or read_image(path)
+
+    def __getitem__(self, index: tuple[int, int]) -> Item:
+        epoch, position = index
+        first, count = (0, self.labelled) if position < self.labelled else (self.labelled, len(self) - self.labelled)
+        tries = 1 if self.skips is None else min(count, _TRIES)
+        for step in range(tries):
+            other = first + (position - first + step) % count
+            try:
+                item = self._item(other, sample_rng(self.seed, epoch, position) if epoch >= 0 else None)
+            except DataError as error:
+                if self.skips is None:
+                    raise
+                if not step:
+                    self.skips.note(epoch, self.dataset.image_name(self.dataset.samples[position]), str(error))
+                failure = error
+            else:
+                return item if not step or epoch >= 0 else self._unannotated(item)
+        raise DataError(f"{failure}; nor can the next {tries - 1} images be read: look at the disk")
+
+    def _item(self, position: int, rng: np.random.Generator | None) -> Item:
+        sample, stored = self.dataset.samples[position], self._image(position)
+        prepared = self.pipeline(stored.pixels, sample.points, sample.visibility, rng, stored.value_range)
+        return *prepared, position
+
+    def _unannotated(self, item: Any) -> Item:
+        """The same image with nothing to measure."""
+        image, points, back, position = item
+        return image, torch.full_like(points, math.nan), back, position
+
+    def _image(self, position: int) -> ImageData:
+        if self.cache is None:
+            return self.dataset.read(position)
+        if position not in self.cache:
+            self.cache[position] = self.dataset.read(position)
+        return self.cache[position]
+
+
+class InstanceInputs(InputDataset):
+    """One item per image with all its instances; a set without instances has one in each image.
+
+    A landmark that augmentation moves out of the input is absent from then on. ``dataset`` keeps the first sample of
+    each image, so that a position leads to the image's file.
+    """
+
+    several = True
+
+    def __init__(self, dataset: LandmarkDataset, pipeline: InputPipeline, seed: int = 0, cache: bool = False) -> None:
+        self.images = dataset.instances_by_image()
+        super().__init__(dataset.subset([image.rows[0] for image in self.images]), pipeline, seed, cache)
+        self.sources = (dataset,)
+
+    def points(self) -> torch.Tensor:
+        """(N, M, K, 2) points of all images in input pixels, without augmentation, NaN = no such instance."""
+        return _padded([self._points(image.image, image.points) for image in self.images])
+
+    def _item(self, position: int, rng: np.random.Generator | None) -> InstanceItem:
+        image, stored = self.images[position], self._image(position)
+        prepared = self.pipeline(stored.pixels, image.points, None, rng, stored.value_range)
+        return InstanceItem(*prepared, position, torch.from_numpy(image.annotated.copy()), stored.height)
+
+    def _unannotated(self, item: Any) -> InstanceItem:
+        empty = cast(InstanceItem, item)
+        return empty._replace(points=empty.points[:0], annotated=torch.zeros_like(empty.annotated))
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, position), the same for the same seed and epoch whatever happened before.
+
+    Shuffled batches differ in size by one at most: every image is used in every epoch, and no batch of a single image
+    upsets the batch statistics. With several processes each takes its share; in training the order is continued from
+    its start until all have equally many, in validation nothing is repeated. ``extra`` (positions, how many a batch)
+    adds as many of these positions, from ``count`` on, to each shuffled batch; an epoch is still one round of the
+    others.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        extra: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.rank, self.world, self.extra = rank, world, extra
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training engine before each epoch."""
+        self.epoch = epoch
+
+    def _own(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if not self.shuffle:
+            return np.arange(self.rank, self.count, self.world)
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        padded = np.resize(order, -(-self.count // self.world) * self.world)
+        return padded[self.rank :: self.world]
+
+    def __len__(self) -> int:
+        return -(-len(self._own()) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        own = self._own()
+        epoch = self.epoch if self.shuffle else -1
+        if self.shuffle:
+            parts = np.array_split(own, len(self)) if len(own) else []
+        else:
+            parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
+        more = self._more(len(parts))
+        for number, part in enumerate(parts):
+            yield [(epoch, int(position)) for position in (*part, *more[number])]
+
+    def _more(self, batches: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Positions (batches, per batch) that join the batches of this epoch."""
+        pool, per_batch = self.extra
+        if not (pool and per_batch and self.shuffle):
+            return np.zeros((batches, 0), np.int64)
+        order = self.count + np.random.default_rng((self.seed, self.epoch, 1)).permutation(pool)
+        return np.resize(order, self.world * batches * per_batch)[self.rank :: self.world].reshape(batches, per_batch)
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack items to a batch; instances are padded with NaN to the most of any image."""
+    images, points, back, index, *more = zip(*items, strict=True)
+    stacked = torch.stack(points) if not more else _padded(points)
+    batch = Batch(torch.stack(images), stacked, torch.stack(back), torch.tensor(index))
+    if more:
+        batch.annotated, batch.heights = torch.stack(more[0]), torch.tensor(more[1])
+    return batch
+
+
+def _padded(points: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Points (M, K, 2) of images with M of their own as (B, M, K, 2), NaN = no such instance."""
+    most = max((len(own) for own in points), default=0)
+    stacked = points[0].new_full((len(points), most, *points[0].shape[1:]), math.nan)
+    for row, own in zip(stacked, points, strict=True):
+        row[: len(own)] = own
+    return stacked
+
+
+def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: bool = False) -> DataLoader[Item]:
+    """A DataLoader over ``batches``; its workers live through all epochs."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin,
+        worker_init_fn=_one_thread if workers else None,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

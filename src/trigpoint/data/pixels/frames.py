@@ -1,0 +1,306 @@
+"""Frames one after another, of a folder of images or of a video, and a video written from frames.
+
+Videos need the extra ``video`` (PyAV). What a video gives before it breaks off is given before the error is raised, so
+the caller keeps it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trigpoint.data.files import refuse_existing
+from trigpoint.data.pixels.images import SUFFIXES, ImageData, check_size, read_image
+from trigpoint.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+Pixels = npt.NDArray[np.uint8]
+_EARLY = 0.75  # frames' time by which a video may end before its header says: one frame less is noticed
+_GAP = 1.5  # frames' time between two frames above which one is missing between them
+
+
+@dataclass(frozen=True)
+class Frame:
+    """``index`` counts all frames of the source from 0, also those passed over; ``pixels`` (H, W, 3) are RGB.
+
+    ``name`` is the image's name below its folder, or for a video the name that a picture of the frame would have.
+    """
+
+    index: int
+    name: str
+    pixels: Pixels
+
+
+class Frames:
+    """Every ``every``-th frame of ``source``: a folder of images in natural order (2 before 10), one image or a video.
+
+    Each iteration begins anew. ``count`` is the number of frames that it gives, None where a video does not say; of a
+    video it is what its header promises. ``rate`` is the frames per second of a video, after leaving out, else None. A
+    video is turned upright as its header says. Images of more than 8 bits are scaled from black to white.
+
+    Raises ConfigError when ``every`` is below 1 or PyAV is missing, DataError when there is nothing to read. Iterating
+    raises DataError naming file and frame where an image or the video is damaged or a video ends before its time, after
+    the frames before it. Transport and program streams do not say how long they are: one that was cut just ends.
+    """
+
+    def __init__(self, source: str | Path, every: int = 1) -> None:
+        if every < 1:
+            raise ConfigError(f"every: expected 1 or more, got {every}")
+        self.source = Path(source)
+        self.every = every
+        self.count: int | None
+        self.rate: Fraction | None = None
+        self._images = _images(self.source)
+        if self._images is not None:
+            self.count = -(-len(self._images) // every)
+            return
+        with _opened(self.source) as container:
+            stream = _stream(self.source, container)
+            total = stream.frames or round(_seconds(container, stream) * (stream.average_rate or 0))
+            self.count = -(-total // every) or None
+            self.rate = None if stream.average_rate is None else stream.average_rate / every
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._read_video() if self._images is None else self._read_images(self._images)
+
+    def _read_images(self, files: list[Path]) -> Iterator[Frame]:
+        root = self.source if self.source.is_dir() else self.source.parent
+        for index in range(0, len(files), self.every):
+            file = files[index]
+            yield Frame(index, file.relative_to(root).as_posix(), _eight_bit(read_image(file)))
+
+    def _read_video(self) -> Iterator[Frame]:
+        with _opened(self.source) as container:
+            for index, frame in enumerate(_decoded(self.source, container)):
+                if index % self.every == 0:
+                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                    yield Frame(index, f"{self.source.stem}_{index:06d}.png", np.ascontiguousarray(pixels))
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key by which numbers in a name count as numbers.
+
+    >>> sorted(["f10.png", "f2.png", "F1.png"], key=natural_key)
+    ['F1.png', 'f2.png', 'f10.png']
+    """
+    parts = (part for part in re.split(r"([0-9]+)", name.lower()) if part)
+    return [(0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts]
+
+
+def _images(source: Path) -> list[Path] | None:
+    """The images of a folder, or one; None when the source is taken for a video."""
+    if source.is_dir():
+        found = [file for file in source.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        if not found:
+            raise DataError(f"{source}: expected a folder of images ({', '.join(SUFFIXES)}), got none; check the path")
+        return sorted(found, key=lambda file: (natural_key(file.name), file.name))
+    if not source.is_file():
+        raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
+    return [source] if source.suffix.lower() in SUFFIXES else None
+
+
+def _eight_bit(image: ImageData) -> Pixels:
+    values = image.pixels.numpy()
+    if values.dtype != np.uint8:
+        black, white = image.value_range
+        unit = (values.astype(np.float64) - black) / (white - black if white > black else 1.0)
+        values = np.rint(255 * unit.clip(0, 1)).astype(np.uint8)
+    out: Pixels = np.ascontiguousarray(np.broadcast_to(values, (3, *values.shape[1:])).transpose(1, 2, 0))
+    return out
+
+
+def _pyav() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise ConfigError('videos need a package that is not installed; pip install "trigpoint[video]"') from None
+    return av
+
+
+def _opened(file: Path) -> InputContainer:
+    av = _pyav()
+    try:
+        container: InputContainer = av.open(str(file), metadata_errors="replace")  # titles in an old coding
+    except av.FFmpegError as error:
+        got = f"something else or a part of one ({_why(error)})"
+        fix = "copy it again; an MP4 that broke off while it was recorded has to be repaired first"
+        raise DataError(f"{file}: expected a video, got {got}; {fix}") from None
+    return container
+
+
+def _stream(file: Path, container: InputContainer) -> VideoStream:
+    if not container.streams.video:
+        raise DataError(f"{file}: expected a video, got a file without pictures")
+    stream = container.streams.video[0]
+    if stream.codec_context is None or not stream.width or not stream.height:
+        raise DataError(f"{file}: expected a video, got pictures of a kind that is not known")
+    check_size(file, stream.height, stream.width)
+    return stream
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float:
+    """How long the pictures last as the header says; 0 when it does not, or only for picture and sound together."""
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)  # its duration is guessed from the size of the file
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and len(container.streams) == 1:
+        return container.duration / 1_000_000
+    return 0.0
+
+
+class _BrokenError(Exception):
+    """Why the frames end before the video does."""
+
+
+def _decoded(file: Path, container: InputContainer) -> Iterator[VideoFrame]:
+    """All frames; raises DataError after the last sound one when the file does not hold what its header says."""
+    stream = _stream(file, container)
+    given = 0
+    try:
+        for frame in _sound_frames(container, stream):
+            yield frame
+            given += 1
+        if not given:
+            raise _BrokenError("no pictures in it")
+    except _BrokenError as error:
+        got = f"a damaged or cut video ({error})"
+        fix = "copy the file again, or go on with the frames before it"
+        raise DataError(f"{file}: frame {given}: expected a frame, got {got}; {fix}") from None
+
+
+def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames in order without a gap; raises _BrokenError after the last of them."""
+    av = _pyav()
+    begin = end = 0.0  # seconds; some headers count from 0, also where the first frame comes later
+    last: float | None = None
+    reason = ""
+    try:
+        for packet in container.demux(stream):
+            if not packet.size and packet.dts is None:  # the end of the file
+                reason = _too_short(container, stream, end - begin)
+                break
+            if packet.is_corrupt:
+                reason = "the file ends within a frame"
+                break
+            if packet.pts is not None and packet.time_base is not None:
+                begin = min(begin, float(packet.pts * packet.time_base))
+                shown = packet.duration * packet.time_base if packet.duration else 1 / (stream.average_rate or np.inf)
+                end = max(end, float(packet.pts * packet.time_base + shown))
+            for frame in _checked(packet.decode()):
+                last = _seconds_of(frame, stream)
+                yield frame
+    except av.FFmpegError as error:
+        reason = _why(error)
+    try:  # the decoder keeps frames back until it knows their order
+        held = stream.codec_context.decode(None)
+    except av.FFmpegError as error:
+        held, reason = [], reason or _why(error)
+    for frame in _checked(held):
+        now = _seconds_of(frame, stream)
+        if reason and now is not None and last is not None and (now - last) * (stream.average_rate or 0) > _GAP:
+            break  # a frame between was lost, so this one's number is unknown
+        last = now
+        yield frame
+    if reason:
+        raise _BrokenError(reason)
+
+
+def _too_short(container: InputContainer, stream: VideoStream, seconds: float) -> str:
+    """What is missing of a video of which only ``seconds`` were there, or nothing."""
+    missing = _seconds(container, stream) - seconds
+    early = missing * (stream.average_rate or 0) > _EARLY
+    return f"it ends {missing:.2f} s before its header says" if early else ""
+
+
+def _checked(frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+    for frame in frames:
+        if frame.is_corrupt:  # the decoder has filled in what it could not read
+            raise _BrokenError("the data of this frame are damaged")
+        yield frame
+
+
+def _seconds_of(frame: VideoFrame, stream: VideoStream) -> float | None:
+    return None if frame.pts is None or stream.time_base is None else float(frame.pts * stream.time_base)
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+class VideoWriter:
+    """An MP4 (or what the suffix of ``target`` says) written frame by frame; needs the extra ``video``.
+
+    The file appears whole when the ``with`` block ends, and not at all when it ends by an error or without a frame.
+    Frames of an odd side get one more column or row, a copy of their last, since H.264 stores even sides.
+
+    Raises ConfigError without PyAV or for a ``rate`` not above 0, DataError when ``target`` exists and ``overwrite`` is
+    False or its suffix is of no video.
+    """
+
+    def __init__(self, target: str | Path, rate: Fraction | float, *, overwrite: bool = False) -> None:
+        self._av = _pyav()
+        if not rate > 0:
+            raise ConfigError(f"rate: expected frames per second above 0, got {rate}")
+        self.target = Path(target)
+        self.rate = Fraction(rate).limit_denominator(1001)
+        refuse_existing(self.target, overwrite)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._part = self.target.with_name(f".{self.target.stem}.part{self.target.suffix}")
+        self._stream: Any = None
+        self._shape: tuple[int, ...] = ()
+        try:
+            self._container: Any = self._av.open(str(self._part), "w")
+        except ValueError as error:
+            self._part.unlink(missing_ok=True)
+            message = f"expected the name of a video, such as overlay.mp4 ({_why(error)}); change its suffix"
+            raise DataError(f"{self.target}: {message}") from None
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def add(self, pixels: Pixels) -> None:
+        """Append a frame (H, W, 3) uint8 RGB. Raises DataError for another shape than that of the first."""
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise DataError(f"{self.target}: expected a frame (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}")
+        if self._stream is None:
+            self._shape = pixels.shape
+            self._stream = self._start(pixels.shape[0], pixels.shape[1])
+        if pixels.shape != self._shape:
+            height, width = self._shape[:2]
+            got = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            raise DataError(f"{self.target}: expected frames of one size, {width} x {height}, got {got}")
+        even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+        self._container.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(even, format="rgb24")))
+
+    def _start(self, height: int, width: int) -> Any:
+        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"  # some builds leave out GPL parts
+        stream = self._container.add_stream(codec, rate=self.rate)
+        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+        return stream
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+            if error is None and self._stream is not None:
+                self._part.replace(self.target)
+        finally:
+            self._part.unlink(missing_ok=True)
+        if error is None and self._stream is None:
+            raise DataError(f"{self.target}: expected at least one frame, got none; nothing was written")

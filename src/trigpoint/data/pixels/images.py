@@ -1,0 +1,277 @@
+"""Image files to tensors: PNG, JPEG, BMP and TIFF (8 and 16 bit, float TIFF), and DICOM.
+
+The content decides how a file is decoded, its suffix only whether it is meant as an image. EXIF and TIFF orientation
+are applied, palettes become RGB, alpha is dropped. No DICOM tag about a patient is ever read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+import torch
+
+from trigpoint.data.pixels import dicom, tiff
+from trigpoint.errors import ConfigError, DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
+_PILLOW = ("PNG", "JPEG", "BMP")
+_ORIENTATION = 274  # the EXIF tag
+_pillow_limit = threading.Lock()
+
+
+def pixel_limit(given: str | None) -> int:
+    """The most pixels of one image that is decoded: ``given`` (what TRIGPOINT_MAX_PIXELS says) or 200 million.
+
+    Raises ConfigError when it is no number above 0.
+
+    >>> pixel_limit(None), pixel_limit("1e9")
+    (200000000, 1000000000)
+    """
+    if given is None or not given.strip():
+        return 200_000_000  # all but a few scanners stay below
+    try:
+        limit = int(float(given))
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit < 1:
+        raise ConfigError(f"TRIGPOINT_MAX_PIXELS: expected a number of pixels above 0, got {given!r}; unset it or 2e8")
+    return limit
+
+
+MAX_PIXELS = pixel_limit(os.environ.get("TRIGPOINT_MAX_PIXELS"))
+"""Of one image; set by the environment, or per call by ``read_image(..., max_pixels=...)``."""
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A decoded image as stored.
+
+    ``pixels`` (C, H, W) is uint8, uint16 or float32, C is 1 or 3. ``value_range`` is what black and white mean: the
+    range of the type, or for DICOM of the bits in use (12 of 16, say), after rescaling; for float TIFF the values met.
+    ``spacing_mm`` is millimetres per pixel when the file states one number for both axes, else None;
+    ``spacing_source`` names the field it comes from, or says why there is none.
+    """
+
+    pixels: torch.Tensor
+    spacing_mm: float | None = None
+    spacing_source: str = ""
+    value_range: tuple[float, float] = (0.0, 255.0)
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[2])
+
+
+def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
+    """Decode one image file.
+
+    Raises DataError naming the file when it is missing, truncated, no image, of an unknown suffix, has several frames,
+    or has more than ``max_pixels`` pixels (checked before decoding).
+
+    >>> import tempfile; from PIL import Image
+    >>> file = Path(tempfile.mkdtemp()) / "grey.png"
+    >>> Image.new("L", (5, 3)).save(file)
+    >>> tuple(read_image(file).pixels.shape)
+    (1, 3, 5)
+    """
+    file = Path(path)
+    data = _bytes(file)
+    if _is_dicom(file, data):
+        header = dicom.read_header(file)
+        check_size(file, header.height, header.width, max_pixels)
+        values, value_range = dicom.read_pixels(file)
+        return ImageData(_tensor(file, values), header.spacing_mm, header.spacing_source, value_range)
+    _check_suffix(file)
+    if data[:4] in tiff.MAGIC:
+        check_size(file, *tiff.read_size(file), max_pixels)
+        pixels = _tensor(file, tiff.read_pixels(file, data))
+    else:
+        pixels = _common(file, data, max_pixels)
+    if pixels.dtype == torch.float32:
+        value_range = (float(pixels.min()), float(pixels.max()))
+    else:
+        value_range = (0.0, 255.0 if pixels.dtype == torch.uint8 else 65535.0)
+    return ImageData(pixels, None, "the file states none", value_range)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of the image as ``read_image`` returns it, from the header only. Raises DataError."""
+    file = Path(path)
+    with _stream(file) as stream:
+        head = stream.read(132)
+        if _is_dicom(file, head):
+            header = dicom.read_header(file)
+            return header.height, header.width
+        _check_suffix(file)
+        if head[:4] in tiff.MAGIC:
+            return tiff.read_size(file)
+        stream.seek(0)
+        with _opened(file, stream) as image:
+            try:
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            except Exception as error:  # whatever Pillow stumbles over in damaged bytes
+                raise DataError(f"{file}: expected readable EXIF data, got {_first_line(error)}") from None
+            return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def image_spacing(path: str | Path) -> tuple[float | None, str]:
+    """Millimetres per pixel that the file states, and the field's name; only DICOM states one. Raises DataError."""
+    file = Path(path)
+    if file.suffix.lower() not in ("", ".dcm", ".dicom"):
+        return None, "the file states none"
+    header = dicom.read_header(file)
+    return header.spacing_mm, header.spacing_source
+
+
+def _common(file: Path, data: bytes, max_pixels: int) -> torch.Tensor:
+    with _opened(file, io.BytesIO(data)) as image:
+        check_size(file, image.height, image.width, max_pixels)
+        try:
+            return _decode(file, data, image)
+        except DataError:
+            raise
+        except Exception as error:  # whatever the decoders stumble over in damaged bytes, and no memory left
+            raise DataError(f"{file}: expected a whole image, got a damaged one ({_first_line(error)})") from None
+
+
+def _decode(file: Path, data: bytes, image: PIL.Image.Image) -> torch.Tensor:
+    if image.format == "PNG":
+        _check_png(file, data)
+    depth, colour_type = data[24:26] if image.format == "PNG" else (8, 0)
+    if depth == 16 and colour_type != 0:
+        return _deep_colour(file, data)
+    return _tensor(file, _pillow_array(image))
+
+
+def _check_png(file: Path, data: bytes) -> None:
+    """Raise DataError unless all chunks that make the picture are whole: Pillow shows a damaged one without a word."""
+    view, at, name = memoryview(data), 8, b""
+    while at + 12 <= len(data) and name != b"IEND":
+        size, name = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        end = at + 8 + size
+        extra = name[:1].islower()  # notes and the like, which many tools leave behind damaged
+        if not extra and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise DataError(f"{file}: expected a whole PNG, got one with a wrong checksum at byte {at}; copy it again")
+        at = end + 4
+    if name != b"IEND" or at > len(data):
+        raise DataError(f"{file}: expected a whole PNG, got one that is cut; copy it again")
+
+
+def _deep_colour(file: Path, data: bytes) -> torch.Tensor:
+    """A PNG of 16 bits with colour or alpha, which Pillow cuts to the high bytes: it is asked for the low ones too.
+
+    (torchvision's decoder keeps 16 bits, but a damaged file ends the whole process.)
+    """
+    grey = data[25] == 4  # grey and alpha, two samples of two bytes: read as four of one
+    halves = []
+    for order in ("16B", "16L"):  # of the bytes: the first of each two, then the second
+        with _opened(file, io.BytesIO(data)) as opened:
+            image: Any = opened
+            if grey:
+                image._mode = "RGBA"
+            raw = "RGBA" if grey else f"{image.mode};{order}"
+            tile = image.tile[0]
+            image.tile = [tile._replace(args=raw) if hasattr(tile, "_replace") else (*tile[:3], raw)]
+            halves.append(np.asarray(PIL.ImageOps.exif_transpose(image)).astype(np.uint16))
+    high, low = (halves[0][..., 0], halves[0][..., 1]) if grey else halves
+    return _tensor(file, high << 8 | low)
+
+
+def _pillow_array(image: PIL.Image.Image) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3); palettes and CMYK become RGB, alpha is dropped."""
+    turned = PIL.ImageOps.exif_transpose(image)
+    mode = turned.mode
+    if mode.startswith("I"):  # 16 bit, which older Pillow widens to 32
+        return np.asarray(turned).astype(np.uint16)
+    if mode in ("L", "RGB"):
+        return np.asarray(turned)
+    return np.asarray(turned.getchannel(0) if mode == "LA" else turned.convert("L" if mode == "1" else "RGB"))
+
+
+def _tensor(file: Path, values: npt.NDArray[Any]) -> torch.Tensor:
+    """(H, W) or (H, W, C) array -> (C, H, W) tensor of uint8, uint16 or float32; alpha dropped."""
+    planes = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0) if values.ndim == 3 else None
+    if planes is None or planes.shape[0] not in (1, 2, 3, 4) or 0 in planes.shape:
+        raise DataError(f"{file}: expected a grey or colour image, got an array of shape {values.shape}")
+    planes = planes[: 1 if planes.shape[0] < 3 else 3]
+    native = planes.dtype.newbyteorder("=")
+    kind = native if native in (np.dtype(np.uint8), np.dtype(np.uint16)) else np.dtype(np.float32)
+    out = np.array(planes, dtype=kind, order="C")
+    if kind == np.float32 and not np.isfinite(out).all():
+        raise DataError(f"{file}: expected finite pixel values, got NaN or infinity; repair the image")
+    return torch.from_numpy(out)
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{file}: expected an image ({', '.join(SUFFIXES)}), got suffix '{file.suffix}'")
+
+
+def _opened(file: Path, stream: IO[bytes]) -> PIL.Image.Image:
+    try:
+        # Pillow's own limit is one number per process; ours is per call and is checked right after
+        with _pillow_limit:
+            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = PIL.Image.open(stream, formats=_PILLOW)
+            finally:
+                PIL.Image.MAX_IMAGE_PIXELS = limit
+        frames = getattr(image, "n_frames", 1)
+    except Exception as error:  # whatever Pillow stumbles over in damaged bytes
+        raise DataError(f"{file}: expected an image, got something else ({_first_line(error)})") from None
+    if frames > 1 and image.format != "MPO":  # an MPO is a JPEG with previews
+        raise DataError(f"{file}: expected one image, got {frames} frames; export one of them")
+    return image
+
+
+def check_size(file: Path, height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise DataError when an image is empty or has more than ``max_pixels`` pixels."""
+    if height < 1 or width < 1:
+        raise DataError(f"{file}: expected an image, got one of {width} x {height} pixels")
+    if height * width > max_pixels:
+        raise DataError(
+            f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; "
+            "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, "
+            "or raise the limit: TRIGPOINT_MAX_PIXELS, or read_image(..., max_pixels=...)"
+        )
+
+
+def _is_dicom(file: Path, head: bytes) -> bool:
+    return file.suffix.lower() in (".dcm", ".dicom") or (not file.suffix and head[128:132] == b"DICM")
+
+
+def _stream(file: Path) -> io.BufferedReader:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
+
+
+def _bytes(file: Path) -> bytes:
+    with _stream(file) as stream:
+        try:
+            data = stream.read()
+        except OSError as error:  # a disk that fails after the file was opened
+            raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
+    if not data:
+        raise DataError(f"{file}: expected an image, got an empty file")
+    return data
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return "no known image format" if text.startswith("cannot identify") else text.split(", ")[-1]

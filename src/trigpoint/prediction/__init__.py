@@ -1,0 +1,12 @@
+"""A trained run applied to images.
+
+- ``predictor.py``: ``Predictor``
+- ``table.py``: predictions as native tables
+- ``trace.py``: what the foveated pyramid saw on the way
+"""
+
+from __future__ import annotations
+
+from trigpoint.prediction.predictor import Image, Predictor, Progress, is_lazy, write_instances, write_predictions
+
+__all__ = ["Image", "Predictor", "Progress", "is_lazy", "write_instances", "write_predictions"]

@@ -1,0 +1,11 @@
+"""What a run folder is, and where its data came from.
+
+- ``folder.py``: the files of a run
+- ``provenance.py``: what the run has learned from, against other data
+"""
+
+from __future__ import annotations
+
+from trigpoint.runs.folder import COVERAGE, LandmarkFile, RunFolder, environment_text
+
+__all__ = ["COVERAGE", "LandmarkFile", "RunFolder", "environment_text"]

@@ -1,0 +1,254 @@
+"""The run folder: what training leaves and everything after it reads.
+
+``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold,
+``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt``
+to resume from, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt`` versions and device, ``data.csv`` what
+each image was, by hashes of its pixels and annotations, ``skipped.csv`` images that could not be read (with
+``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from trigpoint import __version__
+from trigpoint.config import read_yaml, to_yaml
+from trigpoint.data.files import write_bytes, write_text
+from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
+from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.nn.weights import pack, unpack
+from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
+
+COVERAGE = 0.9
+_PACKAGES = [
+    "trigpoint",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "torchmetrics",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pillow",
+    "pydicom",
+    "tifffile",
+    "safetensors",
+    "pydantic",
+]
+
+
+@dataclass(frozen=True)
+class LandmarkFile:
+    """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
+    annotations stayed below, NaN = none annotated. ``threshold``: score above which an instance counts, chosen on the
+    validation part; only of runs that find several instances, whose ``radius`` is that of the pairs there."""
+
+    landmarks: LandmarkSet
+    spacing_mm: float | None = None
+    radius: FloatArray = field(default_factory=lambda: np.zeros(0))
+    threshold: float | None = None
+
+
+class RunFolder:
+    """Paths of a run and access to its files; raises RunError for what is missing or damaged."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.landmarks = self.folder / "landmarks.yaml"
+        self.split = self.folder / "split.csv"
+        self.weights = self.folder / "weights.safetensors"
+        self.last = self.folder / "last.ckpt"
+        self.metrics = self.folder / "metrics.csv"
+        self.history = self.folder / "history.png"
+        self.env = self.folder / "env.txt"
+        self.data = self.folder / "data.csv"
+        self.skipped = self.folder / "skipped.csv"
+        self._begun = self.folder / ".begun.part"  # there while the first files are written
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def begin(self, recipe: Recipe, marks: LandmarkFile, split: Mapping[str, list[str]]) -> None:
+        """Write what is known before training. Raises RunError when the folder holds anything else."""
+        self.open_new()
+        self.write_landmarks(marks)
+        self.write_about(recipe, split)
+
+    def open_new(self) -> None:
+        """Make the folder. Raises RunError when it holds anything but what a start that was killed leaves."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not self._begun.exists():
+            raise RunError(
+                f"{self.folder}: expected a new folder or an unfinished run, got a folder with other files; "
+                "give another --out"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._begun.touch()
+
+    def write_about(self, recipe: Recipe | SourceRecipe, split: Mapping[str, list[str]]) -> None:
+        """Write which images are in which part, the environment and the recipe."""
+        rows = [(name, part) for part, names in split.items() for name in names]
+        table = pd.DataFrame(rows, columns=["image", "part"])
+        write_text(self.split, table.to_csv(index=False, lineterminator="\n"), overwrite=True)
+        write_text(self.env, environment_text(), overwrite=True)
+        self.write_recipe(recipe)  # last: its presence makes the folder a run
+        self.sweep()
+
+    def write_recipe(self, recipe: Recipe | SourceRecipe) -> None:
+        """Write ``config.yaml``."""
+        write_text(self.config, to_yaml(recipe), overwrite=True)
+
+    def write_data(self, records: Sequence[ImageRecord]) -> None:
+        """Write ``data.csv``, and add its fingerprint to ``env.txt``."""
+        write_text(self.data, to_csv(records), overwrite=True)
+        before = self.env.read_text(encoding="utf-8") if self.env.is_file() else ""
+        line = f"data {fingerprint(records)}, {len(last_records(records))} images\n"
+        write_text(self.env, before + line, overwrite=True)
+
+    def sweep(self) -> None:
+        """Remove what was written, or half written, under a temporary name."""
+        for part in self.folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
+
+    def exists(self) -> bool:
+        """Whether the folder is a run."""
+        return self.config.is_file()
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        if not self.folder.is_dir():
+            raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
+        if not self.exists():
+            raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
+        found = self._config()
+        if isinstance(found, SourceRecipe):
+            raise RunError(
+                f"{self.folder}: expected a run that finds landmarks, got a source model, which tells classes of "
+                f"images apart; learn landmarks with it: method.transfer.source.run={self.folder}"
+            )
+        return found
+
+    def source_recipe(self) -> SourceRecipe:
+        """The resolved recipe of a source model."""
+        found = self._config()
+        if not isinstance(found, SourceRecipe):
+            raise RunError(f"{self.folder}: expected the run of a source model, got one that finds landmarks")
+        return found
+
+    def _config(self) -> Recipe | SourceRecipe:
+        """What ``config.yaml`` holds. Raises RunError, and says when another version wrote it."""
+        try:
+            return load_any_recipe(self.config)
+        except ConfigError as error:
+            lines = self.env.read_text(encoding="utf-8", errors="replace").splitlines() if self.env.is_file() else []
+            made = next((line.split()[1] for line in lines if line.startswith("trigpoint ")), None)
+            other = made is not None and made != __version__
+            advice = f"; the run was made by trigpoint {made}, this is {__version__}: pip install trigpoint=={made}"
+            raise RunError(f"{error}{advice if other else ''}") from None
+
+    def read_landmarks(self) -> LandmarkFile:
+        """Names, spacing and radii."""
+        if not self.landmarks.is_file():
+            raise RunError(f"{self.folder}: landmarks.yaml is missing; the run folder is incomplete")
+        values = read_yaml(self.landmarks)
+        try:
+            marks = LandmarkSet.from_dict(values)
+            radius = values.get("radius_px") or {}
+            numbers = np.array([_number(radius.get(name)) for name in marks.names])
+            threshold, spacing = values.get("threshold"), values.get("spacing_mm")
+            return LandmarkFile(
+                marks,
+                None if spacing is None else float(spacing),
+                numbers,
+                None if threshold is None else float(threshold),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
+            raise _damaged(self.landmarks, error) from None
+
+    def write_landmarks(self, marks: LandmarkFile) -> None:
+        """Write ``landmarks.yaml``."""
+        values = marks.landmarks.to_dict()
+        values["spacing_mm"] = marks.spacing_mm
+        if len(marks.radius):
+            values["radius_coverage"] = COVERAGE
+            pairs = zip(marks.landmarks.names, marks.radius, strict=True)
+            values["radius_px"] = {name: None if np.isnan(r) else round(float(r), 4) for name, r in pairs}
+        if marks.threshold is not None:
+            values["threshold"] = marks.threshold
+        write_text(self.landmarks, to_yaml(values), overwrite=True)
+
+    def parts(self) -> dict[str, list[str]]:
+        """Image names that were trained on and validated on."""
+        table = _table(self.split, ("image", "part"), dtype=str)
+        return {str(part): rows["image"].tolist() for part, rows in table.groupby("part", sort=False)}
+
+    def save_weights(self, state: Mapping[str, torch.Tensor], note: Mapping[str, str]) -> None:
+        """Write the weights; ``note`` says where they come from."""
+        write_bytes(self.weights, pack(state, note), overwrite=True)
+
+    def load_weights(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Weights and their note, read without executing anything."""
+        if not self.weights.is_file():
+            raise RunError(
+                f"{self.folder}: expected weights.safetensors, got none; training has not reached its first "
+                "validation yet (run the same 'trigpoint train' again), or the file was removed: put it back, or "
+                "train into another --out"
+            )
+        try:
+            return unpack(self.weights)
+        except ValueError as error:
+            raise RunError(f"{self.weights}: {error}") from None
+
+    def history_table(self) -> pd.DataFrame:
+        """``metrics.csv``, one row per epoch."""
+        if not self.metrics.is_file():
+            raise RunError(f"{self.folder}: metrics.csv is missing; no epoch has been finished")
+        return _table(self.metrics, ("epoch",))
+
+    def epochs_done(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history_table()) if self.metrics.is_file() else 0
+
+
+def environment_text() -> str:
+    """Versions and device, as a bug report needs them."""
+    lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
+    for package in _PACKAGES:
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} not installed as a package")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    lines.append(f"device {device}, {torch.get_num_threads()} threads")
+    return "\n".join(lines) + "\n"
+
+
+def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    """A table that training wrote. Raises RunError when it is not there or not that any more."""
+    try:
+        table: pd.DataFrame = pd.read_csv(file, **options)
+    except (OSError, ValueError) as error:  # what pandas raises for no table derives from ValueError
+        raise _damaged(file, error) from None
+    if missing := [column for column in columns if column not in table]:
+        raise _damaged(file, KeyError(f"no column {missing[0]}"))
+    return table
+
+
+def _damaged(file: Path, error: Exception) -> RunError:
+    what = " ".join(str(part) for part in error.args) or type(error).__name__
+    return RunError(f"{file}: expected what training wrote, got a damaged file ({what}); put it back, or train again")
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,14 @@
+"""From a recipe and data to a run.
+
+- ``landmarks.py``: ``train``, a landmark detector
+- ``source.py``: a source model, which tells classes of images apart
+- ``fitting.py``: what both share: the engine, its loaders, errors in our words
+- ``callbacks.py``: the record in the run folder, and progress
+- ``optimizers.py``: what moves the weights, in which numbers
+"""
+
+from __future__ import annotations
+
+from trigpoint.training.landmarks import train
+
+__all__ = ["train"]
