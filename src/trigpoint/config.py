@@ -1,55 +1,145 @@
 """Strict configuration: frozen pydantic models, YAML in and out, dotted overrides.
 
-Every component owns its ``Config`` (the keywords of its constructor); ``trigpoint.recipe`` assembles them.
+Every component states its options once, in its ``Config``: default, range and, as the string below a field, what it
+means. Recipes name components and set their options; Python gives the same options as keywords (``Config.of``).
 An unknown key is refused with the nearest valid one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic.fields import FieldInfo
 
 from trigpoint.errors import ConfigError, did_you_mean
 
 MAX_VALUES = 1_000_000  # of one YAML file, aliases multiplied out
 _LONGEST = 500  # letters of a value in a message
+_MOST_MEANT = 3  # keys that an unknown one may stand for and that are worth naming
+_EXPECTED = {  # pydantic's kinds of errors, as the second half of "expected ..."
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "model_type": "a section of options",
+    "multiple_of": "a multiple of {multiple_of:g}",
+    "string_type": "text",
+    "too_long": "at most {max_length} values",
+    "too_short": "at least {min_length} values",
+    "tuple_type": "a list",
+}
 
 ModelT = TypeVar("ModelT", bound="Config")
 
 
 class Config(BaseModel):
-    """Base of every component's configuration: frozen, no unknown keys, no silent type changes of strings."""
+    """Base of every component's configuration: frozen, no unknown keys, no silent type changes of strings.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    def options(self) -> dict[str, Any]:
-        """Keywords for the component's constructor: all fields except ``name``."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key != "name"}
-
-
-def choose(table: Mapping[str, Any], kind: str) -> Callable[[Any], Config]:
-    """Validator for a field that names one component of ``table`` and gives its options.
-
-    ``{"name": "adaloss", "rho": 0.9}`` or just ``"adaloss"`` becomes ``table["adaloss"].Config(rho=0.9)``.
+    The string below a field is its documentation.
     """
 
-    def validate(value: Any) -> Config:
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def of(cls, *given: Any, **options: Any) -> Self:
+        """What a component is built from: a config as it is, or one made of options, by keyword or in their order.
+
+        Raises ConfigError for an unknown option, with the nearest valid one, and for a value out of range.
+        """
+        if len(given) == 1 and isinstance(given[0], cls) and not options:
+            return given[0]
+        keys = [key for key in cls.model_fields if key != "name"]
+        values = dict(zip(keys, given, strict=False))
+        if len(given) > len(keys) or values.keys() & options.keys():
+            raise ConfigError(
+                f"expected a Config, or each of {', '.join(keys)} at most once, got {len(given)} values and "
+                f"{', '.join(options) or 'no keywords'}; give the options as keywords"
+            )
+        return parse(cls, {**values, **options})
+
+
+class Component(Config):
+    """Base of the options of anything that has a name in recipes; a subclass says which."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Validator of a field that names one component of ``table`` and gives its options; see ``choose``."""
+
+    table: Mapping[str, Any]
+    kind: str
+
+    def __call__(self, value: Any) -> Config:
+        """The component's config; pydantic puts the field's key before what is wrong in it."""
         if isinstance(value, Config):
             return value
         values = {"name": value} if isinstance(value, str) else value
         if not isinstance(values, dict) or "name" not in values:
-            raise ValueError(f"expected the {kind} by name, got options without 'name'; valid: {', '.join(table)}")
+            valid = ", ".join(self.table)
+            raise ValueError(f"expected the {self.kind} by name, got options without 'name'; valid: {valid}")
         name = str(values["name"])
-        if name not in table:
-            raise ValueError(f"unknown {kind} '{name}'; {did_you_mean(name, table)}")
-        config: Config = parse(table[name].Config, values)
+        if name not in self.table:
+            raise ValueError(f"unknown {self.kind} '{name}'; {did_you_mean(name, self.table)}")
+        config: Config = self.table[name].Config.model_validate(values)
         return config
 
-    return validate
+
+def choose(table: Mapping[str, Any], kind: str) -> Choice:
+    """Validator for a field that names one component of ``table`` and gives its options.
+
+    ``{"name": "adaloss", "rho": 0.9}`` or just ``"adaloss"`` becomes ``table["adaloss"].Config(rho=0.9)``.
+    """
+    return Choice(table, kind)
+
+
+def choice_of(field: FieldInfo) -> Choice | None:
+    """The table that a field chooses a component from, if it does."""
+    found = (part.func for part in field.metadata if isinstance(part, PlainValidator))
+    return next((func for func in found if isinstance(func, Choice)), None)
+
+
+def section_of(field: FieldInfo, value: Any = None) -> type[Config] | None:
+    """The model of the options below a field with this value; None where there are none, or any are taken."""
+    choice = choice_of(field)
+    if choice is None:
+        kinds = (field.annotation, *get_args(field.annotation))
+        return next((kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, Config)), None)
+    if value is None:
+        return type(field.get_default(call_default_factory=True))
+    name = str(value.get("name") if isinstance(value, Mapping) else value)
+    return choice.table[name].Config if name in choice.table else None
+
+
+def dotted_keys(model: type[Config], values: Any, before: str = "") -> Iterator[str]:
+    """Every key that these values of a model may have, sections and the options of the components they name included.
+
+    A section has its own key first.
+    """
+    for key, field in model.model_fields.items():
+        value = values.get(key) if isinstance(values, Mapping) else None
+        yield before + key
+        inner = section_of(field, value)
+        if inner is not None:
+            yield from dotted_keys(inner, value, f"{before}{key}.")
 
 
 def parse(model: type[ModelT], values: Any, where: str = "") -> ModelT:
@@ -57,42 +147,45 @@ def parse(model: type[ModelT], values: Any, where: str = "") -> ModelT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
+        lines = [_explain(model, values, problem) for problem in error.errors()]
         raise ConfigError((where + ": " if where else "") + "; ".join(lines)) from None
-    except ConfigError as error:  # of a component that ``choose`` read
-        raise ConfigError(f"{where}: {error}" if where else str(error)) from None
 
 
-def _explain(model: type[BaseModel], problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        fields = _fields_at(model, problem["loc"][:-1])
-        return f"unknown key '{key}'; {did_you_mean(str(problem['loc'][-1]), fields)}"
-    if problem["type"] == "missing":
+def _explain(model: type[Config], values: Any, problem: Any) -> str:
+    key, kind, context = ".".join(str(part) for part in problem["loc"]), problem["type"], problem.get("ctx") or {}
+    if kind == "extra_forbidden":
+        return f"unknown key '{key}'; {_meant(key, list(dotted_keys(model, values)))}"
+    if kind == "missing":
         return f"'{key}' is required but not given"
-    cause = (problem.get("ctx") or {}).get("error")
-    if cause is not None:
-        return f"{key}: {cause}" if key else str(cause)
-    return f"{key}: {problem['msg'].lower()}, got {_short(problem['input'])}"
+    if "error" in context:  # of a check of our own; one of a whole section names its option itself
+        joint = "." if key and re.match(r"\w+: ", str(context["error"])) else ": "
+        return f"{key}{joint}{context['error']}" if key else str(context["error"])
+    got, hint = problem["input"], ""
+    expected = _EXPECTED.get(kind, problem["msg"].removeprefix("Input should be ").lower()).format(**context)
+    if kind == "literal_error":
+        expected = context["expected"].replace("'", "")
+        near = difflib.get_close_matches(str(got), re.findall(r"'([^']*)'", context["expected"]), n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{key}: expected {expected}, got {_short(got)}{hint}"
+
+
+def _meant(key: str, valid: Sequence[str]) -> str:
+    """Which of the valid dotted keys an unknown one may stand for, or those of its section."""
+    parent, _, word = key.rpartition(".")
+    beside = [other for other in valid if other.rpartition(".")[0] == parent]
+    below = [other for other in valid if not parent or other.startswith(f"{parent}.")]
+    for keys, likeness in ((below, 1.0), (beside, 0.5), (valid, 0.75)):
+        last = [other.rpartition(".")[2] for other in keys]
+        near = difflib.get_close_matches(word, last, n=1, cutoff=likeness)
+        meant = [f"'{other}'" for other, end in zip(keys, last, strict=True) if end in near]
+        if 0 < len(meant) <= _MOST_MEANT:
+            return f"did you mean {' or '.join(meant)}?"
+    return "valid: " + (", ".join(beside) or "none")
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _fields_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    current: Any = model
-    for part in path:
-        inner = current.model_fields.get(part) if hasattr(current, "model_fields") else None
-        if inner is None:
-            return []
-        current = next((t for t in _types(inner.annotation) if isinstance(t, type) and issubclass(t, BaseModel)), None)
-    return list(current.model_fields) if current is not None else []
-
-
-def _types(annotation: Any) -> tuple[Any, ...]:
-    return (annotation, *getattr(annotation, "__args__", ()))
 
 
 class _Loader(yaml.SafeLoader):
@@ -190,31 +283,51 @@ def to_yaml(values: Config | Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
 
 
-def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Set dotted keys, values read as YAML.
+def apply_overrides(
+    values: Mapping[str, Any], overrides: Sequence[str], model: type[Config] | None = None
+) -> dict[str, Any]:
+    """Set dotted keys, values read as YAML; a section before what is in it, otherwise in the order given.
+
+    With the ``model`` of the values, naming another component (``method.loss=mse`` or ``method.loss.name=mse``) drops
+    the options of the one that stood there.
 
     >>> apply_overrides({"train": {"epochs": 5}}, ["train.epochs=7", "data.size=[64, 64]"])
     {'train': {'epochs': 7}, 'data': {'size': [64, 64]}}
     """
     out = _copy(values)
+    given = []
     for text in overrides:
         key, equals, raw = text.partition("=")
-        if not equals or not key:
+        if not equals or not key.strip():
             raise ConfigError(f"override '{text}': expected key=value, such as train.epochs=5")
-        target = out
-        *parents, last = key.strip().split(".")
-        for part in parents:
-            nested = target.setdefault(part, {})
-            if isinstance(nested, str):  # "schedule: adaloss" with schedule.rho=0.5 given
-                nested = target[part] = {"name": nested}
-            if not isinstance(nested, dict):
-                raise ConfigError(f"override '{text}': '{part}' is a value, not a section")
-            target = nested
         try:
-            target[last] = parse_yaml(raw)
+            given.append((key.strip().split("."), parse_yaml(raw), text))
         except yaml.YAMLError as error:
             raise ConfigError(f"override '{text}': value not readable as YAML: {_brief(error)}") from None
+    for path, value, text in sorted(given, key=lambda item: len(item[0]) - (item[0][-1] == "name")):
+        _set(out, path, value, model, text)
     return out
+
+
+def _set(target: dict[str, Any], path: Sequence[str], value: Any, model: type[Config] | None, text: str) -> None:
+    """Set one dotted key in place, opening the sections on the way."""
+    key, *rest = path
+    if not rest:
+        target[key] = value
+        return
+    field = model.model_fields.get(key) if model else None
+    choice = choice_of(field) if field else None
+    inner = target.get(key)
+    if inner is None:  # a component that is not named is the default one
+        inner = field.get_default(call_default_factory=True).model_dump(mode="json") if field and choice else {}
+    elif isinstance(inner, str) and (choice or not model):  # "schedule: adaloss" with schedule.rho=0.5 given
+        inner = {"name": inner}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"override '{text}': expected a section of options as '{key}', got {_short(inner)}")
+    if choice and rest == ["name"] and inner.get("name") != value:
+        inner = {}
+    target[key] = inner
+    _set(inner, rest, value, section_of(field, inner) if field else None, text)
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from trigpoint.codecs import CODECS, DECODERS, GaussianHeatmap
+from trigpoint.codecs import DECODERS, GaussianHeatmap
 from trigpoint.errors import ConfigError, DataError
 
 NAN = math.nan
@@ -384,13 +383,3 @@ def test_wrong_shapes_are_refused():
         codec.encode(torch.zeros(3, 2), 1.0)
     with pytest.raises(DataError, match=r"maps: expected \(B, K, 8, 8\)"):
         codec.decode(torch.zeros(1, 1, 8, 7))
-
-
-@pytest.mark.parametrize("name", CODECS)
-def test_config_builds_the_codec(name):
-    codec_class = CODECS[name]
-    made = codec_class(input_size=(32, 32), **codec_class.Config().options())
-    plain = codec_class(input_size=(32, 32))
-    assert repr(made) == repr(plain)
-    with pytest.raises(ValidationError):
-        codec_class.Config(stride=0)

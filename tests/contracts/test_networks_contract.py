@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import math
 from typing import Any
@@ -14,7 +13,6 @@ from trigpoint.config import parse
 from trigpoint.errors import ConfigError
 from trigpoint.nn import NETWORKS, LandmarkNetwork
 
-CONTEXT = {"in_channels", "num_landmarks", "self"}
 SMALL: dict[str, dict[str, Any]] = {  # what keeps the suite fast; a network that is not named runs with its defaults
     "unet": {"width": 4},
     "dense_unet": {"width": 4, "growth": 4, "kernel": 5},
@@ -28,7 +26,7 @@ every = pytest.mark.parametrize("name", NETWORKS)
 def build(name: str, channels: int = 1, landmarks: int = 3) -> LandmarkNetwork:
     torch.manual_seed(0)
     config = parse(NETWORKS[name].Config, {"name": name, **SMALL.get(name, {})})
-    return NETWORKS[name](in_channels=channels, num_landmarks=landmarks, **config.options())
+    return NETWORKS[name](channels, landmarks, config)
 
 
 def image(*shape: int) -> torch.Tensor:
@@ -36,12 +34,14 @@ def image(*shape: int) -> torch.Tensor:
 
 
 @every
-def test_config_fields_are_the_constructor_keywords(name: str) -> None:
-    fields = {key: field.default for key, field in NETWORKS[name].Config.model_fields.items()}
-    assert fields.pop("name") == name
-    keywords = inspect.signature(NETWORKS[name].__init__).parameters
-    assert {k: p.default for k, p in keywords.items() if k not in CONTEXT} == fields
-    assert set(keywords) >= {"in_channels", "num_landmarks"}
+def test_config_and_keywords_give_the_same(name: str) -> None:
+    by_config = build(name)
+    torch.manual_seed(0)
+    by_keywords = NETWORKS[name](in_channels=1, num_landmarks=3, **SMALL.get(name, {}))
+    assert by_keywords.options == by_config.options
+    assert by_config.options.name == name
+    theirs = by_config.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in by_keywords.state_dict().items())
 
 
 @every

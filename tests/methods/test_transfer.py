@@ -407,9 +407,9 @@ def test_two_origins_of_the_encoder_are_refused(files: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"weight": -1}, "weight: input should be greater than or equal to 0"),
-        ({"temperature": 0}, "temperature: input should be greater than 0"),
-        ({"loss": "features"}, "loss: input should be 'none', 'classifier', 'encoder' or 'both'"),
+        ({"weight": -1}, "weight: expected at least 0"),
+        ({"temperature": 0}, "temperature: expected more than 0"),
+        ({"loss": "features"}, "loss: expected none, classifier, encoder or both"),
         ({"lambda": 1}, "unknown key 'lambda'"),
     ],
 )

@@ -168,8 +168,8 @@ def test_unreachable_weights_name_the_remedies(monkeypatch: pytest.MonkeyPatch) 
         ({"encoder": "resnet81"}, "did you mean.*resnet"),
         ({"encoder": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
         ({"stride": 3}, "stride: expected 1, 2 or 4"),
-        ({"widths": (8, 8)}, "at least 3 positive numbers"),
-        ({"widths": (8, 0, 8)}, "positive"),
+        ({"widths": (8, 8)}, "at least 3 numbers"),
+        ({"widths": (8, 0, 8)}, "widths.1: expected at least 1, got 0"),
         ({"pretrained": True, "weights": "x.pt"}, "one of the two"),
     ],
 )

@@ -28,7 +28,7 @@ def glimpses(*shape: int) -> torch.Tensor:
 
 def small(landmarks: int = 2, levels: int = 3, **options: Any) -> GlimpseNetwork:
     torch.manual_seed(0)
-    network = GlimpseNetwork(landmarks, 1, levels, 16, "small", **options)
+    network = GlimpseNetwork(landmarks, 1, levels, glimpse=16, trunk="small", **options)
     with torch.no_grad():  # a last layer that starts at zero would hide what is behind it
         network.last.weight.normal_(0, 0.1)
     return network
@@ -80,7 +80,7 @@ def test_positions_stay_within_the_cells_and_a_constant_lies_in_the_middle() -> 
 @pytest.mark.parametrize(("trunk", "depth"), TRUNKS.items())
 @pytest.mark.parametrize(("channels", "glimpse"), [(1, 64), (3, 24)])
 def test_every_trunk_makes_maps_an_eighth_of_the_glimpse(trunk: str, depth: int, channels: int, glimpse: int) -> None:
-    network, maps = build_trunk(trunk, channels, glimpse)
+    network, maps = build_trunk(trunk, channels)
     assert maps == depth
     found = network.eval()(torch.randn(2, channels, glimpse, glimpse))
     found = found[-1] if isinstance(found, list) else found
@@ -101,16 +101,17 @@ def test_the_resnet_is_the_papers() -> None:
     ("trunk", "options", "message"),
     [
         ("resnet43", {}, "resnet34"),
-        ("small", {"pretrained": True}, "there are no weights for it"),
-        ("small", {"weights": "a.pth"}, "there are no weights for it"),
+        ("small", {"pretrained": True}, "neither pretrained nor weights"),
+        ("small", {"weights": "a.pth"}, "neither pretrained nor weights"),
         ("vit_tiny_patch16_224", {}, "vit_tiny_patch16_224"),
-        ("small", {"glimpse": 20}, "expected a multiple of 8 pixels, got 20"),
-        ("resnet34", {"glimpse": 4}, "expected a multiple of 8 pixels, got 4"),
+        ("vgg16", {}, "trunk 'vgg16': expected an encoder with a strided convolution.*take resnet34"),
+        ("small", {"glimpse": 20}, "glimpse: expected a multiple of 8, got 20"),
+        ("resnet34", {"glimpse": 4}, "glimpse: expected a multiple of 8, got 4"),
     ],
 )
 def test_a_trunk_that_cannot_serve_is_refused(trunk: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_trunk(trunk, 1, **options)
+        GlimpseNetwork(1, 1, 2, trunk=trunk, **options)
 
 
 # -- the network ----------------------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_sizes_are_the_papers_and_sharing_saves_all_but_a_nineteenth() -> None:
     head = millions(own) - millions(own.trunk)
     assert head == pytest.approx(2.43, abs=0.01)  # 4608-512-128-2
     for conditioning in ("heads", "embedding"):
-        shared = GlimpseNetwork(19, 1, 6, conditioning=conditioning)  # type: ignore[arg-type]
+        shared = GlimpseNetwork(19, 1, 6, conditioning=conditioning)
         share = millions(shared) / (19 * millions(own))
         assert 1 / 19 < share < 1.13 / 19, conditioning
 
@@ -131,7 +132,7 @@ def test_sizes_are_the_papers_and_sharing_saves_all_but_a_nineteenth() -> None:
 @pytest.mark.parametrize("glimpse", [16, 40])
 @pytest.mark.parametrize("features", ["spatialized", "flatten"])
 def test_any_colour_trunk_glimpse_and_features(channels: int, trunk: str, glimpse: int, features: Any) -> None:
-    network = GlimpseNetwork(3, channels, 2, glimpse, trunk, features=features)
+    network = GlimpseNetwork(3, channels, 2, glimpse=glimpse, trunk=trunk, features=features)
     assert network(glimpses(2, 3, 2, channels, glimpse, glimpse)).shape == (2, 3, 2)
 
 

@@ -58,7 +58,7 @@ def test_a_freeze_half_way_holds_the_width() -> None:
         (lambda: Linear(1, sigma0=1.0, k=1.0), "sigma_min=1.5"),
         (lambda: Linear(1, sigma0=1.0, k=1.0, sigma_min=0.0), "sigma_min"),
         (lambda: Exponential(1, sigma0=8.0), "factor: expected a number"),
-        (lambda: Exponential(1, sigma0=8.0, factor=1.0), "between 0 and 1"),
+        (lambda: Exponential(1, sigma0=8.0, factor=1.0), "factor: expected less than 1, got 1.0"),
         (lambda: Fixed(0, sigma0=8.0), "num_landmarks"),
         (lambda: Linear(1, sigma0=8.0, k=1.0, freeze_last=1.5), "freeze_last"),
     ],

@@ -243,7 +243,7 @@ def test_auto_epochs_follow_the_number_of_images(folder: Path, tmp_path: Path, m
     ("values", "message"),
     [
         ({"encodr": "resnet18"}, "unknown key 'encodr'.*'encoder'"),
-        ({"task": "classify"}, "task: input should be 'classification'"),
+        ({"task": "classify"}, "task: expected classification, got 'classify'"),
         ({"data": {"val_share": 0}}, r"data\.val_share"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
     ],

@@ -3,8 +3,7 @@
 ``gaussian.GaussianHeatmap`` one point per landmark; ``instances.InstanceHeatmap`` any number of them; ``peaks`` the
 sub-pixel reading of a single peak, shared by codecs; ``maxima`` the maxima of a map that may hold several, ``grouping``
 which of them belong to one object.
-A codec has ``encode``, ``decode`` and a nested ``Config``; listing it in ``CODECS`` makes it a choice in recipes and
-puts it through the shared tests.
+A codec has ``encode``, ``decode`` and a nested ``Config``, from which the ``Config`` of its method is derived.
 """
 
 from __future__ import annotations
@@ -12,6 +11,4 @@ from __future__ import annotations
 from trigpoint.codecs.gaussian import DECODERS, GaussianHeatmap, Tolerance
 from trigpoint.codecs.instances import InstanceHeatmap, Instances
 
-CODECS = {"gaussian": GaussianHeatmap, "instances": InstanceHeatmap}
-
-__all__ = ["CODECS", "DECODERS", "GaussianHeatmap", "InstanceHeatmap", "Instances", "Tolerance"]
+__all__ = ["DECODERS", "GaussianHeatmap", "InstanceHeatmap", "Instances", "Tolerance"]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from trigpoint import config
 from trigpoint.codecs import peaks
-from trigpoint.errors import ConfigError, DataError, did_you_mean
+from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import from_grid, pixel_centers, to_grid
 
-DECODERS = ("argmax", "quarter", "dark", "centroid", "soft_argmax")
-NORMALIZERS = ("peak", "mean")
+Decoder = Literal["argmax", "quarter", "dark", "centroid", "soft_argmax"]
+DECODERS: tuple[str, ...] = get_args(Decoder)
 # A mean-normalised target of a point this many sigmas outside would be all weight on a few border cells.
 OUTSIDE_SIGMAS = 3.0
 
@@ -63,8 +62,8 @@ class GaussianHeatmap:
     (dark and centroid leave an axis of fewer than 3 cells at the cell's centre: stride / 2.)
     The numbers stand in ``TOLERANCES``; ``tolerance`` gives them in pixels.
 
-    Raises ConfigError for an unknown decoder or normalisation, a stride below 1, or a size that is not 1 to 3 positive
-    whole numbers.
+    Built of its ``Config``, or of the options as keywords. Raises ConfigError for an unknown option or value, a stride
+    below 1, or a size that is not 1 to 3 positive whole numbers.
 
     >>> codec = GaussianHeatmap(input_size=(64, 96), stride=4)
     >>> maps = codec.encode(torch.tensor([[[40.3, 21.9], [float("nan"), 5.0]]]), sigma=2.0)
@@ -84,29 +83,23 @@ class GaussianHeatmap:
     }
 
     class Config(config.Config):
-        """Options of the codec; ``input_size`` is given by the method that uses it."""
+        """Options of ``GaussianHeatmap``."""
 
-        name: Literal["gaussian"] = "gaussian"
-        stride: int = Field(4, ge=1)
-        decoder: Literal["argmax", "quarter", "dark", "centroid", "soft_argmax"] = "dark"
+        decoder: Decoder = "dark"
+        """How a map becomes a point."""
         normalize: Literal["peak", "mean"] = "peak"
+        """Height of the targets: 1 at the peak, or divided by their mean."""
 
-    def __init__(
-        self, input_size: Sequence[int], stride: int = 4, decoder: str = "dark", normalize: str = "peak"
-    ) -> None:
+    def __init__(self, input_size: Sequence[int], stride: int = 4, *given: Any, **options: Any) -> None:
         size = tuple(input_size) if isinstance(input_size, Sequence) else ()
         if not 1 <= len(size) <= 3 or any(not _whole(n) or n < 1 for n in size):
             raise ConfigError(f"input_size: expected 1 to 3 positive whole numbers such as (H, W), got {input_size!r}")
         if not _whole(stride) or stride < 1:
             raise ConfigError(f"stride: expected a whole number of at least 1, got {stride!r}")
-        if decoder not in DECODERS:
-            raise ConfigError(f"decoder: unknown '{decoder}'; {did_you_mean(decoder, DECODERS)}")
-        if normalize not in NORMALIZERS:
-            raise ConfigError(f"normalize: unknown '{normalize}'; {did_you_mean(normalize, NORMALIZERS)}")
+        chosen = self.Config.of(*given, **options)
         self.input_size: tuple[int, ...] = tuple(int(n) for n in size)
         self.stride = int(stride)
-        self.decoder = decoder
-        self.normalize = normalize
+        self.decoder, self.normalize = chosen.decoder, chosen.normalize
 
     @property
     def map_size(self) -> tuple[int, ...]:

@@ -20,7 +20,6 @@ from trigpoint.codecs.gaussian import GaussianHeatmap, Tolerance
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import from_grid
 
-MEDIANS = (0, 1, 3, 5, 7, 9, 11, 13, 15)
 MOST = 512  # maxima looked at per map
 SMALLEST_WINDOW = 5
 # Of a perfect peak of this width the 7 x 7 median leaves 0.64; of a narrower one so little that noise competes.
@@ -72,8 +71,8 @@ class InstanceHeatmap:
     windows apart, sigma from ``smallest_sigma`` to half a window, and a window of at least 1.4 medians. ``tolerance``
     gives it. All are found then, and none is invented.
 
-    Raises ConfigError for sizes that are not two positive whole numbers, a stride below 1, a window below 5 cells, a
-    median that is neither 0 nor odd, at most 15, or a threshold that is not 0 or more.
+    Built of its ``Config``, or of the options as keywords. Raises ConfigError for sizes that are not two positive whole
+    numbers, a stride below 1, an unknown option or a value out of range.
 
     >>> codec = InstanceHeatmap(input_size=(64, 96))
     >>> nan = float("nan")
@@ -89,35 +88,21 @@ class InstanceHeatmap:
     TOLERANCES: ClassVar[tuple[Tolerance, Tolerance]] = (Tolerance(pixels=0.02), Tolerance(pixels=0.02))
 
     class Config(config.Config):
-        """Options of the codec; ``input_size`` is given by the method that uses it."""
+        """Options of ``InstanceHeatmap``."""
 
-        name: Literal["instances"] = "instances"
-        stride: int = Field(1, ge=1)
-        window: float = Field(10.0, ge=SMALLEST_WINDOW)
+        window: float = Field(default=10.0, ge=SMALLEST_WINDOW)
+        """Least distance between two instances, cells of the map."""
         median: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15] = 7
-        threshold: float = Field(0.3, ge=0)
+        """Side of the median filter, cells of the map; 0: none. It sets how narrow targets may be."""
+        threshold: float = Field(default=0.3, ge=0)
+        """Score above which a point counts, where the validation images can give none."""
 
-    def __init__(
-        self,
-        input_size: Sequence[int],
-        stride: int = 1,
-        window: float = 10.0,
-        median: int = 7,
-        threshold: float = 0.3,
-    ) -> None:
+    def __init__(self, input_size: Sequence[int], stride: int = 1, *given: Any, **options: Any) -> None:
         self._single = GaussianHeatmap(input_size, stride)
         if len(self._single.input_size) != 2:
             raise ConfigError(f"input_size: expected two numbers (H, W), got {input_size!r}")
-        if not _number(window) or not SMALLEST_WINDOW <= window < math.inf:
-            raise ConfigError(f"window: expected at least {SMALLEST_WINDOW} cells of the map, got {window!r}")
-        if isinstance(median, bool) or median not in MEDIANS:
-            raise ConfigError(f"median: expected 0 for none, or an odd number of cells up to 15, got {median!r}")
-        if not _number(threshold):
-            raise ConfigError(f"threshold: expected a number of 0 or more, got {threshold!r}")
-        self.window = float(window)
-        self.median = int(median)
-        self._thresholds(threshold, 1)
-        self.threshold = float(threshold)
+        chosen = self.Config.of(*given, **options)
+        self.window, self.median, self.threshold = chosen.window, chosen.median, chosen.threshold
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -266,7 +251,3 @@ def _median_distance(size: int) -> float:
     reach = size // 2
     squares = sorted(y * y + x * x for y in range(-reach, reach + 1) for x in range(-reach, reach + 1))
     return math.sqrt(squares[len(squares) // 2])
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -30,23 +30,26 @@ class FineConfig(FoveatedMethod.Config):
     """The options of ``foveated``, which begins at the coarse points here; fewer levels are enough."""
 
     levels: int | None = Field(default=4, ge=1, le=16)
+    """Levels of the pyramid; null: as many as the input needs."""
     start: Literal["landmark"] = "landmark"
+    """What the initial guess in training lies around: the landmark itself."""
 
 
 class CascadeMethod(FoveatedMethod):
     """``foveated`` that begins at the points of ``coarse``, a heatmap method whose input is ``coarse_input``."""
 
-    class Config(config.Config):
-        """``coarse``: the recipe of the coarse stage, in place or as a file or name; it is trained first, on the same
-        images. Or ``coarse_run``: the folder of a run that has been trained on them. ``fine``: as ``foveated``. A
-        coarse point with a score below ``min_score``, or none, is replaced by the mean of the training landmarks.
-        """
+    class Config(config.Component):
+        """Options of ``CascadeMethod``; either ``coarse`` or ``coarse_run`` is needed."""
 
         name: Literal["cascade"] = "cascade"
         coarse: dict[str, Any] | str | None = None
+        """Recipe of the coarse stage, in place or as a file or name; it is trained first, on the same images."""
         coarse_run: str | None = None
+        """Run folder of a coarse stage that has been trained."""
         fine: FineConfig = FineConfig()
+        """Options of the glimpses, as of ``foveated``."""
         min_score: float = Field(default=0.0, ge=0)
+        """Score below which a coarse point is replaced by the mean of the training landmarks."""
 
         @model_validator(mode="after")
         def _check(self) -> CascadeMethod.Config:

@@ -31,39 +31,32 @@ NEAR = 1 / 8
 class FoveatedMethod(LandmarkMethod):
     """Glimpse networks, the start of the guess, and the loop; built as every ``LandmarkMethod``."""
 
-    class Config(config.Config):
-        """``shared`` false is the paper: a network per landmark. With true one network serves all, and
-        ``conditioning`` (heads, embedding) says how it tells them apart, see ``trigpoint.nn.spatialized``.
-
-        ``trunk``, ``pretrained``, ``weights``: the convolutions. ``levels`` None: as many as the input needs.
-        ``start``: in training the guess begins normally distributed around the mean of the training landmarks
-        (``mean``, the official code) or around the landmark itself (``landmark``, the paper's slides), with the
-        standard deviation of the training landmarks in both; in prediction at their mean. ``train_starts`` such
-        beginnings per image, ``train_iterations`` looks (optimizer steps) per batch. ``iterations`` looks in
-        prediction, from ``starts`` beginnings (the first is the mean), whose median counts and whose spread is told.
-        ``loss``: the mean absolute error of an offset (``l1``, the paper), or that divided by how far the guess was
-        away (``relative``), so that the last pixels count as much as the first hundred.
-        Augmentation of each stack: ``rotation`` degrees and a factor exp(+-``scale``) either way, ``noise`` its sd.
-        """
+    class Config(GlimpseNetwork.Config, config.Component):
+        """Options of ``FoveatedMethod``; those of its networks are its own."""
 
         name: Literal["foveated"] = "foveated"
         shared: bool = False
-        conditioning: Literal["heads", "embedding"] | None = None
-        trunk: str = "resnet34"
-        pretrained: bool = False
-        weights: str | None = None
-        features: Literal["spatialized", "flatten"] = "spatialized"
-        glimpse: int = Field(default=64, ge=8)
+        """One network for all landmarks, in place of one for each (the paper)."""
         levels: int | None = Field(default=None, ge=1, le=16)
+        """Levels of the pyramid; null: as many as the input needs."""
         start: Literal["mean", "landmark"] = "mean"
+        """What the initial guess in training lies around: the training landmarks' mean, or the landmark itself."""
         train_starts: int = Field(default=2, ge=1)
+        """Initial guesses per training image."""
         train_iterations: int = Field(default=10, ge=1)
+        """Glimpse steps per batch, each an optimizer step."""
         iterations: int = Field(default=3, ge=1)
+        """Glimpse steps in prediction."""
         starts: int = Field(default=1, ge=1)
+        """Initial guesses in prediction, the first at the mean; the median of their ends counts."""
         loss: Literal["l1", "relative"] = "l1"
+        """Mean absolute error of an offset, or that divided by how far the guess was away."""
         rotation: float = Field(default=15.0, ge=0, le=180)
+        """Augmentation of each glimpse: degrees, either way."""
         scale: float = Field(default=0.05, ge=0, le=1)
+        """Augmentation of each glimpse: logarithm of the factor, either way."""
         noise: float = Field(default=0.01, ge=0)
+        """Augmentation of each glimpse: standard deviation of additive noise."""
 
         @model_validator(mode="after")
         def _check(self) -> FoveatedMethod.Config:
@@ -276,20 +269,7 @@ class FoveatedNetworks(nn.Module):
         self.unit = method.glimpse * 2 ** (levels - 1) / 2
         self.all = list(range(count))
         self.parts = [self.all] if method.shared else [[k] for k in self.all]
-        self.networks = nn.ModuleList(
-            GlimpseNetwork(
-                len(part),
-                channels,
-                levels,
-                method.glimpse,
-                method.trunk,
-                method.pretrained,
-                method.weights,
-                method.features,
-                method.conditioning or "heads",
-            )
-            for part in self.parts
-        )
+        self.networks = nn.ModuleList(GlimpseNetwork(len(part), channels, levels, method) for part in self.parts)
         self.coarse: nn.Module | None = None  # the first stage of a cascade
         self.register_buffer("start_mean", torch.zeros(count, 2))
         self.register_buffer("start_sd", torch.zeros(count, 2))

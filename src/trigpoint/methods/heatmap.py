@@ -31,23 +31,24 @@ from trigpoint.schedules import SCHEDULES
 class HeatmapMethod(MapMethod):
     """Network, codec, schedule and loss wired for training and prediction; built as every ``LandmarkMethod``."""
 
-    class Config(config.Config):
-        """What the method is made of; see ``trigpoint.nn``, ``trigpoint.schedules``, ``methods.losses`` and
-        ``trigpoint.methods.transfer``."""
+    class Config(GaussianHeatmap.Config, config.Component):
+        """What the method is made of; the codec's options are its own."""
 
         name: Literal["heatmap"] = "heatmap"
         network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(
             default_factory=lambda: NETWORKS["unet"].Config()
         )
+        """Network that makes the maps."""
         schedule: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(SCHEDULES, "schedule"))] = Field(
             default_factory=lambda: SCHEDULES["adaloss"].Config()
         )
+        """How the width of the targets moves."""
         loss: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(LOSSES, "loss"))] = Field(
             default_factory=lambda: LOSSES["mse"].Config()
         )
-        decoder: Literal["argmax", "quarter", "dark", "centroid", "soft_argmax"] = "dark"
-        normalize: Literal["peak", "mean"] = "peak"
+        """How maps are compared with their targets."""
         transfer: CrossTask.Config | None = None
+        """Regulariser by a frozen source model."""
 
     def __init__(
         self,
@@ -63,8 +64,8 @@ class HeatmapMethod(MapMethod):
         self.transfer = None
         if method.transfer is not None:
             self.transfer = CrossTask(method.transfer, self.network, method.network, channels)
-        self.codec = GaussianHeatmap(input_size, self.network.stride, method.decoder, method.normalize)
-        self.loss = LOSSES[component(method.loss)](**method.loss.options())
+        self.codec = GaussianHeatmap(input_size, self.network.stride, method)
+        self.loss = LOSSES[component(method.loss)](method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
         loss = component(method.loss)

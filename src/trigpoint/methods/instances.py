@@ -44,23 +44,20 @@ class InstanceMethod(MapMethod):
     several: ClassVar[bool] = True
     measures: ClassVar[tuple[str, ...]] = ("val_error", "val_f1", "val_distance_px", "val_threshold")
 
-    class Config(config.Config):
-        """``window``, ``median``: how maps are decoded, in cells of the map, see ``codecs.InstanceHeatmap``; targets
-        have to stay at least as wide as its ``smallest_sigma`` (3 with the 7 x 7 median). ``threshold``: of the score,
-        where the validation images can give none. ``radius``: how near a prediction has to be, original pixels (None:
-        20/576 of the image's height, as in EndoVis)."""
+    class Config(InstanceHeatmap.Config, config.Component):
+        """What the method is made of; the codec's options are its own."""
 
         name: Literal["instances"] = "instances"
         network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(
             default_factory=lambda: NETWORKS["unet"].Config.model_validate({"activation": "leaky_relu"})
         )
+        """Network that makes the maps."""
         schedule: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(SCHEDULES, "schedule"))] = Field(
             default_factory=lambda: SCHEDULES["adaloss"].Config.model_validate({"sigma_min": 3.0})
         )
-        window: float = 10.0
-        median: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15] = 7
-        threshold: float = Field(default=0.3, ge=0)
+        """How the width of the targets moves; they have to stay wide enough for the median, 3 px with 7 x 7."""
         radius: float | None = Field(default=None, gt=0)
+        """How near a prediction has to be, original pixels; null: 20/576 of the image's height, as in EndoVis."""
 
     def __init__(
         self,
@@ -74,7 +71,7 @@ class InstanceMethod(MapMethod):
         super().__init__(landmark_names, ema)
         self.build_network(method.network, channels)
         stride = self.network.stride
-        self.codec = InstanceHeatmap(input_size, stride, method.window, method.median, method.threshold)
+        self.codec = InstanceHeatmap(input_size, stride, method)
         self.single = GaussianHeatmap(input_size, stride)
         self.radius = method.radius
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
@@ -82,7 +79,7 @@ class InstanceMethod(MapMethod):
 
     def _check_widths(self, options: config.Config) -> None:
         """Refuse targets that become too narrow for the median, or that a schedule narrows without end."""
-        name, values, needed = component(options), options.options(), self.codec.smallest_sigma
+        name, values, needed = component(options), dict(options), self.codec.smallest_sigma
         if self.schedule.needs_normalized_targets:
             raise ConfigError(
                 f"schedule {name}: expected one for targets of height 1, since a map without instances has no mean to "

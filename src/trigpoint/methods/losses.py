@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -38,9 +38,16 @@ class Terms(NamedTuple):
 
 
 class MapLoss(ABC):
-    """Compares the network's output with targets and turns it into maps that the codec can decode."""
+    """Compares the network's output with targets and turns it into maps that the codec can decode.
 
-    Config: ClassVar[type[config.Config]]
+    It takes its ``Config``, or the options as keywords.
+    """
+
+    Config: ClassVar[type[config.Component]]
+    options: config.Component
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self.options = self.Config.of(*given, **options)
 
     def check(self, codec: GaussianHeatmap) -> None:  # noqa: B027  (most losses go with any codec)
         """Raises ConfigError when the codec's options and this loss contradict each other."""
@@ -62,13 +69,14 @@ class MeanSquaredError(MapLoss):
     steps per epoch learning all but stops as sigma falls. Divided, the gradients keep their size. Beyond the paper.
     """
 
-    class Config(config.Config):
-        """``relative``: divide by the energy, so that the loss keeps its scale while the targets sharpen.
-        ``reduction``: over the pixels; ``sum`` adds the landmarks up as well."""
+    class Config(config.Component):
+        """Options of ``MeanSquaredError``."""
 
         name: Literal["mse"] = "mse"
         relative: bool = False
+        """Divide by the target's energy, so that the loss keeps its scale while the targets sharpen."""
         reduction: Literal["mean", "sum"] = "mean"
+        """Over the pixels; a sum adds the landmarks up as well."""
 
         @model_validator(mode="after")
         def _check(self) -> MeanSquaredError.Config:
@@ -78,8 +86,7 @@ class MeanSquaredError(MapLoss):
                 )
             return self
 
-    def __init__(self, relative: bool = False, reduction: Literal["mean", "sum"] = "mean") -> None:
-        self.relative, self.reduction = relative, reduction
+    options: Config
 
     def maps(self, output: Tensor) -> Tensor:
         """The output as it is."""
@@ -92,8 +99,8 @@ class MeanSquaredError(MapLoss):
             energy = codec.energy(points, sigma)
         misfit = functional.mse_loss(output, target, reduction="none").mean((-2, -1))
         # a missing point has no energy; its loss counts nowhere, but must not become NaN
-        loss = misfit / torch.where(energy > 0, energy, torch.ones_like(energy)) if self.relative else misfit
-        if self.reduction == "sum":
+        loss = misfit / torch.where(energy > 0, energy, torch.ones_like(energy)) if self.options.relative else misfit
+        if self.options.reduction == "sum":
             loss = loss * target[0].numel()  # pixels times landmarks; the method averages over the landmarks
         return Terms(loss, misfit.detach(), energy)
 
@@ -101,21 +108,21 @@ class MeanSquaredError(MapLoss):
 class SpatialDivergence(MapLoss):
     """KL(target || softmax(output)) + coordinate * |decoded - true| in map pixels."""
 
-    class Config(config.Config):
-        """``coordinate``: weight of the distance between decoded and true point; needs decoder soft_argmax if > 0."""
+    class Config(config.Component):
+        """Options of ``SpatialDivergence``."""
 
         name: Literal["kl"] = "kl"
         coordinate: float = Field(default=1.0, ge=0)
+        """Weight of the distance between decoded and true point; above 0 it needs ``decoder: soft_argmax``."""
 
-    def __init__(self, coordinate: float = 1.0) -> None:
-        self.coordinate = coordinate
+    options: Config
 
     def check(self, codec: GaussianHeatmap) -> None:
         """The coordinate term has a gradient through soft_argmax only."""
-        if self.coordinate > 0 and codec.decoder != "soft_argmax":
+        if self.options.coordinate > 0 and codec.decoder != "soft_argmax":
             raise ConfigError(
-                f"loss kl with coordinate={self.coordinate:g} expects decoder=soft_argmax, got {codec.decoder}; "
-                "set method.decoder=soft_argmax or method.loss.coordinate=0"
+                f"loss kl with coordinate={self.options.coordinate:g} expects decoder=soft_argmax, "
+                f"got {codec.decoder}; set method.decoder=soft_argmax or method.loss.coordinate=0"
             )
 
     def maps(self, output: Tensor) -> Tensor:
@@ -131,12 +138,12 @@ class SpatialDivergence(MapLoss):
             log_map = output.flatten(-2).log_softmax(-1).view_as(output)
             expected = ((log_map @ columns[..., None]).squeeze(-1) * rows).sum(-1)
         loss = misfit = -expected - entropy
-        if self.coordinate > 0:
+        if self.options.coordinate > 0:
             present = points.isfinite().all(-1)
             decoded = codec.expectation(log_map.exp())
             # replaced before the norm: a masked NaN would still put NaN into the gradient
             miss = torch.where(present[..., None], decoded - points, torch.ones_like(decoded)) / codec.stride
-            loss = loss + self.coordinate * miss.square().sum(-1).add(1e-4).sqrt()
+            loss = loss + self.options.coordinate * miss.square().sum(-1).add(1e-4).sqrt()
         uniform = math.log(output.shape[-2] * output.shape[-1])
         return Terms(loss, misfit.detach(), (uniform - entropy).detach())
 

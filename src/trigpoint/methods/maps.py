@@ -26,14 +26,15 @@ class MapMethod(LandmarkMethod):
     def build_network(self, options: config.Config, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
         count = len(self.landmark_names)
-        self.network = NETWORKS[component(options)](channels, count, **options.options())
+        self.network = NETWORKS[component(options)](channels, count, options)
         self.network.to(memory_format=torch.channels_last)  # faster convolutions
 
     def build_schedule(self, options: config.Config, map_size: tuple[int, ...], epochs: int | None) -> None:
         """The schedule of a config from ``SCHEDULES``, and what is averaged; raises ConfigError."""
-        count, values = len(self.landmark_names), options.options()
-        values["sigma0"] = resolve_sigma0(values.get("sigma0"), map_size)
-        self.schedule = SCHEDULES[component(options)](num_landmarks=count, epochs=epochs, **values)
+        count, values = len(self.landmark_names), dict(options)
+        values["sigma0"] = resolve_sigma0(values["sigma0"], map_size)
+        chosen = config.parse(type(options), values, "method.schedule")
+        self.schedule = SCHEDULES[component(options)](count, chosen, epochs=epochs)
         self.keep_average()
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
 

@@ -37,28 +37,28 @@ class CrossTask(nn.Module):
     encoder, and for a source that does not fit (``load_source``).
     """
 
-    class Config(config.Config):
-        """Options of ``CrossTask``.
-
-        ``source``: where the source comes from. ``loss``: L_D; ``none`` only starts from the source (the paper's FT,
-        FTP, FE). ``weight`` is lambda, ``temperature`` mu. ``features``: L_ED compares whole maps or their average over
-        the places. ``classifier``: of the landmark network in L_CD, a copy of the source's that stays or learns.
-        ``train``: ``all`` of the encoder (FT), only its ``last`` convolution (FTP) or the ``decoder`` alone (FE).
-        ``encoder_norm``: ``frozen`` uses the source's statistics of batch normalisation throughout, as small batches
-        need; ``batch`` those of each batch. ``cache``: keep what the source says of each image, which needs training
-        without augmentation.
-        """
+    class Config(config.Component):
+        """Options of ``CrossTask``."""
 
         name: Literal["cross_task"] = "cross_task"
         source: SourceConfig
+        """Where the source model comes from."""
         loss: Literal["none", "classifier", "encoder", "both"] = "encoder"
+        """What is kept near the source's, L_D; none only starts from the source (the paper's FT, FTP, FE)."""
         weight: float = Field(default=0.002, ge=0)
+        """Weight of L_D, lambda."""
         temperature: float = Field(default=2.0, gt=0)
+        """Temperature of the class probabilities, mu."""
         features: Literal["flattened", "pooled"] = "flattened"
+        """What L_ED compares: whole maps, or their average over the places."""
         classifier: Literal["frozen", "trained"] = "frozen"
+        """Whether the landmark network's copy of the source's classifier stays or learns."""
         train: Literal["all", "last", "decoder"] = "all"
+        """What learns: all (FT), the encoder's last convolution and the decoder (FTP), or the decoder alone (FE)."""
         encoder_norm: Literal["frozen", "batch"] = "frozen"
+        """Statistics of batch normalisation: the source's, as small batches need, or those of each batch."""
         cache: bool = False
+        """Keep what the source says of each image; training then has to go without augmentation."""
 
         @property
         def regularises(self) -> bool:

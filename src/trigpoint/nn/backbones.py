@@ -11,11 +11,12 @@ from __future__ import annotations
 import difflib
 import itertools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import timm
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
 from trigpoint import config
@@ -28,13 +29,25 @@ PROBE = 128
 """Side of the image that an encoder is tried with; a multiple of every usual reduction."""
 
 
+class WeightsConfig(config.Config):
+    """Where the first weights of a timm encoder come from."""
+
+    pretrained: bool = False
+    """Fetch timm's weights, or those of the ``hf_hub:`` address."""
+    weights: str | None = None
+    """Local checkpoint of the encoder: .safetensors, or a torch file of plain tensors."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.pretrained and self.weights is not None:
+            raise ValueError("pretrained and weights: expected one of the two, got both; drop one of them")
+        return self
+
+
 class TimmUNet(EncoderNetwork):
     """A timm encoder and a decoder that doubles the resolution until ``stride``, with skip connections.
 
-    ``encoder`` is a name of timm (with or without the tag of its weights, as "resnet18.a1_in1k") or
-    "hf_hub:owner/model". ``pretrained`` fetches timm's weights; ``weights`` reads a local checkpoint of that encoder
-    instead (.safetensors, or a torch file of plain tensors). The decoder's steps have ``widths`` channels each, from
-    the coarsest on; those not needed for ``stride`` are left out. Pretrained or not, any number of input channels.
+    Pretrained or not, it takes any number of input channels.
 
     Raises ConfigError for an unknown encoder, with the nearest names, for one that gives no pyramid of features, and
     for weights that cannot be reached or do not belong to the encoder.
@@ -44,37 +57,28 @@ class TimmUNet(EncoderNetwork):
     torch.Size([2, 3, 17, 33])
     """
 
-    class Config(config.Config):
+    class Config(WeightsConfig, config.Component):
         """Options of ``TimmUNet``."""
 
         name: Literal["timm_unet"] = "timm_unet"
         encoder: str = "resnet18"
-        pretrained: bool = False
-        weights: str | None = None
+        """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
         stride: Literal[1, 2, 4] = 4
-        widths: tuple[int, ...] = (256, 128, 64, 32, 16)
+        """Input pixels per cell of the maps."""
+        widths: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128, 64, 32, 16)
+        """Channels of the decoder's steps, the coarsest first; those not needed for ``stride`` are left out."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_landmarks: int,
-        encoder: str = "resnet18",
-        pretrained: bool = False,
-        weights: str | None = None,
-        stride: Literal[1, 2, 4] = 4,
-        widths: tuple[int, ...] = (256, 128, 64, 32, 16),
-    ) -> None:
-        super().__init__(in_channels, num_landmarks)
-        if stride not in (1, 2, 4):
-            raise ConfigError(f"stride: expected 1, 2 or 4, got {stride}")
-        if pretrained and weights is not None:
-            raise ConfigError("pretrained and weights: expected one of the two; drop pretrained=true or weights")
-        self.encoder = build_encoder(encoder, in_channels, pretrained, weights)
+    options: Config
+
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
+        super().__init__(in_channels, num_landmarks, *given, **options)
+        encoder, stride, widths = self.options.encoder, self.options.stride, self.options.widths
+        self.encoder = build_encoder(encoder, in_channels, self.options.pretrained, self.options.weights)
         channels, offsets = examine(self.encoder, encoder, in_channels)
         deepest = max(channels)
         reductions = list(itertools.takewhile(lambda r: r >= stride, (deepest >> i for i in itertools.count(1))))
-        if len(widths) < len(reductions) or min(widths, default=0) < 1:
-            need = f"expected at least {len(reductions)} positive numbers for stride {stride}"
+        if len(widths) < len(reductions):
+            need = f"expected at least {len(reductions)} numbers for stride {stride}"
             raise ConfigError(f"widths: {need}, got {list(widths)}; one for each doubling of the encoder's maps")
         self.stride, self.multiple = stride, deepest
         self.steps = nn.ModuleList()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,18 +33,21 @@ class LandmarkNetwork(nn.Module, ABC):
 
     Map cell (i, j) is centred at the input pixel ``geometry.from_grid((j, i), stride)``. An input whose sides are no
     multiples of ``multiple`` is continued at the right and at the bottom by its last pixels, so that pixel (0, 0) keeps
-    its place, and the maps are cut back.
+    its place, and the maps are cut back. Besides the numbers of channels and landmarks it takes its ``Config``, or the
+    options as keywords; raises ConfigError for those out of range.
     """
 
-    Config: ClassVar[type[config.Config]]
+    Config: ClassVar[type[config.Component]]
+    options: config.Component
     stride: int
     multiple: int
 
-    def __init__(self, in_channels: int, num_landmarks: int) -> None:
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("num_landmarks", num_landmarks)):
             if value < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {value}")
+        self.options = self.Config.of(*given, **options)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, K, ceil(H / stride), ceil(W / stride)) of images (B, C, H, W)."""
@@ -70,6 +74,32 @@ class LandmarkNetwork(nn.Module, ABC):
     @abstractmethod
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         """The network proper, for images whose sides are multiples of ``multiple``."""
+
+
+class ConvolutionConfig(config.Component):
+    """What the networks of convolutions of one kernel size have in common."""
+
+    kernel: int = Field(default=5, ge=1)
+    """Side of the convolutions' kernels, an odd number."""
+    activation: Activation = "relu"
+    """Activation after each convolution but the last."""
+    stem_stride: Literal[1, 2, 4] = 1
+    """Stride of the first convolution, and so of the maps; 2 takes about a quarter of the time."""
+
+    @field_validator("kernel")
+    @classmethod
+    def _check_odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError(f"expected an odd number, got {kernel}; an even one shifts the maps by half a pixel")
+        return kernel
+
+    @model_validator(mode="after")
+    def _check_stem(self) -> Self:
+        if self.stem_stride > self.kernel + 1:
+            raise ValueError(
+                f"stem_stride: expected at most kernel + 1 = {self.kernel + 1}, got {self.stem_stride}; pixels get lost"
+            )
+        return self
 
 
 class EncoderNetwork(LandmarkNetwork):
@@ -134,18 +164,3 @@ def initialise(module: nn.Module, last: nn.Module | None = None) -> None:
 def double(x: torch.Tensor) -> torch.Tensor:
     """Bilinear enlargement by 2 that keeps the centre of the image in place (B, C, H, W) -> (B, C, 2H, 2W)."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def check_architecture(kernel: int, stem_stride: int, **positive: int) -> None:
-    """Raise ConfigError for an even kernel, a stem stride other than 1, 2 or 4, or a count below 1."""
-    if kernel < 1 or kernel % 2 == 0:
-        raise ConfigError(f"kernel: expected an odd number, got {kernel}; an even one shifts the maps by half a pixel")
-    if stem_stride not in (1, 2, 4):
-        raise ConfigError(f"stem_stride: expected 1, 2 or 4, got {stem_stride}")
-    if stem_stride > kernel + 1:
-        raise ConfigError(
-            f"stem_stride: expected at most kernel + 1 = {kernel + 1}, got {stem_stride}; pixels get lost"
-        )
-    for name, value in positive.items():
-        if value < 1:
-            raise ConfigError(f"{name}: expected at least 1, got {value}")

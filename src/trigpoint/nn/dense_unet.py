@@ -6,15 +6,14 @@ encoder levels of 2, bottom 2, four decoder levels of 2, three transitions betwe
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from trigpoint import config
-from trigpoint.errors import ConfigError
-from trigpoint.nn.base import Activation, LandmarkNetwork, check_architecture, conv, conv_block, double, initialise
+from trigpoint.nn.base import Activation, ConvolutionConfig, LandmarkNetwork, conv, conv_block, double, initialise
 
 LEVELS = 4
 
@@ -44,44 +43,32 @@ class DenseBlock(nn.Module):
 class DenseUNet(LandmarkNetwork):
     """23 convolutions with dense connections within each of nine levels and concatenated skips between them.
 
-    The stem makes ``width`` channels, each convolution of a level ``growth`` more; a transition keeps the
-    ``compression`` share. ``depthwise`` makes each convolution one per channel followed by a 1 x 1, which with kernel
-    11 takes some 1/20 of the operations. ``stem_stride`` 2 or 4 strides the stem and gives maps of that stride.
-    Raises ConfigError for options out of range.
-
     >>> net = DenseUNet(in_channels=3, num_landmarks=2, width=4, growth=4, kernel=3)
     >>> net(torch.zeros(2, 3, 40, 17)).shape
     torch.Size([2, 2, 40, 17])
     """
 
-    class Config(config.Config):
+    class Config(ConvolutionConfig):
         """Options of ``DenseUNet``."""
 
         name: Literal["dense_unet"] = "dense_unet"
-        width: int = 16
-        growth: int = 16
-        kernel: int = 11
+        kernel: int = Field(default=11, ge=1)
+        """Side of the convolutions' kernels, an odd number."""
+        width: int = Field(default=16, ge=1)
+        """Channels of the stem."""
+        growth: int = Field(default=16, ge=1)
+        """Channels that each convolution of a level adds."""
         depthwise: bool = False
-        compression: float = 0.5
-        activation: Activation = "relu"
-        stem_stride: Literal[1, 2, 4] = 1
+        """One convolution per channel, then a 1 x 1: about 1/20 of the operations with kernel 11."""
+        compression: float = Field(default=0.5, gt=0, le=1)
+        """Share of the channels that is kept between levels."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_landmarks: int,
-        width: int = 16,
-        growth: int = 16,
-        kernel: int = 11,
-        depthwise: bool = False,
-        compression: float = 0.5,
-        activation: Activation = "relu",
-        stem_stride: Literal[1, 2, 4] = 1,
-    ) -> None:
-        super().__init__(in_channels, num_landmarks)
-        check_architecture(kernel, stem_stride, width=width, growth=growth)
-        if not 0 < compression <= 1:
-            raise ConfigError(f"compression: expected a share of more than 0 and up to 1, got {compression:g}")
+    options: Config
+
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
+        super().__init__(in_channels, num_landmarks, *given, **options)
+        width, growth, kernel = self.options.width, self.options.growth, self.options.kernel
+        activation, depthwise, stem_stride = self.options.activation, self.options.depthwise, self.options.stem_stride
         self.stride, self.multiple = stem_stride, stem_stride * 2**LEVELS
         self.stem = conv_block(in_channels, width, kernel, activation, stem_stride, depthwise)
         self.down, self.transitions, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -92,7 +79,7 @@ class DenseUNet(LandmarkNetwork):
             channels = block.out_channels
             skips.append(channels)
             if level < LEVELS - 1:
-                kept = max(1, int(channels * compression))
+                kept = max(1, int(channels * self.options.compression))
                 self.transitions.append(conv_block(channels, kept, kernel, activation, depthwise=depthwise))
                 channels = kept
         self.bottom = DenseBlock(channels, growth, kernel, activation, depthwise, only_new=True)

@@ -8,7 +8,7 @@ next.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from trigpoint import config
-from trigpoint.errors import ConfigError
 from trigpoint.nn.base import LandmarkNetwork, Output, conv_block, initialise
 
 
@@ -31,21 +30,23 @@ class Hourglass(LandmarkNetwork):
     (torch.Size([2, 14, 16, 16]), 1)
     """
 
-    class Config(config.Config):
+    class Config(config.Component):
         """Options of ``Hourglass``."""
 
         name: Literal["hourglass"] = "hourglass"
         stacks: int = Field(default=2, ge=1)
+        """Hourglasses one after the other."""
         width: int = Field(default=256, ge=4)
+        """Channels of the hourglasses."""
         depth: int = Field(default=4, ge=1, le=6)
+        """Halvings of the resolution in each."""
 
+    options: Config
     stride = 4
 
-    def __init__(self, in_channels: int, num_landmarks: int, stacks: int = 2, width: int = 256, depth: int = 4) -> None:
-        super().__init__(in_channels, num_landmarks)
-        for name, value, least in (("stacks", stacks, 1), ("width", width, 4), ("depth", depth, 1)):
-            if value < least:
-                raise ConfigError(f"{name}: expected at least {least}, got {value}")
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
+        super().__init__(in_channels, num_landmarks, *given, **options)
+        stacks, width, depth = self.options.stacks, self.options.width, self.options.depth
         self.multiple = self.stride * 2**depth
         half = max(width // 2, 2)
         self.stem = nn.Sequential(

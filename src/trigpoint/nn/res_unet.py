@@ -8,7 +8,7 @@ share their centres.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -20,36 +20,31 @@ from trigpoint.nn.base import HEAD_STD, LandmarkNetwork
 
 
 class ResUNet(LandmarkNetwork):
-    """Residual U-Net with maps at ``stride`` (2 or 4) of the input.
-
-    ``width`` channels at the first level, doubling per level up to ``max_width``; ``blocks`` residual blocks per level
-    of the encoder, one per level of the decoder.
+    """Residual U-Net with maps at ``stride`` of the input, and one residual block per level of the decoder.
 
     >>> ResUNet(1, 5, width=8)(torch.zeros(2, 1, 97, 64)).shape
     torch.Size([2, 5, 25, 16])
     """
 
-    class Config(config.Config):
+    class Config(config.Component):
         """Options of ``ResUNet``."""
 
         name: Literal["res_unet"] = "res_unet"
         stride: Literal[2, 4] = 4
+        """Input pixels per cell of the maps."""
         width: int = Field(default=64, ge=1)
+        """Channels of the first level; each further level has twice as many."""
         max_width: int = Field(default=256, ge=1)
+        """Most channels of a level."""
         blocks: int = Field(default=1, ge=1)
+        """Residual blocks per level of the encoder."""
 
+    options: Config
     multiple = 32
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_landmarks: int,
-        stride: Literal[2, 4] = 4,
-        width: int = 64,
-        max_width: int = 256,
-        blocks: int = 1,
-    ) -> None:
-        super().__init__(in_channels, num_landmarks)
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
+        super().__init__(in_channels, num_landmarks, *given, **options)
+        stride, width = self.options.stride, self.options.width
         self.stride = stride
         fold = stride // 2
         self.stem = nn.Sequential(
@@ -59,10 +54,10 @@ class ResUNet(LandmarkNetwork):
             nn.ReLU(),
         )
         levels = {2: 5, 4: 4}[stride]  # down to 1/32
-        widths = [min(width * 2**level, max_width) for level in range(levels)]
+        widths = [min(width * 2**level, self.options.max_width) for level in range(levels)]
         befores = [width, *widths[:-1]]
         self.encoder = nn.ModuleList(
-            nn.Sequential(_Block(before, after), *(_Block(after, after) for _ in range(blocks - 1)))
+            nn.Sequential(_Block(before, after), *(_Block(after, after) for _ in range(self.options.blocks - 1)))
             for before, after in zip(befores, widths, strict=True)
         )
         up = list(zip(widths[:0:-1], widths[-2::-1], strict=True))

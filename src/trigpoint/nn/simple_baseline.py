@@ -7,23 +7,23 @@ a 1 x 1 convolution. From an encoder of reduction 32 that gives maps at a quarte
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from trigpoint import config
 from trigpoint.errors import ConfigError
-from trigpoint.nn.backbones import build_encoder, examine
+from trigpoint.nn.backbones import WeightsConfig, build_encoder, examine
 from trigpoint.nn.base import HEAD_STD, EncoderNetwork
 
 
 class SimpleBaseline(EncoderNetwork):
     """A timm encoder whose deepest features are enlarged by transposed convolutions, without skip connections.
 
-    ``encoder``, ``pretrained`` and ``weights`` as in ``TimmUNet``; ``deconvolutions`` of ``width`` channels each. The
-    transposed convolutions are centred on their cells; where an encoder's features lie between cells, the first of them
-    has to learn the half cell, as in the original.
+    The transposed convolutions are centred on their cells; where an encoder's features lie between cells, the first of
+    them has to learn the half cell, as in the original.
 
     Raises ConfigError as ``TimmUNet``, and when the encoder's reduction is less than the enlargement.
 
@@ -32,33 +32,23 @@ class SimpleBaseline(EncoderNetwork):
     torch.Size([1, 14, 16, 24])
     """
 
-    class Config(config.Config):
+    class Config(WeightsConfig, config.Component):
         """Options of ``SimpleBaseline``."""
 
         name: Literal["simple_baseline"] = "simple_baseline"
         encoder: str = "resnet50"
-        pretrained: bool = False
-        weights: str | None = None
-        deconvolutions: int = 3
-        width: int = 256
+        """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
+        deconvolutions: int = Field(default=3, ge=1)
+        """Transposed convolutions, each of which doubles the resolution."""
+        width: int = Field(default=256, ge=1)
+        """Channels of each transposed convolution."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_landmarks: int,
-        encoder: str = "resnet50",
-        pretrained: bool = False,
-        weights: str | None = None,
-        deconvolutions: int = 3,
-        width: int = 256,
-    ) -> None:
-        super().__init__(in_channels, num_landmarks)
-        for name, value in (("deconvolutions", deconvolutions), ("width", width)):
-            if value < 1:
-                raise ConfigError(f"{name}: expected at least 1, got {value}")
-        if pretrained and weights is not None:
-            raise ConfigError("pretrained and weights: expected one of the two; drop pretrained=true or weights")
-        self.encoder = build_encoder(encoder, in_channels, pretrained, weights)
+    options: Config
+
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
+        super().__init__(in_channels, num_landmarks, *given, **options)
+        encoder, deconvolutions, width = self.options.encoder, self.options.deconvolutions, self.options.width
+        self.encoder = build_encoder(encoder, in_channels, self.options.pretrained, self.options.weights)
         channels, _ = examine(self.encoder, encoder, in_channels)
         self.multiple = max(channels)
         if self.multiple < 2**deconvolutions:

@@ -30,20 +30,20 @@ REMEDIES = (
 
 
 class SourceConfig(config.Config):
-    """Where the source model comes from; its encoder is the one that the landmark network names.
-
-    ``pretrained``: timm's weights, or those of the encoder's ``hf_hub:`` address. ``weights``: a local checkpoint
-    (.safetensors, or a torch file of plain tensors). ``run``: a run folder of ``trigpoint train``, of a classification
-    or of landmarks. ``normalize``, ``mean``, ``std``: the input that it was trained with, as in ``data.input``; only
-    where neither timm nor a run says it rightly.
-    """
+    """Where the source model comes from; its encoder is the one that the landmark network names."""
 
     pretrained: bool = False
+    """Timm's weights, or those of the encoder's ``hf_hub:`` address."""
     weights: str | None = None
+    """Local checkpoint: .safetensors, or a torch file of plain tensors."""
     run: str | None = None
+    """Run folder of ``trigpoint train``, of a classification or of landmarks."""
     normalize: Literal["image", "fixed", "unit"] | None = None
+    """Input that it was trained with, as ``data.input.normalize``; null: as timm or the run says."""
     mean: tuple[float, ...] | None = None
+    """Means of the input, one per channel, for ``normalize: fixed``."""
     std: tuple[float, ...] | None = None
+    """Standard deviations of the input, one per channel, for ``normalize: fixed``."""
 
     @model_validator(mode="after")
     def _check(self) -> SourceConfig:
@@ -53,11 +53,11 @@ class SourceConfig(config.Config):
             if value
         ]
         if len(given) != 1:
-            raise ValueError(f"source: expected one origin, got {' and '.join(given) or 'none'}; {REMEDIES}")
+            raise ValueError(f"expected one origin, got {' and '.join(given) or 'none'}; {REMEDIES}")
         if self.run is not None and self.normalize is not None:
-            raise ValueError("source: a run says itself what input it had; remove source.normalize")
+            raise ValueError("a run says itself what input it had; remove source.normalize")
         if (self.mean is None) != (self.std is None) or (self.mean is not None) != (self.normalize == "fixed"):
-            raise ValueError("source: mean and std go together with normalize=fixed; give all three or none")
+            raise ValueError("mean and std go together with normalize=fixed; give all three or none")
         return self
 
 

@@ -7,18 +7,16 @@ with the same weights: 64 x 64 pixels to 256 maps of 8 x 8. Each map is reduced 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import center, pixel_centers
-from trigpoint.nn.backbones import build_encoder
+from trigpoint.nn.backbones import WeightsConfig, build_encoder
 from trigpoint.nn.base import conv_block, initialise
-
-Features = Literal["spatialized", "flatten"]
-Conditioning = Literal["heads", "embedding"]
 
 HIDDEN = (512, 128)
 """Widths of the head (the paper's 4608-512-128-2)."""
@@ -30,6 +28,8 @@ FEW = 16
 """Samples in a batch (images x starts x landmarks) below which their statistics are not used."""
 SMALL_WIDTH = 32
 """Channels of the first convolution of the trunk ``small``."""
+TRUNKS = "resnet34, resnet18, resnet10t or small"
+"""What to take where an encoder cannot serve."""
 
 
 class SpatializedFeatures(nn.Module):
@@ -58,33 +58,41 @@ class SpatializedFeatures(nn.Module):
 class GlimpseNetwork(nn.Module):
     """Glimpses (M, K, L, C, g, g) of K landmarks to offsets (M, K, 2); 1 is half of what the coarsest level shows.
 
-    ``num_landmarks`` 1 is the paper's network. With more, the trunk and the first layer of the head are shared, and
-    ``conditioning`` says how the rest tells the landmarks apart: ``heads`` gives each its own two last layers,
-    ``embedding`` one learned vector per landmark beside the features; the features are standardised and the first
-    outputs are 0, which trains faster from scratch. ``features`` ``flatten`` keeps all cells
-    instead of the spatialised features, for comparison. Raises ConfigError for a trunk that does not fit.
+    ``num_landmarks`` 1 is the paper's network. With more, the trunk and the first layer of the head are shared, the
+    features are standardised and the first outputs are 0, which trains faster from scratch. Raises ConfigError for a
+    trunk that does not fit.
     """
 
-    def __init__(
-        self,
-        num_landmarks: int,
-        channels: int,
-        levels: int,
-        glimpse: int = 64,
-        trunk: str = "resnet34",
-        pretrained: bool = False,
-        weights: str | None = None,
-        features: Features = "spatialized",
-        conditioning: Conditioning = "heads",
-    ) -> None:
+    class Config(WeightsConfig):
+        """Options of ``GlimpseNetwork``."""
+
+        trunk: str = "resnet34"
+        """Convolutions that see each level: ``small``, or a timm encoder without its stages beyond an eighth."""
+        glimpse: int = Field(default=64, ge=REDUCTION, multiple_of=REDUCTION)
+        """Side of the glimpse at each level, pixels."""
+        features: Literal["spatialized", "flatten"] = "spatialized"
+        """What the head sees of the trunk's maps: place and strength of each, or all cells, for comparison."""
+        conditioning: Literal["heads", "embedding"] | None = None
+        """How a shared network tells landmarks apart: by own last layers (also null), or by a learned vector each."""
+
+        @model_validator(mode="after")
+        def _check_trunk(self) -> Self:
+            if self.trunk == "small" and (self.pretrained or self.weights is not None):
+                raise ValueError(
+                    "trunk small: expected neither pretrained nor weights, for it has none; drop them, or take resnet34"
+                )
+            return self
+
+    def __init__(self, num_landmarks: int, channels: int, levels: int, *given: Any, **options: Any) -> None:
         super().__init__()
-        self.trunk, depth = build_trunk(trunk, channels, glimpse, pretrained, weights)
+        chosen = self.Config.of(*given, **options)
+        self.trunk, depth = build_trunk(chosen.trunk, channels, chosen.pretrained, chosen.weights)
         self.trunk.to(memory_format=torch.channels_last)
-        self.features: nn.Module = SpatializedFeatures() if features == "spatialized" else nn.Flatten(-3)
-        per_level = depth * (3 if features == "spatialized" else (glimpse // REDUCTION) ** 2)
+        self.features: nn.Module = SpatializedFeatures() if chosen.features == "spatialized" else nn.Flatten(-3)
+        per_level = depth * (3 if chosen.features == "spatialized" else (chosen.glimpse // REDUCTION) ** 2)
         self.embedding: nn.Parameter | None = None
         own = num_landmarks  # sets of weights of the last two layers
-        if num_landmarks > 1 and conditioning == "embedding":
+        if num_landmarks > 1 and chosen.conditioning == "embedding":
             self.embedding = nn.Parameter(torch.randn(num_landmarks, EMBEDDING))
             own = 1
         inputs = levels * per_level + (EMBEDDING if self.embedding is not None else 0)
@@ -181,35 +189,36 @@ class Residual(nn.Module):
 
 
 def build_trunk(
-    name: str, in_channels: int, glimpse: int = 64, pretrained: bool = False, weights: str | None = None
+    name: str, in_channels: int, pretrained: bool = False, weights: str | None = None
 ) -> tuple[nn.Module, int]:
     """A trunk that makes maps an eighth of the glimpse, and how many.
 
     ``name``: ``small``, or a timm encoder, whose first strided convolution gets stride 1 and whose stages beyond an
     eighth of the glimpse are left out: ``resnet34`` is the paper's. Raises ConfigError for an encoder that has no such
-    stage, for options that ``small`` has not, and as ``build_encoder``.
+    stage or begins with no strided convolution, and as ``build_encoder``.
     """
-    if glimpse < REDUCTION or glimpse % REDUCTION:
-        raise ConfigError(f"glimpse: expected a multiple of {REDUCTION} pixels, got {glimpse}")
     if name == "small":
-        if pretrained or weights is not None:
-            raise ConfigError("trunk small: there are no weights for it; drop pretrained and weights, or take resnet34")
         trunk = SmallTrunk(in_channels)
         return trunk, trunk.depth
     with torch.random.fork_rng(devices=[]):
         plain = build_encoder(name, in_channels, False, None)
-    unit = max(_stem(plain).stride)
+    unit = max(_stem(plain, name).stride)
     reductions = [int(r) for r in plain.feature_info.reduction()]  # type: ignore[union-attr, operator]
     if unit * REDUCTION not in reductions:
         raise ConfigError(
             f"trunk '{name}': expected an encoder with maps at 1/{unit * REDUCTION}, got 1/"
-            f"{', 1/'.join(map(str, reductions))}; take resnet34, resnet18, resnet10t or small"
+            f"{', 1/'.join(map(str, reductions))}; take {TRUNKS}"
         )
     encoder = build_encoder(name, in_channels, pretrained, weights, (reductions.index(unit * REDUCTION),))
-    _stem(encoder).stride = (1, 1)
+    _stem(encoder, name).stride = (1, 1)
     return encoder, int(encoder.feature_info.channels()[0])  # type: ignore[union-attr, operator]
 
 
-def _stem(encoder: nn.Module) -> nn.Conv2d:
-    """The first convolution that strides."""
-    return next(m for m in encoder.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1)
+def _stem(encoder: nn.Module, name: str) -> nn.Conv2d:
+    """The first convolution that strides; raises ConfigError where there is none."""
+    for layer in encoder.modules():
+        if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1:
+            return layer
+    raise ConfigError(
+        f"trunk '{name}': expected an encoder with a strided convolution, got one that only pools; take {TRUNKS}"
+    )

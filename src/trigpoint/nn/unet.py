@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from trigpoint import config
-from trigpoint.nn.base import Activation, LandmarkNetwork, check_architecture, conv, conv_block, double, initialise
+from trigpoint.nn.base import ConvolutionConfig, LandmarkNetwork, conv, conv_block, double, initialise
 
 
 class UNet(LandmarkNetwork):
@@ -17,35 +17,27 @@ class UNet(LandmarkNetwork):
 
     With the defaults that is the paper's network of 9 convolutions with kernel 5, batch normalisation and ReLU; the
     last of them makes the maps itself. Level l has ``width`` * 2^l channels; 2 x 2 max pooling goes down, bilinear
-    enlargement up, skip connections are concatenated. ``stem_stride`` 2 or 4 puts one strided convolution in front and
-    gives maps of that stride, at about 1/4 or 1/16 of the time. Raises ConfigError for options out of range.
+    enlargement up, skip connections are concatenated. ``stem_stride`` 2 or 4 puts one strided convolution in front.
 
     >>> UNet(in_channels=1, num_landmarks=3, width=4)(torch.zeros(2, 1, 33, 50)).shape
     torch.Size([2, 3, 33, 50])
     """
 
-    class Config(config.Config):
+    class Config(ConvolutionConfig):
         """Options of ``UNet``."""
 
         name: Literal["unet"] = "unet"
-        width: int = 32
-        depth: int = 4
-        kernel: int = 5
-        activation: Activation = "relu"
-        stem_stride: Literal[1, 2, 4] = 1
+        width: int = Field(default=32, ge=1)
+        """Channels of the finest level; each further level has twice as many."""
+        depth: int = Field(default=4, ge=1)
+        """Levels below the finest."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_landmarks: int,
-        width: int = 32,
-        depth: int = 4,
-        kernel: int = 5,
-        activation: Activation = "relu",
-        stem_stride: Literal[1, 2, 4] = 1,
-    ) -> None:
-        super().__init__(in_channels, num_landmarks)
-        check_architecture(kernel, stem_stride, width=width, depth=depth)
+    options: Config
+
+    def __init__(self, in_channels: int, num_landmarks: int, *given: Any, **options: Any) -> None:
+        super().__init__(in_channels, num_landmarks, *given, **options)
+        width, depth, kernel = self.options.width, self.options.depth, self.options.kernel
+        activation, stem_stride = self.options.activation, self.options.stem_stride
         self.stride, self.multiple = stem_stride, stem_stride * 2**depth
         channels = [width * 2**level for level in range(depth + 1)]
         self.stem: nn.Module = nn.Identity()

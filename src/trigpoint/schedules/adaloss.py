@@ -18,10 +18,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 
-from trigpoint import config
-from trigpoint.errors import ConfigError
-from trigpoint.schedules.base import EpochSchedule, check_sigma0
+from trigpoint.schedules.base import EpochSchedule, MovingConfig
 
 Rule = Literal["none", "paper", "non_increasing"]
 Guard = Literal["bounded", "literal"]
@@ -33,9 +32,6 @@ LITERAL_FLOOR = 0.1
 class Adaloss(EpochSchedule):
     """Widths per landmark by Eqs. 1-5; lengths in heatmap px.
 
-    ``rule`` restricts when a width may grow (section 3 of the paper): "paper" only when the loss has risen together
-    with its variance, "non_increasing" never, "none" always.
-
     ``guard="bounded"`` keeps Eq. 5 usable. The loss enters as the share of the target's energy left unexplained,
     L / mean(G^2), when ``energy`` is given (the width itself moves L, which otherwise feeds back into V); both
     variances gain eps = (mean(H_t) / 1000)^2; the ratio is at most 1 + sigma0 / (18 rho), so that one epoch takes off
@@ -46,8 +42,6 @@ class Adaloss(EpochSchedule):
     V_(t-1) > 0, NaN once both are 0; neither of the last two ever comes back. ``sigma`` hands out at least
     ``LITERAL_FLOOR`` in its place, and ``collapsed`` (K,) marks where it does.
 
-    Raises ConfigError for options out of range.
-
     >>> schedule = Adaloss(num_landmarks=1, sigma0=16.0, guard="literal")
     >>> for epoch in range(4):
     ...     schedule.step(torch.tensor([0.9**epoch]))
@@ -55,47 +49,33 @@ class Adaloss(EpochSchedule):
     tensor([15.7889])
     """
 
-    class Config(config.Config):
-        """Options of ``Adaloss``; lengths in heatmap px, ``sigma0`` None = a quarter of the target resolution."""
+    class Config(MovingConfig):
+        """Options of ``Adaloss``."""
 
         name: Literal["adaloss"] = "adaloss"
-        sigma0: float | None = None
-        window: int = 3
-        rho: float = 0.9
+        window: int = Field(default=3, ge=2)
+        """Epochs whose losses the variance is taken of."""
+        rho: float = Field(default=0.9, gt=0)
+        """Most that a width grows in an epoch, heatmap px."""
         rule: Rule = "paper"
+        """When a width may grow: always, when the loss rose together with its variance (the paper), or never."""
         guard: Guard = "bounded"
-        sigma_min: float = 1.5
-        freeze_last: float = 0.25
+        """Equation 5 kept usable by bounds, or as printed."""
 
-    def __init__(
-        self,
-        num_landmarks: int,
-        sigma0: float | None = None,
-        window: int = 3,
-        rho: float = 0.9,
-        rule: Rule = "paper",
-        guard: Guard = "bounded",
-        sigma_min: float = 1.5,
-        freeze_last: float = 0.25,
-        *,
-        epochs: int | None = None,
-    ) -> None:
-        if window < 2:
-            raise ConfigError(f"window: expected at least 2 epochs, got {window}; one loss has no variance")
-        if not rho > 0:
-            raise ConfigError(f"rho: expected more than 0 px, got {rho:g}; the paper uses 0.9")
-        if rule not in ("none", "paper", "non_increasing"):
-            raise ConfigError(f"rule: expected none, paper or non_increasing, got '{rule}'")
-        if guard not in ("bounded", "literal"):
-            raise ConfigError(f"guard: expected bounded or literal, got '{guard}'")
-        if not sigma_min > 0:
-            raise ConfigError(f"sigma_min: expected more than 0 heatmap px, got {sigma_min:g}; 1.5 decodes well")
-        bounded = guard == "bounded"
-        self.sigma0 = check_sigma0(sigma0, above=sigma_min if bounded else 0.0)
-        super().__init__(num_landmarks, self.sigma0, freeze_last, epochs)
-        self.window, self.rho, self.rule, self.guard, self.sigma_min = window, rho, rule, guard, sigma_min
-        self.max_ratio = 1 + self.sigma0 / (18 * rho)
-        self._history = torch.full((window, num_landmarks), torch.nan, dtype=torch.float64)  # oldest first
+        @property
+        def floor(self) -> float:
+            """What ``sigma0`` has to reach; the printed equation has no least width."""
+            return self.sigma_min if self.guard == "bounded" else 0.0
+
+    options: Config
+
+    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
+        super().__init__(num_landmarks, *given, epochs=epochs, **options)
+        chosen = self.options
+        self.window, self.rho, self.rule, self.guard = chosen.window, chosen.rho, chosen.rule, chosen.guard
+        self.sigma_min = chosen.sigma_min
+        self.max_ratio = 1 + self.sigma0 / (18 * self.rho)
+        self._history = torch.full((self.window, num_landmarks), torch.nan, dtype=torch.float64)  # oldest first
         self._variance = torch.full((num_landmarks,), torch.nan, dtype=torch.float64)  # V of the epoch before
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import Field, model_validator
 
-from trigpoint.config import Config
+from trigpoint import config
 from trigpoint.errors import ConfigError, RunError
 
 
@@ -23,36 +24,62 @@ def resolve_sigma0(sigma0: float | None, map_size: Sequence[int]) -> float:
     return min(map_size) / 4 if sigma0 is None else float(sigma0)
 
 
-def check_sigma0(sigma0: float | None, above: float = 0.0) -> float:
-    """``sigma0`` as a number of at least ``above`` and more than 0; raises ConfigError when it is None or not that."""
-    if sigma0 is None:
-        raise ConfigError("sigma0: expected a number of heatmap px, got None; pass resolve_sigma0(None, map_size)")
-    if not (0 < sigma0 < float("inf")) or sigma0 < above:
-        least = f"at least sigma_min={above:g}" if above > 0 else "more than 0"
-        raise ConfigError(f"sigma0: expected {least} heatmap px, got {sigma0:g}; raise sigma0 or lower sigma_min")
-    return float(sigma0)
+class WidthConfig(config.Component):
+    """The option that every schedule has; lengths of schedules are in heatmap px."""
+
+    sigma0: float | None = Field(default=None, gt=0)
+    """Width that training starts with, heatmap px; null: a quarter of the maps' shortest side."""
+
+
+class MovingConfig(WidthConfig):
+    """What schedules with moving widths have in common."""
+
+    sigma_min: float = Field(default=1.5, gt=0)
+    """Least width, heatmap px; maps of 1.5 still decode well."""
+    freeze_last: float = Field(default=0.25, ge=0, le=1)
+    """Share of the epochs, at the end, in which the widths no longer move."""
+
+    @property
+    def floor(self) -> float:
+        """What ``sigma0`` has to reach."""
+        return self.sigma_min
+
+    @model_validator(mode="after")
+    def _check_sigma0(self) -> Self:
+        if self.sigma0 is not None and self.sigma0 < self.floor:
+            raise ValueError(
+                f"sigma0: expected at least sigma_min={self.floor:g} heatmap px, got {self.sigma0:g}; raise sigma0 or "
+                "lower sigma_min"
+            )
+        return self
 
 
 class Schedule(ABC):
     """Moves the width of the Gaussian targets; one value per landmark, in heatmap px.
 
     The training method calls ``step`` once at the end of every training epoch and encodes the next epoch's targets
-    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run, everything else from ``Config``. When
-    ``epochs`` is known, the widths of the last ``freeze_last`` share of the epochs stay those of the epoch in which
-    that share begins, so that the network can settle on targets that no longer move.
+    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run, everything else is ``Config``, given as it is or
+    as keywords. When ``epochs`` is known, the widths of the last ``freeze_last`` share of the epochs stay those of the
+    epoch in which that share begins, so that the network can settle on targets that no longer move.
+
+    Raises ConfigError for options out of range.
     """
 
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[WidthConfig]]
+    options: WidthConfig
     needs_normalized_targets: ClassVar[bool] = False
     """True when the schedule only works with targets divided by their mean (a sharp target must cost more)."""
 
-    def __init__(self, num_landmarks: int, freeze_last: float = 0.0, epochs: int | None = None) -> None:
+    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         if num_landmarks < 1:
             raise ConfigError(f"num_landmarks: expected at least 1, got {num_landmarks}; name landmarks in the dataset")
-        if not 0 <= freeze_last <= 1:
-            raise ConfigError(f"freeze_last: expected a share from 0 to 1, got {freeze_last:g}")
+        self.options = self.Config.of(*given, **options)
+        if self.options.sigma0 is None:
+            raise ConfigError("sigma0: expected a number of heatmap px, got None; pass resolve_sigma0(None, map_size)")
         self.num_landmarks = num_landmarks
-        self.freeze_epoch = None if epochs is None else epochs - round(freeze_last * epochs)
+        self.sigma0 = self.options.sigma0
+        frozen: float = getattr(self.options, "freeze_last", 0.0)
+        self.freeze_epoch = None if epochs is None else epochs - round(frozen * epochs)
 
     @property
     @abstractmethod
@@ -107,10 +134,10 @@ class Schedule(ABC):
 class EpochSchedule(Schedule):
     """A schedule whose widths are no parameters: counts the epochs, freezes, and keeps unannotated landmarks still."""
 
-    def __init__(self, num_landmarks: int, sigma0: float, freeze_last: float = 0.0, epochs: int | None = None) -> None:
-        super().__init__(num_landmarks, freeze_last, epochs)
+    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
+        super().__init__(num_landmarks, *given, epochs=epochs, **options)
         self._epoch = 0
-        self._sigma = torch.full((num_landmarks,), sigma0, dtype=torch.float64)
+        self._sigma = torch.full((num_landmarks,), self.sigma0, dtype=torch.float64)
 
     @property
     def sigma(self) -> torch.Tensor:

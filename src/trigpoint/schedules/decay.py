@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 
-from trigpoint import config
 from trigpoint.errors import ConfigError
-from trigpoint.schedules.base import EpochSchedule, check_sigma0
+from trigpoint.schedules.base import EpochSchedule, MovingConfig
 
 
 class Linear(EpochSchedule):
     """A constant step of -k px per epoch down to ``sigma_min`` (the naive approach of Adaloss, section 3).
 
-    ``k`` None spreads the way from ``sigma0`` to ``sigma_min`` evenly over the ``epochs`` before the freeze. A landmark
-    without annotation in an epoch does not move in it. Raises ConfigError when ``k`` is not positive, or when both
-    ``k`` and ``epochs`` are None.
+    A landmark without annotation in an epoch does not move in it. Raises ConfigError when both ``k`` and ``epochs`` are
+    None.
 
     >>> schedule = Linear(num_landmarks=1, sigma0=8.0, k=2.5)
     >>> schedule.step(torch.ones(1))
@@ -24,31 +23,19 @@ class Linear(EpochSchedule):
     tensor([5.5000])
     """
 
-    class Config(config.Config):
-        """Options of ``Linear``; lengths in heatmap px, ``sigma0`` None = a quarter of the target resolution."""
+    class Config(MovingConfig):
+        """Options of ``Linear``."""
 
         name: Literal["linear"] = "linear"
-        sigma0: float | None = None
-        k: float | None = None
-        sigma_min: float = 1.5
-        freeze_last: float = 0.25
+        k: float | None = Field(default=None, gt=0)
+        """Step per epoch, heatmap px; null: such that ``sigma_min`` is reached when the freeze begins."""
 
-    def __init__(
-        self,
-        num_landmarks: int,
-        sigma0: float | None = None,
-        k: float | None = None,
-        sigma_min: float = 1.5,
-        freeze_last: float = 0.25,
-        *,
-        epochs: int | None = None,
-    ) -> None:
-        start = check_sigma0(sigma0, above=_check_floor(sigma_min))
-        super().__init__(num_landmarks, start, freeze_last, epochs)
-        if k is not None and k <= 0:
-            raise ConfigError(f"k: expected more than 0 px per epoch, got {k:g}")
-        self.k = (start - sigma_min) / _moving_epochs(self, "k") if k is None else k
-        self.sigma_min = sigma_min
+    options: Config
+
+    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
+        super().__init__(num_landmarks, *given, epochs=epochs, **options)
+        self.sigma_min, k = self.options.sigma_min, self.options.k
+        self.k = (self.sigma0 - self.sigma_min) / _moving_epochs(self, "k") if k is None else k
 
     def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         return (self._sigma - self.k).clamp(min=self.sigma_min)
@@ -57,9 +44,8 @@ class Linear(EpochSchedule):
 class Exponential(EpochSchedule):
     """The width times ``factor`` per epoch down to ``sigma_min``.
 
-    ``factor`` None is chosen such that ``sigma_min`` is reached when the freeze begins. A landmark without annotation
-    in an epoch does not move in it. Raises ConfigError when ``factor`` is not between 0 and 1, or when both
-    ``factor`` and ``epochs`` are None.
+    A landmark without annotation in an epoch does not move in it. Raises ConfigError when both ``factor`` and
+    ``epochs`` are None.
 
     >>> schedule = Exponential(num_landmarks=1, sigma0=8.0, factor=0.5)
     >>> schedule.step(torch.ones(1))
@@ -67,40 +53,24 @@ class Exponential(EpochSchedule):
     tensor([4.])
     """
 
-    class Config(config.Config):
-        """Options of ``Exponential``; lengths in heatmap px, ``sigma0`` None = a quarter of the target resolution."""
+    class Config(MovingConfig):
+        """Options of ``Exponential``."""
 
         name: Literal["exponential"] = "exponential"
-        sigma0: float | None = None
-        factor: float | None = None
-        sigma_min: float = 1.5
-        freeze_last: float = 0.25
+        factor: float | None = Field(default=None, gt=0, lt=1)
+        """Share of the width that an epoch leaves; null: such that ``sigma_min`` is reached when the freeze begins."""
 
-    def __init__(
-        self,
-        num_landmarks: int,
-        sigma0: float | None = None,
-        factor: float | None = None,
-        sigma_min: float = 1.5,
-        freeze_last: float = 0.25,
-        *,
-        epochs: int | None = None,
-    ) -> None:
-        start = check_sigma0(sigma0, above=_check_floor(sigma_min))
-        super().__init__(num_landmarks, start, freeze_last, epochs)
-        if factor is not None and not 0 < factor < 1:
-            raise ConfigError(f"factor: expected a number between 0 and 1, got {factor:g}")
-        self.factor = (sigma_min / start) ** (1 / _moving_epochs(self, "factor")) if factor is None else factor
-        self.sigma_min = sigma_min
+    options: Config
+
+    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
+        super().__init__(num_landmarks, *given, epochs=epochs, **options)
+        self.sigma_min, factor = self.options.sigma_min, self.options.factor
+        if factor is None:
+            factor = (self.sigma_min / self.sigma0) ** (1 / _moving_epochs(self, "factor"))
+        self.factor = factor
 
     def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         return (self._sigma * self.factor).clamp(min=self.sigma_min)
-
-
-def _check_floor(sigma_min: float) -> float:
-    if not sigma_min > 0:
-        raise ConfigError(f"sigma_min: expected more than 0 heatmap px, got {sigma_min:g}; 1.5 decodes well")
-    return sigma_min
 
 
 def _moving_epochs(schedule: EpochSchedule, option: str) -> int:

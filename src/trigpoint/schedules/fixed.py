@@ -6,8 +6,7 @@ from typing import Literal
 
 import torch
 
-from trigpoint import config
-from trigpoint.schedules.base import EpochSchedule, check_sigma0
+from trigpoint.schedules.base import EpochSchedule, WidthConfig
 
 
 class Fixed(EpochSchedule):
@@ -17,14 +16,10 @@ class Fixed(EpochSchedule):
     tensor([3., 3.])
     """
 
-    class Config(config.Config):
-        """Options of ``Fixed``; ``sigma0`` None = a quarter of the target resolution."""
+    class Config(WidthConfig):
+        """Options of ``Fixed``."""
 
         name: Literal["fixed"] = "fixed"
-        sigma0: float | None = None
-
-    def __init__(self, num_landmarks: int, sigma0: float | None = None, *, epochs: int | None = None) -> None:
-        super().__init__(num_landmarks, check_sigma0(sigma0), epochs=epochs)
 
     def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         return self._sigma

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
-from trigpoint import config
-from trigpoint.errors import ConfigError, RunError
-from trigpoint.schedules.base import Schedule, check_sigma0
+from trigpoint.errors import RunError
+from trigpoint.schedules.base import MovingConfig, Schedule
 
 
 class LearnedSigma(nn.Module, Schedule):
@@ -30,7 +30,7 @@ class LearnedSigma(nn.Module, Schedule):
     belong to the optimizer. ``penalty()`` (K,), alpha * sigma_l^2, is added to the loss of each landmark, before the
     mean or sum over landmarks. Needs targets divided by their mean; with a peak of 1 the sharper target is always the
     cheaper one and all widths fall to ``sigma_min``. Without a gradient (a landmark never annotated, and
-    ``alpha=0``) a width stays. Raises ConfigError when ``sigma0 <= sigma_min`` or ``alpha < 0``.
+    ``alpha=0``) a width stays.
 
     >>> schedule = LearnedSigma(num_landmarks=2, sigma0=4.0, alpha=0.5)
     >>> [round(value, 3) for value in schedule.penalty().tolist()]
@@ -39,40 +39,33 @@ class LearnedSigma(nn.Module, Schedule):
 
     needs_normalized_targets: ClassVar[bool] = True
 
-    class Config(config.Config):
-        """Options of ``LearnedSigma``; lengths in heatmap px, ``sigma0`` None = a quarter of the target resolution."""
+    class Config(MovingConfig):
+        """Options of ``LearnedSigma``."""
 
         name: Literal["learned"] = "learned"
-        sigma0: float | None = None
-        alpha: float = 1.0
-        sigma_min: float = 0.5
-        freeze_last: float = 0.25
+        alpha: float = Field(default=1.0, ge=0)
+        """Weight of the regulariser, which pulls the widths down."""
+        sigma_min: float = Field(default=0.5, gt=0)
+        """Least width, heatmap px; ``sigma0`` has to exceed it."""
 
+        @model_validator(mode="after")
+        def _check_start(self) -> Self:
+            if self.sigma0 == self.sigma_min:
+                raise ValueError(
+                    f"sigma0: expected more than sigma_min={self.sigma_min:g}, got {self.sigma0:g}; lower sigma_min"
+                )
+            return self
+
+    options: Config
     log_width: nn.Parameter
     held: torch.Tensor
     steps: torch.Tensor
 
-    def __init__(
-        self,
-        num_landmarks: int,
-        sigma0: float | None = None,
-        alpha: float = 1.0,
-        sigma_min: float = 0.5,
-        freeze_last: float = 0.25,
-        *,
-        epochs: int | None = None,
-    ) -> None:
+    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         nn.Module.__init__(self)
-        Schedule.__init__(self, num_landmarks, freeze_last, epochs)
-        if not sigma_min > 0:
-            raise ConfigError(f"sigma_min: expected more than 0 heatmap px, got {sigma_min:g}")
-        if not alpha >= 0:
-            raise ConfigError(f"alpha: expected 0 or more, got {alpha:g}; a negative one drives the widths to infinity")
-        start = check_sigma0(sigma0, above=sigma_min)
-        if start == sigma_min:
-            raise ConfigError(f"sigma0: expected more than sigma_min={sigma_min:g}, got {start:g}; lower sigma_min")
-        self.alpha, self.sigma_min = alpha, sigma_min
-        self.log_width = nn.Parameter(torch.full((num_landmarks,), math.log(start - sigma_min)))
+        Schedule.__init__(self, num_landmarks, *given, epochs=epochs, **options)
+        self.alpha, self.sigma_min = self.options.alpha, self.options.sigma_min
+        self.log_width = nn.Parameter(torch.full((num_landmarks,), math.log(self.sigma0 - self.sigma_min)))
         self.register_buffer("held", torch.full((num_landmarks,), torch.nan))  # widths since the freeze
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
