@@ -144,7 +144,7 @@ def numbers_of(run: Any, data: Path) -> dict[str, Any]:
         found = predictor.predict_instances(dataset) if predictor.several else None
     else:
         result = predictor.predict(dataset)
-        found = result.instances if result.multi_instance else None
+        found = result.detections if result.multi_instance else None
     if found is not None:
         points = {one.image: {"points": one.points.tolist(), "scores": one.scores.tolist()} for one in found}
     else:

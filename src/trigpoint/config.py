@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
 
@@ -79,6 +80,26 @@ class Component(Config):
     """Base of the options of anything that has a name in recipes; a subclass says which."""
 
     name: str = ""
+
+
+class LazyTable(Mapping[str, Any]):
+    """The table of components at ``place`` ("module:NAME"), which is imported when it is first looked at."""
+
+    def __init__(self, place: str) -> None:
+        self.module, _, self.name = place.partition(":")
+
+    def _table(self) -> Mapping[str, Any]:
+        table: Mapping[str, Any] = getattr(import_module(self.module), self.name)
+        return table
+
+    def __getitem__(self, key: str) -> Any:
+        return self._table()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table())
+
+    def __len__(self) -> int:
+        return len(self._table())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The vocabulary that every layer shares: a set of named landmarks, one sample, one batch, a prediction.
+"""The vocabulary that every layer shares: a set of named landmarks, one sample, one batch, what was found in it.
 
 Points are (x, y) in pixels, x right, y down, the centre of the top-left pixel is (0, 0).
 A missing landmark is NaN. Visibility is 0 missing or not annotated, 1 occluded but annotated, 2 visible; in sets with
@@ -7,9 +7,10 @@ several instances per image also ``ABSENT``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from trigpoint.errors import DataError, did_you_mean
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+COVERAGE = 0.9
+"""Share of the validation annotations whose error stays below the radius of their landmark."""
 ABSENT = -1
 """Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""
 
@@ -143,7 +146,7 @@ class Sample:
 class Batch:
     """What a network is fed. ``to_original`` (B, 2, 3) maps input pixels back to pixels of the stored image.
 
-    Of a method that finds several instances, ``points`` are (B, M, K, 2), M instances, NaN = no such instance, and
+    For multi-instance methods ``points`` are (B, M, K, 2), M instances, NaN = no such instance, and
     ``annotated`` and ``heights`` are given: an image without a point of a landmark that is annotated shows none of it.
     """
 
@@ -163,43 +166,124 @@ class Batch:
         return replace(self, **{name: part.pin_memory() for name, part in parts.items() if part is not None})
 
 
-@dataclass
-class Prediction:
-    """Predicted points (N, K, 2) in original pixels, scores (N, K), radius (N, K) in original pixels.
+class Detections(NamedTuple):
+    """What a method finds in a batch of B images: M instances of each of K landmarks, the best first.
 
-    ``radius`` is the distance that the error of that landmark stayed below in ``coverage`` of the validation
-    annotations (split conformal prediction); NaN when the run had no validation annotation of it. ``spread`` (N, K),
-    in original pixels, is how far several attempts of a method that makes them lie apart; None for the others.
+    ``points`` (B, M, K, 2) in pixels of the original images and ``scores`` (B, M, K); M = 1 where a method finds
+    exactly one of each landmark. Where an image has fewer instances, points are NaN and scores 0. ``spread`` (B, M, K),
+    original pixels: how far several attempts at a point lie apart; None for methods that make one.
     """
 
-    points: FloatArray
-    scores: FloatArray
-    radius: FloatArray
-    landmarks: LandmarkSet
-    images: tuple[str, ...] = ()
-    coverage: float = 0.9
-    spread: FloatArray | None = None
-
-    def __len__(self) -> int:
-        return int(self.points.shape[0])
+    points: torch.Tensor
+    scores: torch.Tensor
+    spread: torch.Tensor | None = None
 
 
 @dataclass
-class InstancePrediction:
-    """What a method that finds several instances found in one image: N rows of K landmarks, the best first.
+class ImageDetections:
+    """What was found in one image: ``points`` (M, K, 2) in original pixels and ``scores`` (M, K), the best first.
 
-    ``points`` (N, K, 2) are original pixels, ``scores`` (N, K); both are NaN where there is no n-th one of a landmark.
-    N may be 0. Each landmark is found for itself: row n holds the n-th most certain of each, and what stands in one row
-    need not belong to one object, unless the predictor groups them (``Predictor.group``).
+    Both are NaN where there is no m-th instance of a landmark; M may be 0. Each landmark is found for itself: row m
+    holds the m-th most certain of each, and what stands in one row need not belong to one object, unless the predictor
+    groups them (``Predictor.group``). ``spread`` (M, K) as in ``Detections``.
     """
 
     image: str
     points: FloatArray
     scores: FloatArray
+    spread: FloatArray | None = None
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
 
     def by_landmark(self) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Points [k] (N, 2) and scores [k] (N,) of each landmark, as ``trigpoint.metrics`` takes them for an image."""
+        """Points [k] (M, 2) and scores [k] (M,) of each landmark, as ``trigpoint.metrics`` takes them for an image."""
         return list(self.points.swapaxes(0, 1)), list(self.scores.T)
+
+    def best(self) -> ImageDetections:
+        """The first instance alone, NaN where nothing was found.
+
+        >>> ImageDetections("a.png", np.zeros((0, 2, 2)), np.zeros((0, 2))).best().scores
+        array([[nan, nan]])
+        """
+        if len(self):
+            spread = None if self.spread is None else self.spread[:1]
+            return ImageDetections(self.image, self.points[:1], self.scores[:1], spread)
+        count = self.points.shape[1]
+        return ImageDetections(self.image, np.full((1, count, 2), np.nan), np.full((1, count), np.nan))
+
+
+@dataclass
+class Prediction:
+    """What was found in N images, one ``ImageDetections`` each; arrays of the best of each landmark beside it.
+
+    ``radii`` (K,): original pixels that the error of a landmark stayed below in ``coverage`` of the validation
+    annotations (split conformal prediction); NaN when the run had no validation annotation of it. ``threshold``: the
+    score that every instance exceeds; None: exactly one of each landmark was looked for in each image.
+    """
+
+    detections: list[ImageDetections]
+    landmarks: LandmarkSet
+    radii: FloatArray
+    coverage: float = COVERAGE
+    threshold: float | None = None
+
+    @classmethod
+    def of_points(
+        cls,
+        points: FloatArray,
+        scores: FloatArray,
+        landmarks: LandmarkSet,
+        images: Sequence[str] = (),
+        radii: FloatArray | None = None,
+        spread: FloatArray | None = None,
+    ) -> Prediction:
+        """One instance per image, from points (N, K, 2), scores (N, K) and perhaps spread (N, K)."""
+        names = images or [f"array {i}" for i in range(len(points))]
+        spreads = [None] * len(points) if spread is None else [one[None] for one in spread]
+        found = [
+            ImageDetections(name, one[None], score[None], apart)
+            for name, one, score, apart in zip(names, points, scores, spreads, strict=True)
+        ]
+        return cls(found, landmarks, np.full(len(landmarks), np.nan) if radii is None else radii)
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __getitem__(self, index: int) -> ImageDetections:
+        return self.detections[index]
+
+    @property
+    def multi_instance(self) -> bool:
+        """Whether any number of instances may have been found in an image."""
+        return self.threshold is not None
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images."""
+        return tuple(found.image for found in self.detections)
+
+    @property
+    def points(self) -> FloatArray:
+        """The best of each landmark (N, K, 2), NaN = none was found."""
+        return self._best("points", (len(self.landmarks), 2))
+
+    @property
+    def scores(self) -> FloatArray:
+        """Scores (N, K) of ``points``."""
+        return self._best("scores", (len(self.landmarks),))
+
+    @property
+    def radius(self) -> FloatArray:
+        """``radii`` for each image, (N, K)."""
+        return np.tile(self.radii, (len(self), 1))
+
+    @property
+    def spread(self) -> FloatArray | None:
+        """Spread (N, K) of ``points``, None for methods that make one attempt."""
+        apart = [found.spread[0] for found in self.detections if found.spread is not None]
+        return np.stack(apart) if apart else None
+
+    def _best(self, name: str, shape: tuple[int, ...]) -> FloatArray:
+        rows = [getattr(found.best(), name)[0] for found in self.detections]
+        return np.stack(rows) if rows else np.zeros((0, *shape))

@@ -6,15 +6,13 @@ import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
-from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
+from trigpoint.config import Component, Config, LazyTable, apply_overrides, choose, parse, read_yaml
 from trigpoint.data.input.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
-from trigpoint.landmarks import LandmarkSet
-from trigpoint.methods import METHODS, CascadeMethod, HeatmapMethod, LandmarkMethod
 
 
 class DataConfig(Config):
@@ -151,6 +149,31 @@ class TrainConfig(Config):
         return self.model_copy(update={"epochs": epochs})
 
 
+class Stage(NamedTuple):
+    """A run that a method begins from: ``what`` it is in words, and the folder ``run`` that holds it, or the complete
+    ``recipe`` that has to be trained first."""
+
+    what: str
+    run: str | None = None
+    recipe: dict[str, Any] | None = None
+
+
+class MethodConfig(Component):
+    """Base of the options of a method."""
+
+    def completed(self, recipe: Recipe) -> Self:
+        """The same with what follows from the whole recipe filled in."""
+        return self
+
+    def stages(self) -> dict[str, Stage]:
+        """The runs that the method begins from, by the name of the folder within the run that they are trained in."""
+        return {}
+
+
+METHODS = LazyTable("trigpoint.methods:METHODS")
+"""The methods by name; they stand below the recipe and are imported when a recipe is read."""
+
+
 class Recipe(Config):
     """Everything ``trigpoint train`` needs; unknown keys are refused with the nearest valid one."""
 
@@ -158,7 +181,7 @@ class Recipe(Config):
     description: str = ""
     seed: int = Field(default=0, ge=0)
     data: DataConfig = DataConfig()
-    method: Annotated[SerializeAsAny[Config], PlainValidator(choose(METHODS, "method"))] = Field(
+    method: Annotated[SerializeAsAny[MethodConfig], PlainValidator(choose(METHODS, "method"))] = Field(
         default_factory=lambda: METHODS["heatmap"].Config()
     )
     train: TrainConfig = TrainConfig()
@@ -240,75 +263,5 @@ def load_any_recipe(source: str | Path | Recipe | SourceRecipe, overrides: Seque
     values = apply_overrides(values, overrides)
     if "task" in values:
         return parse(SourceRecipe, values, where)
-    return _with_coarse(parse(Recipe, values, where))
-
-
-def _with_coarse(recipe: Recipe) -> Recipe:
-    """A cascade with the recipe of its coarse stage complete and in place; other recipes as they are.
-
-    A coarse stage that is to be trained gets the images, landmarks and seed of the whole.
-    """
-    method = recipe.method
-    if not isinstance(method, CascadeMethod.Config):
-        return recipe
-    source, folder = method.coarse, method.coarse_run
-    if source is None:
-        source = str(Path(str(folder)) / "config.yaml")
-    values = dict(source) if isinstance(source, dict) else recipe_values(source)
-    if folder is None:
-        same = ("path", "train", "val", "val_share", "limit", "fraction", "limit_across", "landmarks")
-        shared = {key: getattr(recipe.data, key) for key in same}
-        values = {**values, "seed": recipe.seed, "data": {**(values.get("data") or {}), **shared}}
-    coarse = parse(Recipe, values, "method.coarse")
-    if coarse.method_name != "heatmap":
-        raise ConfigError(f"method.coarse: expected a recipe of the method heatmap, got {coarse.method_name}")
-    if coarse.data.input.normalize != "image" and recipe.data.input.normalize != "unit":
-        raise ConfigError(
-            "method.coarse: data.input.normalize=image is needed, or unit in the recipe of the cascade, because the "
-            f"coarse stage sees what that leaves; got {coarse.data.input.normalize} after {recipe.data.input.normalize}"
-        )
-    return recipe.model_copy(update={"method": method.model_copy(update={"coarse": coarse.model_dump(mode="json")})})
-
-
-def build_method(recipe: Recipe, landmarks: LandmarkSet, fetch: bool = True) -> LandmarkMethod:
-    """The method of a recipe for these landmarks, with new weights; ``fetch`` false leaves out pretrained ones."""
-    given = recipe if fetch else parse(Recipe, _without_pretrained(recipe.model_dump(mode="json")))
-    more: dict[str, Any] = {}
-    if isinstance(given.method, CascadeMethod.Config):
-        coarse = parse(Recipe, given.method.coarse, "method.coarse")
-        more = {"coarse": build_method(coarse, landmarks, fetch), "coarse_input": coarse.data.input}
-    kind = cast(Any, METHODS[given.method_name])
-    size, channels = given.data.input.size, given.data.input.channels
-    epochs = None if given.train.epochs == "auto" else given.train.epochs
-    built: LandmarkMethod = kind(given.method, landmarks.names, channels, size, epochs, given.train.ema, **more)
-    if fetch:
-        _check_transfer(recipe, built)
-    return built
-
-
-def _check_transfer(recipe: Recipe, method: LandmarkMethod) -> None:
-    """Refuse data that a source cannot be compared on, and unlabelled images that nothing learns from."""
-    transfer = method.transfer if isinstance(method, HeatmapMethod) else None
-    if transfer is not None:
-        transfer.expects.check(recipe.data.input)
-        varied = recipe.data.augment.model_copy(update={"drop_outside": AugmentConfig().drop_outside})
-        if transfer.options.cache and varied != AugmentConfig():
-            raise ConfigError(
-                "method.transfer.cache: what the source says of an image can be kept only while the image stays the "
-                "same, "
-                "got data.augment; remove the augmentation, or set method.transfer.cache=false"
-            )
-    if recipe.data.unlabelled and (transfer is None or not transfer.options.regularises):
-        raise ConfigError(
-            f"data.unlabelled={recipe.data.unlabelled}: expected method.transfer with a loss and a weight above 0, "
-            f"which "
-            "learns from images without labels, got none; add it, or set data.unlabelled=0"
-        )
-
-
-def _without_pretrained(values: Any) -> Any:
-    """Recipe values that ask for no weights from elsewhere and no source, at any depth."""
-    if isinstance(values, dict):
-        plain = {"pretrained": False, "weights": None, "transfer": None}
-        return {key: plain[key] if key in plain else _without_pretrained(value) for key, value in values.items()}
-    return values
+    recipe = parse(Recipe, values, where)
+    return recipe.model_copy(update={"method": recipe.method.completed(recipe)})

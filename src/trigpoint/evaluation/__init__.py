@@ -1,9 +1,12 @@
-"""A run on data: numbers, and the report that shows them."""
+"""A run on data: numbers, and the report that shows them.
+
+- ``measure.py``: ``evaluate``
+- ``report.py``: ``Report``, its figures and its page; ``traces.py``: pictures of the glimpses
+"""
 
 from __future__ import annotations
 
-from trigpoint.evaluation.instances import InstanceReport
-from trigpoint.evaluation.measure import LandmarkReport, evaluate
+from trigpoint.evaluation.measure import evaluate
 from trigpoint.evaluation.report import Report
 
-__all__ = ["InstanceReport", "LandmarkReport", "Report", "evaluate"]
+__all__ = ["Report", "evaluate"]

@@ -1,52 +1,65 @@
-"""What every report of an evaluation is: numbers, of which run and data, and how they become files."""
+"""The result of an evaluation: numbers, of which run and data, and how they become figures and files."""
 
 from __future__ import annotations
 
-import json
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
-from trigpoint.report import Picture, render_html
+from trigpoint.data.instances import ImageInstances
+from trigpoint.evaluation.traces import Traces
+from trigpoint.landmarks import FloatArray, Prediction
+from trigpoint.metrics import DetectionReport, PrecisionRecall
+from trigpoint.report import (
+    Picture,
+    ced_plot,
+    instance_overlay,
+    per_landmark_bars,
+    precision_recall_plot,
+    prediction_overlay,
+    render_html,
+)
 from trigpoint.runs import RunFolder
+
+_MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
+
+
+class Detected(NamedTuple):
+    """Of multi-instance runs: counts at the run's ``threshold``, the curve over all thresholds, and the truth."""
+
+    scores: DetectionReport
+    curve: PrecisionRecall
+    threshold: float
+    images: list[ImageInstances]
 
 
 @dataclass(kw_only=True)
-class Report(ABC):
-    """``metrics`` by their names in ``metrics.json``; ``warnings`` are what a reader of the numbers has to know."""
+class Report:
+    """``metrics`` by their names in ``metrics.json``; ``warnings`` are what a reader of the numbers has to know.
+
+    ``errors`` (N, K) in original pixels, NaN = not annotated; all NaN in multi-instance runs, which have ``detected``
+    instead. ``prediction`` of such runs holds all candidates, also those below the threshold.
+    """
 
     metrics: dict[str, Any]
+    errors: FloatArray
+    prediction: Prediction
     dataset: LandmarkDataset
     run: RunFolder
     split: str
     warnings: list[str] = field(default_factory=list)
-
-    @abstractmethod
-    def figures(self) -> list[Picture]:
-        """What the page shows."""
-
-    @abstractmethod
-    def overlay(self, positions: list[int]) -> Figure:
-        """Figure of the images at these positions with true and predicted points."""
-
-    @property
-    def spacing_source(self) -> str | None:
-        """Where millimetres come from, None without any."""
-        return None
+    detected: Detected | None = None
+    traces: Traces | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The metrics, plus what was evaluated."""
         about = {"run": self.run.folder.name, "dataset": self.dataset.name, "split": self.split}
         return {**about, **self.metrics, "warnings": list(self.warnings)}
-
-    def to_json(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write ``to_dict``; raises DataError when the file exists."""
-        return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n", overwrite=overwrite)
 
     def to_html(self, path: str | Path | None = None, overwrite: bool = False) -> str:
         """One self-contained HTML page with numbers, curves and overlays; also written to ``path`` when given."""
@@ -67,3 +80,81 @@ class Report(ABC):
         if path is not None:
             write_text(path, text, overwrite=overwrite)
         return text
+
+    def figures(self) -> list[Picture]:
+        """Curves, and points over typical and over the worst images."""
+        names, (typical, worst) = self.dataset.landmarks.names, self.extremes()
+        if self.detected is None:
+            pictures = [Picture("Cumulative error", self._ced())]
+            if len(names) > 1:
+                bars = {name: self.errors[:, k] for k, name in enumerate(names)}
+                pictures.append(Picture("Error per landmark", per_landmark_bars(bars)))
+            about = "nearest to the median error", "largest mean error"
+        else:
+            curve = precision_recall_plot(self.detected.curve, names, self.detected.threshold)
+            pictures = [Picture("Precision and recall", curve, "at every score; the threshold is that of the run")]
+            about = "as many errors as in the middle image", "most instances missed or wrong"
+        for title, shown, what in zip(("Typical images", "Worst images"), (typical, worst), about, strict=True):
+            if shown:
+                pictures.append(Picture(title, self.overlay(shown), what))
+        return pictures + ([] if self.traces is None else self.traces.pictures())
+
+    def overlay(self, positions: list[int]) -> Figure:
+        """Figure of the images at these positions with true and predicted points."""
+        detected, found = self.detected, self.prediction.detections
+        rows = positions if detected is None else [detected.images[i].rows[0] for i in positions]
+        images, steps = [], []
+        for row in rows:
+            pixels = self.dataset.read(row).pixels.numpy()
+            step = max(1, -(-max(pixels.shape[1:]) // _MOST_PIXELS))
+            images.append(pixels[:, ::step, ::step].transpose(1, 2, 0))
+            steps.append(float(step))
+        captions = [self.dataset.samples[row].image.name for row in rows]
+        scale = np.array(steps)[:, None, None]
+        if detected is None:
+            truth, points = self.dataset.points[positions] / scale, self.prediction.points[positions] / scale
+            return prediction_overlay(images, truth, points, captions=captions, reduced=steps)
+        kept = []
+        for i, step in zip(positions, steps, strict=True):
+            pairs = zip(*found[i].by_landmark(), strict=True)
+            kept.append([points[scores > detected.threshold] / step for points, scores in pairs])
+        true = [list(detected.images[i].points.swapaxes(0, 1) / s) for i, s in zip(positions, steps, strict=True)]
+        return instance_overlay(
+            images,
+            true,
+            kept,
+            detected.scores.radius[positions],
+            self.dataset.landmarks.names,
+            captions,
+            annotated=np.array([detected.images[i].annotated for i in positions]),
+            reduced=steps,
+        )
+
+    def extremes(self) -> tuple[list[int], list[int]]:
+        """Images in the middle and at the end of those that are measured, by their errors."""
+        if self.detected is None:
+            wrong = np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in self.errors])
+            order, count = [int(i) for i in np.argsort(wrong) if not np.isnan(wrong[i])], 8
+            worst = order[::-1][:count]
+        else:  # of the images that show something, or were said to
+            counts = self.detected.scores.counts
+            wrong = (counts.misses() + counts.false_positives).sum(1)
+            busy = np.flatnonzero((counts.actual + counts.predicted).sum(1))
+            order, count = [int(i) for i in busy[np.argsort(wrong[busy], kind="stable")]], 6
+            worst = [i for i in order[::-1][:count] if wrong[i]]
+        middle = max(0, len(order) // 2 - count // 2)
+        return order[middle : middle + count], worst
+
+    def _ced(self) -> Figure:
+        finite = self.errors[np.isfinite(self.errors)]
+        limit = float(np.quantile(finite, 0.98)) if len(finite) else 1.0
+        return ced_plot({self.run.folder.name: self.errors.ravel()}, max(limit, 1e-3))
+
+    @property
+    def spacing_source(self) -> str | None:
+        """Where millimetres come from, None without any."""
+        if self.metrics["mre_mm"] is None:
+            return None
+        sources = sorted({self.dataset.read(i).spacing_source for i in range(min(3, len(self.dataset)))} - {""})
+        stated = "the spacing stated in the dataset (column spacing_mm or dataset.yaml)"
+        return ", ".join(sources) if sources and self.dataset.spacing_mm is None else stated

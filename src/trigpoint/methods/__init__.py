@@ -5,12 +5,15 @@
 - ``cascade``: a heatmap run finds, glimpses refine
 - ``instances``: heatmaps with any number of instances of a landmark in an image
 - ``losses``: how heatmaps are compared with their targets; ``maps``: what ``heatmap`` and ``instances`` share
-- ``base``: what training and prediction ask of a method
+- ``transfer``: a frozen source model that regularises ``heatmap`` (cross-task learning)
+- ``base``: the contract, what training and prediction ask of a method; ``build``: from a recipe to its method
+- ``validation``: what is measured on validation images, and calibrated on them
 """
 
 from __future__ import annotations
 
-from trigpoint.methods.base import Found, LandmarkMethod
+from trigpoint.methods.base import LandmarkMethod
+from trigpoint.methods.build import build_method
 from trigpoint.methods.cascade import CascadeMethod
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
@@ -25,8 +28,8 @@ METHODS: dict[str, type[LandmarkMethod]] = {
 
 __all__ = [
     "METHODS",
+    "build_method",
     "CascadeMethod",
-    "Found",
     "FoveatedMethod",
     "HeatmapMethod",
     "InstanceMethod",

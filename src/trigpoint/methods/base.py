@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import lightning as L
-import torch
+import numpy as np
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from trigpoint import config
-from trigpoint.errors import RunError
-from trigpoint.geometry import map_points
-from trigpoint.landmarks import Batch
+from trigpoint.data import LandmarkDataset, image_size
+from trigpoint.data.input.augment import InputPipeline
+from trigpoint.data.input.loading import InputDataset, InstanceInputs
+from trigpoint.errors import ConfigError, RunError
+from trigpoint.landmarks import Batch, Detections, FloatArray, Prediction
 from trigpoint.methods.averaging import RunningAverage
+from trigpoint.methods.validation import (
+    DetectionError,
+    RadialError,
+    ValidationMetric,
+    calibrated_instances,
+    conformal_radius,
+)
+from trigpoint.metrics import CANDIDATES, matching_radius, radial_error
+from trigpoint.recipe import DataConfig, InputConfig, MethodConfig, Recipe, SourceRecipe
 
-
-class Found(NamedTuple):
-    """Points (B, K, 2) and scores (B, K); ``spread`` (B, K), how far several attempts at a point lie apart, or None."""
-
-    points: Tensor
-    scores: Tensor
-    spread: Tensor | None = None
+if TYPE_CHECKING:
+    from trigpoint.data.tiled import TiledImage
+    from trigpoint.methods.foveated import GlimpseTrace
 
 
 class TrainedModule(L.LightningModule, ABC):
@@ -32,6 +42,7 @@ class TrainedModule(L.LightningModule, ABC):
     network: nn.Module
     # filled in by training: (parameters, number of optimizer steps) -> what Lightning's configure_optimizers returns
     make_optimizers: Callable[[list[nn.Parameter], int], Any]
+    metric: ValidationMetric  # what validation computes; filled in by training
     steps_per_batch: int = 1  # optimizer steps
     clip: float | None = None  # largest gradient norm, for methods that step by themselves; filled in by training
 
@@ -40,6 +51,10 @@ class TrainedModule(L.LightningModule, ABC):
         self.ema = ema
         self.average: RunningAverage | None = None
         self.epoch_loss = float("nan")  # mean of the last epoch
+
+    @abstractmethod
+    def validation_metric(self) -> ValidationMetric:
+        """What validation computes; its first number chooses the weights."""
 
     def observe(self, points: Tensor) -> None:
         """Learn what is needed to know of all training points (N, K, 2) in input pixels before it starts."""
@@ -62,6 +77,11 @@ class TrainedModule(L.LightningModule, ABC):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then let the averaged weights follow."""
+        super().optimizer_step(*args, **kwargs)
+        self.follow()
+
     def inference_network(self) -> nn.Module:
         """The network whose weights are validated, kept and used: the averaged one where there is one."""
         return self.network if self.average is None else self.average.module
@@ -79,32 +99,139 @@ class TrainedModule(L.LightningModule, ABC):
         )
 
 
+@dataclass(frozen=True)
+class StageRun:
+    """A finished run that a method begins from: its folder, recipe and weights; and, of one that finds landmarks, its
+    errors (N, K, 2) on validation images that it was not trained on, input pixels of the method that begins."""
+
+    folder: Path
+    recipe: Recipe | SourceRecipe
+    weights: Mapping[str, Tensor]
+    errors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a method takes from the validation images when its weights are chosen.
+
+    ``radius`` (K,): original pixels that ``COVERAGE`` of the errors stayed below, NaN = none was measured.
+    ``threshold``: the score that an instance has to exceed; None for methods that find exactly one.
+    """
+
+    radius: FloatArray
+    threshold: float | None = None
+
+
 class LandmarkMethod(TrainedModule, ABC):
     """Base of the methods: a network over named landmarks that training, validation and prediction can use.
 
     A method is built as ``METHODS[name](config, landmark_names, channels, input_size, epochs, ema)``; ``channels`` of
     the input and its size (H, W) come from the data, ``epochs`` and ``ema`` (decay of the averaged weights, 0 = none)
-    from training. It raises ConfigError for combinations that cannot work, before any of it is used.
+    from training; ``stages``, if its config names any, are the runs among them that are there already. It raises
+    ConfigError for combinations that cannot work, before any of it is used.
+
+    It has to give ``Config``, ``network``, ``training_step`` and ``predict``. The rest has defaults: those of a method
+    that finds exactly one of each landmark, or, with a ``threshold``, any number of instances.
     """
 
-    Config: ClassVar[type[config.Config]]
-    several: ClassVar[bool] = False
-    """Whether it finds any number of instances of a landmark in an image; then it learns from ``InstanceInputs``."""
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    reads_tiles: ClassVar[bool] = False
+    """Whether ``predict_tiled`` works: on images too large for memory."""
+    traces: ClassVar[bool] = False
+    """Whether ``trace`` tells how the method came to its points."""
+    threshold: float | None = None
+    """Score that an instance has to exceed to be predicted; None: exactly one of each landmark is found. A method with
+    a threshold is trained on ``InstanceInputs``: batches with all instances of an image."""
 
     def __init__(self, landmark_names: tuple[str, ...], ema: float) -> None:
         super().__init__(ema)
         self.landmark_names = landmark_names
 
     @abstractmethod
-    def predict_batch(self, batch: Batch) -> Found:
-        """Points in pixels of the original images, by the weights of ``inference_network``."""
+    def predict(self, batch: Batch) -> Detections:
+        """What is found, in pixels of the original images, by the weights of ``inference_network``."""
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Distances (B, K) in original pixels, NaN where not annotated; training keeps the book."""
-        points = self.predict_batch(batch).points
-        truth = map_points(batch.to_original, batch.points)
-        distances: Tensor = torch.linalg.vector_norm(points - truth, dim=-1)
-        return distances
+    # -- data and stages --------------------------------------------------------------------------------------------
+
+    def check_data(self, data: DataConfig) -> None:
+        """Raise ConfigError for options of the data that the method cannot use."""
+        if data.unlabelled:
+            raise ConfigError(
+                f"data.unlabelled={data.unlabelled}: expected method.transfer with a loss and a weight above 0, which "
+                "learns from images without labels, got none; add it, or set data.unlabelled=0"
+            )
+
+    def inputs(
+        self,
+        data: LandmarkDataset,
+        pipeline: InputPipeline,
+        seed: int = 0,
+        cache: bool = False,
+        unlabelled: LandmarkDataset | None = None,
+    ) -> InputDataset:
+        """What batches are drawn from: a sample each, or with a ``threshold`` an image with all its instances."""
+        if self.threshold is None:
+            return InputDataset(data, pipeline, seed, cache, unlabelled)
+        return InstanceInputs(data, pipeline, seed, cache)
+
+    def take_stage(self, name: str, run: StageRun) -> None:
+        """Begin from a run that ``Config.stages`` asks for; called before training."""
+
+    # -- validation and calibration ---------------------------------------------------------------------------------
+
+    def matching_radius(self, height: float) -> float:
+        """How near an instance has to be to count as found in an image of this many rows, original pixels."""
+        return matching_radius(height)
+
+    def validation_metric(self) -> ValidationMetric:
+        """What validation computes; its first number chooses the weights."""
+        if self.threshold is None:
+            return RadialError()
+        return DetectionError(len(self.landmark_names), self.matching_radius)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Let the metric see a batch, all candidates included."""
+        with self.above(None if self.threshold is None else CANDIDATES):
+            self.metric.update(self.predict(batch), batch)
+
+    @contextmanager
+    def above(self, threshold: float | None) -> Iterator[None]:
+        """Another ``threshold`` for a while; None leaves it."""
+        before = self.threshold
+        self.threshold = before if threshold is None else threshold
+        try:
+            yield
+        finally:
+            self.threshold = before
+
+    def calibrate(self, found: Prediction, data: LandmarkDataset) -> Calibration:
+        """Radius and threshold from what was ``found`` on the validation images, all candidates included."""
+        if self.threshold is None:
+            errors = radial_error(found.points, data.points)
+            return Calibration(np.array([conformal_radius(errors[:, k]) for k in range(errors.shape[1])]))
+        images = data.instances_by_image()
+        radius = [self.matching_radius(image_size(image.image)[0]) for image in images]
+        return Calibration(*calibrated_instances(found, images, radius, self.threshold))
+
+    # -- what only some methods can do ------------------------------------------------------------------------------
+
+    def predict_tiled(self, image: TiledImage, input: InputConfig) -> Detections:
+        """As ``predict`` for one image that is read by tiles; only where ``reads_tiles``."""
+        raise NotImplementedError(f"{type(self).__name__} reads no tiles")
+
+    def trace(
+        self,
+        image: Batch | TiledImage,
+        input: InputConfig,
+        columns: Sequence[int] | None = None,
+        moves: Sequence[tuple[float, float]] = ((0.0, 0.0),),
+    ) -> GlimpseTrace:
+        """How it came to the points of one image; only where ``traces``. See ``FoveatedMethod.trace``."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no trace")
+
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """Maps (B, K, h, w) as they are decoded, of inputs (B, C, H, W). Raises RunError where there are none."""
+        raise RunError(f"expected a run of a method with heatmaps, got {type(self).__name__}, which has none")
 
 
 class NotFinite(RunError):

@@ -7,20 +7,24 @@ around the landmarks, as far away as the coarse stage errs on images it was not 
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trigpoint import config
-from trigpoint.data.input.augment import InputConfig, InputPipeline
+from trigpoint.config import parse
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, LandmarkSet
+from trigpoint.methods.base import StageRun
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
 from trigpoint.nn.spatialized import GlimpseNetwork
+from trigpoint.recipe import MethodConfig, Recipe, Stage, recipe_values
 
 LEAST_SD = 2.0
 """Input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training."""
@@ -36,9 +40,11 @@ class FineConfig(FoveatedMethod.Config):
 
 
 class CascadeMethod(FoveatedMethod):
-    """``foveated`` that begins at the points of ``coarse``, a heatmap method whose input is ``coarse_input``."""
+    """``foveated`` that begins at the points of a coarse stage, a heatmap method on a smaller input."""
 
-    class Config(config.Component):
+    reads_tiles: ClassVar[bool] = False  # the coarse stage needs the whole image
+
+    class Config(MethodConfig):
         """Options of ``CascadeMethod``; either ``coarse`` or ``coarse_run`` is needed."""
 
         name: Literal["cascade"] = "cascade"
@@ -57,6 +63,35 @@ class CascadeMethod(FoveatedMethod):
                 raise ValueError("expected coarse (a recipe) or coarse_run (a folder), got neither; give one of them")
             return self
 
+        def completed(self, recipe: Recipe) -> CascadeMethod.Config:
+            """With the recipe of the coarse stage complete and in place.
+
+            One that is to be trained gets the images, landmarks and seed of the whole.
+            """
+            source = self.coarse
+            if source is None:
+                source = str(Path(str(self.coarse_run)) / "config.yaml")
+            values = dict(source) if isinstance(source, dict) else recipe_values(source)
+            if self.coarse_run is None:
+                same = ("path", "train", "val", "val_share", "limit", "fraction", "limit_across", "landmarks")
+                shared = {key: getattr(recipe.data, key) for key in same}
+                values = {**values, "seed": recipe.seed, "data": {**(values.get("data") or {}), **shared}}
+            coarse = parse(Recipe, values, "method.coarse")
+            if coarse.method_name != "heatmap":
+                raise ConfigError(f"method.coarse: expected a recipe of the method heatmap, got {coarse.method_name}")
+            if coarse.data.input.normalize != "image" and recipe.data.input.normalize != "unit":
+                raise ConfigError(
+                    "method.coarse: data.input.normalize=image is needed, or unit in the recipe of the cascade, because"
+                    f" the coarse stage sees what that leaves; got {coarse.data.input.normalize} "
+                    f"after {recipe.data.input.normalize}"
+                )
+            return self.model_copy(update={"coarse": coarse.model_dump(mode="json")})
+
+        def stages(self) -> dict[str, Stage]:
+            """The coarse stage."""
+            recipe = self.coarse if isinstance(self.coarse, dict) and self.coarse_run is None else None
+            return {"coarse": Stage("coarse stage", self.coarse_run, recipe)}
+
     def __init__(
         self,
         method: CascadeMethod.Config,
@@ -65,28 +100,31 @@ class CascadeMethod(FoveatedMethod):
         input_size: tuple[int, int],
         epochs: int | None = None,
         ema: float = 0.0,
-        *,
-        coarse: HeatmapMethod,
-        coarse_input: InputConfig,
+        stages: Mapping[str, StageRun] | None = None,
     ) -> None:
+        recipe = parse(Recipe, method.coarse, "method.coarse")
+        seen = recipe.data.input
+        coarse = HeatmapMethod(
+            cast(HeatmapMethod.Config, recipe.method), landmark_names, seen.channels, seen.size, ema=recipe.train.ema
+        )
         super().__init__(method.fine, landmark_names, channels, input_size, epochs)
         self.min_score = method.min_score
         self.network.coarse = coarse.network.requires_grad_(False)
         for glimpses in self.network.networks:  # untrained, it leaves the coarse points where they are
             nn.init.zeros_(cast(GlimpseNetwork, glimpses).last.weight)
         self.decode = coarse.decode_output  # how its maps become points
-        self.small = InputPipeline(coarse_input, LandmarkSet(landmark_names))
+        self.small = InputPipeline(seen, LandmarkSet(landmark_names))
         self.ema = ema
         self.keep_average()
         self.coarse_sd: Tensor | None = None
 
-    def take_coarse(self, weights: dict[str, Tensor], errors: Tensor) -> None:
-        """The trained coarse weights, and its errors (N, K, 2) in input pixels on images it was not trained on."""
-        for network in (self.network, self.used):
-            network.coarse.load_state_dict(weights)  # type: ignore[union-attr]
-        spread = errors.double().square().nanmean(0).sqrt()
-        if not bool(spread.isfinite().any()):
+    def take_stage(self, name: str, run: StageRun) -> None:
+        """The trained coarse weights, and how far they err on images that they were not trained on."""
+        if run.errors is None or not bool(run.errors.isfinite().any()):
             raise ConfigError("cascade: expected annotated validation images to measure the coarse stage, got none")
+        for network in (self.network, self.used):
+            network.coarse.load_state_dict(run.weights)  # type: ignore[union-attr]
+        spread = run.errors.double().square().nanmean(0).sqrt()
         self.coarse_sd = torch.where(spread.isfinite(), spread, spread.nanmean()).clamp_min(LEAST_SD)
 
     def observe(self, points: Tensor) -> None:
@@ -104,12 +142,12 @@ class CascadeMethod(FoveatedMethod):
         return self
 
     @torch.no_grad()
-    def beginnings(self, batch: Batch) -> Tensor:
+    def initial_guess(self, batch: Batch) -> Tensor:
         """The coarse points (B, S, K, 2) in input pixels, the first as found and the others around it."""
         network = self.used
-        prepared = [self.small(image) for image in batch.images.cpu()]
-        images = torch.stack([image for image, _, _ in prepared]).to(batch.images.device)
-        back = torch.stack([matrix for _, _, matrix in prepared]).to(batch.images.device)
+        prepared = [self.small(image) for image in batch.images]  # on the device where the images are
+        images = torch.stack([image for image, _, _ in prepared])
+        back = torch.stack([matrix for _, _, matrix in prepared]).to(images.device)
         coarse: Any = network.coarse
         with torch.autocast(images.device.type, enabled=False):
             points, scores = self.decode(coarse(images.contiguous(memory_format=torch.channels_last)).float())

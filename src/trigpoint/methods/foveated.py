@@ -1,26 +1,30 @@
 """The foveated pyramid: landmarks in very large images by iterated glimpses (Gilmour & Ray, arXiv 2008.04428).
 
 Look at a stack of patches around a guess, one per level of a Gaussian pyramid; predict how far the landmark lies from
-the guess; move there; repeat. In training every look is an optimizer step of its own, nothing is propagated back
-through the moves. The guess begins where the training landmarks lie on average. All points are in input pixels here;
-one unit of what the network says is half of what the coarsest level shows.
+the guess; move there; repeat. In training every glimpse step is an optimizer step of its own, nothing is propagated
+back through the moves. The guess begins where the training landmarks lie on average. All points are in input pixels
+here; the network gives offsets in units of half of what the coarsest level shows.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trigpoint import config
+from trigpoint.data.tiled import TiledImage
+from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
-from trigpoint.landmarks import Batch
-from trigpoint.methods.base import Found, LandmarkMethod, NotFinite, sum_over_processes
+from trigpoint.landmarks import Batch, Detections
+from trigpoint.methods.base import LandmarkMethod, NotFinite, sum_over_processes
+from trigpoint.methods.glimpse_trace import GlimpseTrace, trace_glimpses
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
+from trigpoint.recipe import InputConfig, MethodConfig
 
 STACKS = 96
 """Glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result."""
@@ -31,7 +35,10 @@ NEAR = 1 / 8
 class FoveatedMethod(LandmarkMethod):
     """Glimpse networks, the start of the guess, and the loop; built as every ``LandmarkMethod``."""
 
-    class Config(GlimpseNetwork.Config, config.Component):
+    reads_tiles: ClassVar[bool] = True
+    traces: ClassVar[bool] = True
+
+    class Config(GlimpseNetwork.Config, MethodConfig):
         """Options of ``FoveatedMethod``; those of its networks are its own."""
 
         name: Literal["foveated"] = "foveated"
@@ -107,25 +114,25 @@ class FoveatedMethod(LandmarkMethod):
     # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """All looks at one batch; raises NotFinite."""
+        """All glimpse steps on one batch; raises NotFinite."""
         rng = np.random.default_rng((self.seed, self.current_epoch, *batch.index.tolist()))
         source = self.source(batch.images)
         present = batch.points.isfinite().all(-1)[:, None, :]
         mean = self.network.start_mean.to(batch.points)
         truth = torch.where(present[..., None], batch.points[:, None], mean)  # (B, 1, K, 2)
-        guess = self.first_guess(truth, rng)
+        guess = self.training_guess(truth, rng)
         for _ in range(self.options.train_iterations):
             linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
-            guess = self.keep_inside(guess + self._look_and_learn(source, guess, truth, present, linear, rng, batch))
+            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, present, linear, rng, batch))
 
-    def first_guess(self, truth: Tensor, rng: np.random.Generator) -> Tensor:
-        """Beginnings (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
+    def training_guess(self, truth: Tensor, rng: np.random.Generator) -> Tensor:
+        """Initial guesses (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
         shape = (len(truth), self.options.train_starts, *truth.shape[2:])
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(truth)
         middle = truth if self.options.start == "landmark" else self.network.start_mean.to(truth)
         return self.keep_inside(middle + noise * self.network.start_sd.to(truth))
 
-    def _look_and_learn(
+    def _learn_step(
         self,
         source: GlimpseSource,
         guess: Tensor,
@@ -135,10 +142,10 @@ class FoveatedMethod(LandmarkMethod):
         rng: np.random.Generator,
         batch: Batch,
     ) -> Tensor:
-        """One look and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
+        """One glimpse step and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
 
-        What is seen is turned and scaled by the inverse of ``linear``, so what the network says of it is mapped back
-        by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
+        What is seen is turned and scaled by the inverse of ``linear``, so the offset that the network gives is mapped
+        back by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
@@ -150,8 +157,8 @@ class FoveatedMethod(LandmarkMethod):
             at = guess[:, :, columns]
             stacks = self.look(source, at, linear[:, :, columns])
             stacks = stacks + self.options.noise * _normal_like(stacks, rng)
-            says = self.network(stacks.flatten(0, 1), columns).reshape(at.shape)
-            move = map_points(_without_shift(linear[:, :, columns]), says)
+            offsets = self.network(stacks.flatten(0, 1), columns).reshape(at.shape)
+            move = map_points(_without_shift(linear[:, :, columns]), offsets)
             away = (at - truth[:, :, columns]) / self.network.unit
             wrong = (move + away).abs().mean(-1)
             if self.options.loss == "relative":
@@ -171,7 +178,7 @@ class FoveatedMethod(LandmarkMethod):
         return torch.cat(moves, dim=2)
 
     def on_train_epoch_end(self) -> None:
-        """The mean loss over all looks of the epoch; ``l1`` is in units of the network, per coordinate."""
+        """The mean loss over all glimpse steps of the epoch; ``l1`` is in units of the network, per coordinate."""
         loss, count = sum_over_processes(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
         self.loss_sums.zero_()
@@ -202,23 +209,48 @@ class FoveatedMethod(LandmarkMethod):
     # -- validation and prediction ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def predict_batch(self, batch: Batch) -> Found:
+    def predict(self, batch: Batch) -> Detections:
         """Ends of the paths; see ``conclude``."""
-        return self.find(self.source(batch.images), self.beginnings(batch), batch.to_original)
+        return self.find(self.source(batch.images), self.initial_guess(batch), batch.to_original)
 
-    def find(self, source: GlimpseSource, guess: Tensor, to_original: Tensor) -> Found:
-        """Points, scores and spread in original pixels for a source of any kind and first guesses (B, S, K, 2)."""
-        found = self.conclude(self.walk(source, guess))
-        scale = torch.linalg.det(to_original[:, :, :2]).abs().sqrt().to(found.points)
-        spread = None if found.spread is None else found.spread * scale[:, None]
-        return Found(map_points(to_original, found.points), found.scores, spread)
+    @torch.no_grad()
+    def predict_tiled(self, image: TiledImage, input: InputConfig) -> Detections:
+        """As ``predict`` for one image, of which only what the glimpses show is read."""
+        source = LazyPyramid(image, self.size, input, self.levels)
+        device = self.used.start_mean.device
+        return self.find(source, self.mean_guess(1, device), source.to_original[None].to(device))
 
-    def beginnings(self, batch: Batch) -> Tensor:
-        """First guesses (B, S, K, 2) in prediction."""
-        return self.mean_beginnings(len(batch), batch.images.device)
+    @torch.no_grad()
+    def trace(
+        self,
+        image: Batch | TiledImage,
+        input: InputConfig,
+        columns: Sequence[int] | None = None,
+        moves: Sequence[tuple[float, float]] = ((0.0, 0.0),),
+    ) -> GlimpseTrace:
+        """The path of one image, and what is seen at its end; see ``GlimpseTrace``."""
+        columns = range(len(self.landmark_names)) if columns is None else columns
+        if isinstance(image, Batch):
+            return trace_glimpses(
+                self, self.source(image.images), self.initial_guess(image), image.to_original[0], columns, moves
+            )
+        source = LazyPyramid(image, self.size, input, self.levels)
+        guess = self.mean_guess(1, self.used.start_mean.device)
+        return trace_glimpses(self, source, guess, source.to_original, columns, moves)
 
-    def mean_beginnings(self, count: int, device: torch.device) -> Tensor:
-        """First guesses (count, S, K, 2), the same for every image: their mean, then normal around it."""
+    def find(self, source: GlimpseSource, guess: Tensor, to_original: Tensor) -> Detections:
+        """What is found in a source of any kind from initial guesses (B, S, K, 2)."""
+        points, scores, spread = self.conclude(self.refine(source, guess))
+        scale = torch.linalg.det(to_original[:, :, :2]).abs().sqrt().to(points)
+        apart = None if spread is None else (spread * scale[:, None])[:, None]
+        return Detections(map_points(to_original, points)[:, None], scores[:, None], apart)
+
+    def initial_guess(self, batch: Batch) -> Tensor:
+        """Initial guesses (B, S, K, 2) in prediction."""
+        return self.mean_guess(len(batch), batch.images.device)
+
+    def mean_guess(self, count: int, device: torch.device) -> Tensor:
+        """Initial guesses (count, S, K, 2), the same for every image: their mean, then normal around it."""
         return self._around(self.used.start_mean.to(device).expand(count, -1, -1))
 
     def _around(self, guess: Tensor) -> Tensor:
@@ -229,7 +261,7 @@ class FoveatedMethod(LandmarkMethod):
         return self.keep_inside(guess[:, None] + torch.from_numpy(noise).to(guess) * sd.to(guess))
 
     @torch.no_grad()
-    def walk(self, source: GlimpseSource, guess: Tensor, iterations: int | None = None) -> Tensor:
+    def refine(self, source: GlimpseSource, guess: Tensor, iterations: int | None = None) -> Tensor:
         """Path (T + 1, B, S, K, 2) of guesses that begin at ``guess`` (B, S, K, 2)."""
         network = self.used
         path = [guess]
@@ -239,8 +271,8 @@ class FoveatedMethod(LandmarkMethod):
             path.append(self.keep_inside(path[-1] + moves.reshape(guess.shape)))
         return torch.stack(path)
 
-    def conclude(self, path: Tensor) -> Found:
-        """Median of the ends; score 1 / (1 + u), u in input pixels.
+    def conclude(self, path: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Points (B, K, 2), the median of the ends; scores (B, K), 1 / (1 + u); and spread (B, K), all in input pixels.
 
         u is the spread of the ends (root mean square distance from their median) where there are several, and else
         the length of the last move: a guess that still moves has not arrived.
@@ -249,9 +281,9 @@ class FoveatedMethod(LandmarkMethod):
         points = ends.quantile(0.5, dim=1)  # of two in the middle their mean, which median does not give
         if ends.shape[1] == 1:
             last = torch.linalg.vector_norm(path[-1] - path[-2], dim=-1)[:, 0]
-            return Found(points, 1 / (1 + last))
+            return points, 1 / (1 + last), None
         spread = (ends - points[:, None]).pow(2).sum(-1).mean(1).sqrt()
-        return Found(points, 1 / (1 + spread), spread)
+        return points, 1 / (1 + spread), spread
 
 
 class FoveatedNetworks(nn.Module):

@@ -8,6 +8,7 @@ Prediction: the network's maps, decoded to input pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -19,19 +20,20 @@ from trigpoint.codecs import GaussianHeatmap
 from trigpoint.config import choose
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
-from trigpoint.landmarks import Batch
-from trigpoint.methods.base import Found, NotFinite, component, sum_over_processes
+from trigpoint.landmarks import Batch, Detections
+from trigpoint.methods.base import NotFinite, StageRun, component, sum_over_processes
 from trigpoint.methods.losses import LOSSES
 from trigpoint.methods.maps import MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
 from trigpoint.nn import NETWORKS
+from trigpoint.recipe import DataConfig, MethodConfig, Stage
 from trigpoint.schedules import SCHEDULES
 
 
 class HeatmapMethod(MapMethod):
     """Network, codec, schedule and loss wired for training and prediction; built as every ``LandmarkMethod``."""
 
-    class Config(GaussianHeatmap.Config, config.Component):
+    class Config(GaussianHeatmap.Config, MethodConfig):
         """What the method is made of; the codec's options are its own."""
 
         name: Literal["heatmap"] = "heatmap"
@@ -50,6 +52,11 @@ class HeatmapMethod(MapMethod):
         transfer: CrossTask.Config | None = None
         """Regulariser by a frozen source model."""
 
+        def stages(self) -> dict[str, Stage]:
+            """The source model, where it is a run."""
+            run = None if self.transfer is None else self.transfer.source.run
+            return {} if run is None else {"source": Stage("source model", run)}
+
     def __init__(
         self,
         method: HeatmapMethod.Config,
@@ -58,12 +65,15 @@ class HeatmapMethod(MapMethod):
         input_size: tuple[int, int],
         epochs: int | None = None,
         ema: float = 0.0,
+        stages: Mapping[str, StageRun] | None = None,
     ) -> None:
         super().__init__(landmark_names, ema)
         self.build_network(method.network, channels)
         self.transfer = None
         if method.transfer is not None:
-            self.transfer = CrossTask(method.transfer, self.network, method.network, channels)
+            self.transfer = CrossTask(
+                method.transfer, self.network, method.network, channels, (stages or {}).get("source")
+            )
         self.codec = GaussianHeatmap(input_size, self.network.stride, method)
         self.loss = LOSSES[component(method.loss)](method.loss)
         self.loss.check(self.codec)
@@ -78,6 +88,13 @@ class HeatmapMethod(MapMethod):
         self.transfer_loss = float("nan")  # mean over the images of the last epoch
 
     transfer_sums: Tensor
+
+    def check_data(self, data: DataConfig) -> None:
+        """As every method, and refuse data that a source cannot be compared on."""
+        if self.transfer is None:
+            super().check_data(data)
+        else:
+            self.transfer.check_data(data)
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -95,9 +112,9 @@ class HeatmapMethod(MapMethod):
         penalty = self.schedule.penalty().to(loss)
         total = torch.where(present, loss + penalty, torch.zeros_like(loss)).sum() / present.sum().clamp_min(1)
         if self.transfer is not None and self.transfer.source is not None:
-            held = self.transfer(self.network.padded(images), output.features, batch.index)
-            self.transfer_sums += torch.stack([held.detach() * len(batch), held.new_tensor(len(batch))])
-            total = total + held
+            penalty = self.transfer(self.network.padded(images), output.features, batch.index)
+            self.transfer_sums += torch.stack([penalty.detach() * len(batch), penalty.new_tensor(len(batch))])
+            total = total + penalty
         if not torch.isfinite(total):
             raise NotFinite(batch.index.tolist())
         return total
@@ -121,18 +138,23 @@ class HeatmapMethod(MapMethod):
     def on_train_epoch_end(self) -> None:
         """As of every method of maps, and the mean of the regulariser."""
         super().on_train_epoch_end()
-        held, images = sum_over_processes(self.transfer_sums).tolist()
-        self.transfer_loss = held / images if images else float("nan")
+        total, images = sum_over_processes(self.transfer_sums).tolist()
+        self.transfer_loss = total / images if images else float("nan")
         self.transfer_sums.zero_()
 
     # -- validation and prediction ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def predict_batch(self, batch: Batch) -> Found:
+    def predict(self, batch: Batch) -> Detections:
         """The decoded maps; a score is the height of its map's peak."""
-        points, scores = self.decode_output(self.heatmaps(batch.images))
-        return Found(map_points(batch.to_original, points), scores)
+        points, scores = self.decode_output(self.outputs(batch.images))
+        return Detections(map_points(batch.to_original, points)[:, None], scores[:, None])
 
     def decode_output(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Points (B, K, 2) in input pixels and scores (B, K) of the network's output (B, K, h, w)."""
         return self.codec.decode(self.loss.maps(output))
+
+    @torch.no_grad()
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """The maps as they are decoded, of the loss's kind."""
+        return self.loss.maps(self.outputs(images))

@@ -47,11 +47,6 @@ class MapMethod(LandmarkMethod):
         sums = [torch.where(counted, values, zero).sum(0) for values in (misfit, energy)]
         self.epoch_sums += torch.stack([*sums, counted.sum(0)]).to(self.epoch_sums)
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let the averaged weights follow."""
-        super().optimizer_step(*args, **kwargs)
-        self.follow()
-
     def epoch_columns(self) -> dict[str, float]:
         """The width of each landmark's target, heatmap px."""
         widths = self.schedule.sigma.detach().cpu()
@@ -73,10 +68,14 @@ class MapMethod(LandmarkMethod):
     # -- prediction -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def heatmaps(self, images: Tensor) -> Tensor:
+    def outputs(self, images: Tensor) -> Tensor:
         """The network's output (B, K, h, w) float32 for inputs (B, C, H, W)."""
         output: Tensor = self.inference_network()(channels_last(images)).float()
         return output
+
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """The maps as they are decoded."""
+        return self.outputs(images)
 
     # -- state ------------------------------------------------------------------------------------------------------
 

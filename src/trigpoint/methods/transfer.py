@@ -16,17 +16,57 @@ prints, lambda = 0.002 would be drowned (``method.loss.reduction=sum`` has it).
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trigpoint import config
 from trigpoint.errors import ConfigError
-from trigpoint.nn import EncoderNetwork, LandmarkNetwork, Source, SourceConfig, load_source
-from trigpoint.nn.source import pooled_logits
+from trigpoint.methods.base import StageRun
+from trigpoint.nn import EncoderNetwork, LandmarkNetwork
+from trigpoint.nn.source import ExpectedInput, Source, load_source, pooled_logits, source_of
+from trigpoint.recipe import AugmentConfig, DataConfig, InputConfig
+
+REMEDIES = (
+    "give one of: source.pretrained=true (timm's weights, needs the internet once), source.weights=FILE (a checkpoint "
+    "of that encoder), source.run=FOLDER (train one: trigpoint train source-classes data.path=IMAGES --out FOLDER)"
+)
+
+
+class SourceConfig(config.Config):
+    """Where the source model comes from; its encoder is the one that the landmark network names."""
+
+    pretrained: bool = False
+    """Timm's weights, or those of the encoder's ``hf_hub:`` address."""
+    weights: str | None = None
+    """Local checkpoint: .safetensors, or a torch file of plain tensors."""
+    run: str | None = None
+    """Run folder of ``trigpoint train``, of a classification or of landmarks."""
+    normalize: Literal["image", "fixed", "unit"] | None = None
+    """Input that it was trained with, as ``data.input.normalize``; null: as timm or the run says."""
+    mean: tuple[float, ...] | None = None
+    """Means of the input, one per channel, for ``normalize: fixed``."""
+    std: tuple[float, ...] | None = None
+    """Standard deviations of the input, one per channel, for ``normalize: fixed``."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SourceConfig:
+        given = [
+            name
+            for name, value in (("pretrained", self.pretrained), ("weights", self.weights), ("run", self.run))
+            if value
+        ]
+        if len(given) != 1:
+            raise ValueError(f"expected one origin, got {' and '.join(given) or 'none'}; {REMEDIES}")
+        if self.run is not None and self.normalize is not None:
+            raise ValueError("a run says itself what input it had; remove source.normalize")
+        if (self.mean is None) != (self.std is None) or (self.mean is not None) != (self.normalize == "fixed"):
+            raise ValueError("mean and std go together with normalize=fixed; give all three or none")
+        return self
 
 
 class CrossTask(nn.Module):
@@ -66,7 +106,12 @@ class CrossTask(nn.Module):
             return self.loss != "none" and self.weight > 0
 
     def __init__(
-        self, options: CrossTask.Config, network: LandmarkNetwork, about: config.Config, channels: int
+        self,
+        options: CrossTask.Config,
+        network: LandmarkNetwork,
+        about: config.Config,
+        channels: int,
+        run: StageRun | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(network, EncoderNetwork):
@@ -85,7 +130,7 @@ class CrossTask(nn.Module):
         self.options = options
         compares_classes = options.regularises and options.loss in ("classifier", "both")
         with torch.random.fork_rng(devices=[]):  # training draws the same numbers with a source and without
-            source = load_source(options.source, str(cast(Any, about).encoder), channels, compares_classes)
+            source = origin(options.source, str(cast(Any, about).encoder), channels, compares_classes, run)
         network.encoder.load_state_dict(source.encoder.state_dict())
         self.expects = source.expects
         self.source: Source | None = source.to(memory_format=torch.channels_last) if options.regularises else None
@@ -94,6 +139,22 @@ class CrossTask(nn.Module):
             self.classifier.requires_grad_(options.classifier == "trained")
         _freeze(network.encoder, options.train)
         self._cached: dict[int, tuple[Tensor, Tensor | None]] = {}
+
+    def check_data(self, data: DataConfig) -> None:
+        """Raise ConfigError, with what to set, for data that a source cannot be compared on."""
+        check_input(self.expects, data.input)
+        varied = data.augment.model_copy(update={"drop_outside": AugmentConfig().drop_outside})
+        if self.options.cache and varied != AugmentConfig():
+            raise ConfigError(
+                "method.transfer.cache: what the source says of an image can be kept only while the image stays the "
+                "same, got data.augment; remove the augmentation, or set method.transfer.cache=false"
+            )
+        if data.unlabelled and not self.options.regularises:
+            raise ConfigError(
+                f"data.unlabelled={data.unlabelled}: expected method.transfer with a loss and a weight above 0, which "
+                "learns from images without labels, got one that only starts from the source; set "
+                "method.transfer.loss=encoder, or data.unlabelled=0"
+            )
 
     def hold(self, network: nn.Module) -> None:
         """Keep the statistics of the encoder's normalisation that are not to follow the batches."""
@@ -137,6 +198,64 @@ class CrossTask(nn.Module):
         features = torch.stack([f for f, _ in kept]).to(images.device)
         known = [p for _, p in kept if p is not None]
         return features, torch.stack(known).to(images.device) if known else None
+
+
+def origin(options: SourceConfig, encoder: str, channels: int, classifier: bool, run: StageRun | None = None) -> Source:
+    """The source model that the options name, with the architecture ``encoder``; ``run`` is the one that they name.
+
+    Raises ConfigError for one that cannot be had or does not fit; the message says what helps.
+    """
+    if run is not None:
+        return _of_run(run, encoder, channels, classifier)
+    expects = None
+    if options.normalize is not None:
+        expects = ExpectedInput(options.normalize, options.mean, options.std, channels)
+    try:
+        return load_source(encoder, channels, options.weights, classifier, expects)
+    except ConfigError as error:
+        raise ConfigError(f"method.transfer.source: {error}. Else {REMEDIES}") from error
+
+
+def _of_run(run: StageRun, encoder: str, channels: int, classifier: bool) -> Source:
+    method: Any = getattr(run.recipe, "method", None)
+    theirs = getattr(run.recipe, "encoder", None) or getattr(getattr(method, "network", None), "encoder", None)
+    if theirs is None:
+        got = getattr(getattr(method, "network", method), "name", "another")
+        raise ConfigError(f"{run.folder}: expected a run whose network has a timm encoder, got {got}; {REMEDIES}")
+    if theirs != encoder:
+        raise ConfigError(
+            f"{run.folder}: expected a source with encoder '{encoder}' as the landmark network, got '{theirs}'; "
+            f"set method.network.encoder={theirs}, or give another source"
+        )
+    seen = run.recipe.data.input
+    expects = ExpectedInput(seen.normalize, seen.mean, seen.std, seen.channels)
+    check_input(expects, seen.model_copy(update={"channels": channels}))
+    return source_of(run.weights, encoder, channels, classifier, expects, str(run.folder))
+
+
+def check_input(expects: ExpectedInput, given: InputConfig) -> None:
+    """Raise ConfigError, with what to set, when the landmark network would see its images otherwise than the source."""
+    ask = []
+    if expects.channels is not None and given.channels != expects.channels:
+        ask.append(f"data.input.channels={expects.channels}")
+    if given.normalize != expects.normalize or not (
+        _close(given.mean, expects.mean) and _close(given.std, expects.std)
+    ):
+        ask.append(f"data.input.normalize={expects.normalize}")
+        for name, values in (("mean", expects.mean), ("std", expects.std)):
+            if values is not None:
+                ask.append(f"data.input.{name}=[{', '.join(f'{value:.6g}' for value in values)}]")
+    if ask:
+        raise ConfigError(
+            "method.transfer: expected source and landmark network to see images alike, got "
+            f"data.input.normalize={given.normalize} with {given.channels} channel(s); set " + " ".join(ask)
+        )
+
+
+def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=1e-4, abs_tol=1e-6) for x, y in zip(a, b, strict=True))
 
 
 def encoder_distance(source: Tensor, target: Tensor, pooled: bool = False) -> Tensor:

@@ -15,7 +15,7 @@ from trigpoint.metrics.detection import (
     match_instances,
     matching_radius,
 )
-from trigpoint.metrics.detection_curve import PrecisionRecall, best_threshold, precision_recall
+from trigpoint.metrics.detection_curve import CANDIDATES, PrecisionRecall, best_threshold, precision_recall
 from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
 from trigpoint.metrics.functional import (
     area_under_ced,
@@ -44,6 +44,7 @@ from trigpoint.metrics.point_to_point import (
 from trigpoint.metrics.smoothness import normalized_total_variation
 
 __all__ = [
+    "CANDIDATES",
     "radial_error",
     "mean_radial_error",
     "success_detection_rate",

@@ -10,7 +10,7 @@
 - ``source``: a frozen model of another task
 - ``weights``: weights in files, with a checksum
 - ``base``: what they share: any input size, maps aligned to the pixel
-- ``pyramid``, ``lazy_pyramid``: levels of an image in memory or in a tiled file, and glimpses of them
+- ``pyramid``: levels of an image, and glimpses of them
 - ``spatialized``: from a glimpse to an offset
 
 A network is built as ``NETWORKS[name](in_channels=C, num_landmarks=K, **options)`` and has a ``stride``.
@@ -26,7 +26,7 @@ from trigpoint.nn.hourglass import Hourglass
 from trigpoint.nn.pyramid import GaussianPyramid
 from trigpoint.nn.res_unet import ResUNet
 from trigpoint.nn.simple_baseline import SimpleBaseline
-from trigpoint.nn.source import Source, SourceConfig, load_source
+from trigpoint.nn.source import Source, load_source
 from trigpoint.nn.spatialized import SpatializedFeatures
 from trigpoint.nn.unet import UNet
 
@@ -52,7 +52,6 @@ __all__ = [
     "Hourglass",
     "CaffeResNet",
     "Source",
-    "SourceConfig",
     "load_source",
     "GaussianPyramid",
     "SpatializedFeatures",

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
-from trigpoint.prediction.predictor import Image, Predictor, Progress, is_lazy, write_instances, write_predictions
+from trigpoint.prediction.predictor import Image, Predictor, Progress, is_lazy
+from trigpoint.prediction.table import prediction_frame, write_predictions
 
-__all__ = ["Image", "Predictor", "Progress", "is_lazy", "write_instances", "write_predictions"]
+__all__ = ["Image", "Predictor", "Progress", "is_lazy", "prediction_frame", "write_predictions"]

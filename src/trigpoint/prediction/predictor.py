@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,37 +17,37 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import collate
 from trigpoint.data.pixels.images import MAX_PIXELS, image_size, read_image
-from trigpoint.data.tiled import is_tiled, open_tiled
-from trigpoint.data.tiled.pyramid import LazyPyramid
+from trigpoint.data.tiled import TiledImage, is_tiled, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine
-from trigpoint.landmarks import Batch, InstancePrediction, LandmarkSet, Prediction
-from trigpoint.methods import Found, FoveatedMethod, HeatmapMethod, InstanceMethod, LandmarkMethod
-from trigpoint.prediction.table import instance_frame, prediction_frame, write_frame
-from trigpoint.recipe import Recipe, build_method
-from trigpoint.runs import COVERAGE, RunFolder
+from trigpoint.landmarks import Batch, Detections, ImageDetections, LandmarkSet, Prediction
+from trigpoint.methods import LandmarkMethod, build_method
+from trigpoint.metrics import CANDIDATES
+from trigpoint.recipe import Recipe
+from trigpoint.runs import RunFolder
 
 Image = str | Path | npt.NDArray[Any] | torch.Tensor
 Progress = Callable[[int, int], None]  # (done, total)
 
 
 class Predictor:
-    """Finds the landmarks of a run in images of any size; see ``load``, ``predict`` and ``predict_instances``."""
+    """Finds the landmarks of a run in images of any size; see ``load`` and ``predict``."""
 
     def __init__(
         self,
         method: LandmarkMethod,
         recipe: Recipe,
         landmarks: LandmarkSet,
-        radius: npt.NDArray[Any],
+        radii: npt.NDArray[Any],
         device: str,
         threshold: float | None = None,
     ) -> None:
         self.method = method.eval().to(device)
         self.recipe = recipe
         self.landmarks = landmarks
-        self.radius = radius  # (K,) original pixels
-        self.threshold = threshold  # of the scores of instances; None: that of the recipe
+        self.radii = radii  # (K,) original pixels
+        if threshold is not None:
+            method.threshold = threshold
         self.device = torch.device(device)
         self.pipeline = InputPipeline(recipe.data.input, landmarks)
         self.group: float | None = None
@@ -71,116 +72,108 @@ class Predictor:
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
         return cls(method, recipe, marks.landmarks, radius, _device(device), marks.threshold)
 
+    @property
+    def threshold(self) -> float | None:
+        """Score that every instance exceeds; None: exactly one of each landmark is found in an image."""
+        return self.method.threshold
+
     def predict(
         self,
         images: Image | Sequence[Image] | LandmarkDataset,
         batch_size: int = 16,
         progress: Progress | None = None,
+        threshold: float | None = None,
+        names: Sequence[str] | None = None,
     ) -> Prediction:
-        """Points in pixels of each original image.
+        """What is found in each image, in pixels of the original.
 
         ``images``: a path, an array (H, W) or (H, W, 3) or tensor (C, H, W), a list of them, or a dataset (its images,
-        not its points). Grey becomes colour and colour grey as the run needs. Raises DataError for an unreadable image
-        and for pixels that are NaN or infinite. A run that finds several instances gives the best place of each
-        landmark.
+        not its points; with several instances per image each image counts once). Grey becomes colour and colour grey as
+        the run needs. ``names`` of the images in the result, where they are not their paths. ``threshold`` takes the
+        place of the run's own in multi-instance runs: scores have to exceed it.
+
+        Raises DataError for an unreadable image and for pixels that are NaN or infinite, ConfigError for a threshold
+        where exactly one of each landmark is found.
         """
-        items = _listed(images)
-        points, scores, spread = [], [], []
-        done = 0
-        for part in _parts(items, batch_size):
-            found = self._predict_tiled(part[0]) if is_lazy(part[0]) else self._predict_batch(part, done)
-            points.append(found.points.double().cpu().numpy())
-            scores.append(found.scores.double().cpu().numpy())
-            if found.spread is not None:
-                spread.append(found.spread.double().cpu().numpy())
-            done += len(part)
-            if progress is not None:
-                progress(done, len(items))
-        count = len(self.landmarks)
-        return Prediction(
-            points=np.concatenate(points) if points else np.zeros((0, count, 2)),
-            scores=np.concatenate(scores) if scores else np.zeros((0, count)),
-            radius=np.tile(self.radius, (len(items), 1)),
-            landmarks=self.landmarks,
-            images=_names(items),
-            coverage=COVERAGE,
-            spread=np.concatenate(spread) if spread else None,
-        )
-
-    @property
-    def several(self) -> bool:
-        """Whether the run finds any number of instances: then ``predict_instances`` gives all of them."""
-        return self.method.several
-
-    def predict_instances(
-        self,
-        images: Image | Sequence[Image] | LandmarkDataset,
-        batch_size: int = 16,
-        progress: Progress | None = None,
-        threshold: float | None = None,
-    ) -> list[InstancePrediction]:
-        """All instances in each image, in pixels of the original, the best first; ``images`` as of ``predict``.
-
-        Of a dataset each image counts once. With ``group`` a row holds the landmarks of one object.
-        ``threshold`` takes the place of the run's own: scores have to exceed it.
-        Raises RunError when the run is of a method that finds one of each landmark.
-        """
-        method = self.method
-        if not isinstance(method, InstanceMethod):
-            raise RunError(
-                f"expected a run of the method instances, got {self.recipe.method_name}, which finds one of each "
-                "landmark; use predict"
+        if threshold is not None and self.threshold is None:
+            raise ConfigError(
+                "threshold: is for multi-instance runs, got a run that finds one of each landmark; leave it"
             )
-        items = list(dict.fromkeys(_listed(images))) if isinstance(images, LandmarkDataset) else _listed(images)
+        items, found = self._listed(images), list[ImageDetections]()
+        called = _names(items) if names is None else names
         limit = self.threshold if threshold is None else threshold
-        found: list[InstancePrediction] = []
-        for start in range(0, len(items), batch_size):
-            part = items[start : start + batch_size]
-            some = method.find(self._batch(part, start), limit)
-            arrays = (values.double().cpu().numpy() for values in some)
-            for points, scores in zip(*arrays, strict=True):
-                rows = int((scores > 0).sum(-1).max(initial=0))
-                places, heights = points.swapaxes(0, 1)[:rows], scores.T[:rows]
-                heights = np.where(np.isfinite(places).all(-1), heights, np.nan)
-                if self.group is not None:
-                    places, heights = group_by_proximity(places, heights, self.group)
-                found.append(InstancePrediction("", places, heights))
-            if progress is not None:
-                progress(len(found), len(items))
-        for one, name in zip(found, _names(items), strict=True):
-            one.image = name
-        return found
+        with self.method.above(limit):
+            for part in _parts(items, batch_size):
+                some = self._predict_tiled(part[0]) if is_lazy(part[0]) else self.method.predict(self._batch(part))
+                found += self._per_image(some, called[len(found) : len(found) + len(part)])
+                if progress is not None:
+                    progress(len(found), len(items))
+        return Prediction(found, self.landmarks, self.radii, threshold=limit)
+
+    def candidates(
+        self, images: Image | Sequence[Image] | LandmarkDataset, progress: Progress | None = None
+    ) -> Prediction:
+        """As ``predict``, with all that a threshold may be chosen from in multi-instance runs."""
+        lower = None if self.threshold is None else min(CANDIDATES, self.threshold)
+        return self.predict(images, progress=progress, threshold=lower)
+
+    def _per_image(self, found: Detections, names: Sequence[str]) -> Iterator[ImageDetections]:
+        """The images of a batch; of multi-instance runs only the rows that hold an instance."""
+        points, scores = (values.double().cpu().numpy() for values in (found.points, found.scores))
+        for i, name in enumerate(names):
+            if self.threshold is None:
+                spread = None if found.spread is None else found.spread[i].double().cpu().numpy()
+                yield ImageDetections(name, points[i], scores[i], spread)
+                continue
+            rows = int((scores[i] > 0).sum(0).max(initial=0))
+            places, heights = points[i, :rows], scores[i, :rows]
+            heights = np.where(np.isfinite(places).all(-1), heights, np.nan)
+            if self.group is not None:
+                places, heights = group_by_proximity(places, heights, self.group)
+            yield ImageDetections(name, places, heights)
+
+    def _listed(self, images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
+        if isinstance(images, LandmarkDataset):
+            paths = [sample.image for sample in images.samples]
+            return paths if self.threshold is None else list(dict.fromkeys(paths))
+        if isinstance(images, str | Path | np.ndarray | torch.Tensor):
+            return [images]
+        return list(images)
 
     def heatmaps(self, image: Image) -> tuple[torch.Tensor, Affine]:
-        """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels."""
-        if not isinstance(self.method, HeatmapMethod):
-            raise RunError(
-                f"expected a run of the method heatmap, got {self.recipe.method_name}, which has no heatmaps"
-            )
-        batch = collate([self._item(image, 0)])
-        with torch.no_grad():
-            maps = self.method.loss.maps(self.method.heatmaps(batch.images.to(self.device)))
-        return maps[0].cpu(), Affine(batch.to_original[0].numpy())
+        """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels.
 
-    def _predict_batch(self, images: list[Any], first: int) -> Found:
-        return self.method.predict_batch(self._batch(images, first))
+        Raises RunError for a run of a method without heatmaps.
+        """
+        batch = self._batch([image])
+        return self.method.heatmaps(batch.images)[0].cpu(), Affine(batch.to_original[0].cpu().numpy())
 
-    def _batch(self, images: list[Any], first: int) -> Batch:
-        batch = collate([self._item(image, first + i) for i, image in enumerate(images)])
+    def _batch(self, images: Sequence[Image]) -> Batch:
+        batch = collate([self._item(image, i) for i, image in enumerate(images)])
         batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
         return batch
 
-    def _predict_tiled(self, path: str | Path) -> Found:
-        """An image too large for memory, of which only what the glimpses show is read."""
-        if type(self.method) is not FoveatedMethod:
+    @contextmanager
+    def opened(self, image: Image) -> Iterator[Batch | TiledImage]:
+        """One image as the method takes it: prepared, or opened for reading by tiles where it is too large.
+
+        Raises DataError for one that is read by tiles when the method needs it whole.
+        """
+        if not is_lazy(image):
+            yield self._batch([image])
+            return
+        if not self.method.reads_tiles:
             raise DataError(
-                f"{path}: is read by tiles, which the method foveated can, got a run of {self.recipe.method_name}; "
-                "train with method.name=foveated, or make the image smaller"
+                f"{image}: is read by tiles, which a run of the method {self.recipe.method_name} cannot; train with "
+                "method.name=foveated, or make the image smaller"
             )
-        with open_tiled(path) as image:
-            source = LazyPyramid(image, self.recipe.data.input.size, self.recipe.data.input, self.method.levels)
-            guess = self.method.mean_beginnings(1, self.device)
-            return self.method.find(source, guess, source.to_original[None].to(self.device))
+        with open_tiled(cast(str, image)) as tiled:
+            yield tiled
+
+    def _predict_tiled(self, path: Image) -> Detections:
+        """An image too large for memory, of which only what is needed is read."""
+        with self.opened(path) as image:
+            return self.method.predict_tiled(cast(TiledImage, image), self.recipe.data.input)
 
     def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         unknown = np.full((len(self.landmarks), 2), np.nan)
@@ -188,7 +181,7 @@ class Predictor:
             stored = read_image(image)
             prepared, points, back = self.pipeline(stored.pixels, unknown, value_range=stored.value_range)
         else:
-            prepared, points, back = self.pipeline(_pixels(image), unknown)
+            prepared, points, back = self.pipeline(as_pixels(image), unknown)
         return prepared, points, back, index
 
 
@@ -215,35 +208,11 @@ def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
-def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
-    """Write the native table: image, then x, y, score and radius of each landmark. Raises DataError if it exists."""
-    return write_frame(path, prediction_frame(prediction), overwrite)
-
-
-def write_instances(
-    path: str | Path,
-    predictions: Sequence[InstancePrediction],
-    landmarks: LandmarkSet,
-    radius: npt.NDArray[Any],
-    overwrite: bool = False,
-) -> Path:
-    """Write the native table of a set with instances, see ``instance_frame``. Raises DataError if it exists."""
-    return write_frame(path, instance_frame(predictions, landmarks, radius), overwrite)
-
-
-def _listed(images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
-    if isinstance(images, LandmarkDataset):
-        return [sample.image for sample in images.samples]
-    if isinstance(images, str | Path | np.ndarray | torch.Tensor):
-        return [images]
-    return list(images)
-
-
 def _names(items: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items))
 
 
-def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+def as_pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
     """An array (H, W[, 3]) or a tensor (C, H, W) as a tensor (C, H, W)."""
     tensor = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(image))
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

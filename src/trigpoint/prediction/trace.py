@@ -6,11 +6,10 @@ pixels of the original image, and draws them (``trigpoint.report`` does the draw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +17,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from trigpoint.data.input.loading import collate
 from trigpoint.data.pixels.images import read_image
-from trigpoint.data.tiled import open_tiled
-from trigpoint.data.tiled.pyramid import LazyPyramid
-from trigpoint.errors import DataError, RunError
+from trigpoint.data.tiled import TiledImage
+from trigpoint.errors import RunError
 from trigpoint.geometry import Affine, map_points, to_grid, warp
 from trigpoint.landmarks import FloatArray
-from trigpoint.methods import METHODS, FoveatedMethod, LandmarkMethod
-from trigpoint.nn.pyramid import GlimpseSource
-from trigpoint.nn.spatialized import GlimpseNetwork
-from trigpoint.prediction.predictor import Image, Predictor, _pixels, is_lazy
-from trigpoint.recipe import Recipe
+from trigpoint.prediction.predictor import Image, Predictor, as_pixels
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.glimpses import glimpse_stack, guess_path
 
@@ -104,138 +97,87 @@ def spread_out(count: int, most: int = SHOWN) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, min(most, count)).tolist()})
 
 
-def is_traceable(recipe: Recipe) -> bool:
-    """Whether the method of a run looks at glimpses.
-
-    >>> is_traceable(Recipe())
-    False
-    """
-    return issubclass(METHODS[recipe.method_name], FoveatedMethod)
-
-
-def check_traceable(predictor: Predictor) -> FoveatedMethod:
-    """The method of a run that looks at glimpses; raises RunError for another."""
-    method: LandmarkMethod = predictor.method
-    if not isinstance(method, FoveatedMethod):
+def check_traces(predictor: Predictor) -> None:
+    """Raise RunError for a run of a method that keeps no trace."""
+    if not predictor.method.traces:
         raise RunError(
             f"expected a run of the method foveated or cascade, got {predictor.recipe.method_name}, which looks at no "
             "glimpses; give another run"
         )
-    return method
 
 
-@torch.no_grad()
 def trace(predictor: Predictor, image: Image) -> Trace:
     """Follow the prediction of one image, a path or an array as ``Predictor.predict`` takes them.
 
-    Costs one look more than the prediction. Raises RunError for a run of a method that has no glimpses, DataError for
-    an image that cannot be read, or, being read by tiles, holds no small level to draw.
+    Costs one glimpse step more than the prediction. Raises RunError for a run of a method that has no glimpses,
+    DataError for an image that cannot be read, or, being read by tiles, holds no small level to draw.
     """
-    method = check_traceable(predictor)
-    with _opened(predictor, method, image) as opened:
-        path = method.walk(opened.source, opened.guess)  # (T + 1, 1, S, K, 2)
-        end = path[-1][:, :1]
-        glimpses = method.look(opened.source, end)[0, 0]
-    found, back = method.conclude(path).points, opened.to_original
-    picture, factor = _reduced(opened.picture)
+    check_traces(predictor)
+    with predictor.opened(image) as opened:
+        seen = predictor.method.trace(opened, predictor.recipe.data.input)
+        pixels, stride = opened.preview() if isinstance(opened, TiledImage) else (_pixels_of(image), 1.0)
+    back = seen.to_original
+    picture, factor = _reduced(pixels)
     return Trace(
-        path=map_points(back, path[:, 0, 0].double().cpu()).numpy(),
-        found=map_points(back, found[0].double().cpu()).numpy(),
-        glimpses=glimpses.float().cpu().numpy(),
-        maps=_softmaxed_maps(method, glimpses).cpu().numpy(),
-        extents=map_points(back, _corners(end[0, 0].double().cpu(), glimpses.shape[1], glimpses.shape[-1])).numpy(),
+        path=map_points(back, seen.path).numpy(),
+        found=map_points(back, seen.found).numpy(),
+        glimpses=seen.glimpses[:, 0].numpy(),
+        maps=seen.maps[:, 0].numpy(),
+        extents=map_points(back, seen.extents[:, 0]).numpy(),
         image=picture,
-        factor=factor * opened.stride,
+        factor=factor * stride,
         names=predictor.landmarks.names,
     )
 
 
-@torch.no_grad()
-def feature_figure(
-    predictor: Predictor, images: Sequence[Image], column: int, truth: FloatArray, captions: Sequence[str] = ()
-) -> Figure:
-    """The steadiest feature of each level at the landmark ``column`` of several images, whose true points are (N, 2).
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The trunk's maps around one landmark in N images, each at the end of the path and at S - 1 places near it.
 
-    Drawn as seen at the end of the path. Chosen by ``stable_features`` among these glimpses and others that are moved
-    by 3/16 of the patch in four directions: a feature that follows the point is told from one that does not.
+    ``maps`` (N, S, L, D, h, w), ``glimpses`` (N, S, L, C, g, g), ``extents`` (N, S, L, 2, 2) in original pixels; the
+    true points ``truth`` (N, 2).
     """
-    method = check_traceable(predictor)
-    seen = [_around_the_end(predictor, method, image, column) for image in images]
-    maps, glimpses, extents = (np.stack([one[i] for one in seen]) for i in range(3))
-    points = np.repeat(np.asarray(truth, dtype=np.float64), len(MOVES), axis=0)
-    chosen = stable_features(maps.reshape(-1, *maps.shape[2:]), extents.reshape(-1, *extents.shape[2:]), points)
-    return feature_maps(maps[:, 0], glimpses[:, 0], extents[:, 0], truth, chosen, captions)
+
+    maps: npt.NDArray[np.float32]
+    glimpses: npt.NDArray[np.float32]
+    extents: FloatArray
+    truth: FloatArray
+    captions: Sequence[str] = ()
+
+    def figure(self) -> Figure:
+        """The steadiest feature of each level, drawn as seen at the end of the path.
+
+        Chosen by ``stable_features`` among these glimpses and others that are moved by 3/16 of the patch in four
+        directions: a feature that follows the point is told from one that does not.
+        """
+        points = np.repeat(np.asarray(self.truth, dtype=np.float64), self.maps.shape[1], axis=0)
+        flat = self.maps.reshape(-1, *self.maps.shape[2:]), self.extents.reshape(-1, *self.extents.shape[2:])
+        chosen = stable_features(*flat, points)
+        return feature_maps(self.maps[:, 0], self.glimpses[:, 0], self.extents[:, 0], self.truth, chosen, self.captions)
 
 
-def _around_the_end(
-    predictor: Predictor, method: FoveatedMethod, image: Image, column: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Maps (S, L, D, h, w), glimpses (S, L, C, g, g) and corners (S, L, 2, 2) of a landmark, each level moved alone."""
-    side = method.options.glimpse
-    each = torch.arange(method.levels)
-    with _opened(predictor, method, image) as opened:
-        end = method.walk(opened.source, opened.guess)[-1][:, 0, column]
-        moves = torch.tensor(MOVES)[:, None] * (side * 2.0**each)[:, None]  # (S, L, 2)
-        centers = end[:, None] + moves.flatten(0, 1).to(end)
-        stacks = opened.source.glimpses(centers, side).float()[0]
-    stacks = stacks.reshape(len(MOVES), len(each), *stacks.shape[1:])[:, each, each]
-    place = next(i for i, part in enumerate(method.used.parts) if column in part)
-    found = cast(GlimpseNetwork, method.used.networks[place]).maps(stacks.flatten(0, 1)).float()
-    maps = found.flatten(-2).softmax(-1).reshape(*stacks.shape[:2], *found.shape[1:])
-    corners = _corners(centers[0].double().cpu(), len(each), side).reshape(len(MOVES), len(each), -1, 2, 2)[
-        :, each, each
-    ]
-    return maps.cpu().numpy(), stacks.cpu().numpy(), map_points(opened.to_original, corners).numpy()
+def features(
+    predictor: Predictor, images: Sequence[Image], column: int, truth: FloatArray, captions: Sequence[str] = ()
+) -> Features | None:
+    """Features of the landmark ``column`` in several images; None for networks that do not read places off maps."""
+    check_traces(predictor)
+    seen = []
+    for image in images:
+        with predictor.opened(image) as opened:
+            seen.append(predictor.method.trace(opened, predictor.recipe.data.input, [column], MOVES))
+    if not seen or not seen[0].spatialized:
+        return None
+    return Features(
+        np.stack([one.maps[0].numpy() for one in seen]),
+        np.stack([one.glimpses[0].numpy() for one in seen]),
+        np.stack([map_points(one.to_original, one.extents[0]).numpy() for one in seen]),
+        truth,
+        captions,
+    )
 
 
-class _Opened(NamedTuple):
-    """An image to look at: its glimpses, the first guess (1, S, K, 2) and the map (2, 3) from input to original
-    pixels; and a picture (C, H, W) of it that is ``stride`` times smaller."""
-
-    source: GlimpseSource
-    guess: Tensor
-    to_original: Tensor
-    picture: Tensor
-    stride: float = 1.0
-
-
-@contextmanager
-def _opened(predictor: Predictor, method: FoveatedMethod, image: Image) -> Iterator[_Opened]:
-    """The image as ``predictor`` would open it, by tiles where it does."""
-    if isinstance(image, str | Path) and is_lazy(image):
-        if type(method) is not FoveatedMethod:
-            raise DataError(f"{image}: is read by tiles, which only a run of the method foveated can; give such a run")
-        recipe = predictor.recipe.data.input
-        with open_tiled(image) as tiled:
-            source = LazyPyramid(tiled, recipe.size, recipe, method.levels)
-            guess = method.mean_beginnings(1, predictor.device)
-            yield _Opened(source, guess, source.to_original, *tiled.preview())
-        return
-    unknown = np.full((len(predictor.landmarks), 2), np.nan)
-    if isinstance(image, str | Path):
-        stored = read_image(image)
-        pixels, given = stored.pixels, predictor.pipeline(stored.pixels, unknown, value_range=stored.value_range)
-    else:
-        pixels = _pixels(image)
-        given = predictor.pipeline(pixels, unknown)
-    batch = collate([(*given, 0)])
-    batch.images, back = batch.images.to(predictor.device), batch.to_original[0]
-    batch.to_original = batch.to_original.to(predictor.device)
-    yield _Opened(method.source(batch.images), method.beginnings(batch), back, pixels)
-
-
-def _corners(centers: Tensor, levels: int, side: int) -> Tensor:
-    """Corners (K, L, 2, 2) of the patches around ``centers`` (K, 2), in input pixels."""
-    half = side * 2.0 ** torch.arange(levels, dtype=centers.dtype) / 2
-    signs = centers.new_tensor([[-1.0, -1.0], [1.0, 1.0]])
-    return centers[:, None, None, :] + half[:, None, None] * signs
-
-
-def _softmaxed_maps(method: FoveatedMethod, glimpses: Tensor) -> Tensor:
-    """Maps (K, L, D, h, w) of glimpses (K, L, C, g, g), each by the network of its landmark."""
-    parts = zip(method.used.networks, method.used.parts, strict=True)
-    flat = torch.cat([cast(GlimpseNetwork, one).maps(glimpses[part].flatten(0, 1)) for one, part in parts]).float()
-    return flat.flatten(-2).softmax(-1).reshape(*glimpses.shape[:2], *flat.shape[1:])
+def _pixels_of(image: Image) -> Tensor:
+    return read_image(image).pixels if isinstance(image, str | Path) else as_pixels(image)
 
 
 def _reduced(pixels: Tensor) -> tuple[npt.NDArray[Any], float]:

@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from trigpoint.runs.folder import COVERAGE, LandmarkFile, RunFolder, environment_text
+from trigpoint.runs.folder import LandmarkFile, RunFolder, environment_text
 
-__all__ = ["COVERAGE", "LandmarkFile", "RunFolder", "environment_text"]
+__all__ = ["LandmarkFile", "RunFolder", "environment_text"]

@@ -25,11 +25,10 @@ from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
-COVERAGE = 0.9
 _PACKAGES = [
     "trigpoint",
     "torch",
@@ -52,7 +51,7 @@ _PACKAGES = [
 class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
     annotations stayed below, NaN = none annotated. ``threshold``: score above which an instance counts, chosen on the
-    validation part; only of runs that find several instances, whose ``radius`` is that of the pairs there."""
+    validation part; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
 
     landmarks: LandmarkSet
     spacing_mm: float | None = None
@@ -126,12 +125,8 @@ class RunFolder:
         return self.config.is_file()
 
     def recipe(self) -> Recipe:
-        """The resolved recipe."""
-        if not self.folder.is_dir():
-            raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
-        if not self.exists():
-            raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
-        found = self._config()
+        """The resolved recipe of a run that finds landmarks."""
+        found = self.any_recipe()
         if isinstance(found, SourceRecipe):
             raise RunError(
                 f"{self.folder}: expected a run that finds landmarks, got a source model, which tells classes of "
@@ -141,13 +136,17 @@ class RunFolder:
 
     def source_recipe(self) -> SourceRecipe:
         """The resolved recipe of a source model."""
-        found = self._config()
+        found = self.any_recipe()
         if not isinstance(found, SourceRecipe):
             raise RunError(f"{self.folder}: expected the run of a source model, got one that finds landmarks")
         return found
 
-    def _config(self) -> Recipe | SourceRecipe:
+    def any_recipe(self) -> Recipe | SourceRecipe:
         """What ``config.yaml`` holds. Raises RunError, and says when another version wrote it."""
+        if not self.folder.is_dir():
+            raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
+        if not self.exists():
+            raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
         try:
             return load_any_recipe(self.config)
         except ConfigError as error:

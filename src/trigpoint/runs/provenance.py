@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.quality.fingerprint import ImageRecord, copies, differences, last_records, read_records, take
@@ -53,11 +52,9 @@ def _seen(records: Sequence[ImageRecord], dataset: LandmarkDataset, of: str) -> 
 
 def _origins(run: RunFolder) -> Iterator[tuple[str, RunFolder]]:
     """Runs that others trained, of which this one uses the weights."""
-    options: dict[str, Any] = run.recipe().method.model_dump()
-    source = (options.get("transfer") or {}).get("source") or {}
-    for what, folder in (("coarse stage", options.get("coarse_run")), ("source model", source.get("run"))):
-        if folder is not None:
-            yield what, RunFolder(folder)
+    for stage in run.recipe().method.stages().values():
+        if stage.run is not None:
+            yield stage.what, RunFolder(stage.run)
 
 
 def _same_names(run: RunFolder, dataset: LandmarkDataset) -> list[str]:

@@ -1,9 +1,9 @@
 """What watches a training run: the record in the run folder, and progress for a person.
 
-``Recorder`` writes the last checkpoint, the best weights (by the error on the validation part, nothing else) and one
-row of ``metrics.csv`` per epoch; a ``Measure`` says what that error is. ``Progress`` shows a bar with the time left, or
-a line per epoch where there is no terminal. ``Timer`` measures what both report. ``Steady`` makes an epoch the same
-whatever happened before it, and ``OneModel`` keeps several processes at one model.
+``Recorder`` writes the last checkpoint, the best weights (by the first number of the method's validation metric,
+nothing else) and one row of ``metrics.csv`` per epoch. ``Progress`` shows a bar with the time left, or a line per epoch
+where there is no terminal. ``Timer`` measures what both report. ``Steady`` makes an epoch the same whatever happened
+before it, and ``OneModel`` keeps several processes at one model.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import lightning as L
@@ -24,9 +23,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torchmetrics.aggregation import CatMetric
 
 from trigpoint.data.files import write_text
 from trigpoint.methods.base import TrainedModule
@@ -34,23 +31,6 @@ from trigpoint.runs import RunFolder
 
 SAVE_EVERY = 10.0
 """Seconds of training that a kill may cost, beside the epoch under way."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What validation found, from the values that its steps gave, NaN left out: the columns of ``metrics.csv``, of
-    which the first chooses the weights (least is best); and how a person is told."""
-
-    columns: tuple[str, ...]
-    compute: Callable[[Tensor], Sequence[float]]
-    tell: Callable[[Mapping[str, Any]], str]
-
-
-LANDMARK_ERROR = Measure(
-    ("val_mre_px", "val_median_px"),
-    lambda errors: (float(errors.mean()), float(errors.median())),
-    lambda row: f"val MRE {row['val_mre_px']:.2f} px",
-)
 
 
 class Timer(L.Callback):
@@ -99,17 +79,14 @@ class Recorder(Checkpoint):
         run: RunFolder,
         timer: Timer,
         announce: Callable[[L.Trainer, dict[str, Any]], None],
-        measure: Measure = LANDMARK_ERROR,
     ) -> None:
         super().__init__()
         self.run = run
-        self.measure = measure
         self.timer = timer
         self.announce = announce
         self.best = math.inf
         self.rows: list[dict[str, Any]] = []
         self._columns: dict[str, float] = {}
-        self._errors = CatMetric()
         self._validated: dict[str, float] = {}
         self._saved: float | None = None
 
@@ -119,49 +96,33 @@ class Recorder(Checkpoint):
         self._validated = {}
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to collect distances."""
-        self._errors = CatMetric().to(pl_module.device)
-
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """``outputs``: errors of any shape, such as distances (B, K), NaN where not annotated."""
-        errors = cast(Tensor, outputs)
-        self._errors.update(errors[~errors.isnan()])
+        """Begin to measure."""
+        cast(TrainedModule, pl_module).metric.reset()
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Summarise the errors of all processes."""
-        values = torch.as_tensor(self._errors.compute()).double().flatten()
-        self._validated = dict(zip(self.measure.columns, self.measure.compute(values), strict=True))
+        """The numbers of all images and processes."""
+        self._validated = cast(TrainedModule, pl_module).metric.compute()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Row, best weights, last checkpoint, in this order: a kill in between repeats what follows the checkpoint."""
         method = cast(TrainedModule, pl_module)
         row: dict[str, Any] = {
-            "epoch": trainer.current_epoch,
+            "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "minutes": round(self.timer.minutes, 4),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": method.epoch_loss,
             "data_wait_share": round(self.timer.wait_share, 4),
-            **(self._validated or dict.fromkeys(self.measure.columns, math.nan)),
+            **(self._validated or dict.fromkeys(method.metric.columns, math.nan)),
             **method.epoch_results(),
             **self._columns,
         }
         self.rows.append(row)
         if trainer.logger is not None:
-            shown = {key: value for key, value in row.items() if key not in self._columns and key != "epoch"}
-            if self._columns:
-                shown["sigma_mean"] = sum(self._columns.values()) / len(self._columns)
-            trainer.logger.log_metrics(shown, step=trainer.current_epoch)
+            shown = {key: value for key, value in row.items() if key != "epoch"}
+            trainer.logger.log_metrics(shown, step=row["epoch"])
         if trainer.is_global_zero:
-            self._keep_best(method, trainer.current_epoch)
+            self._keep_best(method, row)
             write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
             self.announce(trainer, row)
         if trainer.strategy.broadcast(self._is_time(trainer)):
@@ -175,11 +136,12 @@ class Recorder(Checkpoint):
         last = trainer.current_epoch + 1 == trainer.max_epochs
         return last or self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
 
-    def _keep_best(self, method: TrainedModule, epoch: int) -> None:
-        error = self._validated.get(self.measure.columns[0], math.nan)
+    def _keep_best(self, method: TrainedModule, row: dict[str, Any]) -> None:
+        column = method.metric.columns[0]
+        error = self._validated.get(column, math.nan)
         if error < self.best:
             self.best = error
-            note = {"epoch": str(epoch), self.measure.columns[0]: f"{error:.6f}"}
+            note = {"epoch": str(row["epoch"]), column: f"{error:.6f}", "validated": method.metric.told(row)}
             self.run.save_weights(method.inference_network().state_dict(), note)
 
     def _save_last(self, trainer: L.Trainer) -> None:
@@ -194,6 +156,8 @@ class Recorder(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where ``state_dict`` was called."""
         self.best, self.rows = float(state_dict["best"]), list(state_dict["rows"])
+        if self.rows and self.rows[0]["epoch"] == 0:  # of a version that counted from 0
+            self.rows = [{**row, "epoch": row["epoch"] + 1} for row in self.rows]
 
 
 class Steady(L.Callback):
@@ -245,13 +209,14 @@ class OneModel(L.Callback):
 class Progress(L.Callback):
     """A bar over all epochs with the time left; without a terminal one line per epoch."""
 
-    def __init__(self, measure: Measure = LANDMARK_ERROR, console: Console | None = None) -> None:
-        self.measure = measure
+    def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.bar: Bar | None = None
+        self.told: Callable[[Mapping[str, Any]], str] = str
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the bar, from where a resumed run stands."""
+        self.told = cast(TrainedModule, pl_module).metric.told
         if not trainer.is_global_zero:
             return
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
@@ -276,9 +241,9 @@ class Progress(L.Callback):
         """Show a finished epoch's numbers."""
         if self.bar is None:
             return
-        done, epochs = row["epoch"] + 1, int(trainer.max_epochs or 1)
+        done, epochs = row["epoch"], int(trainer.max_epochs or 1)
         text = (
-            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}  {self.measure.tell(row)}  "
+            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}  val {self.told(row)}  "
             f"data wait {row['data_wait_share']:.0%}"
         )
         self.bar.update(self.task, description=text)

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import lightning as L
+import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
@@ -29,9 +31,12 @@ from trigpoint.data.input.skips import SkipLog, summary
 from trigpoint.data.quality.fingerprint import ImageRecord, differences, last_records, read_records, take
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
+from trigpoint.methods.validation import ValidationMetric
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
+from trigpoint.report.figures import error_curve
+from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
-from trigpoint.training.callbacks import LANDMARK_ERROR, Measure, OneModel, Progress, Recorder, Steady, Timer
+from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Timer
 from trigpoint.training.optimizers import fast_precision, make_optimizers
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -150,7 +155,6 @@ def fit(
     inputs: dict[str, InputDataset],
     run: RunFolder,
     progress: bool,
-    measure: Measure = LANDMARK_ERROR,
 ) -> None:
     """Train ``method`` on the input "train", choosing the weights on "val", from where ``run`` stands.
 
@@ -158,8 +162,8 @@ def fit(
     the disk is full or read-only (naming the file), or images or annotations are no longer those of the run; DataError
     for an image that cannot be read; KeyboardInterrupt when stopped.
     """
-    timer, bar = Timer(), Progress(measure)
-    recorder = Recorder(run, timer, bar.announce, measure)
+    timer, bar = Timer(), Progress()
+    recorder = Recorder(run, timer, bar.announce)
     resumed = _Resumed()
     watching: list[L.Callback] = [Steady(recipe.seed), OneModel(), timer, recorder, resumed]
     watching += [bar] if progress else []
@@ -174,7 +178,7 @@ def fit(
     training, validation = _loaders(recipe, inputs, trainer)
     resumed.batches = cast(EpochBatches, training.batch_sampler)
     method.observe(inputs["train"].points())
-    method.clip = recipe.train.clip
+    method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     try:
         with warnings.catch_warnings(), writing(run):
@@ -199,6 +203,16 @@ def fit(
         raise KeyboardInterrupt from None
     if first_process() and (told := summary(run.skipped)):
         bar.console.print(told, highlight=False, soft_wrap=True)
+
+
+def draw_history(run: RunFolder, metric: ValidationMetric) -> pd.DataFrame:
+    """Draw the curves of ``metrics.csv``, which is returned."""
+    table = run.history_table()
+    errors, epochs = metric.factor * table[metric.columns[0]], table["epoch"].to_list()
+    best = None if errors.isna().all() else float(epochs[int(np.nanargmin(errors.to_numpy()))])
+    curve = error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), metric.unit, best, metric.title)
+    save(curve, run.history)
+    return table
 
 
 def _note_data(recipe: Recipe | SourceRecipe, inputs: dict[str, InputDataset], run: RunFolder) -> None:

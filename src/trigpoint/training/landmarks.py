@@ -6,36 +6,30 @@ the split that is kept for testing is never opened.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import lightning as L
 import numpy as np
 import torch
 
-from trigpoint.config import parse
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.input.augment import InputPipeline
-from trigpoint.data.input.loading import InputDataset, InstanceInputs
+from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
-from trigpoint.data.pixels.images import image_size
 from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import FloatArray
-from trigpoint.methods import METHODS, CascadeMethod, InstanceMethod, LandmarkMethod
-from trigpoint.methods.instances import CANDIDATES
-from trigpoint.metrics import best_threshold, match_instances, precision_recall, radial_error
+from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.prediction import Predictor
-from trigpoint.recipe import DataConfig, Recipe, SourceRecipe, build_method, load_any_recipe
-from trigpoint.report.figures import error_curve, sigma_curves
+from trigpoint.recipe import DataConfig, Recipe, SourceRecipe, load_any_recipe
+from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
-from trigpoint.runs import COVERAGE, LandmarkFile, RunFolder
-from trigpoint.training.callbacks import LANDMARK_ERROR, Measure
-from trigpoint.training.fitting import check_same, extended, first_process, fit, settled, writing
+from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.training import stages
+from trigpoint.training.fitting import check_same, draw_history, extended, first_process, fit, settled, writing
 from trigpoint.training.source import train_source
+from trigpoint.training.stages import readable
 
 
 def train(
@@ -62,37 +56,24 @@ def train(
     chosen = settled(chosen, len(_image_names(parts["train"])))
     if run.exists() and _finished(run, chosen):
         return run  # whatever it began from may be gone
+    runs = stages.there(chosen)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
-    method = build_method(chosen, parts["train"].landmarks)
-    inputs = _inputs(chosen, parts)
+    method = build_method(chosen, parts["train"].landmarks, stages=runs)
+    inputs = _inputs(chosen, method, parts)
     if not run.exists() and first_process():
         names = {part: _image_names(data) for part, data in parts.items()}
         with writing(run):
             run.begin(chosen, LandmarkFile(parts["train"].landmarks, _common_spacing(parts["train"])), names)
     if chosen.train.threads:
         torch.set_num_threads(chosen.train.threads)
-    if isinstance(method, CascadeMethod):
-        _prepare_coarse(chosen, method, inputs["val"], run, progress)
+    if chosen.method.stages():
+        stages.prepare(chosen, method, runs, inputs["val"], run, lambda stage, out: train(stage, (), out, progress))
         L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
-    fit(chosen, method, inputs, run, progress, measure_of(method))
+    fit(chosen, method, inputs, run, progress)
     if first_process():
         with writing(run):
-            finish(run, _readable(chosen, parts["val"]))
+            finish(run, readable(chosen, parts["val"]))
     return run
-
-
-def measure_of(method: LandmarkMethod) -> Measure:
-    """What validation looks at: distances, or of several instances how many are found and how near."""
-    if not isinstance(method, InstanceMethod):
-        return LANDMARK_ERROR
-    return Measure(
-        method.measures,
-        method.validated,
-        lambda row: (
-            f"val F1 {row['val_f1']:.3f}"
-            + ("" if math.isnan(row["val_distance_px"]) else f" at {row['val_distance_px']:.2f} px")
-        ),
-    )
 
 
 def dataset_of(recipe: Recipe) -> LandmarkDataset:
@@ -200,137 +181,31 @@ def _image_names(data: LandmarkDataset) -> list[str]:
     return list(dict.fromkeys(data.image_name(sample) for sample in data.samples))
 
 
-def _inputs(recipe: Recipe, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:
+def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:
     """What the loaders draw from; refuses augmentation and data that the method cannot take."""
     made: dict[str, InputDataset] = {}
-    several = METHODS[recipe.method_name].several
     for part, augment, more in (("train", recipe.data.augment, parts.get("unlabelled")), ("val", None, None)):
         pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)
-        if several:
-            made[part] = InstanceInputs(parts[part], pipeline, recipe.seed, recipe.data.cache)
-            _check_annotated(recipe, part, parts[part])
-        else:
-            made[part] = InputDataset(parts[part], pipeline, recipe.seed, recipe.data.cache, more)
+        made[part] = method.inputs(parts[part], pipeline, recipe.seed, recipe.data.cache, more)
+        made[part].check(part)
         if recipe.data.on_error == "skip":
             made[part].skips = SkipLog(part)
         made[part].preload()
     return made
 
 
-def _readable(recipe: Recipe, data: LandmarkDataset) -> LandmarkDataset:
-    """The images that can be read, where others are skipped; else all. Raises DataError when there is none."""
-    if recipe.data.on_error == "stop":
-        return data
-    kept = []
-    for position in range(len(data)):
-        try:
-            data.read(position)
-        except DataError as error:
-            last = error
-        else:
-            kept.append(position)
-    if not kept:
-        raise DataError(f"{last}; nor can any other validation image be read")
-    return data.subset(kept)
-
-
-def _check_annotated(recipe: Recipe, part: str, data: LandmarkDataset) -> None:
-    """Refuse a part in which no instance counts, because each landmark that has points is not annotated throughout."""
-    if not any(np.isfinite(image.points[:, image.annotated]).any() for image in data.instances_by_image()):
-        raise DataError(
-            f"{recipe.data.path}: expected in the part '{part}' an image in which all instances of a landmark are "
-            "annotated, got none; say with a blank visibility what is absent, see docs/data-format.md"
-        )
-
-
-def _prepare_coarse(
-    recipe: Recipe, method: CascadeMethod, validation: InputDataset, run: RunFolder, progress: bool
-) -> None:
-    """Train the coarse stage into the run's folder ``coarse``, or take the run that is named, and measure it."""
-    options = cast(CascadeMethod.Config, recipe.method)
-    if options.coarse_run is None:
-        same = [f"data.{key}={getattr(recipe.data, key)}" for key in ("on_error", "on_change")]
-        stage = parse(Recipe, options.coarse, "method.coarse")
-        coarse = train(stage, same, out=run.folder / "coarse", progress=progress)
-    else:
-        coarse = RunFolder(options.coarse_run)
-    predictor, data = Predictor.load(coarse), _readable(recipe, validation.dataset)
-    if predictor.landmarks.names != data.landmarks.names:
-        raise ConfigError(
-            f"{coarse.folder}: expected a run for the landmarks {', '.join(data.landmarks.names)}, got "
-            f"{', '.join(predictor.landmarks.names)}; set data.landmarks, or let method.coarse train one"
-        )
-    learned = set(coarse.parts().get("train", []))
-    unseen = data.subset([i for i, sample in enumerate(data.samples) if data.image_name(sample) not in learned])
-    if not len(unseen):
-        raise ConfigError(
-            f"{coarse.folder}: was trained on all validation images of this run, so its errors cannot be measured; "
-            "train it with the same seed and data.val_share, or let method.coarse train one"
-        )
-    found = predictor.predict(unseen, batch_size=4).points
-    errors = []
-    for sample, points in zip(unseen.samples, found, strict=True):
-        pair = np.stack([points, sample.points])
-        there, truth = validation.pipeline.points(image_size(sample.image), pair)
-        errors.append(there - truth)
-    method.take_coarse(coarse.load_weights()[0], torch.stack(errors))
-
-
 # -- after the last epoch ------------------------------------------------------------------------------------
 
 
 def finish(run: RunFolder, data: LandmarkDataset) -> None:
-    """Draw the curves of ``metrics.csv`` and calibrate radii and threshold on the validation part."""
-    table, marks = run.history_table(), run.read_landmarks()
-    predictor = Predictor.load(run)
-    several = predictor.several
-    epochs, errors = table["epoch"].to_list(), 100 * table["val_error"] if several else table["val_mre_px"]
-    best = None if errors.isna().all() else float(epochs[int(np.nanargmin(errors.to_numpy()))])
-    told = ("%", "1 - F1, and a little of the distance") if several else ("px", "mean radial error")
-    save(error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), told[0], best, told[1]), run.history)
+    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images."""
+    predictor, marks = Predictor.load(run), run.read_landmarks()
+    table = draw_history(run, predictor.method.validation_metric())
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
     columns = {group: [f"sigma_{name}" for name in names] for group, names in members.items()}
     if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
-        save(sigma_curves(epochs, widths), run.folder / "sigma.png")
-    if several:
-        run.write_landmarks(_with_threshold(marks, predictor, data))
-        return
-    errors_px = radial_error(predictor.predict(data).points, data.points)
-    radius = np.array([conformal_radius(errors_px[:, k], COVERAGE) for k in range(len(marks.landmarks))])
-    run.write_landmarks(replace(marks, radius=radius))
-
-
-def _with_threshold(marks: LandmarkFile, predictor: Predictor, data: LandmarkDataset) -> LandmarkFile:
-    """The threshold with the best F1 on the validation part (else the recipe's), and the radii of the pairs with it."""
-    method = cast(InstanceMethod, predictor.method)
-    images = data.instances_by_image()
-    found = [one.by_landmark() for one in predictor.predict_instances(data, threshold=CANDIDATES)]
-    points, scores = [one[0] for one in found], [one[1] for one in found]
-    truth = [list(image.points.swapaxes(0, 1)) for image in images]
-    known = np.array([image.annotated for image in images])
-    radius = [method.matching_radius(image_size(image.image)[0]) for image in images]
-    threshold = best_threshold(precision_recall(points, truth, scores, np.array(radius), annotated=known))
-    threshold = method.codec.threshold if math.isnan(threshold) else threshold
-    errors: list[list[float]] = [[] for _ in marks.landmarks.names]
-    for i, k in np.argwhere(known).tolist():
-        kept = points[i][k][scores[i][k] > threshold]
-        errors[k] += match_instances(kept, truth[i][k], radius[i], inclusive=False).distance.tolist()
-    within = np.array([conformal_radius(np.array(pairs), COVERAGE) for pairs in errors])
-    return replace(marks, radius=within, threshold=threshold)
-
-
-def conformal_radius(errors: FloatArray, coverage: float) -> float:
-    """Distance that a new error stays below with probability ``coverage``: split conformal prediction.
-
-    ``errors`` (N,), NaN = not annotated. The ceil((n + 1) * coverage)-th smallest error, or the largest when n is too
-    small for that (Vovk et al. 2005); NaN without errors. Valid for images like those of the validation part; a little
-    too small because the same part chose the weights.
-
-    >>> conformal_radius(np.arange(1.0, 20.0), 0.9)
-    18.0
-    """
-    known = np.sort(errors[~np.isnan(errors)])
-    if not len(known):
-        return float("nan")
-    return float(known[min(math.ceil((len(known) + 1) * coverage), len(known)) - 1])
+        save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
+    found = predictor.candidates(data)
+    calibrated = predictor.method.calibrate(found, data)
+    run.write_landmarks(replace(marks, radius=calibrated.radius, threshold=calibrated.threshold))

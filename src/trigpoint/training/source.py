@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -28,18 +28,31 @@ from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
 from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
+from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.source import pooled_logits
 from trigpoint.recipe import SourceDataConfig, SourceRecipe
-from trigpoint.report.figures import error_curve
-from trigpoint.report.style import save
 from trigpoint.runs import RunFolder
-from trigpoint.training.callbacks import Measure
-from trigpoint.training.fitting import check_same, first_process, fit, settled, writing
+from trigpoint.training.fitting import check_same, draw_history, first_process, fit, settled, writing
 
-CLASS_ERROR = Measure(
-    ("val_error",), lambda wrong: (float(wrong.mean()),), lambda row: f"val error {100 * row['val_error']:.1f} %"
-)
+
+class ClassError(ValidationMetric):
+    """Share of misclassified images."""
+
+    columns = ("val_error",)
+    title, unit, factor = "images misclassified", "%", 100.0
+
+    def rows(self, found: Tensor, batch: Batch) -> Tensor:
+        """1 where the class is wrong, else 0."""
+        return found
+
+    def summary(self, rows: Tensor) -> Sequence[float]:
+        """Their mean."""
+        return (float(rows.mean()),)
+
+    def told(self, values: Mapping[str, float]) -> str:
+        """``error 3.1 %``."""
+        return f"error {100 * values['val_error']:.1f} %"
 
 
 class ClassNetwork(nn.Module):
@@ -86,21 +99,20 @@ class SourceClassifier(TrainedModule):
         self.loss_sums += torch.stack([loss.detach() * len(batch), loss.new_tensor(len(batch))])
         return loss
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let the averaged weights follow."""
-        super().optimizer_step(*args, **kwargs)
-        self.follow()
-
     def on_train_epoch_end(self) -> None:
         """The mean of the epoch."""
         total, count = sum_over_processes(self.loss_sums).tolist()
         self.epoch_loss = total / count
         self.loss_sums.zero_()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """1 where the class is wrong, else 0, (B,)."""
+    def validation_metric(self) -> ClassError:
+        """The share of misclassified images."""
+        return ClassError()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Which classes are wrong."""
         scores: Tensor = self.inference_network()(batch.images)
-        return (scores.argmax(1) != self.val_labels[batch.index]).float()
+        self.metric.update((scores.argmax(1) != self.val_labels[batch.index]).float(), batch)
 
 
 def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) -> RunFolder:
@@ -138,14 +150,10 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
             run.write_about(recipe, names)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    fit(recipe, module, inputs, run, progress, CLASS_ERROR)
+    fit(recipe, module, inputs, run, progress)
     if first_process():
-        table = run.history_table()
-        errors, epochs = table["val_error"] * 100, table["epoch"].to_list()
-        best = float(epochs[int(np.nanargmin(errors.to_numpy()))]) if errors.notna().any() else None
-        curve = error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), "%", best, "images told wrong")
         with writing(run):
-            save(curve, run.history)
+            draw_history(run, module.metric)
     return run
 
 

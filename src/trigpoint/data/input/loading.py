@@ -46,7 +46,7 @@ class InputDataset(Dataset[Item]):
     validation with nothing annotated, so that no image counts twice. All other samples stay as they are.
     """
 
-    several: ClassVar[bool] = False  # takes several instances per image
+    multi_instance: ClassVar[bool] = False  # takes any number of instances per image
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class InputDataset(Dataset[Item]):
         cache: bool = False,
         unlabelled: LandmarkDataset | None = None,
     ) -> None:
-        if dataset.instances and not self.several:
+        if dataset.instances and not self.multi_instance:
             raise DataError(
                 f"{dataset.name}: has several instances of a landmark per image (instances: true); "
                 "this method learns one instance per image; set method.name=instances, or keep one row per image"
@@ -69,6 +69,9 @@ class InputDataset(Dataset[Item]):
         self.pipeline = pipeline
         self.seed = seed
         self.cache: dict[int, ImageData] | None = {} if cache else None
+
+    def check(self, subset: str) -> None:
+        """Raise DataError when nothing in the data counts, which is the ``subset`` (train or val) of a run."""
 
     def preload(self) -> None:
         """Decode every image into the cache; without one, nothing."""
@@ -144,12 +147,20 @@ class InstanceInputs(InputDataset):
     each image, so that a position leads to the image's file.
     """
 
-    several = True
+    multi_instance = True
 
     def __init__(self, dataset: LandmarkDataset, pipeline: InputPipeline, seed: int = 0, cache: bool = False) -> None:
         self.images = dataset.instances_by_image()
         super().__init__(dataset.subset([image.rows[0] for image in self.images]), pipeline, seed, cache)
         self.sources = (dataset,)
+
+    def check(self, subset: str) -> None:
+        """Refuse data in which no instance counts, because each landmark with points is not annotated throughout."""
+        if not any(np.isfinite(image.points[:, image.annotated]).any() for image in self.images):
+            raise DataError(
+                f"{self.sources[0].name}: expected in the subset '{subset}' an image in which all instances of a "
+                "landmark are annotated, got none; say with a blank visibility what is absent, see docs/data-format.md"
+            )
 
     def points(self) -> torch.Tensor:
         """(N, M, K, 2) points of all images in input pixels, without augmentation, NaN = no such instance."""
