@@ -15,37 +15,42 @@ from trigpoint.data.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import METHODS, CascadeMethod, HeatmapMethod, LandmarkMethod
+from trigpoint.nn.backbones import WeightsConfig
 
 
 class DataConfig(Config):
-    """Which images are learned from and what the network sees of them.
-
-    ``path``: a dataset folder. ``train`` and ``val``: names of its splits; where ``val`` is not among them,
-    ``val_share`` of the training subjects are drawn by the seed and noted in the run folder. ``limit``: at most so many
-    labelled training images, ``fraction`` instead a share of them: a fixed choice by the seed, in which fewer are
-    always among more, taken subject after subject, or with ``limit_across`` one image of each subject first.
-    ``unlabelled``: so many images without labels (those beyond the limit, and those never annotated) join each batch
-    for ``method.transfer``. ``landmarks``: only these. ``workers``: processes that prepare batches (None: half of the
-    cores, 1 to 8). ``cache``: keep decoded images in memory. ``on_error``: at an image that cannot be read stop, or
-    skip it and list it in the run's ``skipped.csv``. ``on_change``: when a run is resumed with images or annotations
-    that are no longer those it was begun with, stop, or accept them (``data.csv`` then lists both).
-    """
+    """Which images are learned from and what the network sees of them."""
 
     path: str | None = None
+    """Dataset folder."""
     train: str = "train"
+    """Name of the training subset."""
     val: str = "val"
+    """Name of the validation subset; where there is none, it is drawn from the training subjects by the seed."""
     val_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the training subjects that is drawn for validation then."""
     limit: int | None = Field(default=None, ge=1)
+    """At most so many labelled training images: a fixed choice by the seed, with fewer always among more."""
     fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of the labelled training images, in place of ``limit``."""
     limit_across: bool = False
+    """Take one image of each subject first, in place of subject after subject."""
     unlabelled: int = Field(default=0, ge=0)
+    """Images without labels that join each batch for ``method.transfer``."""
     landmarks: tuple[str, ...] | None = None
+    """Only these landmarks; null: all."""
     input: InputConfig = InputConfig()
+    """What the network sees."""
     augment: AugmentConfig = AugmentConfig()
+    """How training varies it."""
     workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare batches; null: half of the cores, 1 to 8."""
     cache: bool = False
+    """Keep decoded images in memory."""
     on_error: Literal["stop", "skip"] = "stop"
+    """What an image that cannot be read does: stop, or be skipped and listed in the run's ``skipped.csv``."""
     on_change: Literal["stop", "accept"] = "stop"
+    """What data that changed since the run began does to a resumed run: stop, or be listed in its ``data.csv``."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -67,12 +72,16 @@ def _epochs(value: Any) -> int | Literal["auto"]:
 
 
 class OptimizerConfig(Config):
-    """``momentum`` belongs to sgd; ``lr`` of Adadelta multiplies its own step (1.0 in its paper)."""
+    """The optimizer."""
 
     name: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
+    """Which one."""
     lr: float = Field(default=1e-3, gt=0)
+    """Learning rate; that of adadelta multiplies its own step (1.0 in its paper)."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
+    """Momentum of sgd."""
 
     @model_validator(mode="after")
     def _check(self) -> OptimizerConfig:
@@ -82,14 +91,18 @@ class OptimizerConfig(Config):
 
 
 class LrScheduleConfig(Config):
-    """How the learning rate moves, per optimizer step: constant; step (times ``gamma`` at the shares ``milestones`` of
-    training); poly ((1 - t)^``power``); cosine to zero. ``warmup``: share of training in which it rises from zero."""
+    """How the learning rate moves, per optimizer step."""
 
     name: Literal["constant", "step", "poly", "cosine"] = "constant"
+    """Constant; times ``gamma`` at each milestone; (1 - share of training)^``power``; a half cosine to zero."""
     milestones: tuple[float, ...] = (0.5, 0.75)
+    """Shares of training at which ``step`` lowers the rate."""
     gamma: float = Field(default=0.1, gt=0, le=1)
+    """Factor of ``step``."""
     power: float = Field(default=0.9, gt=0)
+    """Exponent of ``poly``."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training in which the rate rises from zero."""
 
     def factor(self, progress: float) -> float:
         """Multiplier of the learning rate at a share of training from 0 to 1.
@@ -109,28 +122,34 @@ class LrScheduleConfig(Config):
 
 
 class TrainConfig(Config):
-    """How the method is trained.
-
-    ``epochs`` are rounds of the training images; ``auto``: 40, or as many as 2000 optimizer steps take where that is
-    more, so that few images are learned from for long enough. ``devices``, ``num_nodes``, ``accelerator``, ``strategy``
-    and ``precision`` are Lightning's; ``precision`` auto: bf16-mixed where the device computes it fast, else 32.
-    ``ema``: decay of the averaged weights (0: none). ``clip``: largest gradient norm (None: any). ``threads``: of the
-    CPU (None: all).
-    """
+    """How the method is trained."""
 
     epochs: Annotated[int | Literal["auto"], PlainValidator(_epochs)] = 100
+    """Rounds of the training images; auto: 40, or as many as 2000 optimizer steps take where that is more."""
     batch_size: int = Field(default=8, ge=1)
+    """Images per step and process."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer and learning rate."""
     lr_schedule: LrScheduleConfig = LrScheduleConfig()
+    """How the learning rate moves."""
     ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the averaged weights, which are then validated and kept; 0: none."""
     clip: float | None = Field(default=None, gt=0)
+    """Largest gradient norm; null: any."""
     val_every: int = Field(default=1, ge=1)
+    """Epochs from one validation to the next."""
     precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
+    """Lightning's; auto: bf16-mixed where the device computes it fast, else 32."""
     accelerator: str = "auto"
+    """Lightning's: cpu, gpu, mps, ..."""
     devices: int | str = "auto"
+    """Lightning's: number of devices."""
     num_nodes: int = Field(default=1, ge=1)
+    """Lightning's: number of machines."""
     strategy: str = "auto"
+    """Lightning's: how several processes train together."""
     threads: int | None = Field(default=None, ge=1)
+    """Threads of the CPU; null: all."""
 
     @property
     def num_epochs(self) -> int:
@@ -155,13 +174,19 @@ class Recipe(Config):
     """Everything ``trigpoint train`` needs; unknown keys are refused with the nearest valid one."""
 
     name: str = "recipe"
+    """Name of the recipe."""
     description: str = ""
+    """What it is for, in a line."""
     seed: int = Field(default=0, ge=0)
+    """Seed of all random numbers."""
     data: DataConfig = DataConfig()
+    """Images and landmarks."""
     method: Annotated[SerializeAsAny[Config], PlainValidator(choose(METHODS, "method"))] = Field(
         default_factory=lambda: METHODS["heatmap"].Config()
     )
+    """How landmarks are found."""
     train: TrainConfig = TrainConfig()
+    """How the method is trained."""
 
     @property
     def method_name(self) -> str:
@@ -170,38 +195,45 @@ class Recipe(Config):
 
 
 class SourceDataConfig(Config):
-    """Images with a class each: a folder with a sub-folder per class, or a dataset whose table names it in ``column``.
-
-    ``splits``: only rows of these splits (None: all). ``val_share``: of the images of each class, drawn by the seed, to
-    choose the weights. The rest as in a landmark recipe's ``data``.
-    """
+    """Images with a class each."""
 
     path: str | None = None
+    """Folder with a sub-folder per class, or a dataset folder."""
     column: str = "subject"
+    """Column of the dataset's table that names the class."""
     splits: tuple[str, ...] | None = None
+    """Only rows of these subsets; null: all."""
     val_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the images of each class, drawn by the seed, that chooses the weights."""
     input: InputConfig = InputConfig()
+    """What the network sees."""
     augment: AugmentConfig = AugmentConfig()
+    """How training varies it."""
     workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare batches; null: half of the cores, 1 to 8."""
     cache: bool = False
+    """Keep decoded images in memory."""
 
 
-class SourceRecipe(Config):
-    """A recipe that trains a source model for ``method.transfer``: a timm encoder that tells classes of images apart.
-
-    ``encoder``, ``pretrained`` and ``weights`` as of the landmark networks.
-    """
+class SourceRecipe(WeightsConfig):
+    """A recipe that trains a source model for ``method.transfer``: a timm encoder that tells classes apart."""
 
     task: Literal["classification"] = "classification"
+    """Marks a recipe that trains a source."""
     name: str = "source"
+    """Name of the recipe."""
     description: str = ""
+    """What it is for, in a line."""
     seed: int = Field(default=0, ge=0)
+    """Seed of all random numbers."""
     data: SourceDataConfig = SourceDataConfig()
+    """Images and classes."""
     encoder: str = "resnet18"
-    pretrained: bool = False
-    weights: str | None = None
+    """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a label that is spread over all classes."""
     train: TrainConfig = TrainConfig()
+    """How it is trained."""
 
 
 def recipe_names() -> list[str]:
@@ -237,10 +269,9 @@ def load_any_recipe(source: str | Path | Recipe | SourceRecipe, overrides: Seque
         where = source.name
     else:
         values, where = recipe_values(source), str(source)
-    values = apply_overrides(values, overrides)
     if "task" in values:
-        return parse(SourceRecipe, values, where)
-    return _with_coarse(parse(Recipe, values, where))
+        return parse(SourceRecipe, apply_overrides(values, overrides, SourceRecipe), where)
+    return _with_coarse(parse(Recipe, apply_overrides(values, overrides, Recipe), where))
 
 
 def _with_coarse(recipe: Recipe) -> Recipe:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torchvision.transforms.v2 import functional as tv
 
 from trigpoint.config import Config
@@ -25,29 +25,32 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _FLAT = 1e-6  # relative spread below which an image counts as constant
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=1)]
+
+
+def _square(value: Any) -> Any:
+    """One number stands for both sides."""
+    return (value, value) if isinstance(value, int) else value
 
 
 class InputConfig(Config):
-    """What the network sees.
+    """What the network sees. Before normalisation black is 0 and white is 1; beyond the image it is 0 after it."""
 
-    ``size`` is (H, W) in pixels; ``fit`` one of ``trigpoint.geometry.fit``. ``channels`` 1 turns colour to grey
-    (ITU-R BT.601 luma), 3 repeats grey. ``normalize``: ``image`` gives each image zero mean and unit standard
-    deviation over what the input shows of it, all channels together; ``fixed`` subtracts ``mean`` and divides by
-    ``std`` (one number per channel); ``unit`` changes nothing more. Before that, black is 0 and white is 1. Beyond
-    the edge of the image the input is 0 after normalisation.
-    """
-
-    size: tuple[int, int] = (256, 256)
+    size: Annotated[tuple[Side, Side], BeforeValidator(_square)] = (256, 256)
+    """Height and width, pixels; one number for both."""
     channels: Literal[1, 3] = 1
+    """Colours; 1 turns colour to grey (luma of ITU-R BT.601), 3 repeats grey."""
     fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
+    """How an image comes to this size: all of it with a margin, its middle without, or stretched."""
     normalize: Literal["image", "fixed", "unit"] = "image"
+    """Mean 0 and standard deviation 1 of each image, fixed numbers per channel, or as it is."""
     mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    """Subtracted by ``normalize: fixed``, a number per channel."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """Divided by in ``normalize: fixed``, a number per channel."""
 
     @model_validator(mode="after")
     def _check(self) -> InputConfig:
-        if min(self.size) < 1:
-            raise ValueError(f"size: expected (height, width) of at least 1, got {self.size}")
         if self.normalize != "fixed":
             if self.mean is not None or self.std is not None:
                 raise ValueError(f"mean and std are used by normalize=fixed only, got normalize={self.normalize}")
@@ -57,38 +60,41 @@ class InputConfig(Config):
                 raise ValueError(
                     f"{name}: normalize=fixed expects {self.channels} numbers, one a channel, got {values}"
                 )
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std: expected numbers above 0, got {self.std}")
         return self
 
 
 class AugmentConfig(Config):
-    """How training varies the input; everything is off by default.
-
-    Geometry, about the middle of the input: ``rotation`` in degrees either way; ``scale`` a range of factors, drawn
-    evenly on a log scale; ``shift`` a share of the input's side either way; ``flip`` a probability (needs
-    ``pairs``); ``elastic`` the largest displacement in input pixels, between control points ``elastic_spacing``
-    pixels apart. Intensity, in units of the image's range: ``brightness`` and ``contrast`` factors 1 +- value (which
-    ``normalize=image`` undoes but for the clipping); ``gamma`` exponents from 1 / (1 + value) to 1 + value; ``blur``
-    the largest Gaussian sd in input pixels; ``noise`` the largest sd of additive noise; ``erase`` the probability
-    that a rectangle of a share ``erase_area`` of the input is set to the image's mean. ``drop_outside``: a landmark
-    that left the input counts as missing, because no heatmap can show it.
-    """
+    """How training varies the input; everything is off by default. Geometry is about the middle of the input, intensity
+    in units of the image's range."""
 
     rotation: float = Field(default=0.0, ge=0, le=180)
+    """Largest turn, degrees either way."""
     scale: tuple[float, float] = (1.0, 1.0)
+    """Least and largest factor, 0.1 to 10, drawn evenly on a log scale."""
     shift: Share = 0.0
+    """Largest shift either way, as a share of the input's side."""
     flip: Share = 0.0
+    """Probability of a mirrored image; needs ``pairs`` in ``dataset.yaml``."""
     elastic: float = Field(default=0.0, ge=0)
+    """Largest displacement of an elastic deformation, input pixels."""
     elastic_spacing: float = Field(default=32.0, gt=0)
+    """Distance between its control points, input pixels; more than four times ``elastic``."""
     brightness: Share = 0.0
+    """Brightness factors are 1 +- this; ``normalize: image`` undoes them but for the clipping."""
     contrast: Share = 0.0
+    """Contrast factors are 1 +- this; ``normalize: image`` undoes them but for the clipping."""
     gamma: float = Field(default=0.0, ge=0, le=4)
+    """Exponents lie between 1 / (1 + this) and 1 + this."""
     blur: float = Field(default=0.0, ge=0, le=20)
+    """Largest standard deviation of a Gaussian blur, input pixels."""
     noise: Share = 0.0
+    """Largest standard deviation of additive noise."""
     erase: Share = 0.0
+    """Probability that a rectangle is set to the image's mean."""
     erase_area: tuple[float, float] = (0.02, 0.1)
+    """Least and largest share of the input that the rectangle takes."""
     drop_outside: bool = True
+    """A landmark that left the input counts as missing, because no heatmap can show it."""
 
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:
