@@ -23,9 +23,10 @@ from benchmarks.timing import Row, compare, seconds
 from trigpoint.codecs import InstanceHeatmap
 from trigpoint.data.pixels.frames import Frames, VideoWriter
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import build_method
 from trigpoint.nn import NETWORKS
 from trigpoint.prediction import Predictor
-from trigpoint.recipe import build_method, load_recipe
+from trigpoint.recipe import load_recipe
 from trigpoint.synthetic import write_instruments
 
 PEER_TARGET, NETWORK_TARGET = 50.0, 0.05

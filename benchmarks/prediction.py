@@ -25,9 +25,9 @@ import torch
 from trigpoint.data.tiled import open_tiled
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.methods import FoveatedMethod
+from trigpoint.methods import FoveatedMethod, build_method
 from trigpoint.prediction import Predictor
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.recipe import Recipe
 
 LONG = 20.0  # seconds: a prediction that took longer is measured once
 START = 30.0  # seconds of the processor for a process to begin in

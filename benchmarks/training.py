@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional
 
 from benchmarks.timing import Row, seconds
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.methods import build_method
+from trigpoint.recipe import Recipe
 from trigpoint.synthetic import write_catheter
 from trigpoint.training.landmarks import dataset_of, train
 from trigpoint.training.optimizers import fast_precision, make_optimizers

@@ -20,7 +20,8 @@ from timm import create_model
 
 from benchmarks.timing import Row, compare
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.methods import build_method
+from trigpoint.recipe import Recipe
 from trigpoint.training.optimizers import fast_precision, make_optimizers
 
 TARGET = 1.40

@@ -8,42 +8,145 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny, model_validator
 
 from trigpoint.config import Component, Config, LazyTable, apply_overrides, choose, parse, read_yaml
-from trigpoint.data.input.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=1)]
+
+
+def _square(value: Any) -> Any:
+    """One number stands for both sides."""
+    return (value, value) if isinstance(value, int) else value
+
+
+class InputConfig(Config):
+    """What the network sees. Before normalisation black is 0 and white is 1; beyond the image it is 0 after it."""
+
+    size: Annotated[tuple[Side, Side], BeforeValidator(_square)] = (256, 256)
+    """Height and width, pixels; one number for both."""
+    channels: Literal[1, 3] = 1
+    """Colours; 1 turns colour to grey (luma of ITU-R BT.601), 3 repeats grey."""
+    fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
+    """How an image comes to this size: all of it with a margin, its middle without, or stretched."""
+    normalize: Literal["image", "fixed", "unit"] = "image"
+    """Mean 0 and standard deviation 1 of each image, fixed numbers per channel, or as it is."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted by ``normalize: fixed``, a number per channel."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """Divided by in ``normalize: fixed``, a number per channel."""
+
+    @model_validator(mode="after")
+    def _check(self) -> InputConfig:
+        if self.normalize != "fixed":
+            if self.mean is not None or self.std is not None:
+                raise ValueError(f"mean and std are used by normalize=fixed only, got normalize={self.normalize}")
+            return self
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is None or len(values) != self.channels:
+                raise ValueError(
+                    f"{name}: normalize=fixed expects {self.channels} numbers, one a channel, got {values}"
+                )
+        return self
+
+
+class AugmentConfig(Config):
+    """How training varies the input; everything is off by default. Geometry is about the middle of the input, intensity
+    in units of the image's range."""
+
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    """Largest turn, degrees either way."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Least and largest factor, 0.1 to 10, drawn evenly on a log scale."""
+    shift: Share = 0.0
+    """Largest shift either way, as a share of the input's side."""
+    flip: Share = 0.0
+    """Probability of a mirrored image; needs ``pairs`` in ``dataset.yaml``."""
+    elastic: float = Field(default=0.0, ge=0)
+    """Largest displacement of an elastic deformation, input pixels."""
+    elastic_spacing: float = Field(default=32.0, gt=0)
+    """Distance between its control points, input pixels; more than four times ``elastic``."""
+    brightness: Share = 0.0
+    """Brightness factors are 1 +- this; ``normalize: image`` undoes them but for the clipping."""
+    contrast: Share = 0.0
+    """Contrast factors are 1 +- this; ``normalize: image`` undoes them but for the clipping."""
+    gamma: float = Field(default=0.0, ge=0, le=4)
+    """Exponents lie between 1 / (1 + this) and 1 + this."""
+    blur: float = Field(default=0.0, ge=0, le=20)
+    """Largest standard deviation of a Gaussian blur, input pixels."""
+    noise: Share = 0.0
+    """Largest standard deviation of additive noise."""
+    erase: Share = 0.0
+    """Probability that a rectangle is set to the image's mean."""
+    erase_area: tuple[float, float] = (0.02, 0.1)
+    """Least and largest share of the input that the rectangle takes."""
+    drop_outside: bool = True
+    """A landmark that left the input counts as missing, because no heatmap can show it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentConfig:
+        if not 0.1 <= self.scale[0] <= self.scale[1] <= 10:
+            raise ValueError(f"scale: expected [low, high] between 0.1 and 10, got {list(self.scale)}")
+        if not 0 < self.erase_area[0] <= self.erase_area[1] < 1:
+            raise ValueError(f"erase_area: expected [low, high] between 0 and 1, got {list(self.erase_area)}")
+        if self.elastic and self.elastic_spacing <= 4 * self.elastic:
+            raise ValueError(
+                f"elastic_spacing: expected more than 4 x elastic = {4 * self.elastic:g} px, so that the image cannot "
+                f"fold, got {self.elastic_spacing:g}"
+            )
+        return self
+
+
+class WeightsConfig(Config):
+    """Where the first weights of a timm encoder come from."""
+
+    pretrained: bool = False
+    """Fetch timm's weights, or those of the ``hf_hub:`` address."""
+    weights: str | None = None
+    """Local checkpoint of the encoder: .safetensors, or a torch file of plain tensors."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.pretrained and self.weights is not None:
+            raise ValueError("pretrained and weights: expected one of the two, got both; drop one of them")
+        return self
 
 
 class DataConfig(Config):
-    """Which images are learned from and what the network sees of them.
-
-    ``path``: a dataset folder. ``train`` and ``val``: names of its splits; where ``val`` is not among them,
-    ``val_share`` of the training subjects are drawn by the seed and noted in the run folder. ``limit``: at most so many
-    labelled training images, ``fraction`` instead a share of them: a fixed choice by the seed, in which fewer are
-    always among more, taken subject after subject, or with ``limit_across`` one image of each subject first.
-    ``unlabelled``: so many images without labels (those beyond the limit, and those never annotated) join each batch
-    for ``method.transfer``. ``landmarks``: only these. ``workers``: processes that prepare batches (None: half of the
-    cores, 1 to 8). ``cache``: keep decoded images in memory. ``on_error``: at an image that cannot be read stop, or
-    skip it and list it in the run's ``skipped.csv``. ``on_change``: when a run is resumed with images or annotations
-    that are no longer those it was begun with, stop, or accept them (``data.csv`` then lists both).
-    """
+    """Which images are learned from and what the network sees of them."""
 
     path: str | None = None
+    """Dataset folder."""
     train: str = "train"
+    """Name of the training subset."""
     val: str = "val"
+    """Name of the validation subset; where there is none, it is drawn from the training subjects by the seed."""
     val_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the training subjects that is drawn for validation then."""
     limit: int | None = Field(default=None, ge=1)
+    """At most so many labelled training images: a fixed choice by the seed, with fewer always among more."""
     fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of the labelled training images, in place of ``limit``."""
     limit_across: bool = False
+    """Take one image of each subject first, in place of subject after subject."""
     unlabelled: int = Field(default=0, ge=0)
+    """Images without labels that join each batch for ``method.transfer``."""
     landmarks: tuple[str, ...] | None = None
+    """Only these landmarks; null: all."""
     input: InputConfig = InputConfig()
+    """What the network sees."""
     augment: AugmentConfig = AugmentConfig()
+    """How training varies it."""
     workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare batches; null: half of the cores, 1 to 8."""
     cache: bool = False
+    """Keep decoded images in memory."""
     on_error: Literal["stop", "skip"] = "stop"
+    """What an image that cannot be read does: stop, or be skipped and listed in the run's ``skipped.csv``."""
     on_change: Literal["stop", "accept"] = "stop"
+    """What data that changed since the run began does to a resumed run: stop, or be listed in its ``data.csv``."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -65,12 +168,16 @@ def _epochs(value: Any) -> int | Literal["auto"]:
 
 
 class OptimizerConfig(Config):
-    """``momentum`` belongs to sgd; ``lr`` of Adadelta multiplies its own step (1.0 in its paper)."""
+    """The optimizer."""
 
     name: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
+    """Which one."""
     lr: float = Field(default=1e-3, gt=0)
+    """Learning rate; that of adadelta multiplies its own step (1.0 in its paper)."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
+    """Momentum of sgd."""
 
     @model_validator(mode="after")
     def _check(self) -> OptimizerConfig:
@@ -80,14 +187,18 @@ class OptimizerConfig(Config):
 
 
 class LrScheduleConfig(Config):
-    """How the learning rate moves, per optimizer step: constant; step (times ``gamma`` at the shares ``milestones`` of
-    training); poly ((1 - t)^``power``); cosine to zero. ``warmup``: share of training in which it rises from zero."""
+    """How the learning rate moves, per optimizer step."""
 
     name: Literal["constant", "step", "poly", "cosine"] = "constant"
+    """Constant; times ``gamma`` at each milestone; (1 - share of training)^``power``; a half cosine to zero."""
     milestones: tuple[float, ...] = (0.5, 0.75)
+    """Shares of training at which ``step`` lowers the rate."""
     gamma: float = Field(default=0.1, gt=0, le=1)
+    """Factor of ``step``."""
     power: float = Field(default=0.9, gt=0)
+    """Exponent of ``poly``."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training in which the rate rises from zero."""
 
     def factor(self, progress: float) -> float:
         """Multiplier of the learning rate at a share of training from 0 to 1.
@@ -107,28 +218,34 @@ class LrScheduleConfig(Config):
 
 
 class TrainConfig(Config):
-    """How the method is trained.
-
-    ``epochs`` are rounds of the training images; ``auto``: 40, or as many as 2000 optimizer steps take where that is
-    more, so that few images are learned from for long enough. ``devices``, ``num_nodes``, ``accelerator``, ``strategy``
-    and ``precision`` are Lightning's; ``precision`` auto: bf16-mixed where the device computes it fast, else 32.
-    ``ema``: decay of the averaged weights (0: none). ``clip``: largest gradient norm (None: any). ``threads``: of the
-    CPU (None: all).
-    """
+    """How the method is trained."""
 
     epochs: Annotated[int | Literal["auto"], PlainValidator(_epochs)] = 100
+    """Rounds of the training images; auto: 40, or as many as 2000 optimizer steps take where that is more."""
     batch_size: int = Field(default=8, ge=1)
+    """Images per step and process."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer and learning rate."""
     lr_schedule: LrScheduleConfig = LrScheduleConfig()
+    """How the learning rate moves."""
     ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the averaged weights, which are then validated and kept; 0: none."""
     clip: float | None = Field(default=None, gt=0)
+    """Largest gradient norm; null: any."""
     val_every: int = Field(default=1, ge=1)
+    """Epochs from one validation to the next."""
     precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
+    """Lightning's; auto: bf16-mixed where the device computes it fast, else 32."""
     accelerator: str = "auto"
+    """Lightning's: cpu, gpu, mps, ..."""
     devices: int | str = "auto"
+    """Lightning's: number of devices."""
     num_nodes: int = Field(default=1, ge=1)
+    """Lightning's: number of machines."""
     strategy: str = "auto"
+    """Lightning's: how several processes train together."""
     threads: int | None = Field(default=None, ge=1)
+    """Threads of the CPU; null: all."""
 
     @property
     def num_epochs(self) -> int:
@@ -178,13 +295,19 @@ class Recipe(Config):
     """Everything ``trigpoint train`` needs; unknown keys are refused with the nearest valid one."""
 
     name: str = "recipe"
+    """Name of the recipe."""
     description: str = ""
+    """What it is for, in a line."""
     seed: int = Field(default=0, ge=0)
+    """Seed of all random numbers."""
     data: DataConfig = DataConfig()
+    """Images and landmarks."""
     method: Annotated[SerializeAsAny[MethodConfig], PlainValidator(choose(METHODS, "method"))] = Field(
         default_factory=lambda: METHODS["heatmap"].Config()
     )
+    """How landmarks are found."""
     train: TrainConfig = TrainConfig()
+    """How the method is trained."""
 
     @property
     def method_name(self) -> str:
@@ -193,38 +316,45 @@ class Recipe(Config):
 
 
 class SourceDataConfig(Config):
-    """Images with a class each: a folder with a sub-folder per class, or a dataset whose table names it in ``column``.
-
-    ``splits``: only rows of these splits (None: all). ``val_share``: of the images of each class, drawn by the seed, to
-    choose the weights. The rest as in a landmark recipe's ``data``.
-    """
+    """Images with a class each."""
 
     path: str | None = None
+    """Folder with a sub-folder per class, or a dataset folder."""
     column: str = "subject"
+    """Column of the dataset's table that names the class."""
     splits: tuple[str, ...] | None = None
+    """Only rows of these subsets; null: all."""
     val_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the images of each class, drawn by the seed, that chooses the weights."""
     input: InputConfig = InputConfig()
+    """What the network sees."""
     augment: AugmentConfig = AugmentConfig()
+    """How training varies it."""
     workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare batches; null: half of the cores, 1 to 8."""
     cache: bool = False
+    """Keep decoded images in memory."""
 
 
-class SourceRecipe(Config):
-    """A recipe that trains a source model for ``method.transfer``: a timm encoder that tells classes of images apart.
-
-    ``encoder``, ``pretrained`` and ``weights`` as of the landmark networks.
-    """
+class SourceRecipe(WeightsConfig):
+    """A recipe that trains a source model for ``method.transfer``: a timm encoder that tells classes apart."""
 
     task: Literal["classification"] = "classification"
+    """Marks a recipe that trains a source."""
     name: str = "source"
+    """Name of the recipe."""
     description: str = ""
+    """What it is for, in a line."""
     seed: int = Field(default=0, ge=0)
+    """Seed of all random numbers."""
     data: SourceDataConfig = SourceDataConfig()
+    """Images and classes."""
     encoder: str = "resnet18"
-    pretrained: bool = False
-    weights: str | None = None
+    """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a label that is spread over all classes."""
     train: TrainConfig = TrainConfig()
+    """How it is trained."""
 
 
 def recipe_names() -> list[str]:
@@ -260,8 +390,7 @@ def load_any_recipe(source: str | Path | Recipe | SourceRecipe, overrides: Seque
         where = source.name
     else:
         values, where = recipe_values(source), str(source)
-    values = apply_overrides(values, overrides)
     if "task" in values:
-        return parse(SourceRecipe, values, where)
-    recipe = parse(Recipe, values, where)
+        return parse(SourceRecipe, apply_overrides(values, overrides, SourceRecipe), where)
+    recipe = parse(Recipe, apply_overrides(values, overrides, Recipe), where)
     return recipe.model_copy(update={"method": recipe.method.completed(recipe)})

@@ -131,10 +131,11 @@ def test_unreadable_test_image_stops_evaluation(data: Path, trained: Path, tmp_p
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("train.epoch=5", ("train.epoch", "did you mean 'epochs'")),
+        ("train.epoch=5", ("train.epoch", "did you mean 'train.epochs'")),
         ("train.epochs=many", ("train.epochs", "at least 1, or auto", "'many'")),
         ("train.epochs=0", ("train.epochs", "at least 1, or auto", "got 0")),
-        ("method.schedule.rhoo=1", ("rhoo", "did you mean 'rho'")),
+        ("method.schedule.rhoo=1", ("rhoo", "did you mean 'method.schedule.rho'")),
+        ("lr=0.01", ("unknown key 'lr'", "did you mean 'train.optimizer.lr'")),
         ("method.network=unett", ("unett", "did you mean 'unet'")),
         ("epochs", ("epochs", "key=value")),
         ("data.landmarks=[tipp]", ("tipp", "did you mean 'tip'")),

@@ -16,8 +16,8 @@ import trigpoint as tp
 from trigpoint.config import to_yaml
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import METHODS, LandmarkMethod
-from trigpoint.recipe import Recipe, build_method, load_recipe
+from trigpoint.methods import METHODS, LandmarkMethod, build_method
+from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_radiographs
 from trigpoint.training import train
@@ -116,7 +116,7 @@ def test_config_survives_yaml(name: str, tmp_path: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_nearest(name: str, tmp_path: Path) -> None:
     key = list(METHODS[name].Config.model_fields)[-1]
     recipe(tmp_path, name)
-    with pytest.raises(ConfigError, match=rf"unknown key '{key}x'.*'{key}'"):
+    with pytest.raises(ConfigError, match=rf"unknown key 'method\.{key}x'; did you mean 'method\.{key}'"):
         load_recipe(tmp_path / f"{name}-1.yaml", [f"method.{key}x=1"])
     with pytest.raises(ConfigError, match=f"unknown method '{name}x'"):
         load_recipe(tmp_path / f"{name}-1.yaml", [f"method.name={name}x"])

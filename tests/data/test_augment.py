@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from trigpoint.config import parse
-from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline, sample_rng, vary_intensity
+from trigpoint.data.input.augment import InputPipeline, sample_rng, vary_intensity
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.recipe import AugmentConfig, InputConfig
 
 TIP = LandmarkSet(("tip",))
 FACE = LandmarkSet(("left", "nose", "right"), pairs=(("left", "right"),))
@@ -264,12 +265,13 @@ def test_nothing_shown_of_the_image_is_survived():
         (AugmentConfig, {"elastic": 9, "elastic_spacing": 32}, "elastic_spacing: expected more than 4 x elastic = 36"),
         (AugmentConfig, {"erase_area": [0.2, 1.0]}, "erase_area"),
         (AugmentConfig, {"rotate": 5}, "unknown key 'rotate'; did you mean 'rotation'"),
-        (InputConfig, {"size": [0, 5]}, "size"),
+        (InputConfig, {"size": [0, 5]}, "size.0: expected at least 1, got 0"),
+        (InputConfig, {"size": "large"}, "size: expected a list, got 'large'"),
         (InputConfig, {"channels": 2}, "channels"),
         (InputConfig, {"fit": "squash"}, "fit"),
         (InputConfig, {"normalize": "fixed", "mean": [0.5]}, "std: normalize=fixed expects 1 numbers"),
         (InputConfig, {"normalize": "fixed", "mean": [0.5], "std": [0.5], "channels": 3}, "mean: normalize=fixed"),
-        (InputConfig, {"normalize": "fixed", "mean": [0.5], "std": [0]}, "std: expected numbers above 0"),
+        (InputConfig, {"normalize": "fixed", "mean": [0.5], "std": [0]}, "std.0: expected more than 0, got 0"),
         (InputConfig, {"mean": [0.5]}, "normalize=fixed only"),
     ],
 )
@@ -283,3 +285,4 @@ def test_configs_accept_yaml_lists():
         InputConfig, {"size": [128, 96], "channels": 3, "normalize": "fixed", "mean": [0, 0, 0], "std": [1, 1, 1]}
     )
     assert config.size == (128, 96)
+    assert parse(InputConfig, {"size": 256}).size == (256, 256)

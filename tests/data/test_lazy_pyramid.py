@@ -12,7 +12,7 @@ import tifffile
 import torch
 
 from trigpoint.data import tiled
-from trigpoint.data.input.augment import InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.tiled import TiledImage, open_tiled, write_tiled
 from trigpoint.data.tiled import pyramid as lazy_pyramid
 from trigpoint.data.tiled.pyramid import LazyPyramid
@@ -20,6 +20,7 @@ from trigpoint.errors import DataError
 from trigpoint.geometry import center, fit, resample, to_grid
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.nn.pyramid import GaussianPyramid, TensorPyramid
+from trigpoint.recipe import InputConfig
 
 Array = npt.NDArray[Any]
 Size = tuple[int, int]

@@ -11,10 +11,11 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import EpochBatches, InputDataset, collate, loader
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Batch
+from trigpoint.recipe import AugmentConfig, InputConfig
 from trigpoint.synthetic import write_catheter, write_instruments
 
 

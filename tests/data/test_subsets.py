@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.input.augment import InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import EpochBatches, InputDataset, collate
 from trigpoint.data.subsets import nested_order, stable_order
+from trigpoint.recipe import InputConfig
 from trigpoint.synthetic import write_catheter
 
 GROUPS = st.lists(st.integers(0, 6), min_size=1, max_size=30)

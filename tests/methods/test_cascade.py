@@ -11,9 +11,9 @@ import torch
 
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import CascadeMethod
+from trigpoint.methods import CascadeMethod, build_method
 from trigpoint.prediction import Predictor
-from trigpoint.recipe import build_method, load_recipe
+from trigpoint.recipe import load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_radiographs
 from trigpoint.training import train

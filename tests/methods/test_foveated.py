@@ -16,10 +16,10 @@ import trigpoint as tp
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import FoveatedMethod, foveated
+from trigpoint.methods import FoveatedMethod, build_method, foveated
 from trigpoint.methods.base import NotFinite
 from trigpoint.prediction import write_predictions
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_radiographs
 from trigpoint.training import train

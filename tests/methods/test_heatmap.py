@@ -12,10 +12,10 @@ from torch import nn
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import HeatmapMethod
+from trigpoint.methods import HeatmapMethod, build_method
 from trigpoint.methods.base import NotFinite
 from trigpoint.prediction import Predictor
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.recipe import Recipe
 
 NAN = float("nan")
 

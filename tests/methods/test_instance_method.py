@@ -14,15 +14,15 @@ from PIL import Image
 
 import trigpoint as tp
 from trigpoint.config import parse, to_yaml
-from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import EpochBatches, InstanceInputs, collate, loader
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import InstanceMethod
+from trigpoint.methods import InstanceMethod, build_method
 from trigpoint.methods.instances import DISTANCE_WEIGHT
 from trigpoint.metrics import count_detections, matching_radius
 from trigpoint.prediction import write_instances
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.recipe import AugmentConfig, InputConfig, Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 

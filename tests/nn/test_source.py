@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trigpoint.config import apply_overrides, parse
-from trigpoint.data.input.augment import InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import build_method
 from trigpoint.nn import SimpleBaseline, Source, SourceConfig, load_source
 from trigpoint.nn.caffe_resnet import BGR_MEAN
 from trigpoint.nn.source import ExpectedInput, pooled_logits
-from trigpoint.recipe import Recipe, SourceRecipe, build_method
+from trigpoint.recipe import InputConfig, Recipe, SourceRecipe
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training.source import ClassNetwork
 

@@ -11,12 +11,12 @@ from trigpoint.data.tiled import write_tiled
 from trigpoint.errors import DataError, RunError
 from trigpoint.geometry import fit, pixel_centers, to_grid
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.methods import FoveatedMethod
+from trigpoint.methods import FoveatedMethod, build_method
 from trigpoint.nn.spatialized import GlimpseNetwork, SpatializedFeatures
 from trigpoint.prediction import Predictor
 from trigpoint.prediction import predictor as inference
 from trigpoint.prediction.trace import check_traceable, feature_figure, is_traceable, spread_out, trace
-from trigpoint.recipe import Recipe, build_method
+from trigpoint.recipe import Recipe
 from trigpoint.report.features import expected_positions
 
 MARKS = LandmarkSet(("sella", "nasion", "gonion"))

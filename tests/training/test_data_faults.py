@@ -17,12 +17,12 @@ from torch.utils.data import get_worker_info
 
 import trigpoint as tp
 from trigpoint.config import parse
-from trigpoint.data.input.augment import AugmentConfig, InputConfig, InputPipeline
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset, InstanceInputs, Item, SkipLog, collate
 from trigpoint.data.input.skips import summary
 from trigpoint.data.quality.fingerprint import fingerprint, read_records, to_csv
 from trigpoint.errors import DataError, RunError
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import AugmentConfig, InputConfig, Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.runs.provenance import data_changed, seen_before
 from trigpoint.synthetic import write_catheter, write_instruments

@@ -12,9 +12,10 @@ from PIL import Image
 from trigpoint.data.tiled import write_tiled
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import build_method
 from trigpoint.prediction import Predictor
 from trigpoint.prediction import predictor as inference
-from trigpoint.recipe import Recipe, build_method, load_recipe
+from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.synthetic import write_radiographs
 
 MARKS = LandmarkSet(("a", "b"))

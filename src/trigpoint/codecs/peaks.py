@@ -11,6 +11,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_exporting
 
 from trigpoint.geometry import pixel_centers
 
@@ -38,7 +39,7 @@ def peak_cells(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     flat = row * lines.shape[-1] + line.argmax(-1)
     peak = best.amax(-1)
     constant = line.amin(-1) == peak
-    if bool(constant.any()):  # rare, and a whole pass over the maps saved otherwise
+    if is_exporting() or bool(constant.any()):  # rare, and a whole pass over the maps saved otherwise
         constant = lines.flatten(1).amin(-1) == peak
     return torch.stack(torch.unravel_index(flat, maps.shape[1:]), -1), peak, constant
 
@@ -84,7 +85,7 @@ def fit_offset(maps: Tensor, cells: Tensor, peak: Tensor, sigma: Tensor) -> Tens
     """
     active = [axis for axis, count in enumerate(maps.shape[1:]) if count >= 3]
     offset = torch.zeros_like(cells, dtype=peak.dtype)
-    if not active or not len(maps):
+    if not active or not maps.shape[0]:
         return offset
     sizes = [min(FIT_CELLS, count) if count >= 3 else 1 for count in maps.shape[1:]]
     widest = [(count - 1) // max(size - 1, 1) for count, size in zip(maps.shape[1:], sizes, strict=True)]
@@ -114,13 +115,17 @@ def centroid_offset(maps: Tensor, cells: Tensor, peak: Tensor, sigma: Tensor) ->
     cell of the peak cell, or half a sigma on a wide peak.
     """
     fallback = fit_offset(maps, cells, peak, sigma)
-    if not len(maps):
+    if not maps.shape[0]:
         return fallback
     # + 0.75: a product of window and peak narrower than a cell would be aliased by the sampling
     variance = sigma**2 / 2 + 0.75
-    reach = (4 * variance.sqrt()).amax(0).ceil().long().tolist()
-    sizes = [min(count, 2 * r + 3) for count, r in zip(maps.shape[1:], reach, strict=True)]
+    # Wide enough for the widest peak. A graph has no sizes that depend on values: there it is the whole map.
+    reach = (4 * variance.sqrt()).amax(0).ceil().long()
+    widths = maps.shape[1:] if is_exporting() else (2 * reach + 3).tolist()
+    sizes = [min(count, width) for count, width in zip(maps.shape[1:], widths, strict=True)]
     values, places = window(maps, cells, sizes, torch.ones_like(cells))
+    if is_exporting():
+        values = _within(values, places, cells, 2 * reach + 3)
     values = (values.clamp_min(0) / peak.reshape(-1, *[1] * len(sizes))).nan_to_num(0.0, 0.0, 0.0)
     away = [(place - cells[:, a, None]).to(values.dtype) for a, place in enumerate(places)]
     longest = (sigma.amax(-1, keepdim=True) / 2).floor().clamp_min(1.0)
@@ -143,9 +148,10 @@ def expected_cell(maps: Tensor, scale: Tensor) -> Tensor:
     drawing the mean to the middle.
     """
     scale = scale.reshape(-1, *[1] * (maps.ndim - 1))
-    piece = max(1, PIECE_CELLS // max(1, maps[:1].numel()))
+    piece = max(1, PIECE_CELLS // max(1, maps.shape[1:].numel()))
+    split = [(maps, scale)] if is_exporting() else zip(torch.split(maps, piece), torch.split(scale, piece), strict=True)
     means = []
-    for part, divisor in zip(torch.split(maps, piece), torch.split(scale, piece), strict=True):
+    for part, divisor in split:
         relative = part / divisor
         means.append(mean_cell(torch.where(relative > 0, relative, 0.0).square()))
     return torch.cat(means)
@@ -173,7 +179,7 @@ def window(maps: Tensor, cells: Tensor, sizes: list[int], spacing: Tensor) -> tu
     """
     counts = maps.shape[1:]
     places: list[Tensor] = []
-    index = torch.zeros([len(maps)] + [1] * len(sizes), dtype=torch.long, device=maps.device)
+    index = torch.zeros([maps.shape[0]] + [1] * len(sizes), dtype=torch.long, device=maps.device)
     for axis, (count, size) in enumerate(zip(counts, sizes, strict=True)):
         step = spacing[:, axis]
         start = torch.minimum(cells[:, axis] - step * (size // 2), count - 1 - step * (size - 1)).clamp_min(0)
@@ -183,6 +189,18 @@ def window(maps: Tensor, cells: Tensor, sizes: list[int], spacing: Tensor) -> tu
         index = index * count + place.reshape(-1, *shape)
         places.append(place)
     return maps.flatten(1).gather(1, index.flatten(1)).reshape(index.shape), places
+
+
+def _within(values: Tensor, places: list[Tensor], cells: Tensor, widths: Tensor) -> Tensor:
+    """``values`` of whole maps, zero where a ``window`` of ``widths`` (axes,) cells would not reach."""
+    for axis, place in enumerate(places):
+        count = values.shape[axis + 1]
+        size = widths[axis].clamp_max(count)
+        start = torch.minimum(cells[:, axis] - size // 2, count - size).clamp_min(0)[:, None]
+        shape = [1] * values.ndim
+        shape[0], shape[axis + 1] = -1, count
+        values = torch.where(((place >= start) & (place < start + size)).reshape(shape), values, 0.0)
+    return values
 
 
 def _line(maps: Tensor, cells: Tensor, axis: int) -> Tensor:

@@ -33,7 +33,7 @@ from trigpoint.recipe import DataConfig, InputConfig, MethodConfig, Recipe, Sour
 
 if TYPE_CHECKING:
     from trigpoint.data.tiled import TiledImage
-    from trigpoint.methods.foveated import GlimpseTrace
+    from trigpoint.methods.glimpse_trace import GlimpseTrace
 
 
 class TrainedModule(L.LightningModule, ABC):

@@ -13,7 +13,7 @@
 - ``pyramid``: levels of an image, and glimpses of them
 - ``spatialized``: from a glimpse to an offset
 
-A network is built as ``NETWORKS[name](in_channels=C, num_landmarks=K, **options)`` and has a ``stride``.
+A network is built as ``NETWORKS[name](C, K, config)`` for C channels and K landmarks, and has a ``stride``.
 """
 
 from __future__ import annotations

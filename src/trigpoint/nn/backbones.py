@@ -11,12 +11,12 @@ from __future__ import annotations
 import difflib
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import timm
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 from trigpoint import config
@@ -24,24 +24,10 @@ from trigpoint.errors import ConfigError
 from trigpoint.geometry import from_grid
 from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initialise
 from trigpoint.nn.weights import read_weights
+from trigpoint.recipe import WeightsConfig
 
 PROBE = 128
 """Side of the image that an encoder is tried with; a multiple of every usual reduction."""
-
-
-class WeightsConfig(config.Config):
-    """Where the first weights of a timm encoder come from."""
-
-    pretrained: bool = False
-    """Fetch timm's weights, or those of the ``hf_hub:`` address."""
-    weights: str | None = None
-    """Local checkpoint of the encoder: .safetensors, or a torch file of plain tensors."""
-
-    @model_validator(mode="after")
-    def _check_weights(self) -> Self:
-        if self.pretrained and self.weights is not None:
-            raise ValueError("pretrained and weights: expected one of the two, got both; drop one of them")
-        return self
 
 
 class TimmUNet(EncoderNetwork):

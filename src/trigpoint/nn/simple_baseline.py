@@ -15,8 +15,9 @@ from torch import nn
 
 from trigpoint import config
 from trigpoint.errors import ConfigError
-from trigpoint.nn.backbones import WeightsConfig, build_encoder, examine
+from trigpoint.nn.backbones import build_encoder, examine
 from trigpoint.nn.base import HEAD_STD, EncoderNetwork
+from trigpoint.recipe import WeightsConfig
 
 
 class SimpleBaseline(EncoderNetwork):

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import center, pixel_centers
-from trigpoint.nn.backbones import WeightsConfig, build_encoder
+from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.base import conv_block, initialise
+from trigpoint.recipe import WeightsConfig
 
 HIDDEN = (512, 128)
 """Widths of the head (the paper's 4608-512-128-2)."""

@@ -5,7 +5,7 @@
 - ``adaloss``: widths that follow the variance of each landmark's loss (the Adaloss paper)
 - ``learned``: widths trained by back-propagation
 
-A schedule is built as ``SCHEDULES[name](num_landmarks=K, epochs=E, **options)``, hands out ``sigma`` (K,) in heatmap px
+A schedule is built as ``SCHEDULES[name](K, config, epochs=E)``, hands out ``sigma`` (K,) in heatmap px
 and is stepped once per training epoch. Only the method that owns it turns it into targets.
 """
 

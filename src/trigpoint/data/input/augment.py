@@ -1,107 +1,27 @@
 """From a stored image and its points to what a network is fed, in one resampling.
 
-``InputConfig`` says what the network sees, ``AugmentConfig`` how training varies it, ``InputPipeline`` does both:
-fit, flip, scale, rotation and shift are one affine map, the elastic deformation is added to it, and the image is
-sampled once; the points go through the same maps. Intensity changes come from torchvision.
+A recipe's ``InputConfig`` says what the network sees, its ``AugmentConfig`` how training varies it; ``InputPipeline``
+does both: fit, flip, scale, rotation and shift are one affine map, the elastic deformation is added to it, and the
+image is sampled once; the points go through the same maps. Intensity changes come from torchvision.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, model_validator
 from torchvision.transforms.v2 import functional as tv
 
-from trigpoint.config import Config
 from trigpoint.errors import DataError
 from trigpoint.geometry import Affine, Displacement, center, fit, inside, resample
 from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.recipe import AugmentConfig, InputConfig
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _FLAT = 1e-6  # relative spread below which an image counts as constant
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class InputConfig(Config):
-    """What the network sees.
-
-    ``size`` is (H, W) in pixels; ``fit`` one of ``trigpoint.geometry.fit``. ``channels`` 1 turns colour to grey
-    (ITU-R BT.601 luma), 3 repeats grey. ``normalize``: ``image`` gives each image zero mean and unit standard
-    deviation over what the input shows of it, all channels together; ``fixed`` subtracts ``mean`` and divides by
-    ``std`` (one number per channel); ``unit`` changes nothing more. Before that, black is 0 and white is 1. Beyond
-    the edge of the image the input is 0 after normalisation.
-    """
-
-    size: tuple[int, int] = (256, 256)
-    channels: Literal[1, 3] = 1
-    fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
-    normalize: Literal["image", "fixed", "unit"] = "image"
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> InputConfig:
-        if min(self.size) < 1:
-            raise ValueError(f"size: expected (height, width) of at least 1, got {self.size}")
-        if self.normalize != "fixed":
-            if self.mean is not None or self.std is not None:
-                raise ValueError(f"mean and std are used by normalize=fixed only, got normalize={self.normalize}")
-            return self
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is None or len(values) != self.channels:
-                raise ValueError(
-                    f"{name}: normalize=fixed expects {self.channels} numbers, one a channel, got {values}"
-                )
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std: expected numbers above 0, got {self.std}")
-        return self
-
-
-class AugmentConfig(Config):
-    """How training varies the input; everything is off by default.
-
-    Geometry, about the middle of the input: ``rotation`` in degrees either way; ``scale`` a range of factors, drawn
-    evenly on a log scale; ``shift`` a share of the input's side either way; ``flip`` a probability (needs
-    ``pairs``); ``elastic`` the largest displacement in input pixels, between control points ``elastic_spacing``
-    pixels apart. Intensity, in units of the image's range: ``brightness`` and ``contrast`` factors 1 +- value (which
-    ``normalize=image`` undoes but for the clipping); ``gamma`` exponents from 1 / (1 + value) to 1 + value; ``blur``
-    the largest Gaussian sd in input pixels; ``noise`` the largest sd of additive noise; ``erase`` the probability
-    that a rectangle of a share ``erase_area`` of the input is set to the image's mean. ``drop_outside``: a landmark
-    that left the input counts as missing, because no heatmap can show it.
-    """
-
-    rotation: float = Field(default=0.0, ge=0, le=180)
-    scale: tuple[float, float] = (1.0, 1.0)
-    shift: Share = 0.0
-    flip: Share = 0.0
-    elastic: float = Field(default=0.0, ge=0)
-    elastic_spacing: float = Field(default=32.0, gt=0)
-    brightness: Share = 0.0
-    contrast: Share = 0.0
-    gamma: float = Field(default=0.0, ge=0, le=4)
-    blur: float = Field(default=0.0, ge=0, le=20)
-    noise: Share = 0.0
-    erase: Share = 0.0
-    erase_area: tuple[float, float] = (0.02, 0.1)
-    drop_outside: bool = True
-
-    @model_validator(mode="after")
-    def _check(self) -> AugmentConfig:
-        if not 0.1 <= self.scale[0] <= self.scale[1] <= 10:
-            raise ValueError(f"scale: expected [low, high] between 0.1 and 10, got {list(self.scale)}")
-        if not 0 < self.erase_area[0] <= self.erase_area[1] < 1:
-            raise ValueError(f"erase_area: expected [low, high] between 0 and 1, got {list(self.erase_area)}")
-        if self.elastic and self.elastic_spacing <= 4 * self.elastic:
-            raise ValueError(
-                f"elastic_spacing: expected more than 4 x elastic = {4 * self.elastic:g} px, so that the image cannot "
-                f"fold, got {self.elastic_spacing:g}"
-            )
-        return self
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from trigpoint.data.input.augment import InputConfig, to_channels, to_unit
+from trigpoint.data.input.augment import to_channels, to_unit
 from trigpoint.data.pixels.images import MAX_PIXELS
 from trigpoint.data.tiled import REMEDY, TiledImage, halve_edge
 from trigpoint.errors import DataError
@@ -28,6 +28,7 @@ from trigpoint.geometry import (
     sample_points,
     to_grid,
 )
+from trigpoint.recipe import InputConfig
 
 _SAMPLED_TILES = 256  # of which mean and standard deviation are taken
 _DIRECT = 3  # halvings of a region that is read for one glimpse; what is coarser is made of the whole image, once
