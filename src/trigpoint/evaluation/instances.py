@@ -56,7 +56,7 @@ class InstanceReport(Report):
         """Figure of these images with true and predicted instances."""
         shown, truth, found, reduced = [], [], [], []
         for i in positions:
-            pixels = self.dataset.read(self.images[i].rows[0]).pixels.numpy()
+            pixels = self.dataset.read(self.images[i].rows[0]).pixels
             step = max(1, -(-max(pixels.shape[1:]) // _MOST_PIXELS))
             shown.append(pixels[:, ::step, ::step].transpose(1, 2, 0))
             truth.append([points / step for points in self.images[i].points.swapaxes(0, 1)])

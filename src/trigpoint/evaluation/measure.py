@@ -55,7 +55,7 @@ class LandmarkReport(Report):
         """Figure of images with true and predicted points."""
         images, truth, found, captions, reduced = [], [], [], [], []
         for i in positions:
-            pixels = self.dataset.read(i).pixels.numpy()
+            pixels = self.dataset.read(i).pixels
             step = max(1, -(-max(pixels.shape[1:]) // _MOST_PIXELS))
             images.append(pixels[:, ::step, ::step].transpose(1, 2, 0))
             truth.append(self.dataset.points[i] / step)

@@ -13,9 +13,9 @@ import torch
 
 from trigpoint.codecs.grouping import group_by_proximity
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.input.augment import InputPipeline
+from trigpoint.data.input.augment import InputPipeline, as_tensor
 from trigpoint.data.input.loading import collate
-from trigpoint.data.pixels.images import MAX_PIXELS, image_size, read_image
+from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read_image
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.errors import ConfigError, DataError, RunError
@@ -26,7 +26,7 @@ from trigpoint.prediction.table import instance_frame, prediction_frame, write_f
 from trigpoint.recipe import Recipe, build_method
 from trigpoint.runs import COVERAGE, RunFolder
 
-Image = str | Path | npt.NDArray[Any] | torch.Tensor
+Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
 Progress = Callable[[int, int], None]  # (done, total)
 
 
@@ -79,10 +79,10 @@ class Predictor:
     ) -> Prediction:
         """Points in pixels of each original image.
 
-        ``images``: a path, an array (H, W) or (H, W, 3) or tensor (C, H, W), a list of them, or a dataset (its images,
-        not its points). Grey becomes colour and colour grey as the run needs. Raises DataError for an unreadable image
-        and for pixels that are NaN or infinite. A run that finds several instances gives the best place of each
-        landmark.
+        ``images``: a path, an ``ImageData`` (of a file or a frame), an array (H, W), (H, W, 3) or (C, H, W), a tensor
+        (C, H, W), a list of them, or a dataset (its images, not its points). Grey becomes colour and colour grey as the
+        run needs. Raises DataError for an unreadable image and for pixels that are NaN or infinite. A run that finds
+        several instances gives the best place of each landmark.
         """
         items = _listed(images)
         points, scores, spread = [], [], []
@@ -184,12 +184,8 @@ class Predictor:
 
     def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         unknown = np.full((len(self.landmarks), 2), np.nan)
-        if isinstance(image, str | Path):
-            stored = read_image(image)
-            prepared, points, back = self.pipeline(stored.pixels, unknown, value_range=stored.value_range)
-        else:
-            prepared, points, back = self.pipeline(_pixels(image), unknown)
-        return prepared, points, back, index
+        pixels, value_range = stored_pixels(image)
+        return *self.pipeline(pixels, unknown, value_range=value_range), index
 
 
 def is_lazy(image: Any) -> bool:
@@ -234,7 +230,7 @@ def write_instances(
 def _listed(images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
     if isinstance(images, LandmarkDataset):
         return [sample.image for sample in images.samples]
-    if isinstance(images, str | Path | np.ndarray | torch.Tensor):
+    if isinstance(images, str | Path | np.ndarray | torch.Tensor | ImageData):
         return [images]
     return list(images)
 
@@ -243,19 +239,23 @@ def _names(items: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items))
 
 
+def stored_pixels(image: Image) -> tuple[npt.NDArray[Any] | torch.Tensor, tuple[float, float] | None]:
+    """Pixels (C, H, W), and what black and white are in them; None where only their type says so."""
+    stored = read_image(image) if isinstance(image, str | Path) else image
+    return (stored.pixels, stored.value_range) if isinstance(stored, ImageData) else (_pixels(stored), None)
+
+
 def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
-    """An array (H, W[, 3]) or a tensor (C, H, W) as a tensor (C, H, W)."""
-    tensor = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+    """An array (H, W), (H, W, C) or (C, H, W), or a tensor (C, H, W), as a tensor (C, H, W)."""
+    tensor = as_tensor(image)
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise DataError("image: expected finite pixel values, got NaN or infinity; repair the image")
     if tensor.ndim == 2:
         return tensor[None]
-    if tensor.ndim == 3 and not isinstance(image, torch.Tensor):
+    if tensor.ndim == 3 and tensor.shape[2] in (1, 3) and not isinstance(image, torch.Tensor):
         tensor = tensor.permute(2, 0, 1)
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
-        raise DataError(
-            f"image: expected an array (H, W) or (H, W, 3) or a tensor (1 or 3, H, W), got {tuple(image.shape)}"
-        )
+        raise DataError(f"image: expected an array (H, W), (H, W, 3) or (1 or 3, H, W), got {tuple(image.shape)}")
     return tensor
 
 

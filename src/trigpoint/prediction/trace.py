@@ -18,8 +18,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from trigpoint.data.input.augment import as_tensor
 from trigpoint.data.input.loading import collate
-from trigpoint.data.pixels.images import read_image
 from trigpoint.data.tiled import open_tiled
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.errors import DataError, RunError
@@ -28,7 +28,7 @@ from trigpoint.landmarks import FloatArray
 from trigpoint.methods import METHODS, FoveatedMethod, LandmarkMethod
 from trigpoint.nn.pyramid import GlimpseSource
 from trigpoint.nn.spatialized import GlimpseNetwork
-from trigpoint.prediction.predictor import Image, Predictor, _pixels, is_lazy
+from trigpoint.prediction.predictor import Image, Predictor, is_lazy, stored_pixels
 from trigpoint.recipe import Recipe
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.glimpses import glimpse_stack, guess_path
@@ -195,7 +195,7 @@ class _Opened(NamedTuple):
     source: GlimpseSource
     guess: Tensor
     to_original: Tensor
-    picture: Tensor
+    picture: npt.NDArray[Any] | Tensor
     stride: float = 1.0
 
 
@@ -212,13 +212,8 @@ def _opened(predictor: Predictor, method: FoveatedMethod, image: Image) -> Itera
             yield _Opened(source, guess, source.to_original, *tiled.preview())
         return
     unknown = np.full((len(predictor.landmarks), 2), np.nan)
-    if isinstance(image, str | Path):
-        stored = read_image(image)
-        pixels, given = stored.pixels, predictor.pipeline(stored.pixels, unknown, value_range=stored.value_range)
-    else:
-        pixels = _pixels(image)
-        given = predictor.pipeline(pixels, unknown)
-    batch = collate([(*given, 0)])
+    pixels, value_range = stored_pixels(image)
+    batch = collate([(*predictor.pipeline(pixels, unknown, value_range=value_range), 0)])
     batch.images, back = batch.images.to(predictor.device), batch.to_original[0]
     batch.to_original = batch.to_original.to(predictor.device)
     yield _Opened(method.source(batch.images), method.beginnings(batch), back, pixels)
@@ -238,8 +233,9 @@ def _softmaxed_maps(method: FoveatedMethod, glimpses: Tensor) -> Tensor:
     return flat.flatten(-2).softmax(-1).reshape(*glimpses.shape[:2], *flat.shape[1:])
 
 
-def _reduced(pixels: Tensor) -> tuple[npt.NDArray[Any], float]:
+def _reduced(picture: npt.NDArray[Any] | Tensor) -> tuple[npt.NDArray[Any], float]:
     """The image (C, H, W) with at most 1024 pixels a side, of its own type if that has 8 bits, and how much smaller."""
+    pixels = as_tensor(picture)
     height, width = pixels.shape[1:]
     factor = max(1.0, max(height, width) / MOST_PIXELS)
     if factor == 1:
