@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
         report = tp.evaluate(run, data, split="test")
         print(f"mean radial error {report.metrics['mre_mm']:.2f} mm on {len(report.dataset)} images")
         test, found = report.dataset, report.prediction.points[:SHOWN]
-        images = [test.read(i).pixels.numpy() for i in range(SHOWN)]
+        images = [test.read(i).pixels for i in range(SHOWN)]
         spacings = test.spacings[:SHOWN].tolist()
         figure = prediction_overlay(images, test.points[:SHOWN], found, columns=SHOWN, spacing_mm=spacings)
         save(figure, folder / "predictions.png")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cli_entry import call
+from PIL import Image
 
 from trigpoint.data.pixels.frames import Frames, VideoWriter
 from trigpoint.prediction import Predictor
@@ -22,7 +23,7 @@ def video(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("video") / "tips.avi"
     with VideoWriter(target, 10) as writer:
         for frame in Frames(drawn / "images"):
-            writer.add(frame.pixels)
+            writer.add(draw_points(frame.image.pixels, np.zeros((0, 1, 2))))
     return target
 
 
@@ -32,12 +33,12 @@ def test_a_video_gives_a_row_per_frame_and_a_video_of_the_points(trained: Path, 
     assert result.exit_code == 0, result.output
     table = pd.read_csv(out)
     assert table["image"].tolist() == [f"tips_{index:06d}.png" for index in range(24)]
-    points = Predictor.load(trained, device="cpu").predict([frame.pixels for frame in Frames(video)]).points
+    points = Predictor.load(trained, device="cpu").predict([frame.image for frame in Frames(video)]).points
     np.testing.assert_allclose(table[["tip_x", "tip_y"]], points[:, 0], atol=0.05)
     made = Frames(drawn)
     assert made.rate == 10
     changed = [
-        int(np.abs(new.pixels.astype(int) - old.pixels).max())
+        int(np.abs(new.image.pixels.astype(int) - old.image.pixels).max())
         for new, old in zip(made, Frames(video), strict=True)
         if old.index < 24
     ]
@@ -65,9 +66,28 @@ def test_a_folder_becomes_a_video_and_every_holds_for_images(trained: Path, draw
     assert len(list(Frames(target))) == 2
     again = tmp_path / "again.csv"
     assert call("predict", trained, drawn / "images", "--out", again, "--every", 12).exit_code == 0
-    first, second = pd.read_csv(out), pd.read_csv(again)
-    assert first["image"].tolist() == second["image"].tolist()
-    np.testing.assert_allclose(first["tip_x"], second["tip_x"], atol=0.05)
+    pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(again))
+
+
+@pytest.mark.parametrize("kind", ["ten of 16 bits", "float"])
+def test_deep_frames_are_predicted_as_stills_and_drawn_visibly(
+    kind: str, trained: Path, drawn: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(3):
+        with Image.open(drawn / "images" / f"{index:05d}.png") as picture:
+            grey = np.asarray(picture.convert("L"))
+        if kind == "float":
+            Image.fromarray((grey / 8 - 3).astype(np.float32)).save(frames / f"{index}.tif")
+        else:
+            Image.fromarray(grey.astype(np.uint16) * 4).save(frames / f"{index}.png")
+    stills, video = tmp_path / "stills.csv", tmp_path / "video.csv"
+    assert call("predict", trained, frames, "--out", stills).exit_code == 0
+    assert call("predict", trained, frames, "--out", video, "--overlay", tmp_path / "drawn.mp4").exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_csv(stills), pd.read_csv(video))
+    assert min(frame.image.pixels.mean() for frame in Frames(tmp_path / "drawn.mp4")) > 16
 
 
 def test_a_cut_video_keeps_what_was_read_and_says_so(trained: Path, video: Path, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_points_are_pixels_of_the_original_image(name: str, trained: Trained, da
     assert np.isfinite(found.points).all()
     assert np.isfinite(found.scores).all()
     assert METHODS[name].several or np.isfinite(found.radius).all()  # of pairs, and there may have been none
-    image = dataset.read(0).pixels[0, : SIZE[0], : SIZE[1]].numpy()
+    image = dataset.read(0).pixels[0, : SIZE[0], : SIZE[1]]
     one, larger = (predictor.predict(np.kron(image, np.ones((n, n), image.dtype))).points[0] for n in (1, 3))
     np.testing.assert_allclose((larger + 0.5) / 3 - 0.5, one, atol=0.01)
 

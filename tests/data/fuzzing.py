@@ -322,16 +322,16 @@ def _read_image(file: Path) -> None:
         spacing, _ = image_spacing(file)
         assert spacing is None or 0 < spacing < np.inf
     data = read_image(file, max_pixels=PIXELS)
-    assert data.pixels.dtype in (torch.uint8, torch.uint16, torch.float32)
+    assert data.pixels.dtype in (np.uint8, np.uint16, np.float32)
     assert data.pixels.shape[0] in (1, 3)
     assert (data.height, data.width) == size, f"the header said {size}, the pixels are {data.height, data.width}"
-    assert data.pixels.dtype != torch.float32 or bool(torch.isfinite(data.pixels).all())
+    assert data.pixels.dtype != np.float32 or bool(np.isfinite(data.pixels).all())
     assert all(np.isfinite(data.value_range))
 
 
 def _read_frames(file: Path) -> None:
     for frame in Frames(file):
-        assert frame.pixels.ndim == 3
+        assert frame.image.pixels.ndim == 3
 
 
 def _read_weights(file: Path) -> None:

@@ -294,7 +294,7 @@ def test_predictions_are_original_pixels_and_a_native_table(trained: RunFolder, 
     found = predictor.predict_instances(dataset)
     assert len(found) == 6
     assert [Path(one.image).name for one in found] == [f"{i}.png" for i in range(30, 36)]
-    image = dataset.read(0).pixels[0].numpy()
+    image = dataset.read(0).pixels[0]
     twice = np.kron(image, np.ones((2, 2), image.dtype))
     small, large = predictor.predict_instances([image, twice])
     np.testing.assert_allclose((large.points + 0.5) / 2 - 0.5, small.points, atol=0.01)

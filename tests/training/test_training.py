@@ -243,7 +243,8 @@ def test_predictor_takes_paths_arrays_and_lists_alike(finished: RunFolder, folde
     whole = predictor.predict(data)
     paths = [sample.image for sample in data.samples]
     pixels = data.read(0).pixels
-    for one in (paths[0], pixels, pixels[0].numpy(), pixels.permute(1, 2, 0).expand(-1, -1, 3).numpy()):
+    colour = np.broadcast_to(pixels[0, :, :, None], (*pixels.shape[1:], 3))  # read-only
+    for one in (paths[0], data.read(0), pixels, pixels[0], colour, torch.from_numpy(pixels)):
         single = predictor.predict(one)
         np.testing.assert_allclose(single.points[0], whole.points[0], atol=0.05)
     np.testing.assert_allclose(predictor.predict(paths, batch_size=1).points, whole.points, atol=1e-3)

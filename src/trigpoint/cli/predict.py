@@ -236,9 +236,9 @@ def _draw(files: Sequence[Path], drawings: Sequence[Path], points: Sequence[Floa
             if is_lazy(file):
                 with open_tiled(file) as image:
                     preview, stride = image.preview()
-                pixels, own = preview.numpy(), to_grid(own, stride)
+                pixels, own = preview, to_grid(own, stride)
             else:
-                pixels = read_image(file).pixels.numpy()
+                pixels = read_image(file).pixels
             if predictor.several:
                 figure = instance_overlay(
                     [pixels], None, [list(own.swapaxes(0, 1))], 1.0, names, [file.name], columns=1

@@ -75,7 +75,7 @@ def predict_frames(
             for batch in _batches(frames, batch_size):
                 names = [name(frame.name) for frame in batch]
                 refuse_formulas(names, str(out))
-                rows, points = find(predictor, [frame.pixels for frame in batch], names)
+                rows, points = find(predictor, [frame.image for frame in batch], names)
                 for frame, own in zip(batch, points, strict=True):
                     draw(frame, own)
                 parts.append(rows)
@@ -117,14 +117,14 @@ def _overlay(target: Path | None, frames: Frames, force: bool) -> Iterator[Draw]
         yield lambda frame, points: None
     elif is_video(target):
         with VideoWriter(target, frames.rate or RATE, overwrite=force) as video:
-            yield lambda frame, points: video.add(draw_points(frame.pixels, points))
+            yield lambda frame, points: video.add(draw_points(frame.image.pixels, points))
     else:
         folder = target
 
         def save(frame: Frame, points: FloatArray) -> None:
             file = (folder / frame.name).with_suffix(".png")
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(draw_points(frame.pixels, points)).save(file)
+            Image.fromarray(draw_points(frame.image.pixels, points)).save(file)
 
         yield save
 

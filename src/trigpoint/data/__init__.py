@@ -1,17 +1,16 @@
 """Datasets: annotated images on disk, read strictly into samples.
 
 - ``table.py``, ``description.py``: the native format, ``landmarks.csv`` and ``dataset.yaml``
-- ``images.py`` (with ``dicom.py``, ``tiff.py``): one image file to a tensor, its size, its spacing
-- ``tiled/``: images too large for memory, read by tiles
-- ``dataset.py``: ``LandmarkDataset``, what everything else takes
-- ``instances.py``: all instances of one image, in sets with several
-- ``frames.py``: the frames of a folder or a video, and a video written from frames
-- ``splits.py``: splits by subject, stored in the table
+- ``dataset.py``: ``LandmarkDataset``, what everything else takes; ``instances.py``: all instances of one image
+- ``splits.py``, ``subsets.py``: splits by subject, stored in the table; nested subsets
+- ``pixels/``: one image file, or the frames of a video, to arrays
 - ``formats/``: foreign annotation formats
-- ``checks.py``: every problem of a dataset in one pass
-- ``augment.py``: one warp per sample
-- ``synthetic/``: drawn datasets
+- ``quality/``: every problem of a dataset in one pass, copies, swapped sides
+- ``input/``: from a dataset to batches of network inputs
+- ``tiled/``: images too large for memory, read by tiles
 - ``files.py``: atomic writing
+
+Only ``input/``, ``tiled/`` and ``quality/`` need torch.
 
 Points are (x, y) in pixels of the stored image, the centre of the top-left pixel is (0, 0), NaN is missing.
 """

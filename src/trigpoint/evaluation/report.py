@@ -105,7 +105,7 @@ class Report:
         rows = positions if detected is None else [detected.images[i].rows[0] for i in positions]
         images, steps = [], []
         for row in rows:
-            pixels = self.dataset.read(row).pixels.numpy()
+            pixels = self.dataset.read(row).pixels
             step = max(1, -(-max(pixels.shape[1:]) // _MOST_PIXELS))
             images.append(pixels[:, ::step, ::step].transpose(1, 2, 0))
             steps.append(float(step))

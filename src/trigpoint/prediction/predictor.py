@@ -14,9 +14,9 @@ import torch
 
 from trigpoint.codecs.grouping import group_by_proximity
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.input.augment import InputPipeline
+from trigpoint.data.input.augment import InputPipeline, as_tensor
 from trigpoint.data.input.loading import collate
-from trigpoint.data.pixels.images import MAX_PIXELS, image_size, read_image
+from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read_image
 from trigpoint.data.tiled import TiledImage, is_tiled, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine
@@ -26,7 +26,7 @@ from trigpoint.metrics import CANDIDATES
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 
-Image = str | Path | npt.NDArray[Any] | torch.Tensor
+Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
 Progress = Callable[[int, int], None]  # (done, total)
 
 
@@ -87,10 +87,10 @@ class Predictor:
     ) -> Prediction:
         """What is found in each image, in pixels of the original.
 
-        ``images``: a path, an array (H, W) or (H, W, 3) or tensor (C, H, W), a list of them, or a dataset (its images,
-        not its points; with several instances per image each image counts once). Grey becomes colour and colour grey as
-        the run needs. ``names`` of the images in the result, where they are not their paths. ``threshold`` takes the
-        place of the run's own in multi-instance runs: scores have to exceed it.
+        ``images``: a path, an ``ImageData`` (of a file or a frame), an array (H, W), (H, W, 3) or (C, H, W), a tensor
+        (C, H, W), a list of them, or a dataset (its images, not its points; each once in multi-instance runs). Grey
+        becomes colour and colour grey as the run needs. ``names`` of the images in the result, where they are not their
+        paths. ``threshold`` takes the place of the run's own in multi-instance runs: scores have to exceed it.
 
         Raises DataError for an unreadable image and for pixels that are NaN or infinite, ConfigError for a threshold
         where exactly one of each landmark is found.
@@ -136,7 +136,7 @@ class Predictor:
         if isinstance(images, LandmarkDataset):
             paths = [sample.image for sample in images.samples]
             return paths if self.threshold is None else list(dict.fromkeys(paths))
-        if isinstance(images, str | Path | np.ndarray | torch.Tensor):
+        if isinstance(images, str | Path | np.ndarray | torch.Tensor | ImageData):
             return [images]
         return list(images)
 
@@ -177,12 +177,8 @@ class Predictor:
 
     def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         unknown = np.full((len(self.landmarks), 2), np.nan)
-        if isinstance(image, str | Path):
-            stored = read_image(image)
-            prepared, points, back = self.pipeline(stored.pixels, unknown, value_range=stored.value_range)
-        else:
-            prepared, points, back = self.pipeline(as_pixels(image), unknown)
-        return prepared, points, back, index
+        pixels, value_range = stored_pixels(image)
+        return *self.pipeline(pixels, unknown, value_range=value_range), index
 
 
 def is_lazy(image: Any) -> bool:
@@ -212,19 +208,23 @@ def _names(items: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items))
 
 
-def as_pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
-    """An array (H, W[, 3]) or a tensor (C, H, W) as a tensor (C, H, W)."""
-    tensor = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+def stored_pixels(image: Image) -> tuple[npt.NDArray[Any] | torch.Tensor, tuple[float, float] | None]:
+    """Pixels (C, H, W), and what black and white are in them; None where only their type says so."""
+    stored = read_image(image) if isinstance(image, str | Path) else image
+    return (stored.pixels, stored.value_range) if isinstance(stored, ImageData) else (_pixels(stored), None)
+
+
+def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """An array (H, W), (H, W, C) or (C, H, W), or a tensor (C, H, W), as a tensor (C, H, W)."""
+    tensor = as_tensor(image)
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise DataError("image: expected finite pixel values, got NaN or infinity; repair the image")
     if tensor.ndim == 2:
         return tensor[None]
-    if tensor.ndim == 3 and not isinstance(image, torch.Tensor):
+    if tensor.ndim == 3 and tensor.shape[2] in (1, 3) and not isinstance(image, torch.Tensor):
         tensor = tensor.permute(2, 0, 1)
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
-        raise DataError(
-            f"image: expected an array (H, W) or (H, W, 3) or a tensor (1 or 3, H, W), got {tuple(image.shape)}"
-        )
+        raise DataError(f"image: expected an array (H, W), (H, W, 3) or (1 or 3, H, W), got {tuple(image.shape)}")
     return tensor
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from trigpoint.data.pixels.images import read_image
+from trigpoint.data.input.augment import as_tensor
 from trigpoint.data.tiled import TiledImage
 from trigpoint.errors import RunError
 from trigpoint.geometry import Affine, map_points, to_grid, warp
 from trigpoint.landmarks import FloatArray
-from trigpoint.prediction.predictor import Image, Predictor, as_pixels
+from trigpoint.prediction.predictor import Image, Predictor, stored_pixels
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.glimpses import glimpse_stack, guess_path
 
@@ -115,7 +114,7 @@ def trace(predictor: Predictor, image: Image) -> Trace:
     check_traces(predictor)
     with predictor.opened(image) as opened:
         seen = predictor.method.trace(opened, predictor.recipe.data.input)
-        pixels, stride = opened.preview() if isinstance(opened, TiledImage) else (_pixels_of(image), 1.0)
+        pixels, stride = opened.preview() if isinstance(opened, TiledImage) else (stored_pixels(image)[0], 1.0)
     back = seen.to_original
     picture, factor = _reduced(pixels)
     return Trace(
@@ -176,12 +175,9 @@ def features(
     )
 
 
-def _pixels_of(image: Image) -> Tensor:
-    return read_image(image).pixels if isinstance(image, str | Path) else as_pixels(image)
-
-
-def _reduced(pixels: Tensor) -> tuple[npt.NDArray[Any], float]:
+def _reduced(picture: npt.NDArray[Any] | Tensor) -> tuple[npt.NDArray[Any], float]:
     """The image (C, H, W) with at most 1024 pixels a side, of its own type if that has 8 bits, and how much smaller."""
+    pixels = as_tensor(picture)
     height, width = pixels.shape[1:]
     factor = max(1.0, max(height, width) / MOST_PIXELS)
     if factor == 1:

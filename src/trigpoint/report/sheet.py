@@ -53,7 +53,7 @@ def contact_sheet(dataset: Annotated, count: int = 24, columns: int = 6) -> Figu
     faults: list[str] = []
     for samples in chosen:
         try:
-            pictures.append(read_image(samples[0].image).pixels.numpy())
+            pictures.append(read_image(samples[0].image).pixels)
             faults.append("")
         except DataError as error:
             pictures.append(_BLANK)

@@ -66,7 +66,8 @@ class Evidence:
     @cached_property
     def scale(self) -> float:
         """Cells of the paper's maps per pixel of the test images."""
-        return MAP / max(self.test.read(0).pixels.shape[-2:])
+        first = self.test.read(0)
+        return MAP / max(first.height, first.width)
 
     def gap(self, ours: Key, other: Key) -> tuple[float, tuple[float, float]] | None:
         """Mean error of ``ours`` minus ``other``, px, and its interval, of the seeds that both have; None without."""

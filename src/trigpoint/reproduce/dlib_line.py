@@ -120,11 +120,11 @@ def pixels(path: Path) -> npt.NDArray[np.uint8]:
     """An image as dlib takes it: (H, W) or (H, W, 3), 8 bits."""
     image = read_image(path)
     values = image.pixels
-    if values.dtype != torch.uint8:
+    if values.dtype != np.uint8:
         low, high = image.value_range
-        values = ((values.float() - low) * (255 / max(high - low, 1e-12))).round().clamp(0, 255).to(torch.uint8)
-    grey = values.shape[0] == 1
-    return np.ascontiguousarray(values[0].numpy() if grey else values.permute(1, 2, 0).numpy())
+        stretched = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-12))
+        values = np.rint(stretched).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0))
 
 
 def _box(image: npt.NDArray[np.uint8]) -> Any:

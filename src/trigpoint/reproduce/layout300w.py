@@ -21,6 +21,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.formats.base import default_names
 from trigpoint.data.formats.pts import Pts
+from trigpoint.data.input.augment import as_tensor
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.table import write_table
 from trigpoint.errors import DataError
@@ -131,7 +132,7 @@ def prepare(layout: Layout, target: Path, say: Say) -> Path:
 def crop_face(sample: Sample) -> tuple[bytes, FloatArray]:
     """PNG of the face and its points (68, 2) in pixels of that crop."""
     to_crop = face_map(sample.points)
-    pixels = warp(read_image(sample.image).pixels, to_crop, (SIDE, SIDE), fill="edge")
+    pixels = warp(as_tensor(read_image(sample.image).pixels), to_crop, (SIDE, SIDE), fill="edge")
     values = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(values if values.shape[2] == 3 else values[..., 0]).save(buffer, format="PNG", compress_level=1)

@@ -33,13 +33,27 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.default_rng((seed, epoch, index))
 
 
+def as_tensor(pixels: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """Pixels of any shape as a tensor, in the same memory unless the array is read-only, mirrored or byte-swapped.
+
+    Raises DataError for anything but integers and floating point numbers.
+    """
+    if isinstance(pixels, torch.Tensor):
+        return pixels
+    if pixels.dtype.kind not in "uif" or pixels.dtype.itemsize > 8:
+        raise DataError(f"image: expected integers or floating point numbers, got {pixels.dtype}; convert the array")
+    native = np.asarray(pixels, pixels.dtype.newbyteorder("="))
+    shared = native.flags.writeable and min(native.strides, default=0) >= 0
+    return torch.from_numpy(native if shared else native.copy(order="K"))
+
+
 class InputPipeline:
     """Prepares one sample: image and points in, network input and input pixels out.
 
     Raises DataError when ``augment.flip`` is set and ``landmarks`` names no pairs.
 
     >>> pipeline = InputPipeline(InputConfig(size=(64, 64)), LandmarkSet(("tip",)))
-    >>> image, points, to_original = pipeline(torch.zeros(1, 128, 128, dtype=torch.uint8), np.array([[0.5, 127.5]]))
+    >>> image, points, to_original = pipeline(np.zeros((1, 128, 128), np.uint8), np.array([[0.5, 127.5]]))
     >>> image.shape, points.tolist()
     (torch.Size([1, 64, 64]), [[0.0, 63.5]])
     """
@@ -51,7 +65,7 @@ class InputPipeline:
 
     def __call__(
         self,
-        image: torch.Tensor,
+        image: npt.NDArray[Any] | torch.Tensor,
         points: npt.NDArray[Any] | None = None,
         visibility: npt.NDArray[Any] | None = None,
         rng: np.random.Generator | None = None,
@@ -59,13 +73,15 @@ class InputPipeline:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """With ``rng`` (see ``sample_rng``) as in training; without it nothing is random and no point is dropped.
 
-        ``image`` (C, H, W) with 1 or 3 channels, any integer or floating type; ``points`` (..., K, 2) in its pixels,
+        ``image`` (C, H, W), an array or a tensor of 1 or 3 channels, of any integer or floating point type; ``points``
+        (..., K, 2) in its pixels,
         ``visibility`` (..., K), where 0 makes a point missing; ``value_range`` what black and white are
         (``ImageData.value_range``; otherwise 0 and the largest number of an integer type, 0 and 1 of a floating point
         type). Returns the image (channels, h, w) float32, the points
         (..., K, 2) float32 in input pixels with NaN for missing, and the float64 (2, 3) affine matrix from input to
         image pixels. An elastic deformation moves the points, but no matrix can hold it.
         """
+        image = as_tensor(image)
         if image.dim() != 3 or image.shape[0] not in (1, 3):
             raise DataError(f"expected an image of shape (1 or 3, height, width), got {tuple(image.shape)}")
         size = self.config.size

@@ -26,21 +26,20 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-Pixels = npt.NDArray[np.uint8]
 _EARLY = 0.75  # frames' time by which a video may end before its header says: one frame less is noticed
 _GAP = 1.5  # frames' time between two frames above which one is missing between them
 
 
 @dataclass(frozen=True)
 class Frame:
-    """``index`` counts all frames of the source from 0, also those passed over; ``pixels`` (H, W, 3) are RGB.
+    """``index`` counts all frames of the source from 0, also those passed over; ``image`` is what ``read_image`` gives.
 
     ``name`` is the image's name below its folder, or for a video the name that a picture of the frame would have.
     """
 
     index: int
     name: str
-    pixels: Pixels
+    image: ImageData
 
 
 class Frames:
@@ -48,7 +47,7 @@ class Frames:
 
     Each iteration begins anew. ``count`` is the number of frames that it gives, None where a video does not say; of a
     video it is what its header promises. ``rate`` is the frames per second of a video, after leaving out, else None. A
-    video is turned upright as its header says. Images of more than 8 bits are scaled from black to white.
+    video is turned upright as its header says.
 
     Raises ConfigError when ``every`` is below 1 or PyAV is missing, DataError when there is nothing to read. Iterating
     raises DataError naming file and frame where an image or the video is damaged or a video ends before its time, after
@@ -79,14 +78,15 @@ class Frames:
         root = self.source if self.source.is_dir() else self.source.parent
         for index in range(0, len(files), self.every):
             file = files[index]
-            yield Frame(index, file.relative_to(root).as_posix(), _eight_bit(read_image(file)))
+            yield Frame(index, file.relative_to(root).as_posix(), read_image(file))
 
     def _read_video(self) -> Iterator[Frame]:
         with _opened(self.source) as container:
             for index, frame in enumerate(_decoded(self.source, container)):
                 if index % self.every == 0:
                     pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                    yield Frame(index, f"{self.source.stem}_{index:06d}.png", np.ascontiguousarray(pixels))
+                    image = ImageData(np.ascontiguousarray(pixels).transpose(2, 0, 1))
+                    yield Frame(index, f"{self.source.stem}_{index:06d}.png", image)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -109,16 +109,6 @@ def _images(source: Path) -> list[Path] | None:
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
     return [source] if source.suffix.lower() in SUFFIXES else None
-
-
-def _eight_bit(image: ImageData) -> Pixels:
-    values = image.pixels.numpy()
-    if values.dtype != np.uint8:
-        black, white = image.value_range
-        unit = (values.astype(np.float64) - black) / (white - black if white > black else 1.0)
-        values = np.rint(255 * unit.clip(0, 1)).astype(np.uint8)
-    out: Pixels = np.ascontiguousarray(np.broadcast_to(values, (3, *values.shape[1:])).transpose(1, 2, 0))
-    return out
 
 
 def _pyav() -> Any:
@@ -271,7 +261,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def add(self, pixels: Pixels) -> None:
+    def add(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Append a frame (H, W, 3) uint8 RGB. Raises DataError for another shape than that of the first."""
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise DataError(f"{self.target}: expected a frame (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}")

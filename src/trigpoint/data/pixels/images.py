@@ -1,4 +1,4 @@
-"""Image files to tensors: PNG, JPEG, BMP and TIFF (8 and 16 bit, float TIFF), and DICOM.
+"""Image files to arrays: PNG, JPEG, BMP and TIFF (8 and 16 bit, float TIFF), and DICOM.
 
 The content decides how a file is decoded, its suffix only whether it is meant as an image. EXIF and TIFF orientation
 are applied, palettes become RGB, alpha is dropped. No DICOM tag about a patient is ever read.
@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
-import torch
 
 from trigpoint.data.pixels import dicom, tiff
 from trigpoint.errors import ConfigError, DataError
@@ -62,7 +61,7 @@ class ImageData:
     ``spacing_source`` names the field it comes from, or says why there is none.
     """
 
-    pixels: torch.Tensor
+    pixels: npt.NDArray[Any]
     spacing_mm: float | None = None
     spacing_source: str = ""
     value_range: tuple[float, float] = (0.0, 255.0)
@@ -85,7 +84,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
     >>> import tempfile; from PIL import Image
     >>> file = Path(tempfile.mkdtemp()) / "grey.png"
     >>> Image.new("L", (5, 3)).save(file)
-    >>> tuple(read_image(file).pixels.shape)
+    >>> read_image(file).pixels.shape
     (1, 3, 5)
     """
     file = Path(path)
@@ -94,17 +93,17 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
         header = dicom.read_header(file)
         check_size(file, header.height, header.width, max_pixels)
         values, value_range = dicom.read_pixels(file)
-        return ImageData(_tensor(file, values), header.spacing_mm, header.spacing_source, value_range)
+        return ImageData(_planes(file, values), header.spacing_mm, header.spacing_source, value_range)
     _check_suffix(file)
     if data[:4] in tiff.MAGIC:
         check_size(file, *tiff.read_size(file), max_pixels)
-        pixels = _tensor(file, tiff.read_pixels(file, data))
+        pixels = _planes(file, tiff.read_pixels(file, data))
     else:
         pixels = _common(file, data, max_pixels)
-    if pixels.dtype == torch.float32:
+    if pixels.dtype == np.float32:
         value_range = (float(pixels.min()), float(pixels.max()))
     else:
-        value_range = (0.0, 255.0 if pixels.dtype == torch.uint8 else 65535.0)
+        value_range = (0.0, float(np.iinfo(pixels.dtype).max))
     return ImageData(pixels, None, "the file states none", value_range)
 
 
@@ -137,7 +136,7 @@ def image_spacing(path: str | Path) -> tuple[float | None, str]:
     return header.spacing_mm, header.spacing_source
 
 
-def _common(file: Path, data: bytes, max_pixels: int) -> torch.Tensor:
+def _common(file: Path, data: bytes, max_pixels: int) -> npt.NDArray[Any]:
     with _opened(file, io.BytesIO(data)) as image:
         check_size(file, image.height, image.width, max_pixels)
         try:
@@ -148,13 +147,13 @@ def _common(file: Path, data: bytes, max_pixels: int) -> torch.Tensor:
             raise DataError(f"{file}: expected a whole image, got a damaged one ({_first_line(error)})") from None
 
 
-def _decode(file: Path, data: bytes, image: PIL.Image.Image) -> torch.Tensor:
+def _decode(file: Path, data: bytes, image: PIL.Image.Image) -> npt.NDArray[Any]:
     if image.format == "PNG":
         _check_png(file, data)
     depth, colour_type = data[24:26] if image.format == "PNG" else (8, 0)
     if depth == 16 and colour_type != 0:
         return _deep_colour(file, data)
-    return _tensor(file, _pillow_array(image))
+    return _planes(file, _pillow_array(image))
 
 
 def _check_png(file: Path, data: bytes) -> None:
@@ -171,7 +170,7 @@ def _check_png(file: Path, data: bytes) -> None:
         raise DataError(f"{file}: expected a whole PNG, got one that is cut; copy it again")
 
 
-def _deep_colour(file: Path, data: bytes) -> torch.Tensor:
+def _deep_colour(file: Path, data: bytes) -> npt.NDArray[Any]:
     """A PNG of 16 bits with colour or alpha, which Pillow cuts to the high bytes: it is asked for the low ones too.
 
     (torchvision's decoder keeps 16 bits, but a damaged file ends the whole process.)
@@ -188,7 +187,7 @@ def _deep_colour(file: Path, data: bytes) -> torch.Tensor:
             image.tile = [tile._replace(args=raw) if hasattr(tile, "_replace") else (*tile[:3], raw)]
             halves.append(np.asarray(PIL.ImageOps.exif_transpose(image)).astype(np.uint16))
     high, low = (halves[0][..., 0], halves[0][..., 1]) if grey else halves
-    return _tensor(file, high << 8 | low)
+    return _planes(file, high << 8 | low)
 
 
 def _pillow_array(image: PIL.Image.Image) -> npt.NDArray[Any]:
@@ -202,8 +201,8 @@ def _pillow_array(image: PIL.Image.Image) -> npt.NDArray[Any]:
     return np.asarray(turned.getchannel(0) if mode == "LA" else turned.convert("L" if mode == "1" else "RGB"))
 
 
-def _tensor(file: Path, values: npt.NDArray[Any]) -> torch.Tensor:
-    """(H, W) or (H, W, C) array -> (C, H, W) tensor of uint8, uint16 or float32; alpha dropped."""
+def _planes(file: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy (C, H, W) of (H, W) or (H, W, C), as uint8, uint16 or float32 of native byte order; alpha dropped."""
     planes = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0) if values.ndim == 3 else None
     if planes is None or planes.shape[0] not in (1, 2, 3, 4) or 0 in planes.shape:
         raise DataError(f"{file}: expected a grey or colour image, got an array of shape {values.shape}")
@@ -213,7 +212,7 @@ def _tensor(file: Path, values: npt.NDArray[Any]) -> torch.Tensor:
     out = np.array(planes, dtype=kind, order="C")
     if kind == np.float32 and not np.isfinite(out).all():
         raise DataError(f"{file}: expected finite pixel values, got NaN or infinity; repair the image")
-    return torch.from_numpy(out)
+    return out
 
 
 def _check_suffix(file: Path) -> None:

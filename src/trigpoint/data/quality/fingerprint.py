@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ class Match(NamedTuple):
 
 def pixel_hash(image: ImageData) -> str:
     """Hash of the decoded pixels, their type and shape."""
-    values = np.ascontiguousarray(image.pixels.numpy())
+    values = np.ascontiguousarray(image.pixels)
     digest = _hash(f"{values.dtype} {values.shape}".encode())
     digest.update(values.data)
     return digest.hexdigest()
@@ -89,19 +89,19 @@ def file_hash(path: Path) -> str:
         raise DataError(f"{path}: expected an image file, got {error.strerror or error}") from None
 
 
-def look_of(pixels: torch.Tensor) -> Looks:
+def look_of(pixels: npt.NDArray[Any]) -> Looks:
     """Which of two neighbouring cells of ``pixels`` (C, H, W) is brighter: (1984,) of 1, -1, or 0 where they are equal.
 
-    >>> ramp = torch.arange(64.0).expand(1, 64, 64)
+    >>> ramp = np.broadcast_to(np.arange(64.0), (1, 64, 64))
     >>> look = look_of(ramp)
-    >>> (look[:992] == 1).all().item(), look[992:].any().item()
+    >>> bool((look[:992] == 1).all()), bool(look[992:].any())
     (True, False)
     >>> bool((look_of((ramp + 16) ** 2) == look).all())
     True
     """
     step = max(1, min(pixels.shape[1:]) // _SAMPLED)
-    planes = [plane[::step, ::step].to(torch.float32)[None] for plane in pixels]  # one at a time: they may be large
-    grey = np.sum([functional.adaptive_avg_pool2d(plane, _SIDE)[0].numpy() for plane in planes], axis=0)
+    planes = [torch.from_numpy(plane[::step, ::step].astype(np.float32)) for plane in pixels]
+    grey = np.sum([functional.adaptive_avg_pool2d(plane[None], _SIDE)[0].numpy() for plane in planes], axis=0)
     low, high = np.percentile(grey, [1, 99])
     steps = np.concatenate([np.diff(grey, axis=1).ravel(), np.diff(grey, axis=0).ravel()])
     ordered = np.abs(steps) > _FLAT * (high - low)
@@ -116,7 +116,7 @@ def look_text(look: Looks) -> str:
 def parse_look(text: str) -> Looks:
     """The look that ``look_text`` wrote; raises ValueError for any other text.
 
-    >>> look = look_of(torch.rand(1, 40, 50))
+    >>> look = look_of(np.random.default_rng(0).random((1, 40, 50)))
     >>> bool((parse_look(look_text(look)) == look).all())
     True
     """

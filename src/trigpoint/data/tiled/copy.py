@@ -81,12 +81,12 @@ def _bands(image: TiledImage) -> Iterator[npt.NDArray[Any]]:
     """Strips (h, W, C) as high as a tile."""
     (height, width), step = image.size, image.tiles[0][0]
     for top in range(0, height, step):
-        yield np.moveaxis(image.read(0, top, 0, step, width).numpy(), 0, -1)
+        yield np.moveaxis(image.read(0, top, 0, step, width), 0, -1)
 
 
 def _stored_values(image: ImageData, rows: slice) -> npt.NDArray[Any]:
     """Rows (h, W, C) as they are, or stretched to 16 bit when the type does not say what white is."""
-    pixels = np.moveaxis(image.pixels[:, rows].numpy(), 0, -1)
+    pixels = np.moveaxis(image.pixels[:, rows], 0, -1)
     black, white = image.value_range
     if pixels.dtype != np.float32 and (black, white) == (0.0, float(np.iinfo(pixels.dtype).max)):
         return pixels

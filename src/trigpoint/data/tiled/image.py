@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from trigpoint.data.pixels import tiff
 from trigpoint.data.tiled.store import REMEDY, Size, TileStore
@@ -35,8 +34,8 @@ class StoredLevel(NamedTuple):
 class TiledImage:
     """An image on disk that is read by regions; a context manager, safe to share between threads.
 
-    ``size`` (H, W), ``channels`` 1 or 3, ``dtype`` torch.uint8 or torch.uint16, ``value_range`` what black and white
-    are, ``spacing_mm`` millimetres per pixel when the file states one number for both axes, else None. ``levels``:
+    ``size`` (H, W), ``channels`` 1 or 3, ``dtype`` uint8 or uint16, ``value_range`` what black and white are,
+    ``spacing_mm`` millimetres per pixel when the file states one number for both axes, else None. ``levels``:
     what is stored, finest first; level 0 is the image. Decoded tiles are kept until they fill ``cache_bytes``, the ones
     used longest ago go first. ``tiles_read`` counts the tiles decoded so far.
     """
@@ -45,7 +44,7 @@ class TiledImage:
         self.path = store.file
         self.size = store.sizes[0]
         self.channels = store.channels
-        self.dtype = torch.uint8 if store.dtype == np.uint8 else torch.uint16
+        self.dtype = store.dtype
         self.value_range = (0.0, float(np.iinfo(store.dtype).max))
         self.spacing_mm = store.spacing_mm
         self.levels = _strides(store)
@@ -57,7 +56,7 @@ class TiledImage:
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def read(self, level: int, top: int, left: int, height: int, width: int) -> torch.Tensor:
+    def read(self, level: int, top: int, left: int, height: int, width: int) -> npt.NDArray[Any]:
         """The part (C, h, w) of a region of a stored level that lies inside the image; 0 pixels when none does.
 
         Only the tiles it touches are read. Raises DataError naming the file when one of them is damaged.
@@ -65,7 +64,7 @@ class TiledImage:
         rows, columns = self.levels[level].size
         y0, x0 = min(max(top, 0), rows), min(max(left, 0), columns)
         y1, x1 = max(min(top + height, rows), y0), max(min(left + width, columns), x0)
-        out = np.empty((self.channels, y1 - y0, x1 - x0), self._store.dtype)
+        out = np.empty((self.channels, y1 - y0, x1 - x0), self.dtype)
         if out.size:
             h, w = self.tiles[level]
             for row in range(y0 // h, -(-y1 // h)):
@@ -75,9 +74,9 @@ class TiledImage:
                     c, d = min(y1, (row + 1) * h), min(x1, (column + 1) * w)
                     part = tile[:, a - row * h : c - row * h, b - column * w : d - column * w]
                     out[:, a - y0 : c - y0, b - x0 : d - x0] = part
-        return torch.from_numpy(out)
+        return out
 
-    def preview(self, most: int = 2048) -> tuple[torch.Tensor, float]:
+    def preview(self, most: int = 2048) -> tuple[npt.NDArray[Any], float]:
         """A small picture (C, h, w) of the whole image, and its stride: the finest stored level of at most ``most``
         pixels a side. Raises DataError when there is none.
         """

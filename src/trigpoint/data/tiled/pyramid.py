@@ -8,12 +8,13 @@ in zero (two to three pixels of each level), and values stored with 8 or 16 bit 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from trigpoint.data.input.augment import to_channels, to_unit
+from trigpoint.data.input.augment import as_tensor, to_channels, to_unit
 from trigpoint.data.pixels.images import MAX_PIXELS
 from trigpoint.data.tiled import REMEDY, TiledImage, halve_edge
 from trigpoint.errors import DataError
@@ -66,8 +67,7 @@ class LazyPyramid:
 
     >>> import tempfile, numpy as np
     >>> from pathlib import Path
-    >>> from trigpoint.data.tiled import open_tiled
-    >>> from trigpoint.data.tiled import write_tiled
+    >>> from trigpoint.data.tiled import open_tiled, write_tiled
     >>> file = write_tiled(Path(tempfile.mkdtemp()) / "a.tif", (256, 256), [np.eye(256, dtype=np.uint8)])
     >>> with open_tiled(file) as image:
     ...     pyramid = LazyPyramid(image, (256, 256), InputConfig(size=(256, 256)), levels=3)
@@ -185,8 +185,8 @@ class LazyPyramid:
             )
         return _Source(level, halvings, stride, (max(1, round(needs[0] / stride)), max(1, round(needs[1] / stride))))
 
-    def _unit(self, values: torch.Tensor) -> torch.Tensor:
-        return to_unit(to_channels(values.to(torch.float32), self.input.channels), self.image.value_range)
+    def _unit(self, values: npt.NDArray[Any]) -> torch.Tensor:
+        return to_unit(to_channels(as_tensor(values).to(torch.float32), self.input.channels), self.image.value_range)
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What is subtracted and divided by, (C or 1, 1, 1); a constant image is divided by infinity."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trigpoint.config import parse
-from trigpoint.data.input.augment import InputPipeline, sample_rng, vary_intensity
+from trigpoint.data.input.augment import InputPipeline, as_tensor, sample_rng, vary_intensity
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import LandmarkSet
@@ -226,6 +226,24 @@ def test_value_range_says_what_black_and_white_are():
     assert torch.allclose(seen, noise_image() / 4095, atol=1e-4)
     constant = InputPipeline(config, TIP)(torch.full((1, 9, 9), 5.0), value_range=(5.0, 5.0))[0]
     assert (constant.abs() < 1e-5).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_every_layout_are_the_same_image():
+    pipeline = InputPipeline(InputConfig(size=(40, 60)), TIP)
+    values = np.random.default_rng(0).integers(0, 65536, (3, 30, 50), dtype=np.uint16)
+    read_only = values.copy()
+    read_only.setflags(write=False)
+    mirrored = np.ascontiguousarray(values[:, :, ::-1])[:, :, ::-1]
+    channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
+    expected = pipeline(torch.from_numpy(values))[0]
+    for image in (values, read_only, mirrored, channels_last, values.astype(">u2"), values.astype("<u2")):
+        assert torch.allclose(pipeline(image)[0], expected, atol=1e-5)
+    assert as_tensor(values).data_ptr() == values.ctypes.data
+    assert as_tensor(channels_last).data_ptr() == channels_last.ctypes.data
+    for kind in ("bool", "complex64", "U4", "object"):
+        with pytest.raises(DataError, match="image: expected integers or floating point numbers, got"):
+            pipeline(np.zeros((1, 4, 4), kind))
 
 
 def test_channels():

@@ -35,7 +35,7 @@ from trigpoint.data.quality.fingerprint import (
 from trigpoint.errors import DataError, RunError
 from trigpoint.synthetic import write_radiographs
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 CEPH, MUCT = SHARED / "isbi2015_ceph", SHARED / "muct"
 Grey = npt.NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def picture(seed: int, height: int = 120, width: int = 96) -> Grey:
 
 
 def look(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int8]:
-    return look_of(torch.from_numpy(np.array(pixels)[None]))[None]
+    return look_of(np.asarray(pixels)[None])[None]
 
 
 def alike(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
+from dicom_files import dicom
 from PIL import Image
 
+from trigpoint.data.input.augment import InputConfig, InputPipeline
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter, natural_key
+from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.landmarks import LandmarkSet
 
 HEIGHT, WIDTH, COUNT = 48, 64, 24
 LEVELS = [10 * k + 10 for k in range(COUNT)]  # the grey of each frame
@@ -27,7 +32,7 @@ def picture(level: int) -> np.ndarray:
 
 
 def level(frame: Frame) -> float:
-    return float(frame.pixels[24:, 24:].mean())
+    return float(frame.image.pixels[:, 24:, 24:].mean())
 
 
 def write(path: Path, codec: str = "libx264", **options: str) -> Path:
@@ -65,18 +70,35 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
         (2, "f9.png"),
         (3, "f10.png"),
     ]
-    assert all(frame.pixels.shape == (3, 5, 3) and frame.pixels.dtype == np.uint8 for frame in found)
-    assert [frame.pixels.max() for frame in found] == [1, 2, 9, 10]
+    assert all(frame.image.pixels.shape == (1, 3, 5) for frame in found)
+    assert [frame.image.pixels.max() for frame in found] == [1, 2, 9, 10]
     third = Frames(tmp_path, every=3)
     assert (third.count, [frame.index for frame in third]) == (2, [0, 3])
     assert len(list(third)) == 2  # each iteration begins anew
 
 
-def test_one_image_and_sixteen_bits(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 65535, 257]], dtype=np.uint16)).save(tmp_path / "deep.png")
-    (frame,) = Frames(tmp_path / "deep.png")
-    assert frame.name == "deep.png"
-    np.testing.assert_array_equal(frame.pixels, np.repeat(np.array([[[0], [255], [1]]]), 3, axis=2))
+def test_one_image_is_a_folder_of_one(tmp_path: Path) -> None:
+    Image.new("L", (5, 3), 7).save(tmp_path / "one.png")
+    (frame,) = Frames(tmp_path / "one.png")
+    assert (frame.index, frame.name) == (0, "one.png")
+    assert (frame.image.pixels == 7).all()
+
+
+@pytest.mark.parametrize("kind", ["png", "float.tif", "dcm"])
+@pytest.mark.parametrize("normalize", ["image", "unit"])
+def test_a_frame_is_the_same_input_as_a_still(tmp_path: Path, kind: str, normalize: Literal["image", "unit"]) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (40, 30), dtype=np.uint16)
+    file = tmp_path / f"a.{kind}"
+    if kind == "dcm":
+        dicom(file, values, BitsStored=12)
+    else:
+        Image.fromarray(values if kind == "png" else values.astype(np.float32)).save(file)
+    (frame,) = Frames(tmp_path)
+    still = read_image(file)
+    pipeline = InputPipeline(InputConfig(size=(32, 32), normalize=normalize), LandmarkSet(("tip",)))
+    first, second = (pipeline(image.pixels, value_range=image.value_range)[0] for image in (still, frame.image))
+    assert torch.equal(first, second)
+    assert first.std() > (0.01 if kind == "png" else 0.1)  # its white is 65535
 
 
 def test_a_damaged_image_comes_after_those_before_it(tmp_path: Path) -> None:
@@ -120,7 +142,7 @@ def test_every_frame_of_a_video_in_order(tmp_path: Path, name: str, codec: str) 
     assert [frame.index for frame in found] == list(range(COUNT))
     np.testing.assert_allclose([level(frame) for frame in found], LEVELS, atol=5)
     assert found[3].name == "a_000003.png"
-    assert found[0].pixels.shape == (HEIGHT, WIDTH, 3)
+    assert found[0].image.pixels.shape == (3, HEIGHT, WIDTH)
     some = Frames(file, every=5)
     assert (some.count, some.rate) == (5, 5)
     assert [(frame.index, round(level(frame), -1)) for frame in some] == [(k, LEVELS[k]) for k in range(0, COUNT, 5)]
@@ -200,8 +222,8 @@ def test_a_video_is_turned_upright(tmp_path: Path) -> None:
     data[start : start + 36] = turn.tobytes()
     file.write_bytes(data)
     first = next(iter(Frames(file)))
-    assert first.pixels.shape == (WIDTH, HEIGHT, 3)
-    corners = first.pixels[:16, :16].mean(), first.pixels[:16, -16:].mean()
+    assert first.image.pixels.shape == (3, WIDTH, HEIGHT)
+    corners = first.image.pixels[:, :16, :16].mean(), first.image.pixels[:, :16, -16:].mean()
     assert corners[0] < 60 < 200 < corners[1]  # the bright corner went from the top left to the top right
 
 
@@ -217,7 +239,7 @@ def test_written_videos_read_back(tmp_path: Path) -> None:
     assert (frames.count, frames.rate) == (COUNT, Fraction(30000, 1001))
     found = list(frames)
     np.testing.assert_allclose([level(frame) for frame in found], LEVELS, atol=5)
-    assert found[0].pixels.shape == (HEIGHT, WIDTH, 3)
+    assert found[0].image.pixels.shape == (3, HEIGHT, WIDTH)
     with pytest.raises(DataError, match="expected a new file"):
         VideoWriter(file, 25)
 

@@ -56,7 +56,7 @@ def write_factor(file: Path, values: Array, factor: int, tile: int = 64) -> Path
     full = write_tiled(file.with_suffix(".all.tif"), values.shape[:2], [values], tile=tile)
     with open_tiled(full) as image:
         kept = [level for level, stored in enumerate(image.levels) if np.log(stored.stride) % np.log(factor) < 1e-9]
-        pages = [image.read(level, 0, 0, *image.levels[level].size).numpy() for level in kept]
+        pages = [image.read(level, 0, 0, *image.levels[level].size) for level in kept]
     with tifffile.TiffWriter(file) as writer:
         for page in pages:
             plane = page[0] if len(page) == 1 else np.moveaxis(page, 0, -1)

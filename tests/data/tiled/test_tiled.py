@@ -41,12 +41,12 @@ def check(image: TiledImage, values: Array, level: int = 0) -> None:
     expected = planes(values)
     height, width = expected.shape[1:]
     assert image.levels[level].size == (height, width)
-    np.testing.assert_array_equal(image.read(level, 0, 0, height, width).numpy(), expected)
+    np.testing.assert_array_equal(image.read(level, 0, 0, height, width), expected)
     for top, left, h, w in [(-5, -7, 20, 30), (60, 60, 5, 9), (height - 3, width - 2, 9, 9), (63, 63, 2, 2)]:
         part = image.read(level, top, left, h, w)
         inside = expected[:, max(top, 0) : max(top + h, 0), max(left, 0) : max(left + w, 0)]
-        np.testing.assert_array_equal(part.numpy(), inside)
-    assert image.read(level, height + 4, 0, 5, 5).numel() == 0
+        np.testing.assert_array_equal(part, inside)
+    assert image.read(level, height + 4, 0, 5, 5).size == 0
     assert image.read(level, 0, -9, 5, 9).shape == (expected.shape[0], 5, 0)
 
 
@@ -74,7 +74,7 @@ def test_tiff(tmp_path: Path, values: Array, options: dict[str, Any]) -> None:
     assert is_tiled(file)
     with open_tiled(file) as image:
         assert image.size == (150, 203)
-        assert image.dtype == torch.from_numpy(values).dtype
+        assert image.dtype == values.dtype
         assert image.value_range == (0.0, float(np.iinfo(values.dtype).max))
         assert [tuple(level) for level in image.levels] == [((150, 203), 1.0)]
         assert image.spacing_mm is None
@@ -380,11 +380,11 @@ def test_missing_tiles_are_refused_or_filled(tmp_path: Path) -> None:
     tiles = [np.full((64, 64), 7, np.uint8), None]
     tifffile.imwrite(file, iter(tiles), shape=(64, 128), dtype=np.uint8, tile=(64, 64), compression="zlib")
     with open_tiled(file) as image:
-        assert image.read(0, 0, 0, 64, 64).unique().tolist() == [7]
+        assert np.unique(image.read(0, 0, 0, 64, 64)).tolist() == [7]
         with pytest.raises(DataError, match=r"a\.tif: expected every tile"):
             image.read(0, 0, 64, 64, 64)
     with open_tiled(file, fill_missing=True) as image:
-        assert image.read(0, 0, 63, 64, 65).unique().tolist() == [0, 7]
+        assert np.unique(image.read(0, 0, 63, 64, 65)).tolist() == [0, 7]
 
 
 def lose_chunk(folder: Path) -> None:
@@ -507,9 +507,9 @@ def test_written_levels_are_the_filter_of_the_pyramid(tmp_path: Path, values: Ar
         exact = torch.from_numpy(planes(values).astype(np.float32))[None]
         for level in (1, 2):
             exact = halve_edge(exact)
-            stored = image.read(level, 0, 0, *image.levels[level].size).to(torch.float32)
+            stored = image.read(level, 0, 0, *image.levels[level].size).astype(np.float32)
             # rounded once, plus what float32 loses of 16 bit
-            assert (stored - exact[0]).abs().max() <= 0.5 + 0.02
+            assert np.abs(stored - exact[0].numpy()).max() <= 0.5 + 0.02
 
 
 def test_the_edge_is_repeated_and_the_inside_is_halve() -> None:
@@ -609,7 +609,7 @@ def test_floats_are_stretched_to_sixteen_bit(tmp_path: Path) -> None:
     values = np.linspace(-1, 3, 150 * 203, dtype=np.float32).reshape(150, 203)
     tifffile.imwrite(tmp_path / "a.tif", values)
     with open_tiled(tile_image(tmp_path / "a.tif", tmp_path / "b.tif")) as image:
-        stored = image.read(0, 0, 0, 150, 203)[0].numpy()
+        stored = image.read(0, 0, 0, 150, 203)[0]
     assert (stored[0, 0], stored[-1, -1]) == (0, 65535)
     np.testing.assert_allclose(stored / 65535 * 4 - 1, values, atol=1e-4)
 

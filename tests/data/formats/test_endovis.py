@@ -17,7 +17,7 @@ from trigpoint.data.formats.endovis import JOINTS
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import ABSENT
 
-REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "endovis2015_labels"
+REAL = Path(__file__).parents[3] / ".." / "shared" / "data" / "endovis2015_labels"
 LEFT, RIGHT, HEAD, SHAFT, END = JOINTS
 
 

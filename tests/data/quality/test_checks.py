@@ -11,7 +11,7 @@ from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet
 
-MUCT = Path(__file__).parents[3] / "shared" / "data" / "muct"
+MUCT = Path(__file__).parents[4] / "shared" / "data" / "muct"
 HEADER = "image,split,subject,left_x,left_y,right_x,right_y"
 
 
