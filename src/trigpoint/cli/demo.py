@@ -129,7 +129,7 @@ def _show(out: Path, run: RunFolder, report: Report, chosen: Demo) -> None:
     names, drawn = report.dataset.landmarks.names, _drawn(out / "data")
     if len(names) < drawn:
         say(f"landmarks            {', '.join(names)} (of the {drawn} that are drawn; data.landmarks in the recipe)")
-    say(f"best validation MRE  {best_line(run)}")
+    say(f"best validation      {best_line(run)}")
     say()
     told = {"report.html": "everything on one page; open it in a browser", "predictions.png": chosen.predictions}
     for name, what in (told | _PICTURES).items():

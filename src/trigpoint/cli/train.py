@@ -33,10 +33,11 @@ def train(
     Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
     Longer:  the same command with --more-epochs 20
     """
+    from trigpoint.prediction.engine import first_process
     from trigpoint.recipe import SourceRecipe, load_any_recipe
     from trigpoint.runs import RunFolder
     from trigpoint.training import train as fit
-    from trigpoint.training.fitting import first_process, settled
+    from trigpoint.training.fitting import settled
 
     chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
@@ -59,20 +60,19 @@ def state(out: Path, done: int, epochs: int) -> str:
 
 
 def best_line(run: RunFolder) -> str:
-    """The best validation error and when it was reached."""
-    table = run.history_table()
-    pixels = "val_mre_px" in table
-    errors = table["val_mre_px"] if pixels else table["val_error"]
-    if errors.isna().all():
+    """What validation measured when the weights were chosen, and when that was."""
+    table, note = run.history_table(), run.load_weights()[1] if run.weights.is_file() else {}
+    if "validated" in note:
+        return f"{note['validated']} (epoch {note['epoch']} of {len(table)})"
+    measured = [(column, float(value)) for column, value in note.items() if column.startswith("val_")]
+    if not measured:
         return "no validation error was measured"
-    best = int(errors.argmin())
-    unit = "px " if pixels else ""  # several instances: 1 - F1 and a little of the distance
-    return f"{errors.iloc[best]:.2f} {unit}(epoch {best + 1} of {len(table)})"
+    column, value = measured[0]  # of a version that noted no words, and counted epochs from 0
+    return f"{column} {value:.2f} (epoch {int(note['epoch']) + 1} of {len(table)})"
 
 
 def _show(run: RunFolder, recipe: Recipe) -> None:
-    what = "MRE " if "val_mre_px" in run.history_table() else "error"
-    say(f"best validation {what} {best_line(run)}")
+    say(f"best validation      {best_line(run)}")
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
     curves = [str(file) for file in (run.history, run.folder / "sigma.png") if file.is_file()]
     say(f"curves               {', '.join(curves)}")
@@ -81,13 +81,7 @@ def _show(run: RunFolder, recipe: Recipe) -> None:
 
 
 def _show_source(run: RunFolder, recipe: SourceRecipe) -> None:
-    errors = run.history_table()["val_error"]
-    best = (
-        f"{100 * errors.min():.1f} % (epoch {int(errors.argmin()) + 1} of {len(errors)})"
-        if errors.notna().any()
-        else "-"
-    )
-    say(f"least validation error  {best}")
+    say(f"best validation         {best_line(run)}")
     say(f"run folder              {run.folder}  (weights.safetensors, classes.csv, metrics.csv, config.yaml)")
     say(f"learn landmarks with it trigpoint train cross-task method.network.encoder={recipe.encoder} \\")
     given = json.dumps(recipe.data.input.model_dump(exclude_none=True, mode="json"))

@@ -108,6 +108,11 @@ class Predictor:
                 found += self._per_image(some, called[len(found) : len(found) + len(part)])
                 if progress is not None:
                     progress(len(found), len(items))
+        return self.joined(found, limit)
+
+    def joined(self, found: list[ImageDetections], threshold: float | None = None) -> Prediction:
+        """One result of the images of several calls of ``predict`` (with the same ``threshold``, if any)."""
+        limit = self.threshold if threshold is None else threshold
         return Prediction(found, self.landmarks, self.radii, threshold=limit)
 
     def candidates(

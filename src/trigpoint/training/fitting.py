@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from trigpoint.data.files import write_bytes
@@ -32,6 +31,7 @@ from trigpoint.data.quality.fingerprint import ImageRecord, differences, last_re
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
+from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
@@ -66,11 +66,6 @@ class _Resumed(L.Callback):
         """Called before anything asks for the loaders, as even counting the optimizer's steps does."""
         if self.batches is not None:
             self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-
-
-def first_process() -> bool:
-    """Whether this process speaks and writes for a training on several."""
-    return int(cast(Any, rank_zero_only).rank or 0) == 0
 
 
 def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run: RunFolder) -> None:

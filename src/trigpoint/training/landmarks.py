@@ -22,12 +22,13 @@ from trigpoint.data.splits import grouped_split
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.prediction import Predictor
+from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import DataConfig, Recipe, SourceRecipe, load_any_recipe
 from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training import stages
-from trigpoint.training.fitting import check_same, draw_history, extended, first_process, fit, settled, writing
+from trigpoint.training.fitting import check_same, draw_history, extended, fit, settled, writing
 from trigpoint.training.source import train_source
 from trigpoint.training.stages import readable
 

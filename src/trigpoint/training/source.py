@@ -31,9 +31,10 @@ from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.source import pooled_logits
+from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import SourceDataConfig, SourceRecipe
 from trigpoint.runs import RunFolder
-from trigpoint.training.fitting import check_same, draw_history, first_process, fit, settled, writing
+from trigpoint.training.fitting import check_same, draw_history, fit, settled, writing
 
 
 class ClassError(ValidationMetric):

@@ -1,0 +1,98 @@
+"""Which images are meant by paths, how a table names them, and where their drawings go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from trigpoint.data.description import read_description
+from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.tiled import is_tiled, open_tiled
+from trigpoint.errors import DataError
+
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
+_LISTED = 20  # unreadable files that are named in one error
+
+
+def is_video(path: Path | None) -> bool:
+    """Whether a name is that of a video.
+
+    >>> is_video(Path("a/OP.MP4")), is_video(Path("drawn")), is_video(None)
+    (True, False, False)
+    """
+    return path is not None and path.suffix.lower() in VIDEOS
+
+
+def image_files(given: Sequence[Path]) -> list[Path]:
+    """The files as given and the images of each folder in order of their names, each once.
+
+    Raises DataError for a path that is not there and a folder without images.
+    """
+    files: dict[Path, None] = {}
+    for path in given:
+        if path.is_dir() and is_tiled(path):  # zarr
+            files[path] = None
+        elif path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
+            files |= dict.fromkeys(inside)
+        elif path.is_file():
+            files[path] = None
+        else:
+            raise DataError(f"{path}: expected an image or a folder of images, got nothing there; check the path")
+    return list(files)
+
+
+def check_headers(files: Sequence[Path]) -> None:
+    """Raise DataError that names every file that is no image, now rather than in the middle of the work."""
+    problems = []
+    for file in files:
+        try:
+            if file.is_dir():
+                open_tiled(file).close()
+            else:
+                image_size(file)
+        except DataError as error:
+            problems.append(str(error))
+    if len(problems) > _LISTED:
+        problems[_LISTED:] = [f"and {len(problems) - _LISTED} more"]
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def stored_name(file: Path, folder: Path) -> str:
+    """The image as the table names it: relative to ``folder`` when inside, so that the table is a dataset as it stands.
+
+    >>> stored_name(Path("faces/images/a.png"), Path("faces/images"))
+    'a.png'
+    """
+    relative = os.path.relpath(file, folder)
+    return file.as_posix() if relative.startswith(os.pardir) else Path(relative).as_posix()
+
+
+def images_of_table(table: Path) -> Path:
+    """The folder that image names in a table at this place are relative to, by the rules of the native format."""
+    about = read_description(table.parent, [])
+    default = table.parent / "images"
+    return table.parent / about.images if about.images else default if default.is_dir() else table.parent
+
+
+def drawing_names(files: Sequence[Path], folder: Path, what: str = "points") -> list[Path]:
+    """A file in ``folder`` for each image, named after it; never the image itself. Equal names are numbered.
+
+    >>> [str(path) for path in drawing_names([Path("a/x.png"), Path("b/x.tif")], Path("out"))]
+    ['out/x_points.png', 'out/x_points_2.png']
+    """
+    used: dict[str, int] = {}
+    names = []
+    for file in files:
+        stem = f"{file.stem}_{what}"
+        used[stem] = used.get(stem, 0) + 1
+        names.append(folder / (f"{stem}.png" if used[stem] == 1 else f"{stem}_{used[stem]}.png"))
+    inputs = {file.resolve() for file in files}
+    for name in names:
+        if name.resolve() in inputs:
+            raise DataError(f"{name}: is one of the images and would be overwritten; give another folder")
+    return names

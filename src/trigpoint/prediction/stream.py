@@ -1,0 +1,161 @@
+"""Folders, lists of files and videos to one table, batch after batch; what was done is kept when it ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
+from trigpoint.data.table import refuse_formulas
+from trigpoint.errors import DataError
+from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
+from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
+from trigpoint.prediction.files import images_of_table, is_video, stored_name
+from trigpoint.prediction.predictor import Predictor, Progress
+from trigpoint.prediction.table import write_predictions
+from trigpoint.report.frame_overlay import draw_points
+
+RATE = 25  # frames per second of a video made from a folder of images
+Draw = Callable[[Frame, FloatArray], None]
+
+
+def predict_files(
+    predictor: Predictor,
+    files: Sequence[Path],
+    out: str | Path,
+    *,
+    batch_size: int = 16,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    devices: int | str = 1,
+) -> Prediction:
+    """What is found in these images, written as a table to ``out``; images inside its folder are named relative to it.
+
+    When stopped (KeyboardInterrupt) the table has the images that were done; then the error goes on its way. With
+    several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
+    once by one of them, and the first process writes.
+    """
+    folder = images_of_table(Path(out))
+    names = [stored_name(file, folder) for file in files]
+    refuse_formulas(names, str(out))  # not after an hour of work
+    if processes(devices) > 1:
+        whole = predict_in_parallel(predictor, files, names, batch_size, devices)
+        if first_process():
+            write_predictions(out, whole, overwrite)
+        return whole
+    found, stopped = list[ImageDetections](), None
+    try:
+        for start in range(0, len(files), batch_size):
+            some = slice(start, start + batch_size)
+            found += predictor.predict(files[some], batch_size, names=names[some]).detections
+            if progress is not None:
+                progress(len(found), len(files))
+    except KeyboardInterrupt as error:
+        if not found:
+            raise
+        stopped = error
+    return _written(predictor, found, out, overwrite, stopped)
+
+
+def predict_frames(
+    predictor: Predictor,
+    source: str | Path,
+    out: str | Path,
+    *,
+    overlay: str | Path | None = None,
+    every: int = 1,
+    batch_size: int = 16,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Prediction:
+    """As ``predict_files`` for every ``every``-th frame of a video, or of a folder in natural order, one batch in
+    memory.
+
+    With ``overlay`` also a video, or a folder of pictures, with the points. When stopped, or where the video is damaged
+    (DataError), table and overlay keep what was done before; then the error goes on its way.
+    """
+    place = Path(source)
+    frames, folder = Frames(place, every), images_of_table(Path(out))
+    inside = place if place.is_dir() else place.parent
+    target = None if overlay is None else Path(overlay)
+    found, stopped = list[ImageDetections](), None
+    with _overlay(target, frames, overwrite) as draw:
+        try:
+            for batch in _batches(frames, batch_size):
+                names = [f.name if is_video(place) else stored_name(inside / f.name, folder) for f in batch]
+                refuse_formulas(names, str(out))
+                some = predictor.predict([frame.image for frame in batch], batch_size, names=names)
+                for frame, own in zip(batch, some.detections, strict=True):
+                    draw(frame, own.points)
+                found += some.detections
+                if progress is not None:
+                    progress(len(found), max(frames.count or 0, len(found)))
+        except (KeyboardInterrupt, DataError) as error:
+            if not found:
+                raise
+            stopped = error
+    return _written(predictor, found, out, overwrite, stopped)
+
+
+def _written(
+    predictor: Predictor,
+    found: list[ImageDetections],
+    out: str | Path,
+    overwrite: bool,
+    stopped: BaseException | None,
+) -> Prediction:
+    prediction = predictor.joined(found)
+    write_predictions(out, prediction, overwrite)
+    if stopped is not None:
+        stopped.add_note(f"{out}: holds the {len(found)} images that were done before")
+        raise stopped
+    return prediction
+
+
+def check_overlay(overlay: Path | None, overwrite: bool) -> None:
+    """Raise DataError where an overlay of frames would be drawn over anything, before any work is done."""
+    if overlay is None or is_video(overlay):
+        return
+    if overlay.is_file():
+        raise DataError(f"{overlay}: expected a folder or the name of a video, got a file; give another name")
+    if overlay.is_dir() and any(overlay.iterdir()) and not overwrite:
+        raise DataError(f"{overlay}: expected an empty folder to draw into, got other files; give another or --force")
+
+
+@contextmanager
+def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[Draw]:
+    """A function that adds a frame and its points to the overlay."""
+    if target is None:
+        yield lambda frame, points: None
+    elif is_video(target):
+        with VideoWriter(target, frames.rate or RATE, overwrite=overwrite) as video:
+            yield lambda frame, points: video.add(draw_points(frame.image.pixels, points))
+    else:
+        folder = target
+
+        def save(frame: Frame, points: FloatArray) -> None:
+            file = (folder / frame.name).with_suffix(".png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw_points(frame.image.pixels, points)).save(file)
+
+        yield save
+
+
+def _batches(frames: Frames, size: int) -> Iterator[list[Frame]]:
+    """So many frames at a time; those before a damaged one are given before its error."""
+    batch: list[Frame] = []
+    try:
+        for frame in frames:
+            batch.append(frame)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except DataError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
