@@ -104,7 +104,10 @@ class LazyTable(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Choice:
-    """Validator of a field that names one component of ``table`` and gives its options; see ``choose``."""
+    """Validator of a field that names one component of ``table`` and gives its options.
+
+    ``{"name": "adaloss", "rho": 0.9}`` or just ``"adaloss"`` becomes ``table["adaloss"].Config(rho=0.9)``.
+    """
 
     table: Mapping[str, Any]
     kind: str
@@ -124,12 +127,7 @@ class Choice:
         return config
 
 
-def choose(table: Mapping[str, Any], kind: str) -> Choice:
-    """Validator for a field that names one component of ``table`` and gives its options.
-
-    ``{"name": "adaloss", "rho": 0.9}`` or just ``"adaloss"`` becomes ``table["adaloss"].Config(rho=0.9)``.
-    """
-    return Choice(table, kind)
+choose = Choice  # as a verb, where a field is declared
 
 
 def choice_of(field: FieldInfo) -> Choice | None:
