@@ -88,7 +88,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
             if hasattr(getattr(chosen.method, "network", None), "width"):
                 small.append("method.network.width=4")
             if getattr(getattr(chosen.method, "schedule", None), "sigma0", None):
-                small.append(f"method.schedule.sigma0={3 if METHODS[chosen.method_name].several else 2}")
+                small.append(f"method.schedule.sigma0={3 if hasattr(chosen.method, 'threshold') else 2}")
         return load(chosen, small)
 
     for module in (recipe, training):
