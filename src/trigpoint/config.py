@@ -217,5 +217,56 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     return out
 
 
+def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    """``child`` over ``parent``, section by section; a component with another ``name`` replaces the parent's section.
+
+    >>> merged({"loss": {"name": "kl", "coordinate": 1.0}, "epochs": 5}, {"loss": {"coordinate": 2.0}})
+    {'loss': {'name': 'kl', 'coordinate': 2.0}, 'epochs': 5}
+    >>> merged({"loss": {"name": "kl", "coordinate": 1.0}}, {"loss": {"name": "mse"}})
+    {'loss': {'name': 'mse'}}
+    """
+    out = _copy(parent)
+    for key, value in child.items():
+        old = out.get(key)
+        if isinstance(old, str) and isinstance(value, Mapping):  # "loss: mse" with options in the child
+            old = {"name": old}
+        if (
+            isinstance(old, Mapping)
+            and isinstance(value, Mapping)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
+            out[key] = merged(old, value)
+        else:
+            out[key] = _copy(value) if isinstance(value, Mapping) else value
+    return out
+
+
+def extended(
+    values: Mapping[str, Any], home: Path, named: Callable[[str], Path], chain: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """``values`` over those of the file or name in their ``extends``, and so on; relative files are found in ``home``.
+
+    ``named`` gives the file of a name, or raises ConfigError. ``chain``: the files that led here, the child first.
+    """
+    if "extends" not in values:
+        return dict(values)
+    parent = values["extends"]
+    if not isinstance(parent, str) or not parent:
+        raise ConfigError(f"extends: expected the name or file of a parent, got {parent!r}")
+    file = home / parent
+    if not parent.endswith((".yaml", ".yml")) and not file.is_file():
+        file = named(parent)
+    file = file.resolve()
+    if file in chain:
+        circle = " -> ".join(each.name for each in (*chain[chain.index(file) :], file))
+        raise ConfigError(
+            f"extends: expected a parent that does not extend its child, got {circle}; remove one extends"
+        )
+    if not file.is_file():
+        raise ConfigError(f"extends: {parent}: no such file in {home}; give a file there, or a name")
+    inherited = extended(read_yaml(file), file.parent, named, (*chain, file))
+    return merged(inherited, {key: value for key, value in values.items() if key != "extends"})
+
+
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
-from trigpoint.config import Config, apply_overrides, choose, parse, read_yaml
+from trigpoint.config import Config, apply_overrides, choose, extended, parse, read_yaml
 from trigpoint.data.augment import AugmentConfig, InputConfig
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
@@ -209,34 +209,48 @@ def recipe_names() -> list[str]:
     return sorted(entry.name[:-5] for entry in files("trigpoint.recipes").iterdir() if entry.name.endswith(".yaml"))
 
 
-def recipe_values(source: str | Path) -> dict[str, Any]:
-    """Values of a recipe file, or of a recipe of the package by name. Raises ConfigError when there is neither."""
-    if Path(source).is_file() or str(source).endswith((".yaml", ".yml")):
-        return read_yaml(source)
-    if str(source) not in recipe_names():
-        raise ConfigError(f"'{source}' is neither a file nor a recipe; {did_you_mean(str(source), recipe_names())}")
-    return read_yaml(Path(str(files("trigpoint.recipes") / f"{source}.yaml")))
+def recipe_values(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a recipe with all that it ``extends``: a file, a recipe of the package by name, or values.
+
+    ``extends`` names the parent, a recipe of the package or a file beside the child; the child wins, see
+    ``config.merged``. Raises ConfigError when there is no such recipe, and for recipes that extend one another.
+    """
+    if isinstance(source, Mapping):
+        return extended(source, Path(), _named)
+    is_file = Path(source).is_file() or str(source).endswith((".yaml", ".yml"))
+    file = Path(source) if is_file else _named(str(source))
+    return extended(read_yaml(file), file.parent, _named, (file.resolve(),))
 
 
-def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from a file, a name or a recipe, with dotted overrides.
+def _named(name: str) -> Path:
+    if name not in recipe_names():
+        raise ConfigError(f"'{name}' is neither a file nor a recipe; {did_you_mean(name, recipe_names())}")
+    return Path(str(files("trigpoint.recipes") / f"{name}.yaml"))
+
+
+def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from a file, a name, values or a recipe, with dotted overrides.
 
     >>> load_recipe(Recipe(), ["train.epochs=3"]).train.epochs
     3
     """
     found = load_any_recipe(source, overrides)
     if isinstance(found, SourceRecipe):
-        raise ConfigError(f"{source}: expected a recipe that finds landmarks, got one that trains a source (task)")
+        name = source if isinstance(source, str | Path) else found.name
+        raise ConfigError(f"{name}: expected a recipe that finds landmarks, got one that trains a source (task)")
     return found
 
 
-def load_any_recipe(source: str | Path | Recipe | SourceRecipe, overrides: Sequence[str] = ()) -> Recipe | SourceRecipe:
+def load_any_recipe(
+    source: str | Path | Mapping[str, Any] | Recipe | SourceRecipe, overrides: Sequence[str] = ()
+) -> Recipe | SourceRecipe:
     """As ``load_recipe``; with ``task: classification`` the recipe of a source model."""
     if isinstance(source, Recipe | SourceRecipe):
         values = source.model_dump(mode="json")
         where = source.name
     else:
-        values, where = recipe_values(source), str(source)
+        values = recipe_values(source)
+        where = str(values.get("name", "recipe")) if isinstance(source, Mapping) else str(source)
     values = apply_overrides(values, overrides)
     if "task" in values:
         return parse(SourceRecipe, values, where)
@@ -254,7 +268,7 @@ def _with_coarse(recipe: Recipe) -> Recipe:
     source, folder = method.coarse, method.coarse_run
     if source is None:
         source = str(Path(str(folder)) / "config.yaml")
-    values = dict(source) if isinstance(source, dict) else recipe_values(source)
+    values = recipe_values(source)
     if folder is None:
         same = ("path", "train", "val", "val_share", "limit", "fraction", "limit_across", "landmarks")
         shared = {key: getattr(recipe.data, key) for key in same}
