@@ -41,7 +41,7 @@ LAYERS = (
     "evaluated",
     "instance_evaluation",
     "evaluation",
-    "reproduce",
+    "experiments",
     "cli",
 )
 # metrics are pure functions that methods may use; what joins them to a trained run may not be used by methods

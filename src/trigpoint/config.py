@@ -228,7 +228,9 @@ def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
     out = _copy(parent)
     for key, value in child.items():
         old = out.get(key)
-        if isinstance(old, str) and isinstance(value, Mapping):  # "loss: mse" with options in the child
+        if (
+            isinstance(old, str) and isinstance(value, Mapping) and "extends" not in value
+        ):  # "loss: mse", now with options
             old = {"name": old}
         if (
             isinstance(old, Mapping)

@@ -209,14 +209,16 @@ def recipe_names() -> list[str]:
     return sorted(entry.name[:-5] for entry in files("trigpoint.recipes").iterdir() if entry.name.endswith(".yaml"))
 
 
-def recipe_values(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+def recipe_values(source: str | Path | Mapping[str, Any], home: Path | None = None) -> dict[str, Any]:
     """Values of a recipe with all that it ``extends``: a file, a recipe of the package by name, or values.
+
+    ``home`` is the folder of files that values extend.
 
     ``extends`` names the parent, a recipe of the package or a file beside the child; the child wins, see
     ``config.merged``. Raises ConfigError when there is no such recipe, and for recipes that extend one another.
     """
     if isinstance(source, Mapping):
-        return extended(source, Path(), _named)
+        return extended(source, home or Path(), _named)
     is_file = Path(source).is_file() or str(source).endswith((".yaml", ".yml"))
     file = Path(source) if is_file else _named(str(source))
     return extended(read_yaml(file), file.parent, _named, (file.resolve(),))

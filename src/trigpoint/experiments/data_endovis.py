@@ -6,7 +6,7 @@ video, with a gap before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,9 @@ import pandas as pd
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats.endovis import JOINTS, EndoVis
-from trigpoint.data.synthetic import write_instruments
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.experiments.study import Request
 from trigpoint.landmarks import FloatArray, Sample
-from trigpoint.reproduce.study import Request
 
 CLASPERS = JOINTS[:2]  # what the paper reports
 GAP = 10  # frames left out between what is learned and what chooses the weights
@@ -33,22 +32,22 @@ _WANTED = (
 @dataclass(frozen=True)
 class Bench:
     """``folder``: the native set to learn from, with the splits train, val and test. ``test``: its test images, and
-    ``parts`` the positions of images in it, by name. ``scissors``: points (S, K, 2) of unlabelled tools by image name.
+    ``subsets`` the positions of its images, by name. ``scissors``: points (S, K, 2) of unlabelled tools by image name.
     ``about``: what the set is, in words."""
 
     folder: Path
     test: LandmarkDataset
-    parts: dict[str, list[int]]
+    subsets: dict[str, list[int]]
     about: str
     scissors: dict[str, FloatArray]
 
 
-def synthetic(request: Request, count: int, size: tuple[int, int]) -> Bench:
+def drawn(request: Request, count: int, size: Sequence[int], draw: Callable[[], Path]) -> Bench:
     """Drawn instruments; half of the test images show scissors as well, which no training image does."""
     if request.data is not None:
         raise ConfigError(f"{request.name}: stand_in=synthetic draws its own images, got --data; leave one of them out")
     request.open_folder(stand_in="synthetic", count=count, size=list(size))
-    folder = write_instruments(request.out / "drawn", count, size, seed=0, scissors=0.5)
+    folder = draw()
     test = LandmarkDataset.load(folder, split="test")
     names = test.landmarks.names
     table = pd.read_csv(folder / "distractors.csv") if (folder / "distractors.csv").is_file() else pd.DataFrame()
@@ -58,13 +57,13 @@ def synthetic(request: Request, count: int, size: tuple[int, int]) -> Bench:
             columns = [f"{landmark}_{axis}" for landmark in names for axis in "xy"]
             found[str(name)] = rows[columns].to_numpy(dtype=np.float64).reshape(len(rows), len(names), 2)
     images = [test.image_name(test.samples[rows[0]]) for rows in test.by_image()]
-    parts = _parts([name in found for name in images])
+    subsets = _subsets([name in found for name in images])
     about = (
         f"{count} drawn laparoscopy frames of {size[1]} x {size[0]} with up to three instruments; scissors, which "
-        f"carry no label and are in no training image, are in {len(parts['with scissors'])} of {len(images)} test "
+        f"carry no label and are in no training image, are in {len(subsets['with scissors'])} of {len(images)} test "
         "images"
     )
-    return Bench(folder, test, parts, about, found)
+    return Bench(folder, test, subsets, about, found)
 
 
 def laparoscopy(request: Request) -> Bench:
@@ -74,7 +73,7 @@ def laparoscopy(request: Request) -> Bench:
     whole = LandmarkDataset.load(request.data)
     if not whole.instances:
         raise DataError(
-            f"{request.data}: expected several instances per image (instances: true), got one; see the docs"
+            f"{request.data}: expected a multi-instance set (instances: true), got one instance per image; see the docs"
         )
     for split in ("train", "test"):
         whole.only(split)  # raises with the splits that exist
@@ -114,7 +113,7 @@ def challenge(request: Request, tools: str) -> Bench:
         f"EndoVis 2015, tools '{tools}': {counts['train']} training, {counts['val']} validation and {counts['test']} "
         f"test frames. {_said(counts['val'])} Test sequences 5 and 6 show curved scissors, which no training frame does"
     )
-    return Bench(folder, test, _parts([name in ("test5", "test6") for name in subjects]), about, {})
+    return Bench(folder, test, _subsets([name in ("test5", "test6") for name in subjects]), about, {})
 
 
 def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = GAP) -> LandmarkDataset:
@@ -146,7 +145,7 @@ def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = 
     subjects = {subject for subject in of_subject if subject}
     samples += [
         replace(s, subject=f"{s.subject} (test)") if s.subject in subjects else s for s in test.samples
-    ]  # a video that goes on in the test part
+    ]  # a video that goes on among the test images
     return LandmarkDataset(
         samples,
         data.landmarks,
@@ -164,7 +163,7 @@ def _said(held: int) -> str:
     )
 
 
-def _parts(scissors: Sequence[bool]) -> dict[str, list[int]]:
+def _subsets(scissors: Sequence[bool]) -> dict[str, list[int]]:
     return {
         "no scissors": [i for i, shown in enumerate(scissors) if not shown],
         "with scissors": [i for i, shown in enumerate(scissors) if shown],

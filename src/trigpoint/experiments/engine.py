@@ -1,0 +1,384 @@
+"""The one engine behind all studies: trains what a study varies, or takes up what is there, measures and tabulates it.
+
+An analysis is a subclass of ``Experiment`` with the data, tables and claims of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from trigpoint.config import read_yaml
+from trigpoint.data import LandmarkDataset
+from trigpoint.data.files import write_bytes
+from trigpoint.data.synthetic import write_catheter, write_instruments, write_radiographs
+from trigpoint.data.synthetic.folder import MARK, height_width
+from trigpoint.errors import ConfigError, RunError, did_you_mean
+from trigpoint.experiments.findings import Claim, Findings, Table, spread
+from trigpoint.experiments.launch import check_launcher, launched
+from trigpoint.experiments.measures import MEASURES, Job, Outcome
+from trigpoint.experiments.study import FigureSpec, Request, Study, TableSpec
+from trigpoint.inference import Predictor
+from trigpoint.landmarks import FloatArray
+from trigpoint.methods.base import NotFinite
+from trigpoint.metrics import mean_error, radial_error
+from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
+from trigpoint.report.figures import ced_plot, comparison, sigma_curves, time_to_accuracy
+from trigpoint.runs import RunFolder
+from trigpoint.training import train
+
+Runs = Mapping[str, list[Outcome]]
+BATCH = (16, 10_000_000)
+"""Images, and input pixels, at most, that are predicted at a time."""
+DRAWINGS: Mapping[str, Callable[..., Path]] = {
+    "catheter": write_catheter,
+    "radiograph": write_radiographs,
+    "instrument": write_instruments,
+}
+
+
+class Experiment:
+    """A study as it is asked for: ``prepare`` sets ``folder`` (the dataset that is trained on) and ``test``.
+
+    ``values`` and ``labels`` are those of the study and its scale, ``options`` what the user chose, ``warnings`` what a
+    reader of the numbers has to know. Raises ConfigError for a scale or options that the study has not.
+    """
+
+    folder: Path
+    test: LandmarkDataset
+    measures_points = True
+
+    def __init__(self, study: Study, request: Request) -> None:
+        self.study, self.request = study, request
+        self.options = request.chosen(study.choices)
+        name = self.scale_name()
+        if name not in study.scales:
+            raise ConfigError(f"{study.name}: no scale '{name}'; {did_you_mean(name, study.scales)}")
+        self.scale = study.scales[name]
+        self.seeds = request.seeds or self.scale.seeds
+        self.values: dict[str, Any] = {**study.values, **self.scale.values}
+        self.labels = {**study.labels, **self.scale.labels}
+        self.warnings: list[str] = []
+        self._constants: dict[tuple[str, ...], float] = {}
+
+    def run(self) -> Findings:
+        """Train, measure, and write tables, figures and claims into ``request.out``."""
+        check_launcher(self.request)
+        self.prepare()
+        runs: dict[str, list[Outcome]] = {}
+        outcomes = self.measured(self.jobs())
+        for outcome in outcomes:
+            runs.setdefault(outcome.job.name, []).append(outcome)
+        found = self.report(runs)
+        found.runs = [self.summary(outcome) for outcome in outcomes]
+        found.write(self.request.out)
+        return found
+
+    # -- what an analysis replaces ----------------------------------------------------------------------------------
+
+    def scale_name(self) -> str:
+        """The scale of the study that is run."""
+        return self.request.scale
+
+    def prepare(self) -> None:
+        """Take the user's dataset, or draw one; raises before anything is written."""
+        if self.request.data is None:
+            self.needs_data(self.scale.draw is not None)
+            self.request.open_folder()
+            self.folder = self.draw("data")
+        self.test = LandmarkDataset.load(self.request.data or self.folder, split="test")
+        if self.request.data is not None:
+            self.folder = self.request.data
+            self.request.open_folder()
+
+    def jobs(self) -> list[Job]:
+        """Every setting with every seed, but those of ``first_seed_only`` with the first."""
+        settings, once = self.scale.settings(), self.study.first_seed_only
+        return [
+            Job(name, self.scale.recipe, overrides, seed)
+            for seed in self.seeds
+            for name, overrides in settings.items()
+            if seed == self.seeds[0] or not any(fnmatchcase(name, pattern) for pattern in once)
+        ]
+
+    def report(self, runs: Runs) -> Findings:
+        """Everything there is to say of the runs, by setting; ``run`` adds their summaries."""
+        facts = self.facts(runs)
+        return Findings(
+            self.study.title.format_map(facts),
+            self.study.setting.format_map(facts),
+            self.tables(runs),
+            self.claims(runs),
+            self.warnings,
+            figures=self.figures(runs),
+        )
+
+    def facts(self, runs: Runs) -> dict[str, Any]:
+        """What ``title``, ``setting`` and notes may name."""
+        drawn = self.scale.draw or {}
+        counts = drawn.get("images")
+        return {
+            **self.values,
+            **drawn,
+            **(counts if isinstance(counts, dict) else {}),
+            **self.options,
+            "name": self.study.name,
+            "scale": self.request.scale,
+            "about": self.scale.about,
+            "seeds": ", ".join(map(str, self.seeds)),
+            "first_seed": self.seeds[0],
+            "dataset": self.test.name,
+            "count": len(self.test),
+        }
+
+    def tables(self, runs: Runs) -> list[Table]:
+        """Those that the study states."""
+        return [self.table(spec, runs) for spec in self.study.tables]
+
+    def claims(self, runs: Runs) -> list[Claim]:
+        """None, unless the analysis knows some."""
+        return []
+
+    def figures(self, runs: Runs) -> dict[str, Figure]:
+        """Those that the study states."""
+        return {name: self.figure(spec, runs) for name, spec in self.study.figures.items()}
+
+    def summary(self, outcome: Outcome) -> dict[str, Any]:
+        """What ``results.json`` keeps of a run."""
+        return outcome.summary()
+
+    # -- what analyses use ------------------------------------------------------------------------------------------
+
+    def needs_data(self, met: bool = False) -> None:
+        """Raise ConfigError that says which data the study needs, unless that is ``met``."""
+        if not met:
+            needs = self.study.needs or "a dataset, got none; give --data FOLDER"
+            raise ConfigError(f"{self.study.name}: expected {needs} (scale {self.request.scale})")
+
+    def draw(self, name: str) -> Path:
+        """The folder ``out/name`` with the drawn set of this scale, which is drawn unless it is there complete."""
+        options, folder = dict(self.scale.draw or {}), self.request.out / name
+        kind, images, size = options.pop("kind"), options.pop("images"), options.pop("size")
+        count, size = images, list(height_width(size if isinstance(size, int) else tuple(size)))
+        if isinstance(images, dict):
+            count = sum(images.values())
+            options["splits"] = {split: number / count for split, number in images.items()}
+        wanted = {"count": count, "size": size, **{key: options[key] for key in ("splits",) if key in options}}
+        if (folder / MARK).is_file():
+            mark = read_yaml(folder / MARK)  # its digests are written last
+            if "sha256" in mark and all(mark[key] == value for key, value in wanted.items()):
+                return folder
+        self.request.say(f"drawing {count} images ({kind}) of {size[0]} x {size[1]} pixels")
+        return DRAWINGS[kind](folder, count, size=tuple(size), seed=0, **options)
+
+    def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Train every job in ``out/runs`` (finished ones are only read) and measure it on the test images."""
+        test = self.test if self.measures_points else None
+        alone = self.request.launcher == "local" and (self.request.jobs or 1) == 1
+        runs, bar = self.request.out / "runs", alone and self.request.progress
+        tasks = [Task(job, self.folder, runs / job.folder, test, bar) for job in jobs]
+        outcomes = []
+        for job, done in zip(jobs, launched(self.request, work, tasks, [job.folder for job in jobs]), strict=True):
+            outcome = self.outcome(job, *done)
+            outcomes.append(outcome)
+            found = f"test MRE {outcome.mre:.2f} px after" if self.measures_points else "trained in"
+            ending = f"; {outcome.note}" if outcome.note else ""
+            self.request.say(f"[{len(outcomes)}/{len(jobs)}] {job.folder}: {found} {outcome.minutes:.1f} min{ending}")
+        return outcomes
+
+    def outcome(self, job: Job, points: FloatArray | None, note: str) -> Outcome:
+        """A run that ``work`` has trained, with its errors; without ``points`` it has none."""
+        run, test = RunFolder(self.request.out / "runs" / job.folder), job.own(self.test)
+        history = run.history_table() if run.metrics.is_file() else _no_history(test)
+        if points is None:
+            unknown = np.full((len(test), len(test.landmarks), 2), np.nan)
+            return Outcome(job, run, unknown, unknown[..., 0], history, note, self.constant(test), test)
+        return Outcome(job, run, points, radial_error(points, test.points), history, note, self.constant(test), test)
+
+    def constant(self, test: LandmarkDataset) -> float:
+        """Mean error of always answering with the mean training position, px, for the landmarks of ``test``."""
+        names = test.landmarks.names
+        if names not in self._constants:
+            training = LandmarkDataset.load(self.folder, "train", names, check_images=False)
+            middle = np.broadcast_to(np.nanmean(training.points, axis=0), test.points.shape)
+            self._constants[names] = mean_error(radial_error(middle, test.points))
+        return self._constants[names]
+
+    def label(self, setting: str) -> str:
+        """A setting in words: its own label, or that of its last factor."""
+        ending = [key for key in self.labels if setting.endswith(f"-{key}")]
+        return self.labels.get(setting, self.labels[max(ending, key=len)] if ending else setting)
+
+    def note(self, key: str, **facts: Any) -> str:
+        """A note of the study, with its facts."""
+        return self.study.notes[key].format_map(facts)
+
+    def table(self, spec: TableSpec, runs: Runs) -> Table:
+        """A row for each setting, mean ± sd over its seeds."""
+        rows, facts = list[dict[str, Any]](), self.facts(runs)
+        for name in matching(runs, spec.runs):
+            row = {spec.first: self.label(name)}
+            for heading, column in spec.columns.items():
+                limit = self.values[column.at] if isinstance(column.at, str) else column.at
+                numbers = [MEASURES[column.of](run, limit) for run in runs[name]]
+                row[heading.format_map(facts)] = spread(numbers, column.digits)
+            rows.append(row)
+        return Table(spec.title, rows, spec.note.format_map(facts))
+
+    def figure(self, spec: FigureSpec, runs: Runs) -> Figure:
+        """Validation error, widths, distribution of errors, or error against minutes, a line for each setting."""
+        patterns = (spec.runs,) if isinstance(spec.runs, str) else spec.runs
+        shown = {self.label(name): runs[name] for name in matching(runs, *patterns)}
+        if spec.kind == "validation":
+            lines = {name: curves(each) for name, each in shown.items() if any(len(run.history) for run in each)}
+            return comparison(lines, title=spec.title)
+        if spec.kind == "sigma":
+            wide = {f"{name}, seed {run.job.seed}": run.sigma() for name, each in shown.items() for run in each}
+            longest = max((len(values) for values in wide.values()), default=0)
+            means = {name: padded(values.mean(axis=1), longest).tolist() for name, values in wide.items()}
+            return sigma_curves(list(range(longest)), means)
+        if spec.kind == "ced":
+            errors = {name: np.concatenate([run.errors for run in each]) for name, each in shown.items()}
+            top = float(np.nanquantile(np.concatenate([values.ravel() for values in errors.values()]), 0.97))
+            return ced_plot(errors, threshold=float(f"{top:.2g}"))
+        return time_to_accuracy({name: timed(each[0]) for name, each in shown.items()})
+
+
+# -- one training -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job, the dataset it is trained on, where to, the images that it is measured on (None: it is not), and whether
+    with a bar."""
+
+    job: Job
+    data: Path
+    out: Path
+    test: LandmarkDataset | None = None
+    progress: bool = False
+
+    def recipe(self) -> Recipe | SourceRecipe:
+        """The complete recipe; JSON is YAML."""
+        values = {**self.job.overrides, "data.path": str(self.data.resolve()), "seed": self.job.seed}
+        return load_any_recipe(self.job.recipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
+
+
+def work(task: Task) -> tuple[FloatArray | None, str]:
+    """Train, and predict the test images: points, None without weights, and what went wrong.
+
+    A loss that is not finite is a result, and no error.
+    """
+    note = ""
+    try:
+        train(task.recipe(), out=task.out, progress=task.progress)
+    except RunError as error:
+        if not isinstance(error.__context__, NotFinite):
+            raise
+        note = "the training loss became infinite or NaN"
+    run = RunFolder(task.out)
+    if task.test is None or not run.weights.is_file():
+        return None, note
+    return predicted(run, task.job.own(task.test)), note
+
+
+def predicted(run: RunFolder, test: LandmarkDataset, steps: Sequence[int] | None = None) -> FloatArray:
+    """Points (N, K, 2) of a run on the test images, original pixels.
+
+    With ``steps`` (len(steps), N, K, 2): with each number of glimpse steps in prediction.
+    Raises ConfigError when its method has no such option.
+    """
+
+    def compute() -> FloatArray:
+        if steps is None:
+            return _points(run, test)
+        return np.stack([_points(_Changed(run, count), test) for count in steps])
+
+    key = [str(sample.image) for sample in test.samples]
+    return kept(run, key if steps is None else [*key, "looks", *map(str, steps)], compute)
+
+
+class _Changed(RunFolder):
+    """A run whose recipe has another number of glimpse steps in prediction."""
+
+    def __init__(self, run: RunFolder, steps: int) -> None:
+        super().__init__(run.folder)
+        self._steps = steps
+
+    def recipe(self) -> Recipe:
+        recipe = super().recipe()
+        option = "method.fine.iterations" if "fine" in recipe.method.model_dump() else "method.iterations"
+        return load_recipe(recipe, [f"{option}={self._steps}"])
+
+
+def _points(run: RunFolder, test: LandmarkDataset) -> FloatArray:
+    predictor = Predictor.load(run)
+    return predictor.predict(test, batch_size=batch_of(predictor.recipe.data.input.size)).points
+
+
+def batch_of(size: tuple[int, int]) -> int:
+    """How many images of this input size are predicted at a time.
+
+    >>> batch_of((256, 256)), batch_of((2400, 1935))
+    (16, 2)
+    """
+    most, pixels = BATCH
+    return max(1, min(most, pixels // math.prod(size)))
+
+
+def kept(run: RunFolder, key: Sequence[str], compute: Callable[[], FloatArray]) -> FloatArray:
+    """What was computed with the weights of a run, from a file in its folder where that is there already.
+
+    The file is named by the weights, the recipe and ``key``, so what depends on anything else belongs into ``key``.
+    """
+    digest = hashlib.sha256(run.weights.read_bytes() + run.config.read_bytes())
+    digest.update("\0".join(key).encode())
+    file = run.folder / "measured" / f"{digest.hexdigest()[:20]}.npy"
+    if not file.is_file():
+        stream = io.BytesIO()
+        np.save(stream, compute(), allow_pickle=False)
+        write_bytes(file, stream.getvalue(), overwrite=True)
+    values: FloatArray = np.load(file, allow_pickle=False)
+    return values
+
+
+# -- small parts ------------------------------------------------------------------------------------------------------
+
+
+def matching(names: Mapping[str, Any], *patterns: str) -> list[str]:
+    """Names that match one of the patterns, in their order."""
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def curves(runs: Sequence[Outcome]) -> tuple[list[int], FloatArray]:
+    """Epochs and validation errors (seeds, E), NaN after a run broke off."""
+    longest = max((run.epochs for run in runs), key=len)
+    rows = [padded(run.history["val_mre_px"].to_numpy(dtype=np.float64), len(longest)) for run in runs]
+    return longest, np.stack(rows)
+
+
+def timed(run: Outcome) -> tuple[list[float], list[float]]:
+    """Minutes and validation errors of the epochs that were validated."""
+    known = run.history.dropna(subset="val_mre_px")
+    return known["minutes"].to_list(), known["val_mre_px"].to_list()
+
+
+def padded(values: FloatArray, length: int) -> FloatArray:
+    """``values`` with NaN up to ``length``."""
+    return np.concatenate([values, np.full(length - len(values), np.nan)])
+
+
+def _no_history(test: LandmarkDataset) -> pd.DataFrame:
+    columns = ["epoch", "minutes", "train_loss", "val_mre_px", *(f"sigma_{name}" for name in test.landmarks.names)]
+    return pd.DataFrame(columns=columns, dtype=float)
