@@ -164,7 +164,7 @@ def test_the_challenge_in_its_parts(tmp_path: Path) -> None:
             file = root / f"Tracking_Robotic_{kind}" / name / f"img_{index:04d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (720, 576)).save(file)
-    bench = challenge(request(tmp_path / "out", root), "needle_driver")
+    bench = challenge(request(tmp_path / "out", root), "needle_driver", STUDY.needs)
     assert {name: len(rows) for name, rows in bench.subsets.items()} == {
         "no scissors": 16,
         "with scissors": 16,

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from trigpoint.cli.reproduce import NAMES, parse_options, reproduce
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.experiments import ANALYSES, Request, load_study, run_study, study_names
+from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.launch import launched
 from trigpoint.experiments.measures import MEASURES
 
@@ -125,6 +126,15 @@ def test_bad_studies(values: dict[str, Any], message: str) -> None:
 
 def test_what_a_study_lacks_is_told(file: Path, tmp_path: Path) -> None:
     study = load_study(file)
+    with pytest.raises(ConfigError, match="unknown measure 'medain'; did you mean 'median'"):
+        load_study({**OWN, "tables": [{"title": "x", "columns": {"px": "medain"}}]}, file.parent)
+    experiment = Experiment(study, Request("widths", tmp_path / "out"))
+    with pytest.raises(ConfigError, match=r"unknown fact '\{seedz\}'; did you mean 'seeds'"):
+        experiment.filled("{seedz}", {"seeds": "0"})
+    scale = study.scales["small"].model_copy(update={"draw": {"kind": "cathter", "images": 2, "size": 32}})
+    experiment.scale = scale
+    with pytest.raises(ConfigError, match=r"draw: expected kind \(catheter, .*, images and size, got"):
+        experiment.draw("data")
     with pytest.raises(ConfigError, match="widths: no scale 'paper'; valid: small"):
         run_study(study, Request("widths", tmp_path / "out", "paper"))
     with pytest.raises(ConfigError, match="unknown analysis 'cathter'; did you mean 'catheter'"):

@@ -77,7 +77,6 @@ class Ablation(Experiment):
         return canvas, data.landmarks, list(data.landmarks.names[: len(drawn)])
 
     def jobs(self) -> list[Job]:
-        """The settings, in the order of the table, all with the same number of optimizer steps."""
         common = {
             "data.input.size": list(self.canvas),
             "data.landmarks": self.names,
@@ -95,7 +94,6 @@ class Ablation(Experiment):
         return found
 
     def facts(self, runs: Runs) -> dict[str, Any]:
-        """The images and landmarks beside the usual."""
         data = self.request.data
         source = "Drawn radiographs" if data is None else f"Images of {data.name}"
         height, width = self.canvas
@@ -103,7 +101,6 @@ class Ablation(Experiment):
         return {**super().facts(runs), **more, "landmarks": ", ".join(self.names)}
 
     def tables(self, runs: Runs) -> list[Table]:
-        """Errors after each number of steps; the claims and the figure take them up."""
         errors: dict[str, dict[int, list[float]]] = {}
         for name, outcomes in runs.items():
             row = errors.setdefault(name, {count: [] for count in STEPS})
@@ -121,11 +118,9 @@ class Ablation(Experiment):
         return [Table("Error after a number of glimpse steps in prediction", rows, self.note("steps"))]
 
     def claims(self, runs: Runs) -> list[Claim]:
-        """See ``ablation_claims``."""
         return ablation_claims(self.sweep)
 
     def figures(self, runs: Runs) -> dict[str, Figure]:
-        """Error against the number of steps."""
         figure = new_figure(8.2, 4.4)
         axes = figure.subplots()
         for i, (key, errors) in enumerate(self.sweep.errors.items()):

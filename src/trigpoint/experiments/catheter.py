@@ -109,12 +109,10 @@ class Catheter(Experiment):
         return Sweep(by_pair, self.constant(self.test), size, float(self.values["sigma_min"]))
 
     def tables(self, runs: Runs) -> list[Table]:
-        """Table 1, the stated ones, and Table 2, whose numbers the claims take up."""
         self.found = self.sweep(runs)
         return [self._table_one(self.found), *super().tables(runs), self._smoothness(self.found)]
 
     def claims(self, runs: Runs) -> list[Claim]:
-        """See ``catheter_claims``."""
         return catheter_claims(self.found)
 
     def _table_one(self, sweep: Sweep) -> Table:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from trigpoint.report.style import dress, legend, line_style, new_figure
 from trigpoint.runs import RunFolder
 
 Key = tuple[str, str, str]  # labelled images, method, variant
+Found = Mapping[Key, Sequence[Outcome]]  # all seeds of each setting
 ALL = "all"
 PAIR = ("FT", "CTD-ED")  # at every number of labels; the paper calls CTD-ED the better choice of its three
 MAP = 64  # cells along the side of the paper's maps, the unit of its errors
@@ -38,7 +37,6 @@ class CrossTask(Experiment):
     """The source is trained first, then every method from it."""
 
     def scale_name(self) -> str:
-        """Without data the small scale is that of drawn heads."""
         return "drawn" if self.request.data is None and self.request.scale == "small" else self.request.scale
 
     def prepare(self) -> None:
@@ -72,7 +70,6 @@ class CrossTask(Experiment):
         return RunFolder(out)
 
     def jobs(self) -> list[Job]:
-        """Every setting with every seed; what goes beyond the paper with the first."""
         pairs = [(key, seed) for seed in self.seeds for key in self.plan if not key[2]]
         pairs += [(key, self.seeds[0]) for key in self.plan if key[2]]
         return [Job(folder_of(key), self.scale.recipe, self.overrides(key), seed) for key, seed in pairs]
@@ -113,7 +110,6 @@ class CrossTask(Experiment):
         return found
 
     def facts(self, runs: Runs) -> dict[str, Any]:
-        """The source and the landmarks beside the usual."""
         classes = (self.source.folder / "classes.csv").read_text(encoding="utf-8").splitlines()
         return {
             **super().facts(runs),
@@ -125,34 +121,136 @@ class CrossTask(Experiment):
             "source_error": 100 * source_error(self.source),
         }
 
-    def evidence(self, runs: Runs) -> Evidence:
-        """The runs by setting, in the order of the plan."""
-        return Evidence({key: runs[folder_of(key)] for key in self.plan}, self.test, self.values, self.study.notes)
-
     def tables(self, runs: Runs) -> list[Table]:
-        """Table 1, the effect of the regulariser, and the 2 x 2 of Adaloss and transfer."""
-        evidence = self.evidence(runs)
-        square = square_table(evidence)
-        return [table_one(evidence), effect_table(evidence), *([square] if square else [])]
+        found = {key: runs[folder_of(key)] for key in self.plan}
+        square = self._square(found)
+        return [self._table_one(found), self._effect(found), *([square] if square else [])]
+
+    def name(self, key: Key) -> str:
+        """A setting in words, without the number of labels."""
+        return key[1] if not key[2] else f"{key[1]}, {self.values['variants'][key[2]]}"
+
+    def cells_per_pixel(self) -> float:
+        """Cells of the paper's maps per pixel of the test images."""
+        return MAP / max(self.test.read(0).pixels.shape[-2:])
+
+    def gap(self, runs: Found, ours: Key, other: Key) -> tuple[float, tuple[float, float]] | None:
+        """Mean error of ``ours`` minus ``other``, px, and its interval, of the seeds that both have; None without."""
+        pairs = paired(runs, ours, other)
+        if not pairs:
+            return None
+        mine, theirs = ([run.errors for run in each] for each in zip(*pairs, strict=True))
+        return difference(mine, theirs, self.test.groups)
+
+    def _table_one(self, found: Found) -> Table:
+        """Errors in pixels, and in the paper's units beside its own."""
+        rows, truth, scale = [], self.test.points, self.cells_per_pixel()
+        for key, runs in found.items():
+            scores = [point_error_scores(run.points, truth, scale=scale) for run in runs]
+            stacked = [point_error_scores(run.points, truth, "stacked", 4 * scale) for run in runs]
+            errors = np.concatenate([run.errors for run in runs])
+            interval = bootstrap_interval(errors, list(self.test.groups) * len(runs), n=500)
+            paper = self.values["paper"][key[1]] if key[0] == self.plan[0][0] and not key[2] else ("", "", "")
+            rows.append(
+                {
+                    "labelled": key[0],
+                    "method": self.name(key),
+                    "MRE px": spread([run.mre for run in runs]),
+                    "95 %": between(interval),
+                    "ME, map cells": spread([score.mean for score in scores]),
+                    "SD": spread([score.sd for score in scores]),
+                    "ME as printed": spread([score.mean for score in stacked]),
+                    f"FR % above {THRESHOLD:g}": spread([100 * score.failure_rate for score in scores], 1),
+                    "AUC": spread([score.auc for score in scores]),
+                    **dict(zip(("paper: ME ± SD", "paper: FR %", "paper: AUC"), paper, strict=True)),
+                    "minutes": spread([run.minutes for run in runs], 1),
+                }
+            )
+        constant = self.constant(self.test)
+        rows.append({"labelled": ALL, "method": "always the mean training position", "MRE px": f"{constant:.2f}"})
+        return Table("Table 1: error on the test images", rows, self.note("table_one"))
+
+    def _effect(self, found: Found) -> Table:
+        """The regulariser against fine-tuning, paired."""
+        rows = []
+        for ours in found:
+            labels, method, variant = ours
+            against = (labels, "FT", variant if variant == "adaloss" else "")
+            other = (labels, "CTD-ED", "") if variant == "unlabelled" else against
+            gap = self.gap(found, ours, other) if method.startswith("CTD") else None
+            if gap is None:
+                continue
+            pairs = paired(found, ours, other)
+            theirs = mean_error(np.concatenate([run.errors for _, run in pairs]))
+            seeds = [mine.mre - run.mre for mine, run in pairs]
+            rows.append(
+                {
+                    "labelled": labels,
+                    "method": self.name(ours),
+                    "against": self.name(other),
+                    "difference px": f"{gap[0]:+.3f}",
+                    "95 % over subjects": between(gap[1]),
+                    "%": f"{100 * gap[0] / theirs:+.1f}",
+                    "seeds better": f"{sum(value < 0 for value in seeds)} of {len(seeds)}",
+                }
+            )
+        return Table("What the regulariser does", rows, self.note("effect"))
+
+    def _square(self, found: Found) -> Table | None:
+        """Adaloss and transfer, each without the other; None where a run is missing."""
+        first = self.plan[0][0]
+        if not {(first, method, rule) for method in PAIR for rule in ("", "adaloss")} <= set(found):
+            return None
+        rows = []
+        for rule, label in (("", "fixed sigma 1.5"), ("adaloss", "Adaloss")):
+            row: dict[str, Any] = {"targets": label}
+            for method, title in zip(PAIR, ("fine-tuning (FT)", "with L_ED (CTD-ED)"), strict=True):
+                row[title] = spread([run.mre for run in found[first, method, rule]])
+            rows.append(row)
+        return Table("Adaloss and transfer", rows, self.note("square", first=first))
 
     def claims(self, runs: Runs) -> list[Claim]:
-        """See ``cross_task_claims``."""
-        return cross_task_claims(self.evidence(runs))
+        """The paper's order of methods, beyond chance over the test subjects; both have to beat a constant answer."""
+        by_key = {key: runs[folder_of(key)] for key in self.plan}
+        first = self.plan[0][0]
+        pairs = [
+            (
+                (labels, method, ""),
+                (labels, "FT", ""),
+                f"{method} is better than fine-tuning with {labels} labelled images",
+            )
+            for labels in dict.fromkeys(key[0] for key in by_key)
+            for method in ("CTD-ED", "CTD-CD", "CTD-Com")
+        ]
+        pairs += [
+            ((first, better, ""), (first, worse, ""), f"{better} is better than {worse} ({first} labelled)")
+            for better, worse in (("FTP", "FE"), ("FT", "FTP"), ("CTD-ED", "CTD-CD"))
+        ]
+        found = []
+        for ours, other, text in pairs:
+            gap = self.gap(by_key, ours, other)
+            if gap is not None:
+                numbers, bad = (
+                    f"{gap[0]:+.3f} px, 95 % {between(gap[1])}",
+                    obstacles(by_key[ours], by_key[other]),
+                )
+                found.append(judged(text, bool(gap[1][1] < 0), numbers, bad))
+        return found
 
     def figures(self, runs: Runs) -> dict[str, Figure]:
-        """Fig. 4 (CED of all methods), error against the number of labels, and Fig. 3 (predictions and maps)."""
-        evidence = self.evidence(runs)
-        compared = [key for key in evidence.runs if key[0] == evidence.first and key[2] in ("", "scratch")]
+        first, found = self.plan[0][0], {key: runs[folder_of(key)] for key in self.plan}
+        compared = {key: each for key, each in found.items() if key[0] == first and key[2] in ("", "scratch")}
+        scale, truth = self.cells_per_pixel(), self.test.points
         per_image = {
-            evidence.name(key): evidence.scale
-            * np.concatenate([mean_point_error(run.points, self.test.points) for run in evidence.runs[key]])
-            for key in compared
+            self.name(key): np.concatenate([mean_point_error(run.points, truth) for run in each]) * scale
+            for key, each in compared.items()
         }
         top = max(THRESHOLD, float(np.nanquantile(np.concatenate(list(per_image.values())), 0.95)))
         drawn = {"fig4_ced": ced_plot(per_image, threshold=float(f"{top:.2g}"), unit="map cells")}
-        if len({key[0] for key in evidence.runs}) > 1:
-            drawn["labels"] = _label_curve(evidence)
-        return {**drawn, "fig3_comparison": _grid(evidence, compared)}
+        if len({key[0] for key in found}) > 1:
+            drawn["labels"] = _label_curve(found)
+        grid = _grid({self.name(key): each[0] for key, each in compared.items()}, self.test)
+        return {**drawn, "fig3_comparison": grid}
 
 
 # -- what is run ------------------------------------------------------------------------------------------------------
@@ -221,147 +319,23 @@ def source_error(run: RunFolder) -> float:
     return float(run.history_table()["val_error"].min())
 
 
-# -- what it shows ----------------------------------------------------------------------------------------------------
+def paired(runs: Found, ours: Key, other: Key) -> list[tuple[Outcome, Outcome]]:
+    """Runs of the same seed."""
+    theirs = {run.job.seed: run for run in runs.get(other, ())}
+    return [(run, theirs[run.job.seed]) for run in runs.get(ours, ()) if run.job.seed in theirs]
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Outcomes of all seeds by setting, in the order of the table, the test images, and what the study states."""
-
-    runs: Mapping[Key, Sequence[Outcome]]
-    test: LandmarkDataset
-    values: Mapping[str, Any]
-    notes: Mapping[str, str]
-
-    @cached_property
-    def first(self) -> str:
-        """The number of labels at which all methods are compared."""
-        return next(iter(self.runs))[0]
-
-    @cached_property
-    def scale(self) -> float:
-        """Cells of the paper's maps per pixel of the test images."""
-        return MAP / max(self.test.read(0).pixels.shape[-2:])
-
-    def name(self, key: Key) -> str:
-        """A setting in words, without the number of labels."""
-        return key[1] if not key[2] else f"{key[1]}, {self.values['variants'][key[2]]}"
-
-    def pairs(self, ours: Key, other: Key) -> list[tuple[Outcome, Outcome]]:
-        """Runs of the same seed."""
-        theirs = {run.job.seed: run for run in self.runs.get(other, ())}
-        return [(run, theirs[run.job.seed]) for run in self.runs.get(ours, ()) if run.job.seed in theirs]
-
-    def gap(self, ours: Key, other: Key) -> tuple[float, tuple[float, float]] | None:
-        """Mean error of ``ours`` minus ``other``, px, and its interval, of the seeds that both have; None without."""
-        pairs = self.pairs(ours, other)
-        if not pairs:
-            return None
-        mine, theirs = ([run.errors for run in runs] for runs in zip(*pairs, strict=True))
-        return difference(mine, theirs, self.test.groups)
+# -- figures ----------------------------------------------------------------------------------------------------------
 
 
-def table_one(evidence: Evidence) -> Table:
-    """Errors in pixels, and in the paper's units beside its own."""
-    rows, truth = [], evidence.test.points
-    for key, runs in evidence.runs.items():
-        scores = [point_error_scores(run.points, truth, scale=evidence.scale) for run in runs]
-        stacked = [point_error_scores(run.points, truth, "stacked", 4 * evidence.scale) for run in runs]
-        errors = np.concatenate([run.errors for run in runs])
-        interval = bootstrap_interval(errors, list(evidence.test.groups) * len(runs), n=500)
-        paper = evidence.values["paper"][key[1]] if key[0] == evidence.first and not key[2] else ("", "", "")
-        rows.append(
-            {
-                "labelled": key[0],
-                "method": evidence.name(key),
-                "MRE px": spread([run.mre for run in runs]),
-                "95 %": between(interval),
-                "ME, map cells": spread([score.mean for score in scores]),
-                "SD": spread([score.sd for score in scores]),
-                "ME as printed": spread([score.mean for score in stacked]),
-                f"FR % above {THRESHOLD:g}": spread([100 * score.failure_rate for score in scores], 1),
-                "AUC": spread([score.auc for score in scores]),
-                **dict(zip(("paper: ME ± SD", "paper: FR %", "paper: AUC"), paper, strict=True)),
-                "minutes": spread([run.minutes for run in runs], 1),
-            }
-        )
-    constant = next(iter(evidence.runs.values()))[0].constant
-    rows.append({"labelled": ALL, "method": "always the mean training position", "MRE px": f"{constant:.2f}"})
-    return Table("Table 1: error on the test images", rows, evidence.notes["table_one"])
-
-
-def effect_table(evidence: Evidence) -> Table:
-    """The regulariser against fine-tuning, paired."""
-    rows = []
-    for ours in evidence.runs:
-        labels, method, variant = ours
-        against = (labels, "FT", variant if variant == "adaloss" else "")
-        other = (labels, "CTD-ED", "") if variant == "unlabelled" else against
-        gap = evidence.gap(ours, other) if method.startswith("CTD") else None
-        if gap is None:
-            continue
-        pairs = evidence.pairs(ours, other)
-        theirs = mean_error(np.concatenate([run.errors for _, run in pairs]))
-        seeds = [mine.mre - run.mre for mine, run in pairs]
-        rows.append(
-            {
-                "labelled": labels,
-                "method": evidence.name(ours),
-                "against": evidence.name(other),
-                "difference px": f"{gap[0]:+.3f}",
-                "95 % over subjects": between(gap[1]),
-                "%": f"{100 * gap[0] / theirs:+.1f}",
-                "seeds better": f"{sum(value < 0 for value in seeds)} of {len(seeds)}",
-            }
-        )
-    return Table("What the regulariser does", rows, evidence.notes["effect"])
-
-
-def square_table(evidence: Evidence) -> Table | None:
-    """Adaloss and transfer, each without the other; None where a run is missing."""
-    if not {(evidence.first, method, rule) for method in PAIR for rule in ("", "adaloss")} <= set(evidence.runs):
-        return None
-    rows = []
-    for rule, label in (("", "fixed sigma 1.5"), ("adaloss", "Adaloss")):
-        row: dict[str, Any] = {"targets": label}
-        for method, title in zip(PAIR, ("fine-tuning (FT)", "with L_ED (CTD-ED)"), strict=True):
-            row[title] = spread([run.mre for run in evidence.runs[evidence.first, method, rule]])
-        rows.append(row)
-    return Table("Adaloss and transfer", rows, evidence.notes["square"].format(first=evidence.first))
-
-
-def cross_task_claims(evidence: Evidence) -> list[Claim]:
-    """The paper's order of methods, beyond chance over the test subjects; both have to beat a constant answer."""
-    first = evidence.first
-    pairs = [
-        ((labels, method, ""), (labels, "FT", ""), f"{method} is better than fine-tuning with {labels} labelled images")
-        for labels in dict.fromkeys(key[0] for key in evidence.runs)
-        for method in ("CTD-ED", "CTD-CD", "CTD-Com")
-    ]
-    pairs += [
-        ((first, better, ""), (first, worse, ""), f"{better} is better than {worse} ({first} labelled)")
-        for better, worse in (("FTP", "FE"), ("FT", "FTP"), ("CTD-ED", "CTD-CD"))
-    ]
-    found = []
-    for ours, other, text in pairs:
-        gap = evidence.gap(ours, other)
-        if gap is not None:
-            numbers, bad = (
-                f"{gap[0]:+.3f} px, 95 % {between(gap[1])}",
-                obstacles(evidence.runs[ours], evidence.runs[other]),
-            )
-            found.append(judged(text, bool(gap[1][1] < 0), numbers, bad))
-    return found
-
-
-def _label_curve(evidence: Evidence) -> Figure:
+def _label_curve(runs: Found) -> Figure:
     """Error of each method against the number of labelled images, a point per seed."""
-    counts = list(dict.fromkeys(key[0] for key in evidence.runs))
+    counts = list(dict.fromkeys(key[0] for key in runs))
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
-    methods = [m for m in dict.fromkeys(key[1] for key in evidence.runs) if (counts[-1], m, "") in evidence.runs]
+    methods = [m for m in dict.fromkeys(key[1] for key in runs) if (counts[-1], m, "") in runs]
     for i, method in enumerate(methods):
-        values = [[run.mre for run in evidence.runs[count, method, ""]] for count in counts]
+        values = [[run.mre for run in runs[count, method, ""]] for count in counts]
         style = line_style(i)
         axes.plot(range(len(counts)), [np.mean(v) for v in values], label=method, linewidth=1.8, **style)
         for x, seeds in enumerate(values):
@@ -373,25 +347,25 @@ def _label_curve(evidence: Evidence) -> Figure:
     return figure
 
 
-def _grid(evidence: Evidence, keys: Sequence[Key]) -> Figure:
+def _grid(runs: Mapping[str, Outcome], test: LandmarkDataset) -> Figure:
     """Predictions and maps of the first seed on images of different difficulty."""
-    reference, test = evidence.runs[keys[0]][0], evidence.test
+    reference = next(iter(runs.values()))
     order = np.argsort([mean_error(row) if np.isfinite(row).any() else np.inf for row in reference.errors])
     chosen = [int(order[int(share * (len(order) - 1))]) for share in np.linspace(0.1, 0.9, SHOWN)]
     images: list[Any] = []
     truth: list[FloatArray] = []
     methods: dict[str, Compared] = {}
-    for key in keys:
-        predictor = Predictor.load(evidence.runs[key][0].run)
+    for name, run in runs.items():
+        predictor = Predictor.load(run.run)
         maps, points = [], []
         for i in chosen:
             heat, to_original = predictor.heatmaps(test.samples[i].image)
             back = to_original.inverse()
             maps.append(heat.numpy())
-            points.append(back.apply(evidence.runs[key][0].points[i]))
-            if key == keys[0]:
+            points.append(back.apply(run.points[i]))
+            if run is reference:
                 images.append(predictor.pipeline(test.read(i).pixels)[0].numpy())
                 truth.append(back.apply(test.samples[i].points))
-        methods[evidence.name(key)] = Compared(np.stack(points), np.stack(maps))
+        methods[name] = Compared(np.stack(points), np.stack(maps))
     scale = [max(test.read(i).pixels.shape[-2:]) / max(images[0].shape[-2:]) for i in chosen]
     return comparison_grid(images, np.stack(truth), methods, [f"image {i}" for i in chosen], scale=scale)

@@ -99,11 +99,14 @@ class Endovis(Experiment):
             draw = self.scale.draw or {}
             self.bench = drawn(self.request, draw["images"], draw["size"], lambda: self.draw("drawn"))
         else:
-            self.bench = laparoscopy(self.request) if stand_in == "laparoscopy" else challenge(self.request, tools)
+            self.bench = (
+                laparoscopy(self.request)
+                if stand_in == "laparoscopy"
+                else challenge(self.request, tools, self.study.needs)
+            )
         self.folder, self.test = self.bench.folder, self.bench.test
 
     def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """The runs, and what they find."""
         outcomes = super().measured(jobs)
         self.found: dict[str, list[Detected]] = {}
         self.reports: dict[str, InstanceReport] = {}
@@ -118,7 +121,6 @@ class Endovis(Experiment):
         return outcomes
 
     def summary(self, outcome: Outcome) -> dict[str, Any]:
-        """The detection numbers in place of distances."""
         report = self.reports[outcome.job.folder]
         return {
             "run": outcome.run.folder.name,
@@ -131,14 +133,16 @@ class Endovis(Experiment):
         }
 
     def facts(self, runs: Runs) -> dict[str, Any]:
-        """The data and the matching radius beside the usual."""
         radii = sorted(set(self.found["adaloss"][0].radius.tolist()))
         shown = radii[:1] if len(radii) == 1 else [radii[0], radii[-1]]
         radius = " to ".join(f"{r:g}" for r in shown)
-        return {**super().facts(runs), "data": self.bench.about, "radius": radius}
+        return {
+            **super().facts(runs),
+            "data": self.note(self.options["stand_in"], **self.bench.facts, tools=self.options["tools"]),
+            "radius": radius,
+        }
 
     def tables(self, runs: Runs) -> list[Table]:
-        """Each subset of the test images in both ways of counting, wider radii, and scissors taken for something."""
         found = [self._subset_table(name, where) for name, where in self.bench.subsets.items() if where]
         return [*found, self._wider_table(), *([self._scissor_table()] if self.bench.scissors else [])]
 
@@ -225,7 +229,6 @@ class Endovis(Experiment):
         return claims
 
     def figures(self, runs: Runs) -> dict[str, Figure]:
-        """Precision against recall, and the busiest images, with scissors first."""
         report = self.found["adaloss"][0].report
         busy = [int(i) for i in np.argsort(-report.detection.counts.actual.sum(1), kind="stable")]
         with_scissors = set(self.bench.subsets.get("with scissors", []))

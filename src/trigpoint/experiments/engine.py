@@ -116,8 +116,8 @@ class Experiment:
         """Everything there is to say of the runs, by setting; ``run`` adds their summaries."""
         facts = self.facts(runs)
         return Findings(
-            self.study.title.format_map(facts),
-            self.study.setting.format_map(facts),
+            self.filled(self.study.title, facts),
+            self.filled(self.study.setting, facts),
             self.tables(runs),
             self.claims(runs),
             self.warnings,
@@ -169,7 +169,12 @@ class Experiment:
     def draw(self, name: str) -> Path:
         """The folder ``out/name`` with the drawn set of this scale, which is drawn unless it is there complete."""
         options, folder = dict(self.scale.draw or {}), self.request.out / name
-        kind, images, size = options.pop("kind"), options.pop("images"), options.pop("size")
+        kind, images, size = (options.pop(key, None) for key in ("kind", "images", "size"))
+        if kind not in DRAWINGS or images is None or size is None:
+            valid = ", ".join(DRAWINGS)
+            raise ConfigError(
+                f"{self.study.name}: draw: expected kind ({valid}), images and size, got {self.scale.draw}"
+            )
         count, size = images, list(height_width(size if isinstance(size, int) else tuple(size)))
         if isinstance(images, dict):
             count = sum(images.values())
@@ -222,7 +227,15 @@ class Experiment:
 
     def note(self, key: str, **facts: Any) -> str:
         """A note of the study, with its facts."""
-        return self.study.notes[key].format_map(facts)
+        return self.filled(self.study.notes[key], facts)
+
+    def filled(self, text: str, facts: Mapping[str, Any]) -> str:
+        """``text`` with its {names} of facts; raises ConfigError for an unknown one."""
+        try:
+            return text.format_map(facts)
+        except KeyError as error:
+            name = str(error.args[0])
+            raise ConfigError(f"{self.study.name}: unknown fact '{{{name}}}'; {did_you_mean(name, facts)}") from None
 
     def table(self, spec: TableSpec, runs: Runs) -> Table:
         """A row for each setting, mean ± sd over its seeds."""
@@ -230,11 +243,11 @@ class Experiment:
         for name in matching(runs, spec.runs):
             row = {spec.first: self.label(name)}
             for heading, column in spec.columns.items():
-                limit = self.values[column.at] if isinstance(column.at, str) else column.at
+                limit = float(self.filled(f"{{{column.at}}}", facts)) if isinstance(column.at, str) else column.at
                 numbers = [MEASURES[column.of](run, limit) for run in runs[name]]
-                row[heading.format_map(facts)] = spread(numbers, column.digits)
+                row[self.filled(heading, facts)] = spread(numbers, column.digits)
             rows.append(row)
-        return Table(spec.title, rows, spec.note.format_map(facts))
+        return Table(spec.title, rows, self.filled(spec.note, facts))
 
     def figure(self, spec: FigureSpec, runs: Runs) -> Figure:
         """Validation error, widths, distribution of errors, or error against minutes, a line for each setting."""

@@ -38,7 +38,6 @@ class Faces(Experiment):
         return wanted(choice)
 
     def measured(self, jobs: Sequence[Any]) -> list[Outcome]:
-        """The runs; the baseline after them."""
         outcomes = super().measured(jobs)
         if wanted(self.options["dlib"]):
             self.dlib = baseline(self.request, self.folder, self.test)
@@ -71,7 +70,6 @@ class Faces300W(Faces):
             self.test = LandmarkDataset([*common.samples, *challenging.samples], common.landmarks, name="300-W full")
 
     def facts(self, runs: Runs) -> dict[str, Any]:
-        """The numbers of images beside the usual."""
         training = len(LandmarkDataset.load(self.folder, split="train", check_images=False))
         numbers = {"training": training, "common": self.common, "challenging": len(self.test) - self.common}
         return {**super().facts(runs), **numbers}
@@ -82,7 +80,6 @@ class Faces300W(Faces):
         return {"common": values[: self.common], "challenging": values[self.common :], "full": values}
 
     def tables(self, runs: Runs) -> list[Table]:
-        """Table 3, and the regions."""
         rows: list[dict[str, Any]] = [
             {"method": name, **{s: f"{v:.2f}" for s, v in zip(SETS, values[:3], strict=True)}, "normaliser": values[3]}
             for name, values in self.values["paper"].items()
@@ -95,7 +92,6 @@ class Faces300W(Faces):
         return [table, region_table(runs["adaloss"], self.test.landmarks, self.note("regions"))]
 
     def claims(self, runs: Runs) -> list[Claim]:
-        """The paper's three numbers, and its order of regions."""
         claims = []
         for name, paper in zip(SETS, self.values["paper"]["Adaloss (paper)"][:3], strict=True):
             ours = [100 * mean_error(self.per_set(run)[name]) for run in runs["adaloss"]]
@@ -105,7 +101,6 @@ class Faces300W(Faces):
         return [*claims, region_claim(runs["adaloss"], self.test.landmarks)]
 
     def figures(self, runs: Runs) -> dict[str, Figure]:
-        """Widths of the regions, validation error, and the distribution of errors on each set."""
         ours = runs["adaloss"]
         shown = {name: np.concatenate([self.per_set(run)[name] for run in ours]) for name in SETS}
         if self.dlib is not None:
@@ -133,7 +128,6 @@ class Muct(Faces):
             self.request.open_folder()
 
     def facts(self, runs: Runs) -> dict[str, Any]:
-        """The normaliser beside the usual."""
         length = self.test.landmarks.normalizer
         return {
             **super().facts(runs),
@@ -141,7 +135,6 @@ class Muct(Faces):
         }
 
     def tables(self, runs: Runs) -> list[Table]:
-        """Errors with those of the baseline, and the regions by each rule."""
         other = {} if self.dlib is None else {self.dlib.job.name: [self.dlib]}
         marks, note = self.test.landmarks, self.note("regions")
         rules = [region_table(runs[rule], marks, note, f": {self.label(rule)}") for rule in ("adaloss", "falling")]
@@ -152,7 +145,6 @@ class Muct(Faces):
         return min((runs["adaloss"], runs["falling"]), key=lambda each: float(np.mean([run.val_mre for run in each])))
 
     def claims(self, runs: Runs) -> list[Claim]:
-        """Adaloss against the fixed sigma, and the paper's order of regions."""
         ours, fixed = self.best(runs), runs["fixed"]
         means = [float(np.mean([run.mre for run in each])) for each in (ours, fixed)]
         shown = " against ".join(spread([run.mre for run in each]) for each in (ours, fixed))
@@ -162,7 +154,6 @@ class Muct(Faces):
         return [margin, region_claim(ours, self.test.landmarks)]
 
     def figures(self, runs: Runs) -> dict[str, Figure]:
-        """Widths of the regions beside the stated ones, of which the time to accuracy shows the baseline as well."""
         regions = {"fig7_sigma": region_figure(self.best(runs)[0], self.test.landmarks)}
         figures = {**regions, **super().figures(runs)}
         if self.dlib is not None:

@@ -92,7 +92,6 @@ class Isbi2015(Experiment):
         self.request.open_folder(labels=labels, pretrained=self.pretrained)
 
     def jobs(self) -> list[Job]:
-        """The runs that are wanted, from scratch where that is asked for."""
         found = []
         for job in super().jobs():
             overrides = dict(job.overrides)
@@ -105,7 +104,6 @@ class Isbi2015(Experiment):
         return found
 
     def facts(self, runs: Runs) -> dict[str, Any]:
-        """The number of training images and where the trunk is from beside the usual."""
         trunk = ", trunks pretrained on ImageNet" if self.pretrained else ", trunks from scratch (paper: pretrained)"
         more = {"training": self.data.training, "trunk": trunk if self.learned_before else ""}
         return {**super().facts(runs), **more}
@@ -138,12 +136,10 @@ class Isbi2015(Experiment):
         return Evidence(test.groups, self.labels, paper, errors, small, steps, doctors, clean, constants)
 
     def tables(self, runs: Runs) -> list[Table]:
-        """Errors on test1, per landmark, of shared against separate networks, and by number of steps."""
         self.evidence = self.gather(runs)
         return [*self._overall(runs), *self._per_landmark(), *self._three(runs), *self._steps()]
 
     def claims(self, runs: Runs) -> list[Claim]:
-        """See ``isbi_claims``."""
         return isbi_claims(self.evidence)
 
     def _overall(self, runs: Runs) -> list[Table]:
@@ -214,7 +210,6 @@ class Isbi2015(Experiment):
         return [Table(f"Glimpse steps in prediction ({', '.join(map(str, STEPS))})", rows, note)]
 
     def figures(self, runs: Runs) -> dict[str, Figure]:
-        """The stated ones, the distribution of errors and the landmarks."""
         figures, evidence = super().figures(runs), self.evidence
         if evidence.main is not None:
             errors = {self.labels[name]: np.concatenate(list(each)) for name, each in evidence.errors.items()}

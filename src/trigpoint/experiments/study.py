@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from trigpoint.config import Config, extended, parse, read_yaml, to_yaml
 from trigpoint.data.files import write_text
 from trigpoint.errors import ConfigError, RunError, did_you_mean
+from trigpoint.experiments.measures import MEASURES
 from trigpoint.recipe import recipe_values
 
 Say = Callable[[str], None]
@@ -41,6 +42,13 @@ class Column(Config):
     of: str
     at: float | str = 0.0
     digits: int = 2
+
+    @field_validator("of")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MEASURES:
+            raise ValueError(f"unknown measure '{name}'; {did_you_mean(name, MEASURES)}")
+        return name
 
 
 class TableSpec(Config):
