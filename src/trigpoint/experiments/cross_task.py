@@ -41,8 +41,8 @@ class CrossTask(Experiment):
 
     def prepare(self) -> None:
         """The dataset and the source; raises DataError for a set without its splits or with shared subjects."""
-        if self.request.data is None:
-            self.needs_data(self.scale.draw is not None)
+        if self.scale.draw is None:
+            self.user_data()
         labels, more = read_labels(self.options["labels"] or self.values["labels"]), self.options["more"]
         self.plan = settings_of(self.options["methods"], labels, more)
         given = self.options["source"]

@@ -92,14 +92,14 @@ class Experiment:
         return self.request.scale
 
     def prepare(self) -> None:
-        """Take the user's dataset, or draw one; raises before anything is written."""
-        if self.request.data is None:
-            self.needs_data(self.scale.draw is not None)
+        """Take the user's dataset, or draw one; a dataset that will not do is refused before anything is written."""
+        if self.request.data is None and self.scale.draw is not None:
             self.request.open_folder()
             self.folder = self.draw("data")
-        self.test = LandmarkDataset.load(self.request.data or self.folder, split="test")
-        if self.request.data is not None:
-            self.folder = self.request.data
+            self.test = LandmarkDataset.load(self.folder, split="test")
+        else:
+            self.folder = self.user_data()
+            self.test = LandmarkDataset.load(self.folder, split="test")
             self.request.open_folder()
 
     def jobs(self) -> list[Job]:
@@ -160,11 +160,12 @@ class Experiment:
 
     # -- what analyses use ------------------------------------------------------------------------------------------
 
-    def needs_data(self, met: bool = False) -> None:
-        """Raise ConfigError that says which data the study needs, unless that is ``met``."""
-        if not met:
-            needs = self.study.needs or "a dataset, got none; give --data FOLDER"
-            raise ConfigError(f"{self.study.name}: expected {needs} (scale {self.request.scale})")
+    def user_data(self) -> Path:
+        """The user's dataset; raises ConfigError that says which one the study needs."""
+        if self.request.data is None:
+            needs = self.study.needs or f"a dataset at scale {self.request.scale}, got none; give --data FOLDER"
+            raise ConfigError(f"{self.study.name}: expected {needs}")
+        return self.request.data
 
     def draw(self, name: str) -> Path:
         """The folder ``out/name`` with the drawn set of this scale, which is drawn unless it is there complete."""

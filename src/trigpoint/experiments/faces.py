@@ -30,12 +30,10 @@ class Faces(Experiment):
 
     dlib: Outcome | None = None
 
-    def with_baseline(self) -> bool:
-        """Whether dlib is to be trained; a wish that cannot be met is told before hours of training."""
-        choice = self.options["dlib"]
-        if choice == "auto" and not wanted(choice):
+    def check_baseline(self) -> None:
+        """Say that the baseline is missing; a wish that cannot be met is told before hours of training."""
+        if not wanted(self.options["dlib"]) and self.options["dlib"] == "auto":
             self.warnings.append(WITHOUT)
-        return wanted(choice)
 
     def measured(self, jobs: Sequence[Any]) -> list[Outcome]:
         outcomes = super().measured(jobs)
@@ -55,19 +53,17 @@ class Faces300W(Faces):
 
     def prepare(self) -> None:
         """Crops of all faces; ``test`` are the common and then the challenging ones."""
-        if self.request.data is None:
-            self.needs_data()
-        else:
-            self.with_baseline()
-            layout = check_layout(self.request.data, self.counts)
-            self.request.open_folder()
-            for difference in layout.differences:
-                self.request.say(f"warning: {difference}")
-            self.warnings[:0] = layout.differences
-            self.folder = prepare(layout, self.request.out / "data", self.request.say)
-            common, challenging = (LandmarkDataset.load(self.folder, split=name) for name in SETS[:2])
-            self.common = len(common)
-            self.test = LandmarkDataset([*common.samples, *challenging.samples], common.landmarks, name="300-W full")
+        data = self.user_data()
+        self.check_baseline()
+        layout = check_layout(data, self.counts)
+        self.request.open_folder()
+        for difference in layout.differences:
+            self.request.say(f"warning: {difference}")
+        self.warnings[:0] = layout.differences
+        self.folder = prepare(layout, self.request.out / "data", self.request.say)
+        common, challenging = (LandmarkDataset.load(self.folder, split=name) for name in SETS[:2])
+        self.common = len(common)
+        self.test = LandmarkDataset([*common.samples, *challenging.samples], common.landmarks, name="300-W full")
 
     def facts(self, runs: Runs) -> dict[str, Any]:
         training = len(LandmarkDataset.load(self.folder, split="train", check_images=False))
@@ -114,18 +110,15 @@ class Muct(Faces):
 
     def prepare(self) -> None:
         """The user's dataset; raises DataError without groups or without the split ``test``."""
-        if self.request.data is None:
-            self.needs_data()
-        else:
-            self.folder = self.request.data
-            self.test = LandmarkDataset.load(self.folder, split="test")
-            if not self.test.landmarks.groups:
-                raise DataError(
-                    f"{self.folder}: expected 'groups' in dataset.yaml (jaw, brows, eyes, nose, mouth), got none; "
-                    "sigma per region needs regions"
-                )
-            self.with_baseline()
-            self.request.open_folder()
+        self.folder = self.user_data()
+        self.test = LandmarkDataset.load(self.folder, split="test")
+        if not self.test.landmarks.groups:
+            raise DataError(
+                f"{self.folder}: expected 'groups' in dataset.yaml (jaw, brows, eyes, nose, mouth), got none; "
+                "sigma per region needs regions"
+            )
+        self.check_baseline()
+        self.request.open_folder()
 
     def facts(self, runs: Runs) -> dict[str, Any]:
         length = self.test.landmarks.normalizer
