@@ -12,8 +12,7 @@ import pytest
 from trigpoint.config import to_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import RunError
-from trigpoint.experiments import Request, Study, engine, load_study, run_study, study_names
-from trigpoint.experiments.engine import Task, work
+from trigpoint.experiments import Request, Study, load_study, run_study, study_names, task
 from trigpoint.experiments.measures import Job
 from trigpoint.methods.base import NotFinite
 from trigpoint.recipe import Recipe, load_recipe
@@ -54,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, said: list[str], small: Stu
         return RunFolder(out)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "train", once)
+        patch.setattr(task, "train", once)
         run_study(small, Request("adaloss-catheter", out, say=said.append))
     return out
 
@@ -122,12 +121,12 @@ def test_a_loss_that_is_not_finite_is_a_result(folder: Path, tmp_path: Path, mon
         raise RunError("holds a run of another recipe")
 
     test = LandmarkDataset.load(folder / "data", split="test")
-    task = Task(Job("x", RECIPE, {}, 0), folder / "data", tmp_path / "run", test)
-    monkeypatch.setattr(engine, "train", explode)
-    assert work(task) == (None, "the training loss became infinite or NaN")
-    monkeypatch.setattr(engine, "train", refuse)
+    given = task.Task(Job("x", RECIPE, {}, 0), folder / "data", tmp_path / "run", test)
+    monkeypatch.setattr(task, "train", explode)
+    assert task.work(given) == (None, "the training loss became infinite or NaN")
+    monkeypatch.setattr(task, "train", refuse)
     with pytest.raises(RunError, match="another recipe"):
-        work(task)
+        task.work(given)
 
 
 @pytest.mark.parametrize("name", [name for name in study_names() if name.startswith("adaloss")])

@@ -17,9 +17,9 @@ from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.experiments import Request, Study, load_study, run_study
 from trigpoint.experiments.ablation import Ablation, Sweep, ablation_claims, settings
 from trigpoint.experiments.data_isbi import read_radiographs
-from trigpoint.experiments.engine import Task, kept, predicted
 from trigpoint.experiments.isbi2015 import PAPER, STEPS, Evidence, Isbi2015, isbi_claims
 from trigpoint.experiments.measures import Job, measure
+from trigpoint.experiments.task import Task, kept, predicted
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import radial_error

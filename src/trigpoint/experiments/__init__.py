@@ -1,8 +1,8 @@
 """The experiments of the papers, each one command: our numbers beside the published ones, with an outcome per claim.
 
 - ``studies``: what each study varies and publishes, as YAML; ``study`` reads them
-- ``engine`` trains (``launch``: here or as Slurm jobs), measures (``measures``) and tabulates; ``findings``: tables and
-  claims
+- ``engine`` trains (``task``, and ``launch``: here or as Slurm jobs), measures (``measures``) and tabulates
+- ``findings``: tables, claims with their outcomes, and the files they become
 - ``catheter``, ``faces`` (with ``data_300w`` and ``baseline``), ``isbi2015`` (with ``data_isbi``), ``ablation``,
   ``cross_task``, ``endovis`` (with ``data_endovis``): the data, tables and claims of their own
 

@@ -13,10 +13,11 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.images import image_size
 from trigpoint.data.synthetic.radiograph import LANDMARKS
 from trigpoint.errors import ConfigError
-from trigpoint.experiments.engine import Experiment, Runs, predicted
+from trigpoint.experiments.engine import Experiment, Runs
 from trigpoint.experiments.findings import Claim, Table, judged, spread
 from trigpoint.experiments.isbi2015 import STEPS
 from trigpoint.experiments.measures import Job
+from trigpoint.experiments.task import predicted
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.metrics import mean_error, radial_error
 from trigpoint.nn.pyramid import level_count

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.experiments.engine import Experiment, Runs, Task, work
+from trigpoint.experiments.engine import Experiment, Runs
 from trigpoint.experiments.findings import Claim, Table, between, judged, spread
 from trigpoint.experiments.launch import launched
 from trigpoint.experiments.measures import Job, Outcome, difference, obstacles
+from trigpoint.experiments.task import Task, work
 from trigpoint.inference import Predictor
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import bootstrap_interval, mean_error

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from trigpoint.errors import ConfigError
 from trigpoint.experiments.data_isbi import TABLES, read_radiographs
-from trigpoint.experiments.engine import Experiment, Runs, predicted
+from trigpoint.experiments.engine import Experiment, Runs
 from trigpoint.experiments.findings import Claim, Table, between, judged, spread
 from trigpoint.experiments.measures import Job, Measured, difference, errors_mm, mean_and_sd, measure, sdr_cells
+from trigpoint.experiments.task import predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error
 from trigpoint.report.figures import ced_plot, per_landmark_bars
