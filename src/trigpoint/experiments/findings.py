@@ -16,8 +16,6 @@ from trigpoint.data.files import write_text
 from trigpoint.report.figures import save
 from trigpoint.report.tables import UNKNOWN, markdown_table
 
-Verdict = Literal["holds", "fails", "not testable"]
-
 
 @dataclass(frozen=True)
 class Table:
@@ -37,7 +35,7 @@ class Claim:
     numbers: str
 
     @property
-    def outcome(self) -> Verdict:
+    def outcome(self) -> Literal["holds", "fails", "not testable"]:
         """In words.
 
         >>> Claim("Adaloss trains", False, "1 of 3 runs").outcome
