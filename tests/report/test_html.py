@@ -10,7 +10,7 @@ import pytest
 from trigpoint.errors import DataError
 from trigpoint.metrics import detection_scores
 from trigpoint.report.figures import ced_plot
-from trigpoint.report.html import Picture, render_html, write_html
+from trigpoint.report.html import Picture, render_html
 
 METRICS = {
     "n_images": 300, "n_landmarks": 2, "mre_px": 2.71, "sd_px": 1.9, "median_px": 1.85,
@@ -123,8 +123,3 @@ def test_figures_from_files_and_bad_ones(tmp_path: Path) -> None:
         render_html({}, {"gone": tmp_path / "gone.png"})
     with pytest.raises(DataError, match="PNG or JPEG"):
         render_html({}, {"a": b"text"})
-
-
-def test_write_makes_the_folder(tmp_path: Path) -> None:
-    file = write_html(tmp_path / "out" / "report.html", METRICS, title="Über µm")
-    assert "Über µm" in file.read_text(encoding="utf-8")

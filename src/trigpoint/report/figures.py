@@ -1,7 +1,4 @@
-"""The curves and distributions of a report. Each function returns a matplotlib ``Figure``; ``save`` writes it.
-
-Overlays with images (``prediction_overlay``, ``heatmap_overlay``) live in overlays.py and are offered here too.
-"""
+"""The curves and distributions of a report. Each function returns a matplotlib ``Figure``; ``save`` writes it."""
 
 from __future__ import annotations
 
@@ -16,34 +13,18 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
-from trigpoint.report.overlays import heatmap_overlay, prediction_overlay
 from trigpoint.report.style import (
+    FAINT,
     INK,
+    MOST_LINES,
     MUTED,
     PALETTE,
     dress,
     empty_note,
-    figure_png,
     legend,
     line_style,
     new_figure,
-    save,
 )
-
-__all__ = [
-    "ced_plot",
-    "comparison",
-    "error_curve",
-    "figure_png",
-    "heatmap_overlay",
-    "per_landmark_bars",
-    "prediction_overlay",
-    "save",
-    "sigma_curves",
-    "time_to_accuracy",
-]
-
-_MOST_LINES = 10  # more lines than this cannot be told apart: they become a band
 
 
 def sigma_curves(
@@ -60,7 +41,7 @@ def sigma_curves(
     figure = new_figure(7.4, 4.2)
     axes = figure.subplots()
     table = {name: _series(name, values, len(epochs)) for name, values in sigmas.items()}
-    if len(table) > _MOST_LINES:
+    if len(table) > MOST_LINES:
         _band(axes, epochs, table)
     else:
         for i, (name, values) in enumerate(table.items()):
@@ -275,7 +256,7 @@ def _band(axes: Axes, epochs: Sequence[float], table: Mapping[str, FloatArray]) 
     if at.size == 0:
         return
     for values in stack:
-        axes.plot(at, values, color="#9aa5b0", linewidth=0.6, alpha=0.6)
+        axes.plot(at, values, color=FAINT, linewidth=0.6, alpha=0.6)
     axes.fill_between(at, np.nanmin(stack, axis=0), np.nanmax(stack, axis=0), color=PALETTE[5], alpha=0.18, linewidth=0)
     axes.plot(at, np.nanmedian(stack, axis=0), color=PALETTE[0], linewidth=2.2, label=f"median of {len(table)}")
     names, last = list(table), np.where(np.isfinite(stack[:, -1]), stack[:, -1], np.nan)

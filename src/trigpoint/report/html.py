@@ -83,15 +83,6 @@ def render_html(
     )
 
 
-def write_html(path: str | Path, metrics: Mapping[str, Any], **options: Any) -> Path:
-    """Write ``render_html(metrics, **options)`` to ``path``, making the folder; returns the path."""
-    file = Path(path)
-    text = render_html(metrics, **options)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return file
-
-
 def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """The three to five numbers that answer "how good is it" at a glance."""
     tiles: list[dict[str, str]] = []
