@@ -24,15 +24,7 @@ from trigpoint.report.overlays import prediction_overlay
 from trigpoint.report.sheet import contact_sheet
 from trigpoint.report.side_by_side import Compared, comparison_grid
 from trigpoint.report.style import save
-from trigpoint.report.tables import (
-    console_table,
-    landmark_rows,
-    markdown_table,
-    metric_rows,
-    number,
-    percent,
-    plain_table,
-)
+from trigpoint.report.tables import markdown_table
 
 __all__ = [
     "Compared",
@@ -40,19 +32,13 @@ __all__ = [
     "ced_plot",
     "comparison",
     "comparison_grid",
-    "console_table",
     "contact_sheet",
     "error_curve",
     "feature_maps",
     "glimpse_stack",
     "guess_path",
-    "landmark_rows",
     "markdown_table",
-    "metric_rows",
-    "number",
     "per_landmark_bars",
-    "percent",
-    "plain_table",
     "precision_recall_plot",
     "prediction_overlay",
     "render_html",
