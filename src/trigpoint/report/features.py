@@ -119,7 +119,6 @@ def feature_maps(
             values = np.asarray(maps[n, level, feature], dtype=np.float64)
             values = values / max(float(values.max()), 1e-12)
             axes.imshow(values, cmap="viridis", alpha=0.7 * values, extent=extent, vmin=0, vmax=1)
-            axes.set(xlim=extent[:2], ylim=extent[2:])
             _marks(axes, places[n, level, feature], if_inside(true[n], extent))
             if n == 0:
                 style.caption(axes, f"{extent[1] - extent[0]:.0f} px, map {feature}")

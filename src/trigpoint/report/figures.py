@@ -134,7 +134,6 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
     Beyond ``most`` landmarks the worst are shown.
     """
     known = {name: _known(values) for name, values in errors.items()}
-    lost = {name: int(np.isinf(np.asarray(values, dtype=np.float64)).sum()) for name, values in errors.items()}
     ranked = sorted((name for name in known if known[name].size), key=lambda name: float(np.median(known[name])))
     shown = ranked[-most:]
     figure = new_figure(7.0, max(2.2, 1.0 + 0.24 * len(shown)))
@@ -154,13 +153,17 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
             capprops={"color": PALETTE[0]},
             meanprops={"marker": "D", "markerfacecolor": INK, "markeredgecolor": INK, "markersize": 3.5},
         )
-        axes.set_yticks(range(1, len(shown) + 1), [_counted(name, known[name].size, lost[name]) for name in shown])
+        lost = [int(np.isinf(errors[name]).sum()) for name in shown]
+        counts = [
+            f"n = {known[name].size}" + (f", {n} not predicted" if n else "")
+            for name, n in zip(shown, lost, strict=True)
+        ]
+        axes.set_yticks(range(1, len(shown) + 1), [f"{name}  ({n})" for name, n in zip(shown, counts, strict=True)])
         axes.set_xlim(left=0)
     else:
         empty_note(axes, "no error is known")
-    title = (
-        "Error per landmark" if len(shown) == len(ranked) else f"Error of the {most} worst of {len(ranked)} landmarks"
-    )
+    cut = len(shown) < len(ranked)
+    title = f"Error of the {most} worst of {len(ranked)} landmarks" if cut else "Error per landmark"
     dress(axes, f"radial error ({unit})\nbox: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
     axes.grid(False, axis="y")
     return figure
@@ -237,10 +240,6 @@ def _series(name: str, values: Sequence[float], count: int) -> FloatArray:
 def _annotated(values: npt.ArrayLike) -> FloatArray:
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[~np.isnan(flat)]
-
-
-def _counted(name: str, count: int, lost: int) -> str:
-    return f"{name}  (n = {count}{f', {lost} not predicted' if lost else ''})"
 
 
 def _known(values: npt.ArrayLike) -> FloatArray:

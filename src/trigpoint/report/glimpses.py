@@ -69,7 +69,6 @@ def guess_path(
     for k, (whole, near) in enumerate(pairs):
         for axes in (whole, near):
             show(axes, picture, extent)
-        whole.set(xlim=extent[:2], ylim=extent[2:])
         for (left, top), (right, bottom) in np.asarray(squares[k]):
             outline(whole, left, top, right, bottom)
         window = _last_moves(path[:, k], true[k])
@@ -118,7 +117,6 @@ def glimpse_stack(
             axes = rows[k][level]
             extent = extent_of(corners[k, level])
             show(axes, shown[level], extent)
-            axes.set(xlim=extent[:2], ylim=extent[2:])
             if level:
                 outline(axes, *corners[k, level - 1].ravel())
             ring, cross = (if_inside(points[k], extent) for points in (rings, crosses))

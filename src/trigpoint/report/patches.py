@@ -20,8 +20,9 @@ Extent = tuple[float, float, float, float]
 
 
 def show(axes: Axes, picture: npt.NDArray[Any], extent: Extent) -> None:
-    """A picture over its extent, without axes."""
+    """A picture over its extent, which fills the panel, without axes."""
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent)
+    axes.set(xlim=extent[:2], ylim=extent[2:])
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -66,15 +66,18 @@ def comparison_grid(
     figure, panels = _panels(pictures, [1, *widths])
     for i, line in enumerate(panels):
         draw_points(line[0], known[i], None)
-        _below(line[0], _short(texts[i], _LETTERS))
+        _write(line[0], -0.03, _short(texts[i], _LETTERS))
         told = [_error(known[i], found.points[i], float(factors[i]), unit) for found in methods.values()]
         least = min((error for error, _ in told if np.isfinite(error)), default=np.nan) if len(told) > 1 else np.nan
         at = 1
         for found, width, (error, text) in zip(methods.values(), widths, told, strict=True):
             _draw(line[at : at + width], known[i], found, i)
-            _below(line[at], text, width, bold=error == least)
+            _write(line[at], -0.03, text, width, bold=error == least)
             at += width
-    _above(panels[0], ["annotated", *methods], [1, *widths])
+    at = 0
+    for name, width in zip(["annotated", *methods], [1, *widths], strict=True):
+        _write(panels[0][at], 1.03, _short(name, width * _NAME), width, size=10, bold=True)
+        at += width
     style.key(figure, {"annotated": style.ring(), "predicted": style.cross(), "error": style.stroke()})
     return figure
 
@@ -147,20 +150,11 @@ def _error(truth: FloatArray, found: FloatArray, scale: float, unit: str) -> tup
     return np.inf if lost else mean, f"{mean:.2f} {unit}" + (f", {lost} not predicted" if lost else "")
 
 
-def _above(panels: Sequence[Axes], names: Sequence[str], widths: Sequence[int]) -> None:
-    """The name of each method over the middle of its panels."""
-    at = 0
-    for name, width in zip(names, widths, strict=True):
-        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 10, "fontweight": "bold"}
-        panels[at].text(
-            _middle(width), 1.03, _short(name, width * _NAME), transform=panels[at].transAxes, color=style.INK, **look
-        )
-        at += width
-
-
-def _below(panel: Axes, text: str, width: int = 1, bold: bool = False) -> None:
-    look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8.5, "fontweight": "bold" if bold else "normal"}
-    panel.text(_middle(width), -0.03, text, transform=panel.transAxes, color=style.INK, **look)
+def _write(panel: Axes, y: float, text: str, width: int = 1, size: float = 8.5, bold: bool = False) -> None:
+    """Text above (``y`` over 1) or below ``width`` panels side by side, of which ``panel`` is the first."""
+    middle = (width + (width - 1) * _GAP / 3 / _SIDE) / 2  # in widths of a panel
+    look: dict[str, Any] = {"fontsize": size, "fontweight": "bold" if bold else "normal", "color": style.INK}
+    panel.text(middle, y, text, ha="center", va="bottom" if y > 1 else "top", transform=panel.transAxes, **look)
 
 
 def _short(text: str, letters: int) -> str:
@@ -171,8 +165,3 @@ def _short(text: str, letters: int) -> str:
     """
     half = letters // 2
     return text if len(text) <= letters else f"{text[: letters - half - 1]}…{text[-half:]}"
-
-
-def _middle(width: int) -> float:
-    """Of ``width`` panels side by side, in widths of the first."""
-    return (width + (width - 1) * _GAP / 3 / _SIDE) / 2
