@@ -104,7 +104,7 @@ def test_the_guess_begins_at_the_coarse_point(run: RunFolder) -> None:
     prepared = Batch(pixels[None], torch.full((1, 3, 2), torch.nan), back[None], torch.zeros(1))
     method = predictor.method
     assert isinstance(method, CascadeMethod)
-    guess = method.beginnings(prepared)[0, 0].numpy()
+    guess = method.initial_guess(prepared)[0, 0].numpy()
     np.testing.assert_allclose(guess, np.clip(coarse, 0, 255), atol=0.05)
 
 
@@ -113,7 +113,7 @@ def test_a_missing_coarse_point_falls_back_to_the_mean(data: Path) -> None:
     method.set_start(torch.tensor([[10.0, 20.0], [30.0, 40.0], [50.0, 60.0]]), torch.ones(3, 2))
     at = torch.tensor([[[5.0, 6.0], [float("nan"), 1.0], [7.0, 8.0]]])
     method.decode = lambda output: (at, torch.tensor([[0.9, 0.9, 0.1]]))
-    guess = method.beginnings(batch(method, 1))[0, 0]
+    guess = method.initial_guess(batch(method, 1))[0, 0]
     assert guess[1].tolist() == [30.0, 40.0]  # not found
     assert guess[2].tolist() == [50.0, 60.0]  # hardly found
     assert guess[0].tolist() == pytest.approx([5 * 4 + 1.5, 6 * 4 + 1.5])  # 256 px seen as 64
@@ -190,5 +190,5 @@ def test_wrong_combinations_are_refused(data: Path, overrides: list[str], messag
 def test_untrained_glimpses_leave_the_coarse_points_where_they_are(data: Path) -> None:
     method = built(data)
     given = batch(method)
-    found = method.predict_batch(given)
-    torch.testing.assert_close(found.points, method.beginnings(given)[:, 0].double())
+    found = method.predict(given)
+    torch.testing.assert_close(found.points, method.initial_guess(given)[:, :1].double())
