@@ -127,30 +127,6 @@ def test_the_coarse_stage_stays_as_it_was_trained(data: Path) -> None:
     assert method.network.networks.training
 
 
-def test_resumes_to_the_same_weights(run: RunFolder, data: Path, tmp_path: Path) -> None:
-    """Stopped after the coarse stage and one epoch of the fine one, the same call ends where the whole run did."""
-    from trigpoint.training.callbacks import Recorder
-
-    class Stop(Exception):
-        pass
-
-    keep = Recorder._save_last
-
-    def stop(self: Recorder, trainer: Any) -> None:
-        keep(self, trainer)
-        if trainer.current_epoch == 0 and self.run.folder == tmp_path / "run":
-            raise Stop
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "_save_last", stop)
-        with pytest.raises(Stop):
-            train(load_recipe(run.recipe()), out=tmp_path / "run", progress=False)
-    assert RunFolder(tmp_path / "run").epochs_done() == 1
-    train(load_recipe(run.recipe()), out=tmp_path / "run", progress=False)
-    for name, value in run.load_weights()[0].items():
-        assert torch.equal(value, RunFolder(tmp_path / "run").load_weights()[0][name]), name
-
-
 def test_a_finished_run_serves_as_coarse_stage(run: RunFolder, data: Path, tmp_path: Path) -> None:
     given = recipe_file(data, coarse=None, coarse_run=str(run.folder / "coarse"))
     second = train(given, ["train.epochs=1"], out=tmp_path / "run", progress=False)

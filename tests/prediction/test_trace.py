@@ -208,7 +208,7 @@ def test_a_feature_that_follows_the_point_is_told_from_one_that_stays_in_the_pat
     image[y - 3 : y + 4, x - 3 : x + 4] = 255
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GlimpseNetwork, "maps", two)
-        patch.setattr(FoveatedMethod, "refine", lambda self, source, guess: guess[None])
+        patch.setattr(FoveatedMethod, "refine", lambda self, source, guess: torch.stack([guess, guess]))
         seen = features(found, [image], 1, at[None])
     assert seen is not None
     figure = seen.figure()
