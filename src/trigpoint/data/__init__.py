@@ -10,7 +10,7 @@
 - ``tiled/``: images too large for memory, read by tiles
 - ``files.py``: atomic writing
 
-Only ``input/``, ``tiled/`` and ``quality/`` need torch.
+This package and ``pixels/`` are imported without torch.
 
 Points are (x, y) in pixels of the stored image, the centre of the top-left pixel is (0, 0), NaN is missing.
 """

@@ -240,6 +240,7 @@ def test_arrays_of_every_layout_are_the_same_image():
     for image in (values, read_only, mirrored, channels_last, values.astype(">u2"), values.astype("<u2")):
         assert torch.allclose(pipeline(image)[0], expected, atol=1e-5)
     assert as_tensor(values).data_ptr() == values.ctypes.data
+    assert as_tensor(read_only).data_ptr() != read_only.ctypes.data  # torch would write into it and warn only once
     assert as_tensor(channels_last).data_ptr() == channels_last.ctypes.data
     for kind in ("bool", "complex64", "U4", "object"):
         with pytest.raises(DataError, match="image: expected integers or floating point numbers, got"):

@@ -34,7 +34,7 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def as_tensor(pixels: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
-    """Pixels of any shape as a tensor, in the same memory unless the array is read-only, mirrored or byte-swapped.
+    """Pixels of any shape as a tensor, copied only when the array is read-only, mirrored or of foreign byte order.
 
     Raises DataError for anything but integers and floating point numbers.
     """
@@ -74,12 +74,11 @@ class InputPipeline:
         """With ``rng`` (see ``sample_rng``) as in training; without it nothing is random and no point is dropped.
 
         ``image`` (C, H, W), an array or a tensor of 1 or 3 channels, of any integer or floating point type; ``points``
-        (..., K, 2) in its pixels,
-        ``visibility`` (..., K), where 0 makes a point missing; ``value_range`` what black and white are
-        (``ImageData.value_range``; otherwise 0 and the largest number of an integer type, 0 and 1 of a floating point
-        type). Returns the image (channels, h, w) float32, the points
-        (..., K, 2) float32 in input pixels with NaN for missing, and the float64 (2, 3) affine matrix from input to
-        image pixels. An elastic deformation moves the points, but no matrix can hold it.
+        (..., K, 2) in its pixels, ``visibility`` (..., K), where 0 makes a point missing; ``value_range`` what black
+        and white are (``ImageData.value_range``; otherwise 0 and the largest number of an integer type, 0 and 1 of a
+        floating point type). Returns the image (channels, h, w) float32, the points (..., K, 2) float32 in input pixels
+        with NaN for missing, and the float64 (2, 3) affine matrix from input to image pixels. An elastic deformation
+        moves the points, but no matrix can hold it.
         """
         image = as_tensor(image)
         if image.dim() != 3 or image.shape[0] not in (1, 3):

@@ -1,8 +1,9 @@
 """Glimpses of an image on disk: only the tiles that they touch are read, so that any size fits into memory.
 
-``LazyPyramid`` gives what ``TensorPyramid`` would give of the same image prepared by ``InputPipeline``, and differs in
-what a file cannot hold: near the border of the image stored levels repeat its edge, where the pyramid in memory mixes
-in zero (two to three pixels of each level), and values stored with 8 or 16 bit are rounded.
+``LazyPyramid`` gives what ``trigpoint.nn.pyramid.TensorPyramid`` would give of the same image prepared by
+``InputPipeline``, and differs in what a file cannot hold: near the border of the image stored levels repeat its edge,
+where the pyramid in memory mixes in zero (two to three pixels of each level), and values stored with 8 or 16 bit are
+rounded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch.nn import functional as F
 
 from trigpoint.data.input.augment import as_tensor, to_channels, to_unit
 from trigpoint.data.pixels.images import MAX_PIXELS
-from trigpoint.data.tiled import REMEDY, TiledImage, halve_edge
+from trigpoint.data.tiled.image import TiledImage
+from trigpoint.data.tiled.store import REMEDY
+from trigpoint.data.tiled.write import halve_edge
 from trigpoint.errors import DataError
 from trigpoint.geometry import (
     center,

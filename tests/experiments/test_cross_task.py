@@ -1,0 +1,141 @@
+"""The cross-task experiment end to end on drawn heads, tiny: its tables say what its runs measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.experiments import Findings, Request, Study, load_study, run_study
+from trigpoint.experiments.cross_task import read_labels, settings_of
+from trigpoint.metrics import mean_radial_error
+from trigpoint.prediction import Predictor
+from trigpoint.runs import RunFolder
+
+STUDY = load_study("cross-task")
+TRANSFER = STUDY.values["transfer"]
+CHOSEN = {"methods": "FT,CTD-ED", "more": "adaloss,unlabelled"}
+
+
+def request(out: Path, **options: str) -> Request:
+    return Request("cross-task", out, seeds=(0,), options={**CHOSEN, **options})
+
+
+@pytest.fixture(scope="module")
+def small(tiny: Callable[..., Study]) -> Study:
+    values = {"size": 32, "steps": 6, "batch": 4, "source_epochs": 1, "labels": "6,all", "validations": 1}
+    return tiny("cross-task", "drawn", draw={"size": 64, "images": 48, "per_subject": 4}, values=values)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, small: Study) -> tuple[Path, Findings]:
+    out = tmp_path_factory.mktemp("cross") / "out"
+    return out, run_study(small, request(out))
+
+
+def test_every_setting_is_measured_on_the_test_images(found: tuple[Path, Findings]) -> None:
+    out, findings = found
+    table = findings.tables[0].rows
+    assert [(row["labelled"], row["method"]) for row in table] == [
+        ("6", "FT"),
+        ("6", "CTD-ED"),
+        ("all", "FT"),
+        ("all", "CTD-ED"),
+        ("6", "FT, Adaloss targets"),
+        ("6", "CTD-ED, Adaloss targets"),
+        ("6", "CTD-ED, unlabelled images in L_D"),
+        ("all", "always the mean training position"),
+    ]
+    assert {claim.outcome for claim in findings.claims} == {"not testable"}  # six steps beat no constant answer
+    assert "the mean training position" in findings.claims[0].numbers
+    run = RunFolder(out / "runs" / "all-ctd-ed-seed0")
+    test = LandmarkDataset.load(out / "data", split="test")
+    again = mean_radial_error(Predictor.load(run).predict(test).points, test.points)
+    assert table[3]["MRE px"] == f"{again:.2f}"
+    assert table[0]["paper: ME ± SD"] == "0.858 ± 0.238"
+    assert {"fig4_ced", "labels", "fig3_comparison"} == set(findings.figures)
+    assert json.loads((out / "results.json").read_text())["tables"][0]["rows"] == table
+
+
+def test_the_effect_is_the_paired_difference(found: tuple[Path, Findings]) -> None:
+    out, findings = found
+    test = LandmarkDataset.load(out / "data", split="test")
+    means = {
+        name: mean_radial_error(
+            Predictor.load(out / "runs" / f"6-{name}-seed0").predict(test).points,
+            test.points,
+        )
+        for name in ("ft", "ctd-ed", "ft-adaloss", "ctd-ed-adaloss")
+    }
+    effect = {(row["labelled"], row["method"]): row for row in findings.tables[1].rows}
+    assert effect["6", "CTD-ED"]["difference px"] == f"{means['ctd-ed'] - means['ft']:+.3f}"
+    adaloss = effect["6", "CTD-ED, Adaloss targets"]
+    assert adaloss["difference px"] == f"{means['ctd-ed-adaloss'] - means['ft-adaloss']:+.3f}"
+    assert effect["6", "CTD-ED, unlabelled images in L_D"]["against"] == "CTD-ED"
+    assert [list(row) for row in findings.tables[2].rows] == [["targets", "fine-tuning (FT)", "with L_ED (CTD-ED)"]] * 2
+
+
+def test_labelled_images_are_nested_and_no_test_subject_is_seen(found: tuple[Path, Findings]) -> None:
+    out, _ = found
+    few, many = (RunFolder(out / "runs" / f"{count}-ft-seed0").parts()["train"] for count in ("6", "all"))
+    assert len(few) == 6
+    assert set(few) < set(many)
+    subjects = {s.image.name: s.subject for s in LandmarkDataset.load(out / "data").samples}
+    tested = {s.subject for s in LandmarkDataset.load(out / "data", split="test").samples}
+    source = RunFolder(out / "source").parts()
+    seen = {subjects[Path(name).name] for names in (source["train"], source["val"], many) for name in names}
+    assert not seen & tested
+    extra = RunFolder(out / "runs" / "6-ctd-ed-unlabelled-seed0").parts()
+    assert set(extra["train"]) == set(few)
+    assert set(extra["train"]) | set(extra["unlabelled"]) == set(many)
+
+
+def test_a_second_call_reads_what_is_there(
+    found: tuple[Path, Findings], small: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, findings = found
+    monkeypatch.setattr("trigpoint.training.fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("trigpoint.training.source.fit", lambda *a, **k: pytest.fail("trained again"))
+    again = run_study(small, request(out))
+    assert again.tables[0].rows == findings.tables[0].rows
+    with pytest.raises(RunError, match="source"):
+        run_study(small, request(out, source=str(out / "source")))
+
+
+def test_settings_of_the_paper_and_beyond() -> None:
+    plan = settings_of(tuple(TRANSFER), ("50", "100"), ("scratch",))
+    assert [key[1] for key in plan if key[0] == "50" and not key[2]] == list(TRANSFER)
+    assert [key[1] for key in plan if key[0] == "100"] == ["FT", "CTD-ED"]
+    assert ("50", "FT", "scratch") in plan
+    paper = STUDY.scales["paper"].values
+    assert paper["encoder"] == "resnet50"
+    assert np.isclose(paper["steps"] * paper["batch"] / 1239, 150, rtol=0.01)  # the paper's 150 epochs
+
+
+@pytest.mark.parametrize("text", ["0", "few", "50,", "-3"])
+def test_bad_numbers_of_labels_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="labels: expected numbers"):
+        read_labels(text)
+
+
+def test_a_subject_in_two_splits_is_refused(found: tuple[Path, Findings], tmp_path: Path) -> None:
+    data = LandmarkDataset.load(found[0] / "data")
+    by_split = {s.split: s.subject for s in data.samples}
+    mixed = data._replace(
+        [replace(s, subject=by_split["test"]) if s.subject == by_split["val"] else s for s in data.samples]
+    )
+    mixed.save(tmp_path / "mixed", images="copy")
+    with pytest.raises(DataError, match="expected each subject in one split"):
+        run_study(STUDY, replace(request(tmp_path / "out"), data=tmp_path / "mixed"))
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_options_are_known() -> None:
+    with pytest.raises(ConfigError, match="unknown option 'label'"):
+        run_study(STUDY, Request("cross-task", Path("out"), options={"label": "50"}))
