@@ -24,7 +24,7 @@ def rows(size: tuple[int, int], landmarks: int, rounds: int, trunks: Iterable[st
         cost = measure(Case(method, size, landmarks, rounds=rounds, batch=2))
         if isinstance(cost, str):
             raise RuntimeError(f"prediction at {size} was not measured: {cost}")
-        found += _rows(f"{trunk}, {size[0]} x {size[1]}, {landmarks} landmarks, 3 looks", cost)
+        found += _rows(f"{trunk}, {size[0]} x {size[1]}, {landmarks} landmarks, 3 iterations", cost)
     return found
 
 

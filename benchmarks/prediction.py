@@ -66,7 +66,7 @@ class Cost:
     parts: dict[str, float]
     peak_mb: float
     before_mb: float
-    looks: int  # landmarks x levels x iterations: patches that the network saw; 0 for heatmaps
+    patches: int  # that the network saw: landmarks x levels x iterations; 0 for heatmaps
     levels: int
     difference: float | None = None
     tiles: int | None = None  # read from the file
@@ -143,7 +143,7 @@ def cost(case: Case) -> Cost:
     watch.watch(predictor)
     method: Any = predictor.method
     levels = method.levels if isinstance(method, FoveatedMethod) else 0
-    looks = case.landmarks * levels * method.options.iterations if levels else 0
+    patches = case.landmarks * levels * method.options.iterations if levels else 0
     images = [] if case.tiled else [torch.from_numpy(drawn(case.size, seed)) for seed in range(case.batch)]
     tiles: list[int] = []
 
@@ -172,7 +172,7 @@ def cost(case: Case) -> Cost:
         parts={part: statistics.median(parts[part] for _, _, parts in taken) for part in taken[0][2]},
         peak_mb=peak,
         before_mb=before,
-        looks=looks,
+        patches=patches,
         levels=levels,
         difference=_difference(predictor, images) if case.batch > 1 else None,
         tiles=tiles[0] if tiles else None,

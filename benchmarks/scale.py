@@ -1,7 +1,7 @@
 """How the cost of a prediction grows with the image: ``python -m benchmarks scale [--out FOLDER]``.
 
-Square images of side 512, 1024, ... through the foveated pyramid (one network for all landmarks, three looks), for one
-landmark and for 19; the largest from a tiled file that is never in memory as a whole; and through a U-Net at full
+Square images of side 512, 1024, ... through the foveated pyramid (one network for all landmarks, three iterations),
+for one landmark and for 19; the largest from a tiled file that is never in memory as a whole; and through a U-Net at full
 resolution as long as that fits. Each measurement is a process of its own, see ``benchmarks.prediction``. Writes
 ``scale.json`` and ``scale.png`` and returns the tables.
 """
@@ -113,7 +113,7 @@ def table(points: Sequence[Point]) -> list[dict[str, Any]]:
             rows.append(row | {"total s": point.reason})
             continue
         parts = {f"{name} s": cost.parts.get(part) for name, part in PARTS.items()}
-        each = 1e6 * cost.parts["glimpses"] / cost.looks if cost.looks else None
+        each = 1e6 * cost.parts["glimpses"] / cost.patches if cost.patches else None
         memory = {"peak MB": f"{cost.peak_mb:.0f}", "before MB": f"{cost.before_mb:.0f}"}
         row |= {"levels": str(cost.levels or ""), "total s": f"{cost.seconds:.3f}"}
         row |= {name: "" if value is None else f"{value:.3f}" for name, value in parts.items()}
@@ -148,12 +148,12 @@ def ratios(points: Sequence[Point]) -> str:
 
 
 def _growth(count: int, line: Sequence[tuple[int, Cost]]) -> str:
-    """From the first size to the last, and how constant the cost of one look at one level is."""
+    """From the first size to the last, and how constant the cost of one patch is."""
     (low, first), (high, last) = line[0], line[-1]
     parts = [f"{part} {last.parts[part] / first.parts[part]:.1f} x" for part in ("pyramid", "glimpses", "network")]
     even = []
     for part in ("glimpses", "network"):
-        each = [cost.parts[part] / cost.looks for _, cost in line]
+        each = [cost.parts[part] / cost.patches for _, cost in line]
         even.append(max(each) / min(each))
     return (
         f"- Landmarks {count}, side {low} to {high} ({(high / low) ** 2:.0f} x the pixels): levels {first.levels} to "

@@ -33,22 +33,22 @@ def _same_threads():
 
 
 def fake(case: Case) -> Cost | str:
-    """One second per look; U-Nets fit up to a side of 512."""
+    """One second per patch; U-Nets fit up to a side of 512."""
     if case.method["name"] == "heatmap":
         if case.size[0] > 512:
             return "more than 16 GB"
         return Cost(30.0, 31.0, {"preparation": 0.1, "network": 29.0, "decoding": 0.9}, 4000.0, 500.0, 0, 0)
     levels = case.size[0].bit_length() - 6
-    looks = case.landmarks * levels * 3
-    parts = {name: seconds * looks for name, seconds in PARTS.items()}
-    return Cost(float(looks), looks * 1.1, parts, 1000.0, 500.0, looks, levels, 1e-4, 7 if case.tiled else None)
+    patches = case.landmarks * levels * 3
+    parts = {name: seconds * patches for name, seconds in PARTS.items()}
+    return Cost(float(patches), patches * 1.1, parts, 1000.0, 500.0, patches, levels, 1e-4, 7 if case.tiled else None)
 
 
 def test_parts_of_a_foveated_prediction():
     found = cost(Case(FOVEATED, (128, 96), landmarks=3, rounds=1, batch=2))
     assert set(found.parts) == {"preparation", "pyramid", "glimpses", "network"}
     assert 0.5 * found.seconds < sum(found.parts.values()) <= found.seconds
-    assert (found.levels, found.looks) == (2, 3 * 2 * 2)
+    assert (found.levels, found.patches) == (2, 3 * 2 * 2)
     assert found.difference < 1e-2
     assert found.peak_mb >= found.before_mb > 50
 
@@ -65,7 +65,7 @@ def test_parts_of_a_heatmap_prediction():
     case = Case({"name": "heatmap", "network": {"name": "unet", "width": 2}}, (64, 48), landmarks=2, rounds=0)
     found = cost(case)
     assert set(found.parts) == {"preparation", "network", "decoding"}
-    assert found.looks == 0
+    assert found.patches == 0
 
 
 def test_long_predictions_are_measured_once(monkeypatch):
@@ -145,7 +145,7 @@ def test_scale_from_the_command_line(tmp_path, monkeypatch):
     assert "mean nothing" in main(["scale", "--quick", "--out", str(tmp_path)])
 
 
-def test_share_of_looking(monkeypatch):
+def test_share_of_pyramid_and_glimpses(monkeypatch):
     monkeypatch.setattr(foveated, "measure", fake)
     row = next(row for row in foveated.rows((512, 512), 19, 1, ["small"]) if row.measure.startswith("pyramid"))
     assert (row.result, row.met) == ("5.0%", True)

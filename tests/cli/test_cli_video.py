@@ -99,7 +99,7 @@ def test_a_cut_video_keeps_what_was_read_and_says_so(trained: Path, video: Path,
     assert "cut.avi: frame" in result.stderr
     rows = len(pd.read_csv(out))
     assert 0 < rows < 24
-    assert f"{rows} frames, those before it ended" in result.stderr
+    assert f"{out}: holds the {rows} images that were done before, and {drawn} their drawings" in result.stderr
     assert len(list(Frames(drawn))) == rows
 
 

@@ -254,6 +254,6 @@ class Progress(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave the terminal as it was, also after an error."""
-        if self.bar is not None:
+        if self.bar is not None and self.console.is_terminal:  # stopping would print a blank line elsewhere
             self.bar.stop()
-            self.bar = None
+        self.bar = None

@@ -176,11 +176,9 @@ def fit(
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     try:
         with warnings.catch_warnings(), writing(run):
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*The number of training batches.*")
-            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data.workers is the user's
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # a source is
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
             last = run.last if run.last.is_file() else None
             trainer.fit(method, training, validation, ckpt_path=last, weights_only=True)
     except NotFinite as error:
