@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning as L
 import numpy as np
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trigpoint import config
 from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset, InstanceInputs
@@ -247,8 +246,3 @@ def sum_over_processes(values: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)
     return values
-
-
-def component(of: config.Config) -> str:
-    """Name of the component that a config belongs to."""
-    return str(cast(Any, of).name)

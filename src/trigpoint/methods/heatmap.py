@@ -12,22 +12,18 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PlainValidator, SerializeAsAny
 from torch import Tensor
 
-from trigpoint import config
 from trigpoint.codecs import GaussianHeatmap
-from trigpoint.config import choose
+from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, StageRun, component, sum_over_processes
-from trigpoint.methods.losses import LOSSES
-from trigpoint.methods.maps import MapMethod, channels_last
+from trigpoint.methods.base import NotFinite, StageRun, sum_over_processes
+from trigpoint.methods.losses import LOSS, LOSSES
+from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
-from trigpoint.nn import NETWORKS
 from trigpoint.recipe import DataConfig, MethodConfig, Stage
-from trigpoint.schedules import SCHEDULES
 
 
 class HeatmapMethod(MapMethod):
@@ -37,17 +33,11 @@ class HeatmapMethod(MapMethod):
         """What the method is made of; the codec's options are its own."""
 
         name: Literal["heatmap"] = "heatmap"
-        network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(
-            default_factory=lambda: NETWORKS["unet"].Config()
-        )
+        network: Annotated[Component, NETWORK] = NETWORK.default("unet")
         """Network that makes the maps."""
-        schedule: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(SCHEDULES, "schedule"))] = Field(
-            default_factory=lambda: SCHEDULES["adaloss"].Config()
-        )
+        schedule: Annotated[Component, SCHEDULE] = SCHEDULE.default("adaloss")
         """How the width of the targets moves."""
-        loss: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(LOSSES, "loss"))] = Field(
-            default_factory=lambda: LOSSES["mse"].Config()
-        )
+        loss: Annotated[Component, LOSS] = LOSS.default("mse")
         """How maps are compared with their targets."""
         transfer: CrossTask.Config | None = None
         """Regulariser by a frozen source model."""
@@ -75,14 +65,13 @@ class HeatmapMethod(MapMethod):
                 method.transfer, self.network, method.network, channels, (stages or {}).get("source")
             )
         self.codec = GaussianHeatmap(input_size, self.network.stride, method)
-        self.loss = LOSSES[component(method.loss)](method.loss)
+        self.loss = LOSSES[method.loss.name](method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
-        loss = component(method.loss)
-        if self.schedule.needs_normalized_targets and (method.normalize != "mean" or loss != "mse"):
+        if self.schedule.needs_normalized_targets and (method.normalize != "mean" or method.loss.name != "mse"):
             raise ConfigError(
-                f"schedule {component(method.schedule)} expects targets divided by their mean and the mse loss, got "
-                f"normalize={method.normalize}, loss={loss}; set method.normalize=mean method.loss=mse"
+                f"schedule {method.schedule.name} expects targets divided by their mean and the mse loss, got "
+                f"normalize={method.normalize}, loss={method.loss.name}; set method.normalize=mean method.loss=mse"
             )
         self.register_buffer("transfer_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
         self.transfer_loss = float("nan")  # mean over the images of the last epoch

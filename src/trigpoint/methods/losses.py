@@ -149,3 +149,4 @@ class SpatialDivergence(MapLoss):
 
 
 LOSSES: dict[str, type[MapLoss]] = {"mse": MeanSquaredError, "kl": SpatialDivergence}
+LOSS = config.Choice("loss", "trigpoint.methods.losses:LOSSES")

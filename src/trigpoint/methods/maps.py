@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from trigpoint import config
-from trigpoint.methods.base import LandmarkMethod, component, sum_over_processes
+from trigpoint.methods.base import LandmarkMethod, sum_over_processes
 from trigpoint.nn import NETWORKS, LandmarkNetwork
 from trigpoint.schedules import SCHEDULES, LearnedSigma, Schedule, resolve_sigma0
+
+NETWORK = config.Choice("network", "trigpoint.nn:NETWORKS")
+SCHEDULE = config.Choice("schedule", "trigpoint.schedules:SCHEDULES")
 
 
 class MapMethod(LandmarkMethod):
@@ -23,18 +26,17 @@ class MapMethod(LandmarkMethod):
     schedule: Schedule
     epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
 
-    def build_network(self, options: config.Config, channels: int) -> None:
+    def build_network(self, options: config.Component, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
-        count = len(self.landmark_names)
-        self.network = NETWORKS[component(options)](channels, count, options)
+        self.network = NETWORKS[options.name](channels, len(self.landmark_names), options)
         self.network.to(memory_format=torch.channels_last)  # faster convolutions
 
-    def build_schedule(self, options: config.Config, map_size: tuple[int, ...], epochs: int | None) -> None:
+    def build_schedule(self, options: config.Component, map_size: tuple[int, ...], epochs: int | None) -> None:
         """The schedule of a config from ``SCHEDULES``, and what is averaged; raises ConfigError."""
         count, values = len(self.landmark_names), dict(options)
         values["sigma0"] = resolve_sigma0(values["sigma0"], map_size)
         chosen = config.parse(type(options), values, "method.schedule")
-        self.schedule = SCHEDULES[component(options)](count, chosen, epochs=epochs)
+        self.schedule = SCHEDULES[options.name](count, chosen, epochs=epochs)
         self.keep_average()
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
 
