@@ -88,9 +88,7 @@ def match_instances(pred: ArrayLike, truth: ArrayLike, radius: float, inclusive:
     """
     if not radius > 0:
         raise ConfigError(f"radius: expected above 0, got {radius}")
-    p, t = _rows(pred, "predictions"), _rows(truth, "truth")
-    if p.shape[1] != t.shape[1]:
-        raise DataError(f"predictions and truth: expected points alike, got {p.shape} and {t.shape}")
+    p, t = _points(pred, "predictions"), _points(truth, "truth")
     valid_p, valid_t = (np.flatnonzero(np.isfinite(rows).all(1)) for rows in (p, t))
     distance = distances(p[valid_p], t[valid_t])
     near = distance <= radius if inclusive else distance < radius
@@ -236,16 +234,7 @@ def _fetched(values: PerLandmark) -> PerLandmark:
 
 
 def _points(values: ArrayLike, what: str) -> FloatArray:
-    rows = _rows(values, what)
-    if rows.shape[1] != 2:
-        raise DataError(f"{what}: expected shape (M, 2), got {rows.shape}")
-    return rows
-
-
-def _rows(points: ArrayLike, what: str) -> FloatArray:
-    rows = as_array(points)
-    if rows.size == 0:
-        return rows.reshape(0, rows.shape[-1] if rows.ndim == 2 and rows.shape[-1] else 2)
-    if rows.ndim != 2:
-        raise DataError(f"{what}: expected shape (M, 2), got {rows.shape}")
-    return rows
+    points = as_array(values)
+    if points.size and (points.ndim != 2 or points.shape[1] != 2):
+        raise DataError(f"{what}: expected shape (M, 2), got {points.shape}")
+    return points.reshape(-1, 2)

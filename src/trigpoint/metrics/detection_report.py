@@ -18,7 +18,7 @@ import numpy.typing as npt
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics.detection import COUNTINGS, Counting, DetectionCounts, PerLandmark, count_detections, radii
-from trigpoint.metrics.functional import ArrayLike, as_array, bootstrap_interval
+from trigpoint.metrics.functional import ArrayLike, as_array, bootstrap_interval, plain, plain_pair
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class DetectionScores:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON without the intervals, None where not defined."""
         measures = {"precision": self.precision, "recall": self.recall, "f1": self.f1, "distance_px": self.distance}
-        plain = {name: None if np.isnan(value) else value for name, value in measures.items()}
-        counts = ("true_positives", "false_positives", "misses")
-        return plain | {name: getattr(self, name) for name in counts}
+        counts = {name: getattr(self, name) for name in ("true_positives", "false_positives", "misses")}
+        return {name: plain(value) for name, value in measures.items()} | counts
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,7 @@ class DetectionReport:
     def intervals(self) -> dict[str, dict[str, dict[str, list[float] | None]]]:
         """What belongs under ``ci95``: {key of ``to_dict``: {row: {measure: [low, high], or None}}}."""
         return {
-            key: {
-                name: {measure: _pair(bounds) for measure, bounds in row.intervals.items()}
-                for name, row in rows.items()
-            }
+            key: {name: {measure: plain_pair(b) for measure, b in row.intervals.items()} for name, row in rows.items()}
             for key, rows in self._tables().items()
         }
 
@@ -167,7 +163,3 @@ def _scores(rows: FloatArray, groups: Sequence[Any] | None, draws: int, seed: in
 
 def _of_drawn(measure: Callable[[FloatArray], FloatArray], drawn: FloatArray) -> float:
     return float(measure(drawn.sum(axis=0)))
-
-
-def _pair(bounds: tuple[float, float]) -> list[float] | None:
-    return [float(bounds[0]), float(bounds[1])] if np.isfinite(bounds).all() else None

@@ -23,7 +23,7 @@ from trigpoint.metrics import (
     success_rate,
     to_millimetres,
 )
-from trigpoint.metrics.evaluate import SDR_MM
+from trigpoint.metrics.summary import SDR_MM
 from trigpoint.prediction import Predictor
 from trigpoint.report.tables import UNKNOWN
 from trigpoint.reproduce.study import batch_of, kept
