@@ -5,8 +5,6 @@ means. Recipes name components and set their options; Python gives the same opti
 An unknown key is refused with the nearest valid one.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import re

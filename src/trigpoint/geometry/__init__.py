@@ -6,16 +6,13 @@ extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
 - ``points``: ``to_grid`` / ``from_grid`` between pixels and the cells of a map ``stride`` times coarser; ``Affine``
   maps points, ``fit`` makes the one from an image to a network's input
 - ``elastic``: ``Displacement``, a smooth deformation that maps points exactly, both ways
-- ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling; ``flip_points`` /
-  ``flip_maps`` for predictions on mirrored images
+- ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling
 - ``glimpses``: ``halve``, ``glimpse_points``, ``sample_points``: the levels of a pyramid and square glimpses of them
 """
 
-from __future__ import annotations
-
 from trigpoint.geometry.elastic import Displacement
 from trigpoint.geometry.glimpses import PYRAMID_TAPS, glimpse_points, halve, sample_points
-from trigpoint.geometry.images import flip_maps, flip_points, resample, warp
+from trigpoint.geometry.images import resample, warp
 from trigpoint.geometry.points import (
     Affine,
     FitMode,
@@ -30,23 +27,6 @@ from trigpoint.geometry.points import (
 )
 
 __all__ = [
-    "PYRAMID_TAPS",
-    "Affine",
-    "Displacement",
-    "FitMode",
-    "Points",
-    "center",
-    "fit",
-    "flip_maps",
-    "flip_points",
-    "from_grid",
-    "glimpse_points",
-    "halve",
-    "inside",
-    "map_points",
-    "pixel_centers",
-    "resample",
-    "sample_points",
-    "to_grid",
-    "warp",
-]
+    "PYRAMID_TAPS", "Affine", "Displacement", "FitMode", "Points", "center", "fit", "from_grid", "glimpse_points",
+    "halve", "inside", "map_points", "pixel_centers", "resample", "sample_points", "to_grid", "warp",
+]  # fmt: skip

@@ -10,8 +10,6 @@
 - ``validation``: what is measured on validation images, and calibrated on them
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,14 +30,8 @@ METHODS: dict[str, type[LandmarkMethod]] = {
 }
 
 __all__ = [
-    "METHODS",
-    "build_method",
-    "CascadeMethod",
-    "FoveatedMethod",
-    "HeatmapMethod",
-    "InstanceMethod",
-    "LandmarkMethod",
-]
+    "METHODS", "build_method", "CascadeMethod", "FoveatedMethod", "HeatmapMethod", "InstanceMethod", "LandmarkMethod",
+]  # fmt: skip
 
 
 def build_method(

@@ -241,8 +241,10 @@ class NotFinite(RunError):
         self.index = index
 
 
-def sum_over_processes(values: Tensor) -> Tensor:
-    """``values`` summed in place over all training processes."""
+def take_sums(sums: Tensor) -> Tensor:
+    """The ``sums`` of an epoch over all training processes, on the CPU; what is left of them is zero."""
     if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-    return values
+        dist.all_reduce(sums)
+    taken = sums.to("cpu", copy=True)
+    sums.zero_()
+    return taken

@@ -26,8 +26,7 @@ from trigpoint.methods.heatmap import HeatmapMethod
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import MethodConfig, Recipe, Stage, recipe_values
 
-LEAST_SD = 2.0
-"""Input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training."""
+LEAST_SD = 2.0  # input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training
 
 
 class FineConfig(FoveatedMethod.Config):

@@ -20,16 +20,14 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import LandmarkMethod, NotFinite, sum_over_processes
+from trigpoint.methods.base import LandmarkMethod, NotFinite, take_sums
 from trigpoint.methods.glimpse_trace import GlimpseTrace, trace_glimpses
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
 
-STACKS = 96
-"""Glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result."""
-NEAR = 1 / 8
-"""Share of the glimpse that a guess counts as away from the landmark at least, in the relative loss."""
+STACKS = 96  # glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result
+NEAR = 1 / 8  # share of the glimpse that a guess counts as away from the landmark at least, in the relative loss
 
 
 class FoveatedMethod(LandmarkMethod):
@@ -179,9 +177,8 @@ class FoveatedMethod(LandmarkMethod):
 
     def on_train_epoch_end(self) -> None:
         """The mean loss over all glimpse steps of the epoch; ``l1`` is in units of the network, per coordinate."""
-        loss, count = sum_over_processes(self.loss_sums).tolist()
+        loss, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
-        self.loss_sums.zero_()
 
     @property
     def used(self) -> FoveatedNetworks:
@@ -216,9 +213,7 @@ class FoveatedMethod(LandmarkMethod):
     @torch.no_grad()
     def predict_tiled(self, image: TiledImage, input: InputConfig) -> Detections:
         """As ``predict`` for one image, of which only what the glimpses show is read."""
-        source = LazyPyramid(image, self.size, input, self.levels)
-        device = self.used.start_mean.device
-        return self.find(source, self.mean_guess(1, device), source.to_original[None].to(device))
+        return self.find(*self.open_tiled(image, input))
 
     @torch.no_grad()
     def trace(
@@ -232,11 +227,14 @@ class FoveatedMethod(LandmarkMethod):
         columns = range(len(self.landmark_names)) if columns is None else columns
         if isinstance(image, Batch):
             return trace_glimpses(
-                self, self.source(image.images), self.initial_guess(image), image.to_original[0], columns, moves
+                self, self.source(image.images), self.initial_guess(image), image.to_original, columns, moves
             )
-        source = LazyPyramid(image, self.size, input, self.levels)
-        guess = self.mean_guess(1, self.used.start_mean.device)
-        return trace_glimpses(self, source, guess, source.to_original, columns, moves)
+        return trace_glimpses(self, *self.open_tiled(image, input), columns, moves)
+
+    def open_tiled(self, image: TiledImage, input: InputConfig) -> tuple[LazyPyramid, Tensor, Tensor]:
+        """Pyramid, initial guess and map to the original (1, 2, 3) of an image that is read by tiles."""
+        source, device = LazyPyramid(image, self.size, input, self.levels), self.used.start_mean.device
+        return source, self.mean_guess(1, device), source.to_original[None].to(device)
 
     def find(self, source: GlimpseSource, guess: Tensor, to_original: Tensor) -> Detections:
         """What is found in a source of any kind from initial guesses (B, S, K, 2)."""

@@ -19,7 +19,7 @@ from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, StageRun, sum_over_processes
+from trigpoint.methods.base import NotFinite, StageRun, take_sums
 from trigpoint.methods.losses import LOSS, LOSSES
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
@@ -85,8 +85,6 @@ class HeatmapMethod(MapMethod):
         else:
             self.transfer.check_data(data)
 
-    # -- training ---------------------------------------------------------------------------------------------------
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
         images = channels_last(batch.images)
@@ -127,11 +125,8 @@ class HeatmapMethod(MapMethod):
     def on_train_epoch_end(self) -> None:
         """As of every method of maps, and the mean of the regulariser."""
         super().on_train_epoch_end()
-        total, images = sum_over_processes(self.transfer_sums).tolist()
+        total, images = take_sums(self.transfer_sums).tolist()
         self.transfer_loss = total / images if images else float("nan")
-        self.transfer_sums.zero_()
-
-    # -- validation and prediction ----------------------------------------------------------------------------------
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Detections:

@@ -78,8 +78,6 @@ class InstanceMethod(MapMethod):
                 "method.median"
             )
 
-    # -- training ---------------------------------------------------------------------------------------------------
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
         known, _ = instance_facts(batch)
@@ -98,8 +96,6 @@ class InstanceMethod(MapMethod):
     def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
         """A landmark without any instance in the epoch says nothing about the width of its target, which stays."""
         super().move_schedule(losses.masked_fill(energy == 0, torch.nan), energy)
-
-    # -- prediction -------------------------------------------------------------------------------------------------
 
     def matching_radius(self, height: float) -> float:
         """How near a prediction has to be in an image of this many rows, original pixels."""

@@ -70,8 +70,6 @@ class MeanSquaredError(MapLoss):
     """
 
     class Config(config.Component):
-        """Options of ``MeanSquaredError``."""
-
         name: Literal["mse"] = "mse"
         relative: bool = False
         """Divide by the target's energy, so that the loss keeps its scale while the targets sharpen."""
@@ -93,7 +91,6 @@ class MeanSquaredError(MapLoss):
         return output
 
     def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
-        """See ``MapLoss``."""
         target = codec.encode(points, sigma)
         with torch.no_grad():
             energy = codec.energy(points, sigma)
@@ -109,8 +106,6 @@ class SpatialDivergence(MapLoss):
     """KL(target || softmax(output)) + coordinate * |decoded - true| in map pixels."""
 
     class Config(config.Component):
-        """Options of ``SpatialDivergence``."""
-
         name: Literal["kl"] = "kl"
         coordinate: float = Field(default=1.0, ge=0)
         """Weight of the distance between decoded and true point; above 0 it needs ``decoder: soft_argmax``."""
@@ -130,7 +125,6 @@ class SpatialDivergence(MapLoss):
         return (0.5 * output.flatten(-2).log_softmax(-1)).exp().view_as(output)
 
     def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
-        """See ``MapLoss``."""
         rows, columns = codec.marginals(points, sigma)
         # of a product of two distributions; the target itself is never needed
         entropy = -sum(torch.special.xlogy(side, side).sum(-1) for side in (rows, columns))

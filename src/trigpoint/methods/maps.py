@@ -3,15 +3,13 @@
 A subclass calls ``build_network``, makes its codec, and calls ``build_schedule``, in this order.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from trigpoint import config
-from trigpoint.methods.base import LandmarkMethod, sum_over_processes
+from trigpoint.methods.base import LandmarkMethod, take_sums
 from trigpoint.nn import NETWORKS, LandmarkNetwork
 from trigpoint.schedules import SCHEDULES, LearnedSigma, Schedule, resolve_sigma0
 
@@ -40,8 +38,6 @@ class MapMethod(LandmarkMethod):
         self.keep_average()
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
 
-    # -- training ---------------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def count_in(self, counted: Tensor, misfit: Tensor, energy: Tensor) -> None:
         """Add a batch to the epoch's averages; all (B, K), entries that are not ``counted`` mean nothing."""
@@ -58,28 +54,22 @@ class MapMethod(LandmarkMethod):
 
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
-        loss, energy, count = sum_over_processes(self.epoch_sums).cpu()
+        loss, energy, count = take_sums(self.epoch_sums)
         self.epoch_loss = float(loss.sum() / count.sum())
         self.move_schedule(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
-        self.epoch_sums.zero_()
 
     def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
         """The step at the end of an epoch, by the mean misfit and energy (K,) of its maps."""
         self.schedule.step(losses, energy)
 
-    # -- prediction -------------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def outputs(self, images: Tensor) -> Tensor:
         """The network's output (B, K, h, w) float32 for inputs (B, C, H, W)."""
-        output: Tensor = self.inference_network()(channels_last(images)).float()
-        return output
+        return cast(Tensor, self.inference_network()(channels_last(images)).float())
 
     def heatmaps(self, images: Tensor) -> Tensor:
         """The maps as they are decoded."""
         return self.outputs(images)
-
-    # -- state ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The learned schedule is a module and saved with the weights; the others add their own state."""

@@ -5,8 +5,6 @@ which the first chooses the weights. ``RadialError`` is that of methods that fin
 ``DetectionError`` that of multi-instance methods.
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -95,8 +93,7 @@ class DetectionError(ValidationMetric):
 
     The error is 1 - F1 + ``DISTANCE_WEIGHT`` * distance / radius; with it come mean F1 over the landmarks and mean
     distance of pairs, both at the threshold with the largest F1, and that threshold. ``radius`` gives the matching
-    radius
-    for an image's height.
+    radius for an image's height.
     """
 
     columns = ("val_error", "val_f1", "val_distance_px", "val_threshold")

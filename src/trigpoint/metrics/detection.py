@@ -13,8 +13,6 @@ pairs by the smallest sum of squared distances before it looks at the radius, an
 number of instances. Both are left out: with the second, a detector that marks every pixel would score 100 %.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -77,10 +75,9 @@ class Matches:
 def match_instances(pred: ArrayLike, truth: ArrayLike, radius: float, inclusive: bool = True) -> Matches:
     """Pair predictions (M, 2) with true instances (N, 2) one to one, at most ``radius`` apart.
 
-    As many pairs as possible, and among those the smallest sum of distances (Hungarian method). Everything unpaired is
-    counted, unlike in evaluations that count a miss only when there are fewer predictions than instances. Rows with
-    NaN are no detection, or no instance. ``inclusive=False`` wants pairs nearer than the radius, as the scores of a set
-    do. Raises DataError for other shapes, ConfigError for a radius not above 0.
+    As many pairs as possible, and among those the smallest sum of distances (Hungarian method). Rows with NaN are no
+    detection, or no instance. ``inclusive=False`` wants pairs nearer than the radius, as the scores of a set do. Raises
+    DataError for other shapes, ConfigError for a radius not above 0.
 
     >>> found = match_instances([[0.0, 1.0], [50.0, 50.0]], [[0.0, 0.0], [10.0, 0.0]], radius=5)
     >>> found.pred.tolist(), found.truth.tolist(), found.false_positives, found.false_negatives
@@ -123,8 +120,7 @@ class DetectionCounts:
         """Missed instances (I, K); ``lenient`` never counts more than ``strict``."""
         check_counting(counting)
         found = self.true_positives if counting == "strict" else self.predicted
-        missed: IntArray = np.maximum(self.actual - found, 0)
-        return missed
+        return np.asarray(np.maximum(self.actual - found, 0))
 
 
 def count_detections(
@@ -219,8 +215,7 @@ def radii(radius: ArrayLike, images: int) -> FloatArray:
 
 def distances(pred: FloatArray, truth: FloatArray) -> FloatArray:
     """Distance (N, M) of every prediction (N, n) to every true instance (M, n)."""
-    gaps: FloatArray = np.linalg.norm(pred[:, None] - truth[None], axis=-1)
-    return gaps
+    return np.asarray(np.linalg.norm(pred[:, None] - truth[None], axis=-1))
 
 
 def check_counting(counting: str) -> None:

@@ -5,8 +5,6 @@ of 0 and 0 is not defined and is NaN, never 0 or 1: the precision without a pred
 instance. F1 is 2 TP / (2 TP + FP + misses), which is 0 where there are instances and nothing was found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,9 +61,8 @@ class DetectionReport:
         way of counting, ``detection_radius_px`` (or [smallest, largest]), ``detection_threshold``.
         """
         low, high = float(self.radius.min()), float(self.radius.max())
-        tables = {key: {name: row.to_dict() for name, row in rows.items()} for key, rows in self._tables().items()}
         return {
-            **tables,
+            **{key: {name: row.to_dict() for name, row in rows.items()} for key, rows in self._tables().items()},
             "detection_radius_px": low if low == high else [low, high],
             "detection_threshold": self.threshold,
         }
@@ -100,8 +97,7 @@ def detection_scores(
 ) -> DetectionReport:
     """Precision, recall, F1 and mean distance of a set of images, counted strictly and leniently.
 
-    ``names`` of the K landmarks; the other arguments before ``groups`` are those of ``count_detections``: a pair is
-    nearer than ``radius`` (strict <), and landmarks not annotated in an image are ignored there altogether. ``groups``
+    ``names`` of the K landmarks; the other arguments before ``groups`` are those of ``count_detections``. ``groups``
     (I,): what the 95 % intervals are drawn over, such as subjects or sequences (None: images); (NaN, NaN) for fewer
     than two. ``draws=0`` leaves the intervals out.
 
@@ -135,8 +131,7 @@ def ratio(above: ArrayLike, below: ArrayLike) -> FloatArray:
     [0.5, 0.0, nan]
     """
     a, b = np.broadcast_arrays(as_array(above), as_array(below))
-    quotient: FloatArray = np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
-    return quotient
+    return np.asarray(np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0))
 
 
 # Of sums over images (true positives, predictions, misses, distance): what is divided by what.

@@ -10,8 +10,6 @@ after ``to_millimetres``; results are float64 arrays or floats in the same unit.
 - Where nothing is annotated the result is NaN, not zero.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 

@@ -12,8 +12,6 @@ The paper does not name its unit. Its errors of 0.83 are too small for distances
 px of the image, which come to about the same. State the reading and the unit beside every number.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -34,8 +32,7 @@ from trigpoint.metrics.functional import (
 
 Reading = Literal["mean", "stacked"]
 
-THRESHOLD = 1.2
-"""What the paper calls a failure, in its unit."""
+THRESHOLD = 1.2  # what the paper calls a failure, in its unit
 
 
 def mean_point_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:

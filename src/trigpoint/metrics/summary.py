@@ -1,7 +1,5 @@
 """Every reported number of a set of predictions in one dict; the formulas stand in ``functional``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -6,12 +6,10 @@ reduction 32. Others (patches, "same" padding) lie elsewhere. Where the features
 kernel, stride and padding of its strided layers; the decoder moves them accordingly.
 """
 
-from __future__ import annotations
-
 import difflib
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import timm
@@ -26,14 +24,11 @@ from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initiali
 from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import WeightsConfig
 
-PROBE = 128
-"""Side of the image that an encoder is tried with; a multiple of every usual reduction."""
+PROBE = 128  # side of the image that an encoder is tried with; a multiple of every usual reduction
 
 
 class TimmUNet(EncoderNetwork):
     """A timm encoder and a decoder that doubles the resolution until ``stride``, with skip connections.
-
-    Pretrained or not, it takes any number of input channels.
 
     Raises ConfigError for an unknown encoder, with the nearest names, for one that gives no pyramid of features, and
     for weights that cannot be reached or do not belong to the encoder.
@@ -44,8 +39,6 @@ class TimmUNet(EncoderNetwork):
     """
 
     class Config(WeightsConfig, config.Component):
-        """Options of ``TimmUNet``."""
-
         name: Literal["timm_unet"] = "timm_unet"
         encoder: str = "resnet18"
         """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
@@ -89,8 +82,7 @@ class TimmUNet(EncoderNetwork):
         by_reduction = {width // level.shape[-1]: level for level in features}
         for reduction, step in zip(self.reductions, self.steps, strict=True):
             y = step(y, by_reduction.get(reduction))
-        maps: torch.Tensor = self.head(y)
-        return maps
+        return cast(torch.Tensor, self.head(y))
 
 
 class DecoderStep(nn.Module):
@@ -109,8 +101,7 @@ class DecoderStep(nn.Module):
         x = double(move(x, self.shift))
         if skip is not None:
             x = torch.cat([x, move(skip, self.skip_shift)], dim=1)
-        out: torch.Tensor = self.convs(x)
-        return out
+        return cast(torch.Tensor, self.convs(x))
 
 
 def move(x: torch.Tensor, by: float) -> torch.Tensor:
@@ -161,11 +152,10 @@ def _create(
     stages: tuple[int, ...] | None = None,
     overlay: dict[str, Any] | None = None,
 ) -> nn.Module:
-    chosen: dict[str, Any] = {} if stages is None else {"out_indices": stages}
-    model: nn.Module = timm.create_model(
-        name, pretrained=pretrained, features_only=True, in_chans=in_channels, pretrained_cfg_overlay=overlay, **chosen
-    )
-    return model
+    options: dict[str, Any] = {"pretrained": pretrained, "in_chans": in_channels, "pretrained_cfg_overlay": overlay}
+    if stages is not None:
+        options["out_indices"] = stages
+    return cast(nn.Module, timm.create_model(name, features_only=True, **options))
 
 
 def _with_local_weights(name: str, in_channels: int, weights: str, stages: tuple[int, ...] | None) -> nn.Module:
@@ -231,19 +221,20 @@ def examine(encoder: nn.Module, name: str, in_channels: int) -> tuple[dict[int, 
 
 
 def _stride(layer: nn.Module) -> int:
-    stride = getattr(layer, "stride", 1) if hasattr(layer, "kernel_size") or hasattr(layer, "filt_size") else 1
-    return int(stride if isinstance(stride, int) else stride[0])
+    return _side(getattr(layer, "stride", 1)) if hasattr(layer, "kernel_size") or hasattr(layer, "filt_size") else 1
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def _first_center(layer: Any) -> float:
     """Where the first output of a convolution or pooling is centred, in pixels of its input."""
     size = layer.kernel_size if hasattr(layer, "kernel_size") else layer.filt_size  # the latter: timm's BlurPool2d
-    kernel, padding = (v if isinstance(v, int) else v[0] for v in (size, layer.padding))
+    kernel, padding = _side(size), _side(layer.padding)
     if type(layer).__name__.endswith("Same"):  # TensorFlow's rule for an even size, which pads the right side more
         padding = max(kernel - _stride(layer), 0) // 2
-    dilation = layer.dilation if hasattr(layer, "dilation") else 1
-    reach = (kernel - 1) * (dilation if isinstance(dilation, int) else dilation[0])
-    return reach / 2 - padding
+    return (kernel - 1) * _side(getattr(layer, "dilation", 1)) / 2 - padding
 
 
 def _center(reduction: int) -> float:

@@ -4,8 +4,6 @@ The paper states 23 convolutions of kernel 11 with batch normalisation and ReLU,
 encoder levels of 2, bottom 2, four decoder levels of 2, three transitions between encoder levels, head 1.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
@@ -13,7 +11,16 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from trigpoint.nn.base import Activation, ConvolutionConfig, LandmarkNetwork, conv, conv_block, double, initialise
+from trigpoint.nn.base import (
+    Activation,
+    ConvolutionConfig,
+    LandmarkNetwork,
+    Output,
+    conv,
+    conv_block,
+    double,
+    initialise,
+)
 
 LEVELS = 4
 
@@ -49,8 +56,6 @@ class DenseUNet(LandmarkNetwork):
     """
 
     class Config(ConvolutionConfig):
-        """Options of ``DenseUNet``."""
-
         name: Literal["dense_unet"] = "dense_unet"
         kernel: int = Field(default=11, ge=1)
         """Side of the convolutions' kernels, an odd number."""
@@ -91,8 +96,8 @@ class DenseUNet(LandmarkNetwork):
         self.head = conv(channels, num_landmarks, kernel, depthwise=depthwise)
         initialise(self, last=self.head)
 
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """The network proper, for images whose sides are multiples of ``multiple``."""
+    def compute(self, x: torch.Tensor) -> Output:
+        """Down by blocks, transitions and pooling, up with what was passed on the way."""
         x = self.stem(x)
         skips = []
         for level, block in enumerate(self.down):
@@ -102,5 +107,4 @@ class DenseUNet(LandmarkNetwork):
         x = self.bottom(x)
         for block in self.up:
             x = block(torch.cat([double(x), skips.pop()], dim=1))
-        maps: torch.Tensor = self.head(x)
-        return maps
+        return Output(self.head(x))

@@ -6,8 +6,6 @@ one another, each with maps of its own that learn from the same targets (interme
 next.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, cast
 
 import torch
@@ -31,8 +29,6 @@ class Hourglass(LandmarkNetwork):
     """
 
     class Config(config.Component):
-        """Options of ``Hourglass``."""
-
         name: Literal["hourglass"] = "hourglass"
         stacks: int = Field(default=2, ge=1)
         """Hourglasses one after the other."""
@@ -74,10 +70,6 @@ class Hourglass(LandmarkNetwork):
             if number < len(self.features_back):
                 x = x + self.features_back[number](features) + self.maps_back[number](maps)
         return Output(all_maps[-1], tuple(all_maps[:-1]))
-
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps of the last stack."""
-        return self.compute(x).maps
 
 
 class Stack(nn.Module):
@@ -126,5 +118,4 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, before, H, W) -> (B, after, H, W)."""
-        out: torch.Tensor = self.identity(x) + self.path(x)
-        return out
+        return cast(torch.Tensor, self.identity(x) + self.path(x))

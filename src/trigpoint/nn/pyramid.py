@@ -7,8 +7,6 @@ All levels agree on where a point lies: cell i of level l is centred at the imag
 (In the official code level l lies half of 2**l pixels off, because it keeps every second pixel.)
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,7 +1,5 @@
 """What every schedule is: a target width per landmark that moves once per epoch."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -58,11 +56,8 @@ class Schedule(ABC):
     """Moves the width of the Gaussian targets; one value per landmark, in heatmap px.
 
     The training method calls ``step`` once at the end of every training epoch and encodes the next epoch's targets
-    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run, everything else is ``Config``, given as it is or
-    as keywords. When ``epochs`` is known, the widths of the last ``freeze_last`` share of the epochs stay those of the
-    epoch in which that share begins, so that the network can settle on targets that no longer move.
-
-    Raises ConfigError for options out of range.
+    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run. When ``epochs`` is known, the widths of the last
+    ``freeze_last`` share of them stay as they are, so that the network can settle on targets that no longer move.
     """
 
     Config: ClassVar[type[WidthConfig]]
@@ -134,6 +129,9 @@ class Schedule(ABC):
 class EpochSchedule(Schedule):
     """A schedule whose widths are no parameters: counts the epochs, freezes, and keeps unannotated landmarks still."""
 
+    state: ClassVar[tuple[str, ...]] = ("sigma",)
+    """The tensors that a step changes; an attribute ``_sigma`` holds ``sigma``."""
+
     def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         super().__init__(num_landmarks, *given, epochs=epochs, **options)
         self._epoch = 0
@@ -141,16 +139,13 @@ class EpochSchedule(Schedule):
 
     @property
     def sigma(self) -> torch.Tensor:
-        """Widths (K,) float32, heatmap px; a copy."""
         return self._sigma.float()
 
     @property
     def epoch(self) -> int:
-        """Number of steps done so far."""
         return self._epoch
 
     def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
-        """Move on by one epoch; see ``Schedule.step``."""
         loss = self._vector("losses", losses)
         power = None if energy is None else self._vector("energy", energy)
         moved = self._next(loss, power)
@@ -163,20 +158,22 @@ class EpochSchedule(Schedule):
         """Widths (K,) of the next epoch; called while frozen too, so that a longer run can take up again."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch (int) and widths (K,) float64."""
-        return {"epoch": self._epoch, "sigma": self._sigma.clone()}
+        """Epoch (int) and the tensors of ``state``."""
+        return {"epoch": self._epoch} | {key: getattr(self, f"_{key}").clone() for key in self.state}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take up where ``state_dict`` was called; raises RunError for a state of other landmarks or options."""
-        self._sigma = self._read(state_dict, "sigma", self._sigma)
-        self._epoch = int(self._read(state_dict, "epoch", torch.zeros((), dtype=torch.int64)))
-
-    def _read(self, state: Mapping[str, Any], key: str, like: torch.Tensor) -> torch.Tensor:
-        name = type(self).__name__
-        if key not in state:
-            raise RunError(f"{name} state: '{key}' is missing; the checkpoint is of another schedule")
-        value = torch.as_tensor(state[key], dtype=like.dtype).clone()
-        if value.shape != like.shape:
-            shapes = f"expected shape {tuple(like.shape)}, got {tuple(value.shape)}"
-            raise RunError(f"{name} state '{key}': {shapes}; the checkpoint is of other landmarks or another window")
-        return value
+        name, found = type(self).__name__, {}
+        for key in ("epoch", *self.state):
+            if key not in state_dict:
+                raise RunError(f"{name} state: '{key}' is missing; the checkpoint is of another schedule")
+            like = torch.as_tensor(getattr(self, f"_{key}"))
+            found[key] = torch.as_tensor(state_dict[key], dtype=like.dtype).clone()
+            if found[key].shape != like.shape:
+                shapes = f"expected shape {tuple(like.shape)}, got {tuple(found[key].shape)}"
+                raise RunError(
+                    f"{name} state '{key}': {shapes}; the checkpoint is of other landmarks or another window"
+                )
+        self._epoch = int(found.pop("epoch"))
+        for key, value in found.items():
+            setattr(self, f"_{key}", value)

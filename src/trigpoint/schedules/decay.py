@@ -1,7 +1,5 @@
 """Widths that shrink by the clock, whatever the loss does: the naive schedules that Adaloss is compared with."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
@@ -24,8 +22,6 @@ class Linear(EpochSchedule):
     """
 
     class Config(MovingConfig):
-        """Options of ``Linear``."""
-
         name: Literal["linear"] = "linear"
         k: float | None = Field(default=None, gt=0)
         """Step per epoch, heatmap px; null: such that ``sigma_min`` is reached when the freeze begins."""
@@ -54,8 +50,6 @@ class Exponential(EpochSchedule):
     """
 
     class Config(MovingConfig):
-        """Options of ``Exponential``."""
-
         name: Literal["exponential"] = "exponential"
         factor: float | None = Field(default=None, gt=0, lt=1)
         """Share of the width that an epoch leaves; null: such that ``sigma_min`` is reached when the freeze begins."""

@@ -1,7 +1,5 @@
 """Fixed target width: the control that every other schedule is compared with."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
@@ -17,8 +15,6 @@ class Fixed(EpochSchedule):
     """
 
     class Config(WidthConfig):
-        """Options of ``Fixed``."""
-
         name: Literal["fixed"] = "fixed"
 
     def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
