@@ -86,13 +86,13 @@ class GaussianHeatmap:
 
     def __init__(self, input_size: Sequence[int], stride: int = 4, *given: Any, **options: Any) -> None:
         size = tuple(input_size) if isinstance(input_size, Sequence) else ()
-        if not 1 <= len(size) <= 3 or any(not _whole(n) or n < 1 for n in size):
+        if not 1 <= len(size) <= 3 or any(type(n) is not int or n < 1 for n in size):
             raise ConfigError(f"input_size: expected 1 to 3 positive whole numbers such as (H, W), got {input_size!r}")
-        if not _whole(stride) or stride < 1:
+        if type(stride) is not int or stride < 1:
             raise ConfigError(f"stride: expected a whole number of at least 1, got {stride!r}")
         chosen = self.Config.of(*given, **options)
-        self.input_size: tuple[int, ...] = tuple(int(n) for n in size)
-        self.stride = int(stride)
+        self.input_size: tuple[int, ...] = size
+        self.stride = stride
         self.map_size = tuple(math.ceil(n / self.stride) for n in self.input_size)  # cells, in the order of input_size
         self.decoder, self.normalize = chosen.decoder, chosen.normalize
 
@@ -239,7 +239,3 @@ class GaussianHeatmap:
             )
         value = value.to(like.device, like.dtype)
         return value.reshape(*[1] * (2 - value.ndim), *value.shape, 1)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

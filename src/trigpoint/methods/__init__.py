@@ -20,7 +20,7 @@ from trigpoint.methods.cascade import CascadeMethod
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
 from trigpoint.methods.instances import InstanceMethod
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import METHOD, Recipe
 
 METHODS: dict[str, type[LandmarkMethod]] = {
     "heatmap": HeatmapMethod,
@@ -45,7 +45,7 @@ def build_method(
     more = {"stages": stages} if stages and fetch else {}
     size, channels = given.data.input.size, given.data.input.channels
     epochs = None if given.train.epochs == "auto" else given.train.epochs
-    kind: Any = METHODS[given.method_name]
+    kind: Any = METHOD.find(given.method_name)
     built: LandmarkMethod = kind(given.method, landmarks.names, channels, size, epochs, given.train.ema, **more)
     if fetch:
         built.check_data(recipe.data)

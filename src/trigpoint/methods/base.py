@@ -77,7 +77,6 @@ class TrainedModule(L.LightningModule, ABC):
             self.average.update_parameters(self.network)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let the averaged weights follow."""
         super().optimizer_step(*args, **kwargs)
         self.follow()
 
@@ -183,7 +182,6 @@ class LandmarkMethod(TrainedModule, ABC):
         return matching_radius(height)
 
     def validation_metric(self) -> ValidationMetric:
-        """What validation computes; its first number chooses the weights."""
         if self.threshold is None:
             return RadialError()
         return DetectionError(len(self.landmark_names), self.matching_radius)

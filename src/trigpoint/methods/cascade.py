@@ -87,7 +87,6 @@ class CascadeMethod(FoveatedMethod):
             return self.model_copy(update={"coarse": coarse.model_dump(mode="json")})
 
         def stages(self) -> dict[str, Stage]:
-            """The coarse stage."""
             recipe = self.coarse if isinstance(self.coarse, dict) and self.coarse_run is None else None
             return {"coarse": Stage("coarse stage", self.coarse_run, recipe)}
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -120,10 +121,9 @@ class FoveatedMethod(LandmarkMethod):
         truth = torch.where(present[..., None], batch.points[:, None], mean)  # (B, 1, K, 2)
         guess = self.training_guess(truth, rng)
         for _ in range(self.options.train_iterations):
-            linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
-            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, present, linear, rng, batch))
+            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, present, rng, batch))
 
-    def training_guess(self, truth: Tensor, rng: np.random.Generator) -> Tensor:
+    def training_guess(self, truth: Tensor, rng: Generator) -> Tensor:
         """Initial guesses (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
         shape = (len(truth), self.options.train_starts, *truth.shape[2:])
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(truth)
@@ -131,20 +131,14 @@ class FoveatedMethod(LandmarkMethod):
         return self.keep_inside(middle + noise * self.network.start_sd.to(truth))
 
     def _learn_step(
-        self,
-        source: GlimpseSource,
-        guess: Tensor,
-        truth: Tensor,
-        present: Tensor,
-        linear: Tensor,
-        rng: np.random.Generator,
-        batch: Batch,
+        self, source: GlimpseSource, guess: Tensor, truth: Tensor, present: Tensor, rng: Generator, batch: Batch
     ) -> Tensor:
         """One glimpse step and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
 
         What is seen is turned and scaled by the inverse of ``linear``, so the offset that the network gives is mapped
         back by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
         """
+        linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         weight = present.expand(guess.shape[:3]).to(guess)
@@ -316,7 +310,7 @@ class FoveatedNetworks(nn.Module):
         return torch.cat([self(part, self.all) for part in torch.split(stacks, rows)])
 
 
-def _random_linear(shape: torch.Size, rotation: float, scale: float, rng: np.random.Generator) -> Tensor:
+def _random_linear(shape: torch.Size, rotation: float, scale: float, rng: Generator) -> Tensor:
     """Turns by up to ``rotation`` degrees and factors up to exp(``scale``), either way: (*shape, 2, 2)."""
     angle = np.radians(rng.uniform(-rotation, rotation, shape))
     factor = np.exp(rng.uniform(-scale, scale, shape))
@@ -328,7 +322,7 @@ def _without_shift(linear: Tensor) -> Tensor:
     return torch.cat([linear, torch.zeros_like(linear[..., :1])], dim=-1)
 
 
-def _normal_like(values: Tensor, rng: np.random.Generator) -> Tensor:
+def _normal_like(values: Tensor, rng: Generator) -> Tensor:
     """Standard normal numbers of a seed that ``rng`` gives, drawn where ``values`` are."""
     generator = torch.Generator(values.device).manual_seed(int(rng.integers(2**31)))
     return torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)

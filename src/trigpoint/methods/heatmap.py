@@ -9,7 +9,7 @@ Prediction: the network's maps, decoded to input pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
 from trigpoint.methods.base import NotFinite, StageRun, take_sums
-from trigpoint.methods.losses import LOSS, LOSSES
+from trigpoint.methods.losses import LOSS, MapLoss
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
 from trigpoint.recipe import DataConfig, MethodConfig, Stage
@@ -65,7 +65,7 @@ class HeatmapMethod(MapMethod):
                 method.transfer, self.network, method.network, channels, (stages or {}).get("source")
             )
         self.codec = GaussianHeatmap(input_size, self.network.stride, method)
-        self.loss = LOSSES[method.loss.name](method.loss)
+        self.loss: MapLoss = LOSS.find(method.loss.name)(method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
         if self.schedule.needs_normalized_targets and (method.normalize != "mean" or method.loss.name != "mse"):
@@ -107,7 +107,6 @@ class HeatmapMethod(MapMethod):
         return total
 
     def epoch_results(self) -> dict[str, float]:
-        """The regulariser's part of the loss."""
         regularised = self.transfer is not None and self.transfer.source is not None
         return {"transfer_loss": self.transfer_loss} if regularised else {}
 
@@ -115,7 +114,7 @@ class HeatmapMethod(MapMethod):
         """Lightning leaves modes as it finds them."""
         self.train()
 
-    def train(self, mode: bool = True) -> HeatmapMethod:
+    def train(self, mode: bool = True) -> Self:
         """As every module, but what is frozen of a source stays in inference mode."""
         super().train(mode)
         if self.transfer is not None:
@@ -123,7 +122,6 @@ class HeatmapMethod(MapMethod):
         return self
 
     def on_train_epoch_end(self) -> None:
-        """As of every method of maps, and the mean of the regulariser."""
         super().on_train_epoch_end()
         total, images = take_sums(self.transfer_sums).tolist()
         self.transfer_loss = total / images if images else float("nan")
@@ -140,5 +138,4 @@ class HeatmapMethod(MapMethod):
 
     @torch.no_grad()
     def heatmaps(self, images: Tensor) -> Tensor:
-        """The maps as they are decoded, of the loss's kind."""
         return self.loss.maps(self.outputs(images))

@@ -13,11 +13,9 @@ needs.
   from the first epoch on, where a sharp MSE target is answered with empty maps for long.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -77,7 +75,7 @@ class MeanSquaredError(MapLoss):
         """Over the pixels; a sum adds the landmarks up as well."""
 
         @model_validator(mode="after")
-        def _check(self) -> MeanSquaredError.Config:
+        def _check(self) -> Self:
             if self.relative and self.reduction == "sum":
                 raise ValueError(
                     "relative divides sums and means alike, got reduction=sum as well; remove one of the two"
@@ -87,7 +85,6 @@ class MeanSquaredError(MapLoss):
     options: Config
 
     def maps(self, output: Tensor) -> Tensor:
-        """The output as it is."""
         return output
 
     def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trigpoint import config
 from trigpoint.methods.base import LandmarkMethod, take_sums
-from trigpoint.nn import NETWORKS, LandmarkNetwork
-from trigpoint.schedules import SCHEDULES, LearnedSigma, Schedule, resolve_sigma0
+from trigpoint.nn import LandmarkNetwork
+from trigpoint.schedules import LearnedSigma, Schedule, resolve_sigma0
 
 NETWORK = config.Choice("network", "trigpoint.nn:NETWORKS")
 SCHEDULE = config.Choice("schedule", "trigpoint.schedules:SCHEDULES")
@@ -26,7 +26,7 @@ class MapMethod(LandmarkMethod):
 
     def build_network(self, options: config.Component, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
-        self.network = NETWORKS[options.name](channels, len(self.landmark_names), options)
+        self.network = NETWORK.find(options.name)(channels, len(self.landmark_names), options)
         self.network.to(memory_format=torch.channels_last)  # faster convolutions
 
     def build_schedule(self, options: config.Component, map_size: tuple[int, ...], epochs: int | None) -> None:
@@ -34,7 +34,7 @@ class MapMethod(LandmarkMethod):
         count, values = len(self.landmark_names), dict(options)
         values["sigma0"] = resolve_sigma0(values["sigma0"], map_size)
         chosen = config.parse(type(options), values, "method.schedule")
-        self.schedule = SCHEDULES[options.name](count, chosen, epochs=epochs)
+        self.schedule = SCHEDULE.find(options.name)(count, chosen, epochs=epochs)
         self.keep_average()
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
 
@@ -68,7 +68,6 @@ class MapMethod(LandmarkMethod):
         return cast(Tensor, self.inference_network()(channels_last(images)).float())
 
     def heatmaps(self, images: Tensor) -> Tensor:
-        """The maps as they are decoded."""
         return self.outputs(images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

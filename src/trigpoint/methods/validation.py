@@ -80,11 +80,9 @@ class RadialError(ValidationMetric):
         return distances[~distances.isnan()]
 
     def summary(self, rows: Tensor) -> Sequence[float]:
-        """Mean and median."""
         return float(rows.mean()), float(rows.median()) if len(rows) else math.nan
 
     def told(self, values: Mapping[str, float]) -> str:
-        """``MRE 2.31 px``."""
         return f"MRE {values['val_mre_px']:.2f} px"
 
 
@@ -122,7 +120,6 @@ class DetectionError(ValidationMetric):
         return torch.cat(parts)
 
     def summary(self, rows: Tensor) -> Sequence[float]:
-        """See the class; NaN without any instance."""
         table = rows.reshape(-1, 7).numpy()
         if not (table[:, 2] == 0).any():
             return (math.nan,) * len(self.columns)
@@ -140,7 +137,6 @@ class DetectionError(ValidationMetric):
         return 1.0 - f1 + DISTANCE_WEIGHT * share, f1, float(counts.distance.sum()) / pairs, threshold
 
     def told(self, values: Mapping[str, float]) -> str:
-        """``F1 0.912 at 3.14 px``."""
         distance = values["val_distance_px"]
         return f"F1 {values['val_f1']:.3f}" + ("" if math.isnan(distance) else f" at {distance:.2f} px")
 

@@ -8,6 +8,8 @@ kernel, stride and padding of its strided layers; the decoder moves them accordi
 
 import difflib
 import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -76,7 +78,6 @@ class TimmUNet(EncoderNetwork):
         initialise(self.head, last=self.head)
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """Maps from the encoder's features, finest first."""
         y = features[-1]
         width = self.multiple * y.shape[-1]
         by_reduction = {width // level.shape[-1]: level for level in features}
@@ -134,10 +135,13 @@ def build_encoder(
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() gives all names"
         raise ConfigError(f"encoder: unknown to timm: '{name}'; {hint}")
+    create: Any = partial(timm.create_model, name, features_only=True, in_chans=in_channels)
+    if stages is not None:
+        create = partial(create, out_indices=stages)
     if weights is not None:
-        return _with_local_weights(name, in_channels, weights, stages)
+        return _with_local_weights(create, name, weights)
     try:
-        return _create(name, in_channels, pretrained, stages)
+        return cast(nn.Module, create(pretrained=pretrained))
     except Exception as error:  # timm and its hub client raise whatever their transport raises
         if not (pretrained or remote):
             raise ConfigError(f"encoder '{name}': timm cannot give its features: {error}; choose another") from error
@@ -145,29 +149,16 @@ def build_encoder(
         raise ConfigError(f"encoder '{name}': its weights cannot be had ({_short(error)}); {remedy}") from error
 
 
-def _create(
-    name: str,
-    in_channels: int,
-    pretrained: bool,
-    stages: tuple[int, ...] | None = None,
-    overlay: dict[str, Any] | None = None,
-) -> nn.Module:
-    options: dict[str, Any] = {"pretrained": pretrained, "in_chans": in_channels, "pretrained_cfg_overlay": overlay}
-    if stages is not None:
-        options["out_indices"] = stages
-    return cast(nn.Module, timm.create_model(name, features_only=True, **options))
-
-
-def _with_local_weights(name: str, in_channels: int, weights: str, stages: tuple[int, ...] | None) -> nn.Module:
+def _with_local_weights(create: Callable[..., nn.Module], name: str, weights: str) -> nn.Module:
     """timm loads leniently, so the encoder is also made without the file: what is equal in both was not loaded.
 
     As many random numbers are drawn as without the file, so that the decoder begins alike with all weights.
     """
     state = read_weights(Path(weights))
     with torch.random.fork_rng(devices=[]):
-        plain = _create(name, in_channels, False, stages)
+        plain = create(pretrained=False)
     try:
-        loaded = _create(name, in_channels, True, stages, {"state_dict": state})
+        loaded = create(pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:
         raise ConfigError(f"{weights}: no weights of encoder '{name}': {_short(error)}") from error
     before = dict(plain.named_parameters())

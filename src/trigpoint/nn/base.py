@@ -100,7 +100,6 @@ class EncoderNetwork(LandmarkNetwork):
     encoder: nn.Module
 
     def compute(self, x: torch.Tensor) -> Output:
-        """Maps and the deepest features."""
         features: list[torch.Tensor] = self.encoder(x)
         return Output(self.decode(features), features=features[-1])
 

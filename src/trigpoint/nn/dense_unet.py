@@ -41,7 +41,6 @@ class DenseBlock(nn.Module):
         self.out_channels = 2 * growth if only_new else channels + 2 * growth
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features of the block."""
         first = self.first(x)
         second = self.second(torch.cat([x, first], dim=1))
         return torch.cat([first, second] if self.only_new else [x, first, second], dim=1)
@@ -97,7 +96,6 @@ class DenseUNet(LandmarkNetwork):
         initialise(self, last=self.head)
 
     def compute(self, x: torch.Tensor) -> Output:
-        """Down by blocks, transitions and pooling, up with what was passed on the way."""
         x = self.stem(x)
         skips = []
         for level, block in enumerate(self.down):

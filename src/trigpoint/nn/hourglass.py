@@ -61,7 +61,6 @@ class Hourglass(LandmarkNetwork):
             initialise(head, last=head)
 
     def compute(self, x: torch.Tensor) -> Output:
-        """Maps of the last stack, and of the earlier ones."""
         x = self.stem(x)
         all_maps = []
         for number, stack in enumerate(self.stacks):
@@ -85,7 +84,6 @@ class Stack(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(width, num_landmarks, 1))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Down, noting what is passed; up, adding it."""
         passed = []
         for skip, down in zip(self.skip, self.down, strict=True):
             passed.append(skip(x))
@@ -104,15 +102,9 @@ class Residual(nn.Module):
         super().__init__()
         half = max(after // 2, 1)
         self.path = nn.Sequential(
-            nn.BatchNorm2d(before),
-            nn.ReLU(),
-            nn.Conv2d(before, half, 1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
-            nn.Conv2d(half, half, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
-            nn.Conv2d(half, after, 1),
+            *(nn.BatchNorm2d(before), nn.ReLU(), nn.Conv2d(before, half, 1, bias=False)),
+            *(nn.BatchNorm2d(half), nn.ReLU(), nn.Conv2d(half, half, 3, 1, 1, bias=False)),
+            *(nn.BatchNorm2d(half), nn.ReLU(), nn.Conv2d(half, after, 1)),
         )
         self.identity = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 

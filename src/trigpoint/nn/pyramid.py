@@ -59,7 +59,6 @@ class GaussianPyramid(nn.Module):
         self.glimpse, self.levels = glimpse, levels
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Levels, finest first."""
         if image.dim() != 4 or 0 in image.shape:
             raise DataError(f"pyramid: expected images of shape (B, C, H, W), got {tuple(image.shape)}")
         count = self.levels or level_count((int(image.shape[2]), int(image.shape[3])), self.glimpse)

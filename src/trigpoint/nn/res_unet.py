@@ -64,7 +64,6 @@ class ResUNet(LandmarkNetwork):
         initialise_head(self.head)
 
     def compute(self, x: torch.Tensor) -> Output:
-        """Down by blocks and pooling, up with what was passed on the way."""
         x = self.stem(x)
         features: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):

@@ -66,5 +66,4 @@ class SimpleBaseline(EncoderNetwork):
         initialise_head(self.head)
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """Maps from the deepest features."""
         return cast(torch.Tensor, self.head(self.decoder(features[-1])))

@@ -5,11 +5,9 @@ pooling and one linear layer. It comes from timm (by name, or ``hf_hub:``), from
 of a network of ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import timm
 import torch
@@ -40,7 +38,7 @@ class Source(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> Source:
+    def train(self, mode: bool = True) -> Self:
         """Stays in inference mode, whatever is asked for."""
         return super().train(False)
 

@@ -142,7 +142,6 @@ class LandmarkLinear(nn.Module):
             nn.init.orthogonal_(matrix)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Every landmark by its own weights."""
         if len(self.weight) == 1:
             return x @ self.weight[0] + self.bias[0]
         return torch.einsum("mka,kab->mkb", x, self.weight) + self.bias

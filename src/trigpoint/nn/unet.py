@@ -50,7 +50,6 @@ class UNet(LandmarkNetwork):
         initialise(self, last=self.head)
 
     def compute(self, x: torch.Tensor) -> Output:
-        """Down by the convolutions and pooling, up with what was passed on the way."""
         x = self.stem(x)
         skips = []
         for block in self.down:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from trigpoint.schedules.base import EpochSchedule, MovingConfig
+from trigpoint.schedules.base import MovingConfig, Schedule
 
 Rule = Literal["none", "paper", "non_increasing"]
 Guard = Literal["bounded", "literal"]
@@ -26,7 +26,7 @@ LITERAL_FLOOR = 0.1
 """Least width, heatmap px, that ``guard="literal"`` hands out for encoding: below it a Gaussian misses every pixel."""
 
 
-class Adaloss(EpochSchedule):
+class Adaloss(Schedule):
     """Widths per landmark by Eqs. 1-5; lengths in heatmap px.
 
     ``guard="bounded"`` keeps Eq. 5 usable. The loss enters as the share of the target's energy left unexplained,

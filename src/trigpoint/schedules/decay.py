@@ -6,10 +6,10 @@ import torch
 from pydantic import Field
 
 from trigpoint.errors import ConfigError
-from trigpoint.schedules.base import EpochSchedule, MovingConfig
+from trigpoint.schedules.base import MovingConfig, Schedule
 
 
-class Linear(EpochSchedule):
+class Linear(Schedule):
     """A constant step of -k px per epoch down to ``sigma_min`` (the naive approach of Adaloss, section 3).
 
     A landmark without annotation in an epoch does not move in it. Raises ConfigError when both ``k`` and ``epochs`` are
@@ -37,7 +37,7 @@ class Linear(EpochSchedule):
         return (self._sigma - self.k).clamp(min=self.sigma_min)
 
 
-class Exponential(EpochSchedule):
+class Exponential(Schedule):
     """The width times ``factor`` per epoch down to ``sigma_min``.
 
     A landmark without annotation in an epoch does not move in it. Raises ConfigError when both ``factor`` and
@@ -67,7 +67,7 @@ class Exponential(EpochSchedule):
         return (self._sigma * self.factor).clamp(min=self.sigma_min)
 
 
-def _moving_epochs(schedule: EpochSchedule, option: str) -> int:
+def _moving_epochs(schedule: Schedule, option: str) -> int:
     """Epochs before the freeze, at least 1."""
     if schedule.freeze_epoch is None:
         raise ConfigError(f"{option}: expected a number, or the number of epochs to spread the decay over; give one")

@@ -2,12 +2,10 @@
 
 from typing import Literal
 
-import torch
-
-from trigpoint.schedules.base import EpochSchedule, WidthConfig
+from trigpoint.schedules.base import Schedule, WidthConfig
 
 
-class Fixed(EpochSchedule):
+class Fixed(Schedule):
     """The same width for all landmarks and epochs, ``sigma0`` heatmap px.
 
     >>> Fixed(num_landmarks=2, sigma0=3.0).sigma
@@ -16,6 +14,3 @@ class Fixed(EpochSchedule):
 
     class Config(WidthConfig):
         name: Literal["fixed"] = "fixed"
-
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
-        return self._sigma
