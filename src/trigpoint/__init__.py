@@ -1,16 +1,7 @@
 """trigpoint: find landmarks in images precisely, from few annotated examples.
 
-The map, in the order in which data flow (a module imports only from those before it):
-
-- ``errors``, ``landmarks``, ``geometry``, ``config``: the shared vocabulary
-- ``data``: datasets, images, foreign formats, augmentation, synthetic sets
-- ``codecs``: points to heatmaps and back; ``schedules``: how their precision moves in training
-- ``nn``: networks; ``transfer``: a frozen source that regularises them; ``methods``: a network, a codec and a schedule
-  wired to one that learns
-- ``metrics``, ``report``: numbers, tables, figures, pages
-- ``recipe``, ``runs``, ``fitting``, ``classification`` (of source models), ``training``, ``inference``, ``evaluation``:
-  from a recipe to a measured run
-- ``cli``: the command line
+From a folder of images to a trained, measured and deployed detector: ``train`` makes a run, ``Predictor`` uses it,
+``evaluate`` measures it on a ``LandmarkDataset``. Each package inside says in its docstring what it is for.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-COVERAGE = 0.9
-"""Share of the validation annotations whose error stays below the radius of their landmark."""
+COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
 ABSENT = -1
 """Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""
 

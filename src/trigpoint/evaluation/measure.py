@@ -15,7 +15,7 @@ from trigpoint.evaluation.report import Detected, Report
 from trigpoint.evaluation.traces import Traces, traced
 from trigpoint.landmarks import Prediction
 from trigpoint.metrics import detection_scores, precision_recall, radial_error
-from trigpoint.metrics.evaluate import summarize
+from trigpoint.metrics.summary import summarize
 from trigpoint.prediction import Predictor, Progress
 from trigpoint.runs import RunFolder
 from trigpoint.runs.provenance import data_changed, seen_before

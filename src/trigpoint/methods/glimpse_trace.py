@@ -42,7 +42,7 @@ def trace_glimpses(
     columns: Sequence[int],
     moves: Sequence[tuple[float, float]],
 ) -> GlimpseTrace:
-    """Follow the initial guesses (1, S, K, 2); ``moves`` from the end of the path, in widths of each level's patch."""
+    """Follow initial guesses (1, S, K, 2); ``moves`` lead from the end of the path, in widths of each level's patch."""
     side, levels = method.options.glimpse, torch.arange(method.levels)
     path = method.refine(source, guess)  # (T + 1, 1, S, K, 2)
     end = path[-1][0, 0, list(columns)]  # (N, 2)
@@ -58,7 +58,7 @@ def trace_glimpses(
         glimpses=stacks.cpu(),
         maps=torch.stack([_maps(method, column, stacks[n]) for n, column in enumerate(columns)]).cpu(),
         extents=centers.double().cpu()[..., None, :] + half[:, None, None] * signs,
-        to_original=to_original.cpu(),
+        to_original=to_original[0].cpu(),
         spatialized=method.options.features == "spatialized",
     )
 

@@ -27,7 +27,7 @@ from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
-from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
+from trigpoint.methods.base import NotFinite, TrainedModule, take_sums
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.source import pooled_logits
@@ -102,9 +102,8 @@ class SourceClassifier(TrainedModule):
 
     def on_train_epoch_end(self) -> None:
         """The mean of the epoch."""
-        total, count = sum_over_processes(self.loss_sums).tolist()
+        total, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = total / count
-        self.loss_sums.zero_()
 
     def validation_metric(self) -> ClassError:
         """The share of misclassified images."""
