@@ -6,8 +6,8 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@dataclass(eq=False, repr=False)
 class LandmarkDataset:
     """Annotated images: N samples of K named landmarks.
 
@@ -36,28 +37,19 @@ class LandmarkDataset:
     the reader of a foreign format had to leave out of the whole set.
     """
 
-    def __init__(
-        self,
-        samples: Iterable[Sample],
-        landmarks: LandmarkSet,
-        *,
-        name: str = "",
-        folder: Path | None = None,
-        images: Path | None = None,
-        table: Path | None = None,
-        spacing_mm: float | None = None,
-        instances: bool = False,
-        problems: Iterable[Problem] = (),
-    ) -> None:
-        self.samples = tuple(samples)
-        self.landmarks = landmarks
-        self.name = name
-        self.folder = folder
-        self.images = images
-        self.table = table
-        self.spacing_mm = spacing_mm
-        self.instances = instances
-        self.problems = tuple(problems)
+    samples: Sequence[Sample]
+    landmarks: LandmarkSet
+    _: KW_ONLY
+    name: str = ""
+    folder: Path | None = None
+    images: Path | None = None
+    table: Path | None = None
+    spacing_mm: float | None = None
+    instances: bool = False
+    problems: Sequence[Problem] = ()
+
+    def __post_init__(self) -> None:
+        self.samples, self.problems = tuple(self.samples), tuple(self.problems)
 
     @classmethod
     def load(
@@ -75,16 +67,7 @@ class LandmarkDataset:
         Raises DataError naming file, row and landmark; for an unknown split, with the splits that exist.
         """
         found = read_table(folder)
-        dataset = cls(
-            found.samples,
-            found.landmarks,
-            name=found.name,
-            folder=found.folder,
-            images=found.images,
-            table=found.file,
-            spacing_mm=found.spacing_mm,
-            instances=found.instances,
-        )
+        dataset = cls(**vars(found))
         if split is not None:
             dataset = dataset.only(split)
         if names is not None:
@@ -92,7 +75,7 @@ class LandmarkDataset:
         if not (dataset.visibility > 0).any():
             what = f"split '{split}'" if split else "the rows"
             raise DataError(
-                f"{found.file}: expected annotated landmarks, got none in {what}; annotate some images first"
+                f"{found.table}: expected annotated landmarks, got none in {what}; annotate some images first"
             )
         if check_images:
             raise_problems(dataset.image_problems())
@@ -118,32 +101,24 @@ class LandmarkDataset:
         >>> ds.landmarks.names, ds.points.tolist()
         (('tip',), [[[3.5, 2.0]]])
         """
-        rows = list(csv.reader(io.StringIO(table.to_csv(index=False))))
-        marks = landmarks
-        root = Path(images)
-        file = Path(f"<{name}>")
+        file, root = Path(f"<{name}>"), Path(images)
+        marks = landmarks or LandmarkSet(())
         about = Description(
+            file=file,
             folder=root,
             name=name,
             images=".",
             table=str(file),
-            landmarks=None if marks is None else marks.names,
+            landmarks=marks.names,
             spacing_mm=spacing_mm,
             instances="instance" in table.columns,
-            pairs=() if marks is None else marks.pairs,
-            groups={} if marks is None else marks.groups,
-            normalizer=None if marks is None else marks.normalizer,
-            file=file,
+            pairs=marks.pairs,
+            groups=marks.groups,
+            normalizer=marks.normalizer,
         )
-        found = parse_rows(rows, about, file)
-        return cls(
-            found.samples,
-            found.landmarks,
-            name=name,
-            images=root,
-            spacing_mm=spacing_mm,
-            instances=found.instances,
-        )._with_spacing()
+        rows = list(csv.reader(io.StringIO(table.to_csv(index=False))))
+        found = replace(cls(**vars(parse_rows(rows, about, file))), folder=None, table=None)
+        return found._with_spacing()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -249,7 +224,7 @@ class LandmarkDataset:
 
     def subset(self, indices: Sequence[int] | IntArray) -> LandmarkDataset:
         """The samples at ``indices``, in that order."""
-        return self._replace([self.samples[int(index)] for index in indices])
+        return replace(self, samples=[self.samples[int(index)] for index in indices])
 
     def limit(self, n: int, seed: int = 0, across: bool = False) -> LandmarkDataset:
         """At most ``n`` images, taken subject after subject in an order fixed by ``seed``, kept in table order.
@@ -269,11 +244,11 @@ class LandmarkDataset:
     def without_labels(self) -> LandmarkDataset:
         """The same images with no landmark annotated."""
         blank = np.full((len(self.landmarks), 2), np.nan), np.zeros(len(self.landmarks), np.int64)
-        return self._replace([replace(s, points=blank[0], visibility=blank[1]) for s in self.samples])
+        return replace(self, samples=[replace(s, points=blank[0], visibility=blank[1]) for s in self.samples])
 
     def followed_by(self, other: LandmarkDataset) -> LandmarkDataset:
         """These samples and then those of ``other``, which has the same landmarks."""
-        return self._replace([*self.samples, *other.samples])
+        return replace(self, samples=[*self.samples, *other.samples])
 
     def pick(self, names: Sequence[str]) -> LandmarkDataset:
         """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
@@ -293,7 +268,7 @@ class LandmarkDataset:
             length,
         )
         samples = [replace(s, points=s.points[order], visibility=s.visibility[order]) for s in self.samples]
-        return self._replace(samples, kept)
+        return replace(self, samples=samples, landmarks=kept)
 
     def save(
         self,
@@ -347,20 +322,7 @@ class LandmarkDataset:
                 own = image_spacing(sample.image)[0] if sample.image.is_file() else None
                 cache[sample.image] = self.spacing_mm if own is None else own
         samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=cache[s.image]) for s in self.samples]
-        return self._replace(samples)
-
-    def _replace(self, samples: Iterable[Sample], landmarks: LandmarkSet | None = None) -> LandmarkDataset:
-        return LandmarkDataset(
-            samples,
-            landmarks or self.landmarks,
-            name=self.name,
-            folder=self.folder,
-            images=self.images,
-            table=self.table,
-            spacing_mm=self.spacing_mm,
-            instances=self.instances,
-            problems=self.problems,
-        )
+        return replace(self, samples=samples)
 
 
 def size_problem(sample: Sample, height: int, width: int) -> str | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import reprlib
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trigpoint.errors import DataError
+
+Progress = Callable[[int, int], None]  # (done, total)
 
 _NAME, _PATH = 255, 1000  # bytes of one name and of a whole path that every usual file system takes
 _repr = reprlib.Repr()
@@ -69,6 +74,21 @@ def read_text(path: str | Path) -> str:
         ) from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def read_csv(path: str | Path, *, strict: bool = True) -> list[list[str]]:
+    """The cells of a UTF-8 csv file. Raises DataError naming the file; without ``strict``, odd quotes are read past."""
+    try:
+        return list(csv.reader(io.StringIO(read_text(path), newline=""), strict=strict))
+    except csv.Error as error:
+        raise DataError(f"{path}: not readable as csv: {error}") from None
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of cells as the text of a csv file."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
 
 
 def inside(name: str) -> bool:

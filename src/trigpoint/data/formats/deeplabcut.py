@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -11,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import inside, read_text, shown, write_text
+from trigpoint.data.files import csv_text, inside, read_csv, shown, write_text
 from trigpoint.data.formats.base import number
 from trigpoint.data.table import format_number, refuse_formulas
 from trigpoint.errors import DataError
@@ -44,10 +42,7 @@ class DeepLabCut:
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read a CSV; ``images`` is the project folder (default: the nearest folder above the file that has them)."""
         file = Path(source)
-        try:
-            rows = list(csv.reader(io.StringIO(read_text(file), newline=""), strict=True))
-        except csv.Error as error:
-            raise DataError(f"{file}: not readable as csv: {error}") from None
+        rows = read_csv(file)
         head = _header(file, rows)
         frames = [(row, cells) for row, cells in enumerate(rows, start=1) if row > head.rows and any(cells)]
         if not frames:
@@ -83,9 +78,7 @@ class DeepLabCut:
             rows.append(cells)
         for row in rows:
             refuse_formulas([cell for cell in row if number(cell) is None], str(target))
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows(rows)
-        return [write_text(target, out.getvalue(), overwrite=overwrite)]
+        return [write_text(target, csv_text(rows), overwrite=overwrite)]
 
 
 @dataclass(frozen=True)
