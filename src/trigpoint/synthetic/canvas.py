@@ -114,6 +114,23 @@ def rim(shape: tuple[int, int], polygon: FloatArray, radius: float) -> Patch:
     return stroke(shape, around, radius)
 
 
+def mask(shape: tuple[int, int], *polygons: FloatArray) -> Picture:
+    """A picture of (height, width) that is 1 under the union of polygons and 0 elsewhere."""
+    picture = np.zeros(shape, np.float32)
+    add(picture, fill(shape, *polygons), 1.0)
+    return picture
+
+
+def add(picture: Picture, patch: Patch, density: float) -> None:
+    """Add a patch, times ``density``, to a picture."""
+    picture[patch.window] += np.float32(density) * patch.cover
+
+
+def box(left: float, top: float, right: float, bottom: float) -> FloatArray:
+    """Polygon of an upright rectangle."""
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
 def disk(center: Sequence[float] | FloatArray, radius: float, stretch: float = 1.0, points: int = 32) -> FloatArray:
     """Polygon of an ellipse: half width ``radius``, half height ``radius * stretch``."""
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)

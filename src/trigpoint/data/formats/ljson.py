@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import shown
 from trigpoint.data.formats.base import (
+    Format,
     annotation_files,
     default_names,
     image_of,
@@ -18,7 +19,7 @@ from trigpoint.data.formats.base import (
     number,
     objects,
     read_json,
-    refuse_instances,
+    visible,
     write_per_image,
 )
 from trigpoint.errors import DataError
@@ -27,7 +28,7 @@ from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 VERSION = 2
 
 
-class Ljson:
+class Ljson(Format):
     """Names from the labels: a label whose mask is one point names that point, any other label is a group.
 
     Points without a label of their own are called after their first group and their place in it (``jaw_00``), or
@@ -35,12 +36,6 @@ class Ljson:
     top-left pixel, as ours. Occluded points come back as visible; split, subject and pairs are not stored, and
     connectivity, which only draws lines, is read past and written empty.
     """
-
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = False
-    one_file: ClassVar[bool] = False
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.ljson`` file or a folder of them; landmarks are matched by name. Raises DataError."""
@@ -55,32 +50,28 @@ class Ljson:
                 odd = sorted(set(marks.names) ^ set(landmarks.names))[0]
                 raise DataError(f"{file}: expected the landmarks of {files[0].name}, got a difference in '{odd}'")
             points = points[[marks.index(name) for name in landmarks.names]]
-            visibility = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.int64)
-            samples.append(Sample(image_of(file, root, folder), points, visibility))
+            samples.append(visible(image_of(file, root, folder), points))
         return LandmarkDataset(samples, landmarks or LandmarkSet(()), name=root.name, images=folder, table=Path(source))
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``."""
-        refuse_instances(dataset, "ljson")
         marks = dataset.landmarks
         labels: list[dict[str, Any]] = [{"label": name, "mask": [k]} for k, name in enumerate(marks.names)]
         labels += [{"label": g, "mask": [marks.index(m) for m in members]} for g, members in marks.groups.items()]
 
-        def text(points: FloatArray) -> str:
-            stored = [[None, None] if np.isnan(x) else [float(y), float(x)] for x, y in points]
+        def text(sample: Sample) -> str:
+            stored = [[None, None] if np.isnan(x) else [float(y), float(x)] for x, y in sample.points]
             values = {"version": VERSION, "labels": labels, "landmarks": {"points": stored, "connectivity": []}}
             return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
-        texts = ((sample, text(sample.points)) for sample in dataset.samples)
-        return write_per_image(dataset, Path(target), ".ljson", texts, overwrite=overwrite)
+        return write_per_image(dataset, Path(target), ".ljson", text, overwrite=overwrite)
 
 
 def _parse(file: Path) -> tuple[LandmarkSet, FloatArray]:
     values = read_json(file)
     if values.get("version") != VERSION:
-        raise DataError(
-            f"{file}: expected ljson version {VERSION}, got {shown(values.get('version'))}; save it as version 2"
-        )
+        got = shown(values.get("version"))
+        raise DataError(f"{file}: expected ljson version {VERSION}, got {got}; save it as version {VERSION}")
     body: dict[str, Any] = member(values, "landmarks", dict, str(file))
     stored: list[Any] = member(body, "points", list, f"{file}: landmarks")
     points = np.array([_point(file, index, item) for index, item in enumerate(stored)], dtype=np.float64)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.data.files import refuse_existing
+from trigpoint.data.files import Progress, refuse_existing
 from trigpoint.data.pixels import tiff
 from trigpoint.data.pixels.images import ImageData, read_image
 from trigpoint.data.tiled.image import TiledImage, is_tiled, open_tiled
 from trigpoint.data.tiled.tiff import TiffTiles
-from trigpoint.data.tiled.write import Progress, write_tiled
+from trigpoint.data.tiled.write import write_tiled
 from trigpoint.errors import DataError
 
 _ANY_SIZE = 2**62
