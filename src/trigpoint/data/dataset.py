@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
@@ -74,9 +75,8 @@ class LandmarkDataset:
             dataset = dataset.pick(names)
         if not (dataset.visibility > 0).any():
             what = f"split '{split}'" if split else "the rows"
-            raise DataError(
-                f"{found.table}: expected annotated landmarks, got none in {what}; annotate some images first"
-            )
+            fix = "annotate some images first"
+            raise DataError(f"{found.table}: expected annotated landmarks, got none in {what}; {fix}")
         if check_images:
             raise_problems(dataset.image_problems())
         return dataset._with_spacing()
@@ -158,11 +158,7 @@ class LandmarkDataset:
 
     def splits(self) -> dict[str, int]:
         """Number of samples per split name; samples without a split are not counted."""
-        counts: dict[str, int] = {}
-        for sample in self.samples:
-            if sample.split:
-                counts[sample.split] = counts.get(sample.split, 0) + 1
-        return counts
+        return dict(Counter(sample.split for sample in self.samples if sample.split))
 
     def image_name(self, sample: Sample) -> str:
         """The sample's image relative to ``images`` with forward slashes; its whole path when it lies elsewhere."""
@@ -199,8 +195,7 @@ class LandmarkDataset:
             sample = self.samples[indices[0]]
             where = self.table or Path(f"<{self.name}>")
             try:
-                if not sample.image.is_file():
-                    raise DataError(f"{sample.image}: expected an image file, got none; check the name and the folder")
+                _check_there(sample.image)
                 height, width = image_size(sample.image)
             except DataError as error:
                 problems.append(Problem(where, str(error), row=sample.row or None))
@@ -216,9 +211,8 @@ class LandmarkDataset:
         """The samples of one split. Raises DataError with the splits that exist."""
         existing = self.splits()
         if split not in existing:
-            has = (
-                did_you_mean(split, existing) if existing else "the table stores no splits; run 'trigpoint data split'"
-            )
+            none = "the table stores no splits; run 'trigpoint data split'"
+            has = did_you_mean(split, existing) if existing else none
             raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")
         return self.subset([i for i, sample in enumerate(self.samples) if sample.split == split])
 
@@ -235,7 +229,6 @@ class LandmarkDataset:
         """
         if n < 1:
             raise DataError(f"limit: expected at least 1 image, got {n}")
-
         images = self.by_image()
         keys = [(self.groups[rows[0]], self.image_name(self.samples[rows[0]])) for rows in images]
         chosen = [images[i] for i in nested_order(keys, seed, across)[:n]]
@@ -271,11 +264,7 @@ class LandmarkDataset:
         return replace(self, samples=samples, landmarks=kept)
 
     def save(
-        self,
-        folder: str | Path,
-        *,
-        images: Literal["copy", "link", "keep"] = "copy",
-        overwrite: bool = False,
+        self, folder: str | Path, *, images: Literal["copy", "link", "keep"] = "copy", overwrite: bool = False
     ) -> Path:
         """Write a native dataset and copy or symlink its images; ``keep`` leaves the folder's images as they are.
 
@@ -287,8 +276,7 @@ class LandmarkDataset:
         for name, source in files.items():
             if images != "keep":
                 refuse_existing(target / "images" / name, overwrite)
-                if not source.is_file():
-                    raise DataError(f"{source}: expected an image file, got none; check the name and the folder")
+                _check_there(source)
         spaced = {sample.spacing_mm for sample in self.samples} - {self.spacing_mm}
         samples = self.samples if spaced else [replace(sample, spacing_mm=None) for sample in self.samples]
         write_table(
@@ -323,6 +311,11 @@ class LandmarkDataset:
                 cache[sample.image] = self.spacing_mm if own is None else own
         samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=cache[s.image]) for s in self.samples]
         return replace(self, samples=samples)
+
+
+def _check_there(image: Path) -> None:
+    if not image.is_file():
+        raise DataError(f"{image}: expected an image file, got none; check the name and the folder")
 
 
 def size_problem(sample: Sample, height: int, width: int) -> str | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import reprlib
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, TrigpointError
 
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -68,10 +70,8 @@ def read_text(path: str | Path) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{file}, line {line}: expected UTF-8 text, got byte 0x{error.object[error.start]:02x}; save it as UTF-8"
-        ) from None
+        line, byte = error.object[: error.start].count(b"\n") + 1, error.object[error.start]
+        raise DataError(f"{file}, line {line}: expected UTF-8 text, got byte 0x{byte:02x}; save it as UTF-8") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
 
@@ -89,6 +89,31 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
+
+
+@contextmanager
+def reachable(image: Path) -> Iterator[None]:
+    """An image file that is missing, or that the system cannot read, becomes a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{image}: expected an image file, got {error.strerror or error}") from None
+
+
+@contextmanager
+def decoding(file: Path, problem: str, where: str = "", fix: str = "") -> Iterator[None]:
+    """Whatever a decoder raises becomes a DataError: the file, the problem and the decoder's reason.
+
+    Decoders of foreign bytes fail in every way there is (struct.error, zlib.error, MemoryError, ...), so this guards
+    the calls into them and nothing else.
+    """
+    try:
+        yield
+    except TrigpointError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(f"{file}: {problem} ({where}{reason}){fix}") from None
 
 
 def inside(name: str) -> bool:
@@ -128,6 +153,17 @@ def is_formula(cell: str) -> bool:
     """
     plain = cell.lstrip()
     return plain.startswith("=") or (plain[:1] in ("+", "-", "@") and any(mark in plain for mark in "(|!"))
+
+
+def number(value: object) -> float | None:
+    """A finite number from JSON or text, else None. Python's own 1_000, nan and inf are no numbers in a file."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and "_" in value):
+        return None
+    try:
+        out = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return out if math.isfinite(out) else None
 
 
 def shown(value: object) -> str:

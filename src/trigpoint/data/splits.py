@@ -33,9 +33,8 @@ def grouped_split(
         raise DataError(f"split fractions: expected positive shares that add up to 1, got {parts}")
     rows = Counter(groups)
     if len(rows) < len(parts):
-        raise DataError(
-            f"{len(parts)} splits need at least {len(parts)} subjects, got {len(rows)}; add images or name fewer splits"
-        )
+        least, fix = f"{len(parts)} splits need at least {len(parts)} subjects", "add images or name fewer splits"
+        raise DataError(f"{least}, got {len(rows)}; {fix}")
     lacking = {name: share * len(groups) for name, share in parts.items()}
     empty = set(parts)
     chosen: dict[str, str] = {}

@@ -28,9 +28,9 @@ from trigpoint.data.description import (
     description_text,
     read_description,
 )
-from trigpoint.data.files import csv_text, inside, is_formula, read_csv, refuse_existing, shown, write_text
+from trigpoint.data.files import csv_text, inside, is_formula, number, read_csv, refuse_existing, shown, write_text
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
 META = ("image", "split", "subject", "instance", "spacing_mm")
 LISTED = 20  # problems spelled out in one error
@@ -133,20 +133,20 @@ class _Reader:
         images = about.folder / about.images if about.images else default if default.is_dir() else about.folder
         samples: list[Sample] = []
         seen: dict[tuple[str, str], int] = {}
-        for number, cells in enumerate(rows[1:], start=2):
+        for row, cells in enumerate(rows[1:], start=2):
             if not any(cell.strip() for cell in cells):
                 continue
             found = len(problems)
-            sample = self.sample(cells, columns, images, number, blank=ABSENT if instances else 0)
+            sample = self.sample(cells, columns, images, row, blank=ABSENT if instances else 0)
             if sample is None:
                 continue
-            first = seen.setdefault((str(sample.image), sample.instance if instances else ""), number)
-            if first != number:
+            first = seen.setdefault((str(sample.image), sample.instance if instances else ""), row)
+            if first != row:
                 what = "image and instance" if instances else "image"
                 got = f"{cells[columns.meta['image']].strip()!r} again (first in row {first}); remove one"
                 if not instances and "instance" in columns.meta:
                     got += " or say 'instances: true' in dataset.yaml"
-                self.report(f"expected each {what} once, got {got}", number)
+                self.report(f"expected each {what} once, got {got}", row)
             if len(problems) == found:
                 samples.append(sample)
         if not samples and not problems:
@@ -205,7 +205,7 @@ class _Reader:
             if is_formula(text):
                 got = f"got {shown(text)}, which a spreadsheet would calculate"
                 self.report(f"{column}: expected plain text, {got}; rename it", row)
-        spacing = _number(stated)
+        spacing = number(stated)
         if stated and (spacing is None or spacing <= 0):
             self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(stated)}", row)
         points = np.full((len(columns.names), 2), np.nan)
@@ -219,7 +219,7 @@ class _Reader:
 
     def point(self, x: str, y: str, v: str, row: int, landmark: str) -> tuple[tuple[float, float], int]:
         """Point and visibility of a landmark with an entry; what is wrong is reported and counts as missing."""
-        at = _number(x), _number(y)
+        at = number(x), number(y)
         message = ""
         if bad := [text for text, value in zip((x, y), at, strict=True) if text and value is None]:
             message = f"expected a finite number or a blank cell, got {shown(bad[0])}"
@@ -234,15 +234,6 @@ class _Reader:
         if message or at[0] is None or at[1] is None or v[:1] == "0":
             return (math.nan, math.nan), 0
         return (at[0], at[1]), int(v[0]) if v else 2
-
-
-def _number(text: str) -> float | None:
-    """A finite number, or None. Python's own 1_000, nan and inf are no numbers in a table."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None
 
 
 def write_table(
@@ -272,15 +263,9 @@ def write_table(
 
 
 def table_text(
-    samples: Sequence[Sample],
-    landmarks: LandmarkSet,
-    *,
-    image_names: Sequence[str],
-    instances: bool = False,
-    scores: FloatArray | None = None,
-    radius: FloatArray | None = None,
+    samples: Sequence[Sample], landmarks: LandmarkSet, *, image_names: Sequence[str], instances: bool = False
 ) -> str:
-    """The csv text of a table; ``scores`` and ``radius`` (N, K) add the columns of a prediction, NaN as blank.
+    """The csv text of a table.
 
     Visibility columns are written when a landmark is occluded or, with ``instances``, one is not annotated, since
     there a blank cell means ``ABSENT``. Raises DataError for a name that a spreadsheet would take for a formula.
@@ -289,12 +274,11 @@ def table_text(
     shown = any(np.isin(sample.visibility, told).any() for sample in samples)
     spaced = any(sample.spacing_mm is not None for sample in samples)
     header = ["image", "split", "subject", *(["instance"] if instances else []), *(["spacing_mm"] if spaced else [])]
-    extra = [(end, values) for end, values in (("score", scores), ("radius", radius)) if values is not None]
     for mark in landmarks.names:
-        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else []), *(f"{mark}_{e}" for e, _ in extra)]
+        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else [])]
     refuse_formulas(header, "the header")
     rows = [header]
-    for index, (sample, image) in enumerate(zip(samples, image_names, strict=True)):
+    for sample, image in zip(samples, image_names, strict=True):
         row = [image, sample.split, sample.subject, *([sample.instance] if instances else [])]
         refuse_formulas(row, str(sample.image))
         if spaced:
@@ -304,7 +288,6 @@ def table_text(
             if shown:
                 seen = int(sample.visibility[k])
                 row.append("" if instances and seen == ABSENT else str(max(seen, 0)))
-            row += [format_number(values[index, k]) for _, values in extra]
         rows.append(row)
     return csv_text(rows)
 
@@ -322,7 +305,6 @@ def format_number(value: float) -> str:
     >>> format_number(3.0), format_number(0.1), format_number(float("nan"))
     ('3', '0.1', '')
     """
-    number = float(value)
-    if math.isnan(number):
+    if math.isnan(value):
         return ""
-    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))

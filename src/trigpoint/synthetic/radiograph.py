@@ -19,22 +19,10 @@ from trigpoint.data.files import Progress
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import to_grid
 from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
+from trigpoint.synthetic import canvas
 from trigpoint.synthetic import folder as sets
 from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, MODES, OUTLINES, POINTS
-from trigpoint.synthetic.canvas import (
-    Picture,
-    add,
-    blur,
-    box,
-    enlarge,
-    field,
-    fill,
-    mask,
-    rim,
-    smooth,
-    stroke,
-    to_bytes,
-)
+from trigpoint.synthetic.canvas import Picture, add, blur, box, enlarge, field, fill, mask, rim, smooth, stroke
 
 LANDMARKS = LandmarkSet(
     (*EXTREMES, *POINTS),
@@ -86,7 +74,7 @@ def write_radiographs(
     def draw(index: int, split: str) -> sets.Frame:
         head = draw_head(plan.random(1, plan.subject(index)), plan.random(2, index), shape)
         image = expose(plan.random(3, index), head, shape)
-        return sets.Frame(to_bytes(image), [sets.Instance(head.points, np.full(len(LANDMARKS), 2))])
+        return sets.Frame(canvas.to_bytes(image), [sets.Instance(head.points, np.full(len(LANDMARKS), 2))])
 
     return sets.write_set(folder, plan, draw, progress)
 

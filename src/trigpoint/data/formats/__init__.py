@@ -11,7 +11,7 @@
 
 ``FORMATS[name](**options).read(source, images=...)`` gives a ``LandmarkDataset``, ``.write(dataset, target)`` files.
 ``dataset.problems`` lists what a reader had to leave out. Those in ``READ_ONLY`` refuse to write.
-A new format is one file with a class that fulfils ``Format``, and one line in ``FORMATS``.
+A new format is one file with a subclass of ``Format``, and one line in ``FORMATS``.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -71,20 +70,26 @@ def visible(image: Path, points: FloatArray, **rest: Any) -> Sample:
 
 
 def write_per_image(
-    dataset: LandmarkDataset, target: Path, suffix: str, text: Callable[[Sample], str], *, overwrite: bool
+    dataset: LandmarkDataset,
+    target: str | Path,
+    suffix: str,
+    text: Callable[[Sample], str],
+    names: Sequence[str] | None = None,
+    *,
+    overwrite: bool,
 ) -> list[Path]:
-    """Write one text per sample, named as its image; several instances per image are refused.
+    """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
 
-    Files in the way and equal names are found before anything is written.
+    Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
     """
     if dataset.instances:
         expected = f"one set of landmarks per image, as {suffix} files store it"
         raise DataError(f"{target}: expected {expected}, got a dataset with instances; use coco instead")
     files: dict[Path, str] = {}
-    for sample in dataset.samples:
+    for sample in (dataset if names is None else dataset.pick(names)).samples:
         name = Path(dataset.image_name(sample))
         relative = Path(name.name) if name.is_absolute() else name
-        file = target / relative.with_suffix(suffix)
+        file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
         refuse_existing(file, overwrite)
@@ -149,17 +154,6 @@ def objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]
         if not isinstance(item, dict):
             raise DataError(f"{where}: {key}[{index}]: expected a JSON object, got {type(item).__name__}")
     return items
-
-
-def number(value: object) -> float | None:
-    """A finite number from JSON or text, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and "_" in value):
-        return None
-    try:
-        out = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return out if math.isfinite(out) else None
 
 
 def default_names(count: int) -> tuple[str, ...]:

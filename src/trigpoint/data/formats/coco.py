@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import inside, shown, write_text
-from trigpoint.data.formats.base import Format, member, number, objects, read_json
+from trigpoint.data.files import inside, number, shown, write_text
+from trigpoint.data.formats.base import Format, member, objects, read_json
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample

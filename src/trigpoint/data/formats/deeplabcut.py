@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import csv_text, inside, read_csv, shown, write_text
-from trigpoint.data.formats.base import Format, number, visible
+from trigpoint.data.files import csv_text, inside, number, read_csv, shown, write_text
+from trigpoint.data.formats.base import Format, visible
 from trigpoint.data.table import format_number, refuse_formulas
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet, Sample

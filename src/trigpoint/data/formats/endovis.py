@@ -15,8 +15,8 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.files import inside as inside_folder
-from trigpoint.data.files import shown
-from trigpoint.data.formats.base import Format, annotation_files, load_json, number
+from trigpoint.data.files import number, shown
+from trigpoint.data.formats.base import Format, annotation_files, load_json
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.geometry import inside
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample

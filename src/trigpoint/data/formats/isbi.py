@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text
-from trigpoint.data.formats.base import Format, annotation_files, image_of, number, visible, write_per_image
+from trigpoint.data.files import number, read_text
+from trigpoint.data.formats.base import Format, annotation_files, image_of, visible, write_per_image
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
@@ -74,7 +74,7 @@ class Isbi(Format):
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``; the landmarks are found by their names in ``NAMES``."""
-        return write_per_image(dataset.pick(NAMES), Path(target), ".txt", _text, overwrite=overwrite)
+        return write_per_image(dataset, target, ".txt", _text, NAMES, overwrite=overwrite)
 
 
 def _text(sample: Sample) -> str:

@@ -9,16 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text
-from trigpoint.data.formats.base import (
-    Format,
-    annotation_files,
-    default_names,
-    image_of,
-    number,
-    visible,
-    write_per_image,
-)
+from trigpoint.data.files import number, read_text
+from trigpoint.data.formats import base
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
@@ -27,7 +19,7 @@ FIRST_PIXEL = 1.0  # the centre of the top-left pixel is (1, 1) in a .pts file (
 _HEADER = re.compile(r"^(version|n_points)\s*:\s*([0-9]{1,9})$")
 
 
-class Pts(Format):
+class Pts(base.Format):
     """Points in the order of the file, named by ``names`` (default p00, p01, ...).
 
     A missing landmark is written and read as ``nan nan``, since the format has no sign of its own for it. Occluded
@@ -41,23 +33,22 @@ class Pts(Format):
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.pts`` file or a folder of them. Raises DataError with file and line."""
-        root, files = annotation_files(Path(source), ".pts")
+        root, files = base.annotation_files(Path(source), ".pts")
         folder = root if images is None else Path(images)
         names = self.names
         samples = []
         for file in files:
             points = _parse(file)
-            names = default_names(len(points)) if names is None else names
+            names = base.default_names(len(points)) if names is None else names
             if len(points) != len(names):
                 fix = "all files need the same landmarks"
                 raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; {fix}")
-            samples.append(visible(image_of(file, root, folder), points))
+            samples.append(base.visible(base.image_of(file, root, folder), points))
         return LandmarkDataset(samples, LandmarkSet(names or ()), name=root.name, images=folder, table=Path(source))
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``, in the order of the landmarks (or of ``names``)."""
-        data = dataset if self.names is None else dataset.pick(self.names)
-        return write_per_image(data, Path(target), ".pts", _text, overwrite=overwrite)
+        return base.write_per_image(dataset, target, ".pts", _text, self.names, overwrite=overwrite)
 
 
 def _text(sample: Sample) -> str:

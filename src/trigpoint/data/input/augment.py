@@ -97,7 +97,8 @@ class InputPipeline:
         moved = self._move(moved, to_input, displacement, drop=rng is not None and self.augment.drop_outside)
         values, shown = resample(image, to_input, size, displacement)
         values = to_channels(values, self.config.channels)
-        values = to_unit(values, value_range or _type_range(image.dtype))
+        white = 1.0 if image.is_floating_point() else float(torch.iinfo(image.dtype).max)
+        values = to_unit(values, value_range or (0.0, white))
         if rng is not None:
             values = vary_intensity(values, shown, self.augment, rng)
         values = self._normalize(values, shown)
@@ -155,10 +156,6 @@ def _known(points: npt.NDArray[Any], visibility: npt.NDArray[Any] | None) -> Flo
     if visibility is not None:
         known[np.asarray(visibility) == 0] = np.nan
     return known
-
-
-def _type_range(dtype: torch.dtype) -> tuple[float, float]:
-    return 0.0, 1.0 if dtype.is_floating_point else float(torch.iinfo(dtype).max)
 
 
 def to_unit(values: torch.Tensor, value_range: tuple[float, float]) -> torch.Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import csv_text, read_csv
+from trigpoint.data.files import csv_text, reachable, read_csv
 from trigpoint.data.pixels.images import ImageData, read_image
 from trigpoint.errors import DataError, RunError
 
@@ -66,9 +66,6 @@ class Match(NamedTuple):
     similarity: float
 
 
-# -- one image -----------------------------------------------------------------------------------------------
-
-
 def pixel_hash(image: ImageData) -> str:
     """Hash of the decoded pixels, their type and shape."""
     values = np.ascontiguousarray(image.pixels)
@@ -79,11 +76,8 @@ def pixel_hash(image: ImageData) -> str:
 
 def file_hash(path: Path) -> str:
     """Hash of the file's bytes. Raises DataError when it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, _hash).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: expected an image file, got {error.strerror or error}") from None
+    with reachable(path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, _hash).hexdigest()
 
 
 def look_of(pixels: npt.NDArray[Any]) -> Looks:
@@ -122,9 +116,6 @@ def parse_look(text: str) -> Looks:
         raise ValueError(f"expected a look of {2 * _LOOK} bits, got {8 * len(bits)}")
     brighter, darker = np.unpackbits(bits).reshape(2, _LOOK).astype(np.int8)
     return np.asarray(brighter - darker, np.int8)
-
-
-# -- many images ---------------------------------------------------------------------------------------------
 
 
 def similarity(a: Looks, b: Looks) -> npt.NDArray[np.float32]:
@@ -253,9 +244,6 @@ def stack_looks(texts: Sequence[str]) -> Looks:
     return np.stack([parse_look(text) for text in texts]) if texts else np.zeros((0, _LOOK), np.int8)
 
 
-# -- the table of a run --------------------------------------------------------------------------------------
-
-
 def fingerprint(records: Iterable[ImageRecord]) -> str:
     """One hash of all images and annotations; names and order do not matter, parts do."""
     lines = sorted(f"{record.part} {record.labels} {record.pixels}" for record in last_records(records).values())
@@ -288,10 +276,8 @@ _COLUMNS = [column.name for column in fields(ImageRecord)]
 
 
 def _stamp(path: Path) -> str:
-    try:
+    with reachable(path):
         about = path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: expected an image file, got {error.strerror or error}") from None
     return f"{about.st_size} {about.st_mtime_ns}"
 
 

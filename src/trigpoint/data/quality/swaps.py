@@ -53,10 +53,8 @@ def find_swaps(points: Sequence[FloatArray], landmarks: LandmarkSet) -> list[Swa
         a, b = landmarks.pairs[p]
         share = 100 * (agrees[:, p] == 1).sum() / count[p]
         view = " for a mirrored view such as this" if views[i] < 0 else ""
-        message = (
-            f"left and right may be swapped: '{a}' and '{b}' stand the other way round than in {share:.0f} % of rows"
-        )
-        found.append(Swap(int(i), a, message + view))
+        message = f"left and right may be swapped: '{a}' and '{b}' stand the other way round"
+        found.append(Swap(int(i), a, f"{message} than in {share:.0f} % of rows{view}"))
     mirrored = np.flatnonzero(views < 0)
     if 0 < len(mirrored) <= max(1, _RARE * len(points)):
         message = "nearly all left/right pairs stand the other way round: a mirrored image, or all pairs swapped"

@@ -132,7 +132,7 @@ class TiffTiles(TileStore):
 def starts_tiled(file: Path) -> bool:
     """Whether the first page of a TIFF is tiled; False when that cannot be told."""
     try:
-        with reading(file), tifffile.TiffFile(file) as tiff:
+        with reading(file, "header"), tifffile.TiffFile(file) as tiff:
             first: Any = tiff.pages[0]
             return bool(first.is_tiled)
     except DataError:

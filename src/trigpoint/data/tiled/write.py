@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,6 @@ def write_tiled(
     rows: Iterable[npt.NDArray[Any]],
     *,
     tile: int = 256,
-    compression: Literal["zlib"] | None = "zlib",
     spacing_mm: float | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -128,7 +127,7 @@ def write_tiled(
         "dtype": first.dtype,
         "tile": (tile, tile),
         "photometric": "rgb" if colour else "minisblack",
-        "compression": compression,
+        "compression": "zlib",
         "maxworkers": 1,
     }
     try:
