@@ -183,29 +183,25 @@ class LandmarkDataset:
         """Decode one sample's image. Raises DataError naming the file; also when the points do not fit the image."""
         sample = self.samples[index]
         data = read_image(sample.image)
-        message = size_problem(sample, data.height, data.width)
-        if message is not None:
+        if message := size_problem(sample, data.height, data.width):
             raise_problems([Problem(sample.image, message)])
         return data
 
     def image_problems(self) -> list[Problem]:
         """Missing and unreadable image files and those of another size than the points imply, headers only."""
-        problems = []
+        found: list[tuple[Sample, str]] = []
         for indices in self.by_image():
-            sample = self.samples[indices[0]]
-            where = self.table or Path(f"<{self.name}>")
+            own = [self.samples[index] for index in indices]
             try:
-                _check_there(sample.image)
-                height, width = image_size(sample.image)
+                _check_there(own[0].image)
+                size = image_size(own[0].image)
             except DataError as error:
-                problems.append(Problem(where, str(error), row=sample.row or None))
-                continue
-            for index in indices:
-                message = size_problem(self.samples[index], height, width)
-                if message is not None:
-                    text = f"{sample.image}: {message}"
-                    problems.append(Problem(where, text, row=self.samples[index].row or None))
-        return problems
+                found.append((own[0], str(error)))
+            else:
+                wrong = [(sample, size_problem(sample, *size)) for sample in own]
+                found += [(sample, f"{sample.image}: {message}") for sample, message in wrong if message]
+        where = self.table or Path(f"<{self.name}>")
+        return [Problem(where, message, row=sample.row or None) for sample, message in found]
 
     def only(self, split: str) -> LandmarkDataset:
         """The samples of one split. Raises DataError with the splits that exist."""

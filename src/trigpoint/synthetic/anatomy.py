@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trigpoint.landmarks import FloatArray
+from trigpoint.synthetic.canvas import disk
 
 ASPECT = 0.806  # width over height of the template, that of a 2400 x 1935 film
 
@@ -25,11 +26,6 @@ class Mode(NamedTuple):
     center: tuple[float, float]
     reach: float
     move: FloatArray
-
-
-def _ring(x: float, y: float, rx: float, ry: float) -> list[tuple[float, float]]:
-    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
 
 
 def _tooth(x: float, y: float, half: float, crown: float, root: float) -> list[tuple[float, float]]:
@@ -99,7 +95,7 @@ OUTLINES: dict[str, Outline] = {
     "lower_incisor": Outline([*_LOWER_INCISOR, _LOWER_INCISOR[0]], closed=False, jaw=1),
     **{f"upper_molar_{k}": Outline(_tooth(0.500 + 0.034 * k, 0.603, 0.0155, 0.022, -0.03)) for k in range(4)},
     **{f"lower_molar_{k}": Outline(_tooth(0.492 + 0.034 * k, 0.607, 0.0155, 0.022, 0.03), jaw=1) for k in range(4)},
-    "ear_rod": Outline(_ring(0.322, 0.432, 0.011, 0.011)),
+    "ear_rod": Outline(disk((0.322, 0.432), 0.011, points=12).tolist()),
 }
 
 # the point of an outline farthest in a direction, within a box (left, top, right, bottom) of the template

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from trigpoint.landmarks import FloatArray, LandmarkSet
 
@@ -47,7 +48,7 @@ def find_swaps(points: Sequence[FloatArray], landmarks: LandmarkSet) -> list[Swa
     known = np.isfinite(across)
     count = known.sum(axis=0)
     clear = (count >= _ENOUGH_ROWS) & ((agrees == 1).sum(axis=0) >= _CLEAR * np.maximum(count, 1))
-    far = np.abs(across) > _FAR * _medians(np.abs(across))
+    far = np.abs(across) > _FAR * pd.DataFrame(np.abs(across)).median().to_numpy()  # of what is known in each column
     found = []
     for i, p in np.argwhere((agrees == -1) & far & clear):
         a, b = landmarks.pairs[p]
@@ -90,8 +91,3 @@ def _majorities(across: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _vote(total: FloatArray) -> FloatArray:
     return np.where(total < 0, -1.0, 1.0)
-
-
-def _medians(values: FloatArray) -> FloatArray:
-    """Median of each column without its NaN; infinity for a column of nothing else."""
-    return np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else np.inf for c in values.T])
