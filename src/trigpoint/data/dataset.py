@@ -146,10 +146,7 @@ class LandmarkDataset:
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
-        """(N,) what must never be divided between two splits: the subject, or the image where no subject is named.
-
-        All rows of one image go with its first row.
-        """
+        """(N,) what no split divides: the subject of the image's first row, or the image where none is named."""
         first: dict[Path, str] = {}
         for sample in self.samples:
             own = f"subject:{sample.subject}" if sample.subject else f"image:{self.image_name(sample)}"
@@ -240,10 +237,7 @@ class LandmarkDataset:
         return replace(self, samples=[*self.samples, *other.samples])
 
     def pick(self, names: Sequence[str]) -> LandmarkDataset:
-        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
-
-        Raises DataError for an unknown name.
-        """
+        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole."""
         marks = self.landmarks
         order = [marks.index(name) for name in names]
         length: Normalizer | None = marks.normalizer

@@ -147,8 +147,7 @@ def smooth(knots: Sequence[Sequence[float]] | FloatArray, step: float, closed: b
     count = np.maximum(np.ceil(chord / step), 1).astype(int)
     at = np.concatenate([np.linspace(a, b, n, endpoint=False) for a, b, n in zip(time, time[1:], count, strict=False)])
     at = at if closed else np.append(at, time[-1])
-    points: FloatArray = CubicSpline(time, nodes, bc_type="periodic" if closed else "natural")(at)
-    return points
+    return np.asarray(CubicSpline(time, nodes, bc_type="periodic" if closed else "natural")(at))
 
 
 def wander(
@@ -177,11 +176,9 @@ def enlarge(picture: Picture, shape: tuple[int, int]) -> Picture:
 
 def blur(picture: Picture, sigma: float) -> Picture:
     """Gaussian blur, the border repeated."""
-    out: Picture = gaussian_filter(picture, sigma, mode="nearest", truncate=3.0)
-    return out
+    return np.asarray(gaussian_filter(picture, sigma, mode="nearest", truncate=3.0))
 
 
 def to_bytes(picture: Picture) -> npt.NDArray[np.uint8]:
     """Values 0..1 as 8-bit grey levels, rounded and cut."""
-    levels: npt.NDArray[np.uint8] = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
-    return levels
+    return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)

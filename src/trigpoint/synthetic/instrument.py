@@ -197,8 +197,7 @@ def draw_tissue(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
         lines.append(ribbon(path, np.linspace(1, 0.3, len(path)) * side * rng.uniform(0.004, 0.010)))
     picture *= 1 - 0.35 * blur(mask(shape, *lines), 0.004 * side)[..., None] * np.array([0.6, 1.0, 0.9], np.float32)
     wet = np.clip(field(rng, shape, 40) + 0.9 * relief - 2.2, 0, 0.6)
-    out: Picture = np.clip(picture + blur(wet, 0.003 * side)[..., None], 0, 1).astype(np.float32)
-    return out
+    return np.asarray(np.clip(picture + blur(wet, 0.003 * side)[..., None], 0, 1), np.float32)
 
 
 def render(rng: np.random.Generator, tissue: Picture, tools: list[Tool]) -> tuple[Picture, list[np.ndarray]]:
@@ -240,5 +239,4 @@ def _light(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
     if rng.random() < 0.25:
         hole = mask(shape, disk((width / 2, height / 2), 0.52 * width, 1.0, 90))
         light = light * (0.03 + 0.97 * blur(hole, 0.006 * width))
-    out: Picture = light.astype(np.float32)[..., None]
-    return out
+    return np.asarray(light, np.float32)[..., None]

@@ -98,8 +98,7 @@ def draw_head(subject: np.random.Generator, pose: np.random.Generator, shape: tu
             near = np.exp(-np.sum((points - mode.center) ** 2, axis=1) / (2 * mode.reach**2))
             bent = bent + amount * near[:, None] * mode.move
         bent = (bent - middle) * stretch @ turn + offset
-        placed: FloatArray = bent * scale + (np.array(shape[::-1], np.float64) - 1) / 2
-        return placed
+        return np.asarray(bent * scale + (np.array(shape[::-1], np.float64) - 1) / 2)
 
     lines = {}
     for name, outline in OUTLINES.items():
@@ -133,8 +132,7 @@ def _extreme(line: FloatArray, inside: np.ndarray[Any, np.dtype[np.bool_]], dire
     bow = before - 2 * top + after
     t = float(np.clip((before - after) / (2 * bow), -0.5, 0.5)) if bow < 0 else 0.0
     a, b, c = line[i - 1 : i + 2]
-    point: FloatArray = b + t * (c - a) / 2 + t * t * (a - 2 * b + c) / 2
-    return point
+    return np.asarray(b + t * (c - a) / 2 + t * t * (a - 2 * b + c) / 2)
 
 
 def expose(rng: np.random.Generator, head: Head, shape: tuple[int, int], noise: bool = True) -> Picture:
@@ -154,8 +152,7 @@ def expose(rng: np.random.Generator, head: Head, shape: tuple[int, int], noise: 
     shown = 1 - np.clip(light, 0, 1)
     shown = np.float32(rng.uniform(0.85, 1.0)) * shown ** np.float32(rng.uniform(0.8, 1.25))
     _ruler(shown, head.scale)
-    picture: Picture = shown + np.float32(0.02)
-    return picture
+    return np.asarray(shown + np.float32(0.02))
 
 
 def _soft(rng: np.random.Generator, head: Head, half: tuple[int, int]) -> Picture:

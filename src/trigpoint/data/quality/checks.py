@@ -224,11 +224,9 @@ class _Checks:
                 x, y = (int(value) for value in np.rint(sample.points[k]))
                 other = first.setdefault((sample.image, int(k), x, y), sample)
                 if other is not sample:
-                    message = (
-                        f"expected each instance elsewhere, got the pixel ({x}, {y}) of instance '{other.instance}'"
-                    )
-                    fix = f" (row {other.row}) again; remove one, or correct it"
-                    self.warn(self.table.table, message + fix, sample.row, self.table.landmarks.names[k])
+                    got = f"got the pixel ({x}, {y}) of instance '{other.instance}' (row {other.row}) again"
+                    message = f"expected each instance elsewhere, {got}; remove one, or correct it"
+                    self.warn(self.table.table, message, sample.row, self.table.landmarks.names[k])
 
     def same_pictures(self) -> None:
         """The same picture under two names: an error across splits (the measure would be of training data)."""
@@ -299,9 +297,8 @@ class _Checks:
             if not np.isfinite(sample.points).any() and not self.table.instances:
                 self.warn(file, "no landmark is annotated, so the row teaches and measures nothing", sample.row)
         if any(self.spaced) and not all(self.spaced):
-            message = (
-                f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing; without all, no error is given in mm"
-            )
+            message = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
+            message += "; without all, no error is given in mm"
             self.warn(file, message, samples[self.spaced.index(False)].row)
 
     def unnamed_images(self) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,7 +158,7 @@ def take(
     An image whose file is as in ``known`` is not decoded, with ``trust_stamp`` not even opened when size and time are
     the same. ``skip``: an image that cannot be read gets a record without hashes; otherwise DataError names it.
     """
-    before = last_records(known)
+    before = {key: record for key, record in last_records(known).items() if record.pixels}
 
     def one(rows: tuple[int, ...]) -> ImageRecord:
         sample = data.samples[rows[0]]
@@ -166,10 +166,9 @@ def take(
         old = before.get((part, name))
         try:
             stamp = _stamp(sample.image)
-            same = old is not None and old.pixels != ""
-            digest = old.file if old and same and trust_stamp and old.stamp == stamp else file_hash(sample.image)
-            if old and same and old.file == digest:
-                return ImageRecord(name, part, labels, stamp, digest, old.pixels, old.look)
+            digest = old.file if old and trust_stamp and old.stamp == stamp else file_hash(sample.image)
+            if old and old.file == digest:
+                return replace(old, labels=labels, stamp=stamp)
             image = read(sample.image)
         except DataError:
             if not skip:

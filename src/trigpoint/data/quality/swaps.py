@@ -71,8 +71,7 @@ def _relative(across: FloatArray, stack: FloatArray) -> FloatArray:
         if len(known) > 1:
             extent[i] = np.linalg.norm(np.ptp(known, axis=0))
     extent[~(extent > 0)] = np.nan
-    relative: FloatArray = across / extent[:, None]
-    return relative
+    return np.asarray(across / extent[:, None])
 
 
 def _majorities(across: FloatArray) -> tuple[FloatArray, FloatArray]:

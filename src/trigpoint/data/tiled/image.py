@@ -1,7 +1,4 @@
-"""Images too large for memory: tiled (OME-)TIFF and zarr, of which only the tiles that are needed are read.
-
-``open_tiled`` gives a ``TiledImage``; ``trigpoint data tile`` (``write.py``) makes such a file of any image.
-"""
+"""``open_tiled`` gives a ``TiledImage`` of a tiled (OME-)TIFF or zarr, of which only the tiles needed are read."""
 
 from __future__ import annotations
 

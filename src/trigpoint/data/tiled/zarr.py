@@ -88,11 +88,9 @@ class ZarrTiles(TileStore):
         for chunk in itertools.product(*spans):
             key = array.metadata.encode_chunk_key(chunk)
             if not (folder / key).is_file():
-                raise DataError(
-                    f"{self.file}: expected every chunk of {folder.name}, got none at {key}; copy it "
-                    "again, or when chunks were left out because they are empty: "
-                    "trigpoint data tile IN OUT --fill-missing"
-                )
+                fix = "when chunks were left out because they are empty: trigpoint data tile IN OUT --fill-missing"
+                missing = f"expected every chunk of {folder.name}, got none at {key}"
+                raise DataError(f"{self.file}: {missing}; copy it again, or {fix}")
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -103,10 +101,8 @@ def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
     scales = attributes.get("ome", attributes).get("multiscales")
     if not scales:
         arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
-        raise DataError(
-            f"{folder}: expected a zarr array or an OME-NGFF multiscales group, got a group of arrays: {arrays}; "
-            "name one of them"
-        )
+        expected = "a zarr array or an OME-NGFF multiscales group"
+        raise DataError(f"{folder}: expected {expected}, got a group of arrays: {arrays}; name one of them")
     first: Mapping[str, Any] = scales[0]
     return first
 
