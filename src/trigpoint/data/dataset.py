@@ -101,24 +101,19 @@ class LandmarkDataset:
         >>> ds.landmarks.names, ds.points.tolist()
         (('tip',), [[[3.5, 2.0]]])
         """
-        file, root = Path(f"<{name}>"), Path(images)
-        marks = landmarks or LandmarkSet(())
+        file = Path(f"<{name}>")
         about = Description(
             file=file,
-            folder=root,
+            folder=Path(images),
             name=name,
             images=".",
             table=str(file),
-            landmarks=marks.names,
+            landmarks=None if landmarks is None else landmarks.names,
             spacing_mm=spacing_mm,
             instances="instance" in table.columns,
-            pairs=marks.pairs,
-            groups=marks.groups,
-            normalizer=marks.normalizer,
         )
-        rows = list(csv.reader(io.StringIO(table.to_csv(index=False))))
-        found = replace(cls(**vars(parse_rows(rows, about, file))), folder=None, table=None)
-        return found._with_spacing()
+        found = cls(**vars(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file)))
+        return replace(found, landmarks=landmarks or found.landmarks, folder=None, table=None)._with_spacing()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,9 @@ class Description:
     landmarks: tuple[str, ...] | None
     spacing_mm: float | None
     instances: bool | None
-    pairs: tuple[tuple[str, str], ...]
-    groups: dict[str, tuple[str, ...]]
-    normalizer: Normalizer | None
+    pairs: tuple[tuple[str, str], ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    normalizer: Normalizer | None = None
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""

@@ -96,11 +96,8 @@ class Coco(Format):
                     continue  # no instance
                 notes.append(_annotation(sample, len(notes) + 1, number_, dataset.instances))
         kind = {"id": 1, "name": self.category or dataset.name or "object", "supercategory": "landmarks"}
-        values = {
-            "images": images,
-            "annotations": notes,
-            "categories": [{**kind, "keypoints": list(dataset.landmarks.names), "skeleton": []}],
-        }
+        categories = [{**kind, "keypoints": list(dataset.landmarks.names), "skeleton": []}]
+        values = {"images": images, "annotations": notes, "categories": categories}
         return [write_text(target, json.dumps(values, ensure_ascii=False) + "\n", overwrite=overwrite)]
 
 
@@ -123,7 +120,7 @@ def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> 
     if seen.any():
         low, high = sample.points[seen].min(axis=0), sample.points[seen].max(axis=0)
         box = [float(value) for value in (*low, *(high - low))]
-    note = {
+    return {
         "id": own_id,
         "image_id": image_id,
         "category_id": 1,
@@ -132,8 +129,8 @@ def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> 
         "bbox": box,
         "area": box[2] * box[3],
         "iscrowd": 0,
+        **({"instance": sample.instance} if instances else {}),
     }
-    return note | ({"instance": sample.instance} if instances else {})
 
 
 def _samples(

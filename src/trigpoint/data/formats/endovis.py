@@ -7,6 +7,7 @@ One file per sequence, a list of frames, each with ``filename`` and ``annotation
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +70,9 @@ class EndoVis(Format):
             samples += _sequence(file, folder, TOOLS[self.tools], problems)
         if not any((sample.visibility > 0).any() for sample in samples):
             raise DataError(f"{source}: expected joints of '{self.tools}', got none in {len(files)} label files")
-        return LandmarkDataset(
-            samples,
-            LandmarkSet(JOINTS, pairs=(("LeftClasperPoint", "RightClasperPoint"),)),
-            name="endovis2015",
-            images=folder,
-            table=Path(source),
-            instances=True,
-            problems=problems,
-        )
+        marks = LandmarkSet(JOINTS, pairs=(("LeftClasperPoint", "RightClasperPoint"),))
+        found = LandmarkDataset(samples, marks, name="endovis2015", images=folder, table=Path(source), instances=True)
+        return replace(found, problems=problems)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Refused: raises DataError."""

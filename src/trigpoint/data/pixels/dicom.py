@@ -74,10 +74,8 @@ def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if kind == "MONOCHROME1":
         values = (low + high - values.astype(np.int64)).astype(values.dtype)
-    slope, intercept = (
-        _value(file, data, "RescaleSlope", float, 1.0),
-        _value(file, data, "RescaleIntercept", float, 0.0),
-    )
+    slope = _value(file, data, "RescaleSlope", float, 1.0)
+    intercept = _value(file, data, "RescaleIntercept", float, 0.0)
     if (slope, intercept) == (1.0, 0.0):
         return (values if not signed and bits <= 16 else values.astype(np.float32)), (float(low), float(high))
     scaled = values.astype(np.float64) * slope + intercept
