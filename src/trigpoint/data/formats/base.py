@@ -40,16 +40,18 @@ class Format(ABC):
         """Store the annotations of a dataset, not its images; returns the files. Raises DataError, as ``read``."""
 
 
-def annotation_files(source: Path, suffix: str) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and its annotation files in order (or the single file given)."""
-    if source.is_file():
-        return source.parent, [source]
-    if not source.is_dir():
-        raise DataError(f"{source}: expected a folder of *{suffix} files, got nothing there; check the path")
-    found = sorted(source.rglob(f"*{suffix}"))
+def annotation_files(
+    source: str | Path, suffix: str, images: str | Path | None = None
+) -> tuple[Path, Path, list[Path]]:
+    """The folder that names are relative to, that of the images (default: the same), and the files or single file."""
+    path = Path(source)
+    root = path.parent if path.is_file() else path
+    if not root.is_dir():
+        raise DataError(f"{path}: expected a folder of *{suffix} files, got nothing there; check the path")
+    found = [path] if path.is_file() else sorted(path.rglob(f"*{suffix}"))
     if not found:
-        raise DataError(f"{source}: expected *{suffix} files, got none; check the path")
-    return source, found
+        raise DataError(f"{path}: expected *{suffix} files, got none; check the path")
+    return root, root if images is None else Path(images), found
 
 
 def image_of(annotation: Path, root: Path, images: Path) -> Path:

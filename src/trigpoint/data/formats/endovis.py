@@ -62,8 +62,7 @@ class EndoVis(Format):
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read label files; ``images`` is the folder that holds the challenge's folders (default: the labels')."""
-        root, files = annotation_files(Path(source), "_labels.json")
-        folder = root if images is None else Path(images)
+        _, folder, files = annotation_files(source, "_labels.json", images)
         problems: list[Problem] = []
         samples: list[Sample] = []
         for file in files:

@@ -47,7 +47,7 @@ class Isbi(Format):
         """Read a folder of ``.txt`` files, or one with a folder per doctor. Raises DataError with file and line."""
         root = Path(source)
         folders = self._folders(root)
-        base, files = annotation_files(folders[0], ".txt")
+        base, _, files = annotation_files(folders[0], ".txt")
         place = root if images is None else Path(images)
         samples = []
         for file in files:

@@ -28,8 +28,7 @@ class Ljson(base.Format):
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.ljson`` file or a folder of them; landmarks are matched by name. Raises DataError."""
-        root, files = base.annotation_files(Path(source), ".ljson")
-        folder = root if images is None else Path(images)
+        root, folder, files = base.annotation_files(source, ".ljson", images)
         landmarks: LandmarkSet | None = None
         samples = []
         for file in files:

@@ -33,8 +33,7 @@ class Pts(base.Format):
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.pts`` file or a folder of them. Raises DataError with file and line."""
-        root, files = base.annotation_files(Path(source), ".pts")
-        folder = root if images is None else Path(images)
+        root, folder, files = base.annotation_files(source, ".pts", images)
         names = self.names
         samples = []
         for file in files:

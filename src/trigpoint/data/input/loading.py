@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trigpoint.data.dataset import LandmarkDataset
@@ -245,11 +246,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 def _padded(points: Sequence[torch.Tensor]) -> torch.Tensor:
     """Points (M, K, 2) of images with M of their own as (B, M, K, 2), NaN = no such instance."""
-    most = max((len(own) for own in points), default=0)
-    stacked = points[0].new_full((len(points), most, *points[0].shape[1:]), math.nan)
-    for row, own in zip(stacked, points, strict=True):
-        row[: len(own)] = own
-    return stacked
+    return pad_sequence(list(points), batch_first=True, padding_value=math.nan)
 
 
 def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: bool = False) -> DataLoader[Item]:

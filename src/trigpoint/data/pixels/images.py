@@ -212,17 +212,16 @@ def _check_suffix(file: Path) -> None:
 
 
 def _opened(file: Path, stream: IO[bytes]) -> PIL.Image.Image:
-    try:
-        # Pillow's own limit is one number per process; ours is per call and is checked right after
-        with _pillow_limit:
-            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = PIL.Image.open(stream, formats=_PILLOW)
-            finally:
-                PIL.Image.MAX_IMAGE_PIXELS = limit
+    # Pillow's own limit is one number per process; ours is per call and is checked right after
+    with decoding(file, "expected an image, got something else"), _pillow_limit:
+        limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = PIL.Image.open(stream, formats=_PILLOW)
+        except PIL.UnidentifiedImageError:
+            raise DataError(f"{file}: expected an image, got something else (no known image format)") from None
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = limit
         frames = getattr(image, "n_frames", 1)
-    except Exception as error:  # whatever Pillow stumbles over in damaged bytes
-        raise DataError(f"{file}: expected an image, got something else ({_first_line(error)})") from None
     if frames > 1 and image.format != "MPO":  # an MPO is a JPEG with previews
         raise DataError(f"{file}: expected one image, got {frames} frames; export one of them")
     return image
@@ -255,8 +254,3 @@ def _bytes(file: Path) -> bytes:
     if not data:
         raise DataError(f"{file}: expected an image, got an empty file")
     return data
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return "no known image format" if text.startswith("cannot identify") else text.split(", ")[-1]
