@@ -6,8 +6,6 @@ values of a column of a dataset's table.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.files import read_text, write_text
+from trigpoint.data.files import read_csv, write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.pixels.images import SUFFIXES
@@ -190,15 +188,15 @@ def read_classes(settings: SourceDataConfig) -> tuple[LandmarkDataset, tuple[str
 
 def _from_table(folder: Path, settings: SourceDataConfig) -> tuple[list[Sample], Path]:
     table = read_table(folder)
-    rows = list(csv.reader(io.StringIO(read_text(table.file), newline="")))
+    rows = read_csv(table.table)
     header = [cell.strip() for cell in rows[0]]
     if settings.column not in header:
-        raise DataError(f"{table.file}: no column '{settings.column}'; {did_you_mean(settings.column, header)}")
+        raise DataError(f"{table.table}: no column '{settings.column}'; {did_you_mean(settings.column, header)}")
     at = header.index(settings.column)
     existing = {sample.split for sample in table.samples if sample.split}
     unknown = [name for name in settings.splits or () if name not in existing]
     if unknown:
-        raise DataError(f"{table.file}: unknown split '{unknown[0]}'; {did_you_mean(unknown[0], existing)}")
+        raise DataError(f"{table.table}: unknown split '{unknown[0]}'; {did_you_mean(unknown[0], existing)}")
     samples, seen = [], set()
     for sample in table.samples:
         name = rows[sample.row - 1][at].strip()

@@ -13,13 +13,4 @@ from trigpoint.data.tiled.image import StoredLevel, TiledImage, is_tiled, open_t
 from trigpoint.data.tiled.store import REMEDY
 from trigpoint.data.tiled.write import halve_edge, write_tiled
 
-__all__ = [
-    "REMEDY",
-    "StoredLevel",
-    "TiledImage",
-    "halve_edge",
-    "is_tiled",
-    "open_tiled",
-    "tile_image",
-    "write_tiled",
-]
+__all__ = ["REMEDY", "StoredLevel", "TiledImage", "halve_edge", "is_tiled", "open_tiled", "tile_image", "write_tiled"]
