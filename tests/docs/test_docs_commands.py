@@ -202,11 +202,20 @@ def page_text(*names: str) -> str:
     return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name after ``#``, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-    local = [target.split("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
-    lost = [target for target in local if not (page.parent / target).exists()]
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        if "://" not in target and (not file.exists() or (anchor and anchor not in anchors(file))):
+            lost.append(target)
     assert not lost, f"{page.name}: nothing there: {', '.join(lost)}"
 
 
