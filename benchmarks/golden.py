@@ -28,7 +28,7 @@ import trigpoint as tp
 try:
     from trigpoint import synthetic
 except ImportError:  # before the drawn sets had a room of their own
-    from trigpoint.data import synthetic  # type: ignore[attr-defined, no-redef]
+    from trigpoint import synthetic  # type: ignore[attr-defined, no-redef]
 
 TOLERANCE = 1e-6
 TINY = {"workers": 0, "input": {"size": [64, 56]}}

@@ -32,7 +32,7 @@ LAYERS = (
     "prediction",
     "training",
     "evaluation",
-    "reproduce",
+    "experiments",
     "cli",
 )
 ROOTS = ("__init__", "__main__")  # the public names and ``python -m trigpoint``: they may import anything

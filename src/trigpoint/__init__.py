@@ -3,7 +3,7 @@
 The map: each package or module imports only from those above it (``tests/test_layers.py``).
 
 - ``errors``, ``landmarks``, ``config``, ``geometry``: the shared vocabulary
-- ``recipe``, ``recipes``: what to train, as data
+- ``recipes``, ``recipe``: what to train, as data
 - ``data``: datasets, images, other formats, checks, augmentation, tiles; ``synthetic``: drawn datasets
 - ``codecs``: points to heatmaps and back; ``schedules``: how wide the targets are in each epoch
 - ``nn``: networks and pretrained weights
@@ -14,7 +14,7 @@ The map: each package or module imports only from those above it (``tests/test_l
 - ``prediction``: a run applied to images, frames and videos
 - ``training``: from a recipe and a dataset to a run
 - ``evaluation``: from a run and a dataset to numbers and a report
-- ``reproduce``: the experiments of the papers
+- ``experiments``: the studies of the papers: settings in YAML, claims in code
 - ``cli``: the command line
 """
 

@@ -313,7 +313,7 @@ def apply_overrides(
     >>> apply_overrides({"train": {"epochs": 5}}, ["train.epochs=7", "data.size=[64, 64]"])
     {'train': {'epochs': 7}, 'data': {'size': [64, 64]}}
     """
-    out = _copy(values)
+    out = copied(values)
     given = []
     for text in overrides:
         key, equals, raw = text.partition("=")
@@ -349,5 +349,5 @@ def _set(target: dict[str, Any], path: Sequence[str], value: Any, model: type[Co
     _set(inner, rest, value, section_of(field, inner) if field else None, text)
 
 
-def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+def copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}

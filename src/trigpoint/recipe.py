@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny, model_validator
 
-from trigpoint.config import Component, Config, LazyTable, apply_overrides, choose, parse, read_yaml
-from trigpoint.errors import ConfigError, did_you_mean
+from trigpoint.config import Component, Config, LazyTable, apply_overrides, choose, parse
+from trigpoint.errors import ConfigError
+from trigpoint.recipes import recipe_values
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=1)]
@@ -357,39 +357,29 @@ class SourceRecipe(WeightsConfig):
     """How it is trained."""
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(entry.name[:-5] for entry in files("trigpoint.recipes").iterdir() if entry.name.endswith(".yaml"))
-
-
-def recipe_values(source: str | Path) -> dict[str, Any]:
-    """Values of a recipe file, or of a recipe of the package by name. Raises ConfigError when there is neither."""
-    if Path(source).is_file() or str(source).endswith((".yaml", ".yml")):
-        return read_yaml(source)
-    if str(source) not in recipe_names():
-        raise ConfigError(f"'{source}' is neither a file nor a recipe; {did_you_mean(str(source), recipe_names())}")
-    return read_yaml(Path(str(files("trigpoint.recipes") / f"{source}.yaml")))
-
-
-def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from a file, a name or a recipe, with dotted overrides.
+def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from a file, a name, values or a recipe, with dotted overrides.
 
     >>> load_recipe(Recipe(), ["train.epochs=3"]).train.epochs
     3
     """
     found = load_any_recipe(source, overrides)
     if isinstance(found, SourceRecipe):
-        raise ConfigError(f"{source}: expected a recipe that finds landmarks, got one that trains a source (task)")
+        name = source if isinstance(source, str | Path) else found.name
+        raise ConfigError(f"{name}: expected a recipe that finds landmarks, got one that trains a source (task)")
     return found
 
 
-def load_any_recipe(source: str | Path | Recipe | SourceRecipe, overrides: Sequence[str] = ()) -> Recipe | SourceRecipe:
+def load_any_recipe(
+    source: str | Path | Mapping[str, Any] | Recipe | SourceRecipe, overrides: Sequence[str] = ()
+) -> Recipe | SourceRecipe:
     """As ``load_recipe``; with ``task: classification`` the recipe of a source model."""
     if isinstance(source, Recipe | SourceRecipe):
         values = source.model_dump(mode="json")
         where = source.name
     else:
-        values, where = recipe_values(source), str(source)
+        values = recipe_values(source)
+        where = str(values.get("name", "recipe")) if isinstance(source, Mapping) else str(source)
     if "task" in values:
         return parse(SourceRecipe, apply_overrides(values, overrides, SourceRecipe), where)
     recipe = parse(Recipe, apply_overrides(values, overrides, Recipe), where)

@@ -47,7 +47,8 @@ from trigpoint.data.pixels.images import image_size, image_spacing, read_image
 from trigpoint.data.table import read_table
 from trigpoint.errors import TrigpointError
 from trigpoint.nn.backbones import read_weights
-from trigpoint.recipe import load_any_recipe, recipe_names, recipe_values
+from trigpoint.recipe import load_any_recipe
+from trigpoint.recipes import recipe_names, recipe_values
 
 PIXELS = 1 << 20  # limit of an image here: damage to a header shall not cost minutes of decoding
 SECONDS = 20  # of the processor for one input: what takes longer hangs

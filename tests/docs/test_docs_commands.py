@@ -31,6 +31,7 @@ from trigpoint.data.formats import FORMATS
 from trigpoint.methods import METHODS
 from trigpoint.methods.losses import LOSSES
 from trigpoint.nn import NETWORKS
+from trigpoint.recipes import recipe_names
 from trigpoint.schedules import SCHEDULES
 from trigpoint.training import landmarks
 
@@ -245,7 +246,7 @@ def test_every_verb_and_option_is_on_the_page() -> None:
     ("page", "names"),
     [
         ("docs/adaloss.md", [*SCHEDULES, *LOSSES, *DECODERS]),
-        ("docs/training.md", [*NETWORKS, *recipe.recipe_names()]),
+        ("docs/training.md", [*NETWORKS, *recipe_names()]),
         ("docs/data-format.md", [*FORMATS, *KEYS]),
     ],
 )

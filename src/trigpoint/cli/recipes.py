@@ -19,7 +19,7 @@ def recipes(
     from importlib.resources import files
 
     from trigpoint.cli.console import show_table
-    from trigpoint.recipe import recipe_names, recipe_values
+    from trigpoint.recipes import recipe_names, recipe_values
 
     if name is not None:
         recipe_values(name)  # raises with the nearest name

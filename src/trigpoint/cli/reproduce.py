@@ -12,14 +12,18 @@ from trigpoint.cli.console import note, say, show_table
 from trigpoint.errors import ConfigError
 
 Scale = Literal["small", "paper"]
+Launcher = Literal["local", "submitit"]
 NAMES = "adaloss-catheter, adaloss-300w, adaloss-muct, foveated-isbi2015, foveated-ablation, cross-task or endovis"
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help=f"{NAMES}.")],
+    name: Annotated[str, typer.Argument(help=f"{NAMES}, or the YAML file of a study of your own.")],
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Options of the experiment, such as labels=junior."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Options of the experiment, such as labels=junior, and of Slurm, such as slurm.partition=gpu.",
+        ),
     ] = None,
     scale: Annotated[
         Scale, typer.Option("--scale", "-s", help="small: minutes on a CPU; paper: the paper's setting, for a GPU.")
@@ -36,8 +40,13 @@ def reproduce(
         typer.Option("--stand-in", help="What takes the place of a dataset that may not be passed on; as stand_in=..."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", help="Runs at the same time, one thread each if more than 1.")
-    ] = 1,
+        int | None,
+        typer.Option("--jobs", "-j", help="Runs at the same time. Default: 1 on this machine, as Slurm jobs all."),
+    ] = None,
+    launcher: Annotated[
+        Launcher,
+        typer.Option("--launcher", help="Where runs are trained: on this machine, or submitit: as Slurm jobs."),
+    ] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Repeat an experiment of the papers and print our table beside the paper's.
@@ -46,20 +55,23 @@ def reproduce(
 
     Example: trigpoint reproduce adaloss-catheter --scale small
     """
-    from trigpoint.reproduce import EXPERIMENTS, Request, run_experiment
+    from trigpoint.experiments import Request, load_study, run_study
+    from trigpoint.experiments.study import silent
 
+    study = load_study(name)
     request = Request(
-        name,
-        Path("reproduced") / f"{name}-{scale}" if out is None else out,
+        study.name,
+        Path("reproduced") / f"{study.name}-{scale}" if out is None else out,
         scale,
         parse_seeds(seeds),
         data,
-        say=_silent if quiet else note,
-        progress=not quiet and name in EXPERIMENTS and EXPERIMENTS[name].long_runs,
+        say=silent if quiet else note,
+        progress=not quiet and study.bars,
         jobs=jobs,
+        launcher=launcher,
         options=parse_options([*(options or []), *([] if stand_in is None else [f"stand_in={stand_in}"])]),
     )
-    findings = run_experiment(request)
+    findings = run_study(study, request)
     say(f"{findings.title}\n\n{findings.setting}")
     for warning in findings.warnings:
         note(f"warning: {warning}")
@@ -67,9 +79,10 @@ def reproduce(
         say()
         show_table(table.rows, title=table.title)
         say(table.note)
-    say("\nVerdict")
+    if findings.claims:
+        say("\nClaims")
     for claim in findings.claims:
-        say(f"- {claim.text}: {claim.verdict.upper()}. {claim.numbers}")
+        say(f"- {claim.text}: {claim.outcome.upper()}. {claim.numbers}")
     say(f"\n{request.out / 'table.md'}, {request.out / 'results.json'}, {len(findings.figures)} figures beside them")
 
 
@@ -102,7 +115,3 @@ def parse_options(texts: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"{key}: expected one value, got {options[key]} and {value}; leave one out")
         options[key] = value
     return options
-
-
-def _silent(text: str) -> None:
-    """No progress is wanted."""

@@ -24,7 +24,8 @@ from trigpoint.methods.base import StageRun
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
 from trigpoint.nn.spatialized import GlimpseNetwork
-from trigpoint.recipe import MethodConfig, Recipe, Stage, recipe_values
+from trigpoint.recipe import MethodConfig, Recipe, Stage
+from trigpoint.recipes import recipe_values
 
 LEAST_SD = 2.0
 """Input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training."""
@@ -71,7 +72,7 @@ class CascadeMethod(FoveatedMethod):
             source = self.coarse
             if source is None:
                 source = str(Path(str(self.coarse_run)) / "config.yaml")
-            values = dict(source) if isinstance(source, dict) else recipe_values(source)
+            values = recipe_values(source)
             if self.coarse_run is None:
                 same = ("path", "train", "val", "val_share", "limit", "fraction", "limit_across", "landmarks")
                 shared = {key: getattr(recipe.data, key) for key in same}

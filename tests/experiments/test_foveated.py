@@ -1,32 +1,28 @@
-"""The experiments with the foveated pyramid on a few drawn radiographs, and their verdicts on made-up numbers."""
+"""The experiments with the foveated pyramid on a few drawn radiographs, and their claims on made-up numbers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from trigpoint.cli.reproduce import NAMES, parse_options, reproduce
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.experiments import Request, Study, load_study, run_study
+from trigpoint.experiments.ablation import Ablation, Sweep, ablation_claims, settings
+from trigpoint.experiments.data_isbi import read_radiographs
+from trigpoint.experiments.isbi2015 import PAPER, STEPS, Evidence, Isbi2015, isbi_claims
+from trigpoint.experiments.measures import Job, measure
+from trigpoint.experiments.task import Task, kept, predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import radial_error
 from trigpoint.prediction import Predictor
 from trigpoint.recipe import load_recipe
-from trigpoint.reproduce import EXPERIMENTS, Request, foveated_ablation, foveated_isbi, run_experiment
-from trigpoint.reproduce.foveated import LOOKS, measure, points_after
-from trigpoint.reproduce.foveated_ablation import DRAWN, Sweep, ablation_claims, settings
-from trigpoint.reproduce.foveated_isbi import OPTIONS, RUNS, SCALES, THREE, Scale
-from trigpoint.reproduce.foveated_isbi_claims import Evidence, isbi_claims
-from trigpoint.reproduce.foveated_isbi_data import read_radiographs
-from trigpoint.reproduce.foveated_published import FOURFOLD, LANDMARKS, PAPER, TEST1
-from trigpoint.reproduce.study import kept
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_radiographs
 
@@ -38,17 +34,22 @@ COARSE = {
     "method": {"name": "heatmap", "network": {"name": "res_unet", "width": 4, "max_width": 8}, "schedule": "fixed"},
     "train": {"epochs": 1, "batch_size": 4},
 }
-TINY = Scale(
-    {
-        "shared": {**ONE, "method.shared": True},
-        "single": {**ONE, "data.landmarks": list(DRAWN)},
-        "shared3": {**ONE, "method.shared": True, "data.landmarks": list(DRAWN)},
-        "cascade": {**COMMON, "method": {"name": "cascade", "coarse": COARSE, "fine": {**GLIMPSES, "shared": True}}},
-    },
-    "a tiny network",
-    DRAWN,
-    looks_step=2,
-)
+ISBI, ABLATION = load_study("foveated-isbi2015"), load_study("foveated-ablation")
+RUNS = ISBI.choices["runs"].values or ()
+DRAWN = ABLATION.values["drawn_landmarks"]
+VARIED = {
+    "shared": {**ONE, "method.shared": True},
+    "single": {**ONE, "data.landmarks": DRAWN},
+    "shared3": {**ONE, "method.shared": True, "data.landmarks": DRAWN},
+    "cascade": {**COMMON, "method": {"name": "cascade", "coarse": COARSE, "fine": {**GLIMPSES, "shared": True}}},
+}
+
+
+@pytest.fixture(scope="module")
+def small(tiny: Callable[..., Study]) -> Study:
+    recipe = {"extends": "foveated-isbi2015", "method": {"pretrained": False}}
+    values = {"three": DRAWN}
+    return tiny("foveated-isbi2015", recipe=recipe, vary=(VARIED,), values={"every": 2}, study_values=values)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(folder: Path, tmp_path_factory: pytest.TempPathFactory, small: Study) -> Path:
     target = tmp_path_factory.mktemp("out") / "isbi"
-    foveated_isbi.reproduce(Request(foveated_isbi.NAME, target, data=folder), TINY)
+    run_study(small, Request(ISBI.name, target, data=folder))
     return target
 
 
@@ -106,7 +107,7 @@ def test_it_writes_two_lines_per_method_and_the_published_ones(out: Path) -> Non
 
 def test_numbers_of_the_tables_are_those_of_the_runs(out: Path, folder: Path) -> None:
     values = json.loads((out / "results.json").read_text())
-    overall, landmarks, three, looks = values["tables"]
+    overall, landmarks, three, steps = values["tables"]
     test = LandmarkDataset.load(folder, "test1")
     errors = 0.1 * radial_error(Predictor.load(out / "runs" / "shared-seed0").predict(test).points, test.points)
     assert overall["rows"][0]["MRE ± SD mm"].split(" ")[0] == f"{errors.mean():.2f}"
@@ -119,8 +120,8 @@ def test_numbers_of_the_tables_are_those_of_the_runs(out: Path, folder: Path) ->
     assert row["half doctors' distance mm"] == "0.30"
     assert [row["network"] for row in three["rows"]] == ["a network per landmark", "one network for the three"]
     assert "sella MRE mm" in three["rows"][0]
-    assert [row["looks"] for row in looks["rows"]] == list(LOOKS)
-    assert "on 2 images" in looks["note"]
+    assert [row["glimpse steps"] for row in steps["rows"]] == list(STEPS)
+    assert "on 2 images" in steps["note"]
 
 
 def test_the_runs_never_see_the_test_images(out: Path) -> None:
@@ -131,31 +132,33 @@ def test_the_runs_never_see_the_test_images(out: Path) -> None:
 
 
 def test_the_same_command_predicts_nothing_again_and_takes_other_runs(
-    out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    out: Path, folder: Path, small: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("predicted again")
 
     monkeypatch.setattr(Predictor, "predict", refuse)
-    request = Request(foveated_isbi.NAME, out, data=folder, options={"runs": "shared3, shared"})
-    findings = foveated_isbi.reproduce(request, TINY)
+    request = Request(ISBI.name, out, data=folder, options={"runs": "shared3, shared"})
+    findings = run_study(small, request)
     assert [run["setting"] for run in findings.runs] == ["shared", "shared3"]
-    assert "not tested" in [claim.verdict for claim in findings.claims]
+    assert findings.claims[-1].numbers == "needs runs=cascade,shared"
     with pytest.raises(RunError, match="labels mean, not junior"):
-        foveated_isbi.reproduce(replace(request, options={"labels": "junior"}), TINY)
+        run_study(small, replace(request, options={"labels": "junior"}))
 
 
-def test_points_after_looks_are_those_of_predictions(out: Path, folder: Path) -> None:
-    run, test = RunFolder(out / "runs" / "shared-seed0"), LandmarkDataset.load(folder, "test1")
-    found = points_after(run, test, (1, 4))
-    predictor = Predictor.load(run)
-    for count in (1, 4):
-        method = predictor.method
-        method.options = method.options.model_copy(update={"iterations": count})  # type: ignore[operator]
-        np.testing.assert_allclose(found[count], predictor.predict(test).points, atol=1e-3)
-    assert np.abs(found[1] - found[4]).max() > 0.01
-    with pytest.raises(RunError, match="expected a run of the foveated pyramid"):
-        points_after(RunFolder(out / "runs" / "cascade-seed0" / "coarse"), test)
+def test_points_after_steps_are_those_of_predictions(out: Path, folder: Path) -> None:
+    test = LandmarkDataset.load(folder, "test1")
+    for name in ("shared", "cascade"):
+        run = RunFolder(out / "runs" / f"{name}-seed0")
+        found = predicted(run, test, (1, 4))
+        for count, points in zip((1, 4), found, strict=True):
+            predictor = Predictor.load(run)
+            options = predictor.method.options.model_copy(update={"iterations": count})  # type: ignore[operator]
+            predictor.method.options = options  # type: ignore[assignment]
+            np.testing.assert_allclose(points, predictor.predict(test).points, atol=1e-3)
+        assert np.abs(found[0] - found[1]).max() > 0.01
+    with pytest.raises(ConfigError, match="unknown key 'iterations'"):
+        predicted(RunFolder(out / "runs" / "cascade-seed0" / "coarse"), test, (3,))
 
 
 def test_what_is_kept_belongs_to_its_weights(out: Path, tmp_path: Path) -> None:
@@ -186,7 +189,7 @@ def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path) -> None:
     assert some.clean is None
     assert some.doctors is None
     assert [warning.split(" ")[0] for warning in some.warnings] == ["duplicates.csv", "landmarks_junior.csv"]
-    assert list(Evidence(some.test.groups, clean=some.clean).sets()) == ["all"]
+    assert list(Evidence(some.test.groups, {}, 1.0, clean=some.clean).sets()) == ["all"]
     with pytest.raises(DataError, match=r"landmarks_challenge.csv: .* labels that are there: mean, junior, senior"):
         read_radiographs(folder, "challenge")
     renamed = copy_without(folder, tmp_path / "b", "landmarks.csv")
@@ -216,48 +219,57 @@ def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path) -> None:
 )
 def test_bad_options(options: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        run_experiment(Request(foveated_isbi.NAME, tmp_path / "out", options=options))
+        run_study(ISBI, Request(ISBI.name, tmp_path / "out", options=options))
     assert message in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_set_without_the_three_landmarks_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unknown landmark 'upper_incisal_incision'; did you mean 'upper_incisor'"):
-        run_experiment(Request(foveated_isbi.NAME, tmp_path / "out", data=folder))
+        run_study(ISBI, Request(ISBI.name, tmp_path / "out", data=folder))
     assert not (tmp_path / "out").exists()
 
 
+def planned(scale: str, pretrained: bool) -> dict[str, Job]:
+    request = Request(ISBI.name, Path("x"), scale)
+    experiment = Isbi2015(ISBI, request)
+    experiment.learned_before, experiment.pretrained = scale == "paper", pretrained
+    return {job.name: job for job in experiment.jobs()}
+
+
 def test_runs_of_both_scales_are_valid_recipes_and_pretrained_can_be_left_out() -> None:
-    for scale in SCALES.values():
-        for job in foveated_isbi.jobs(scale, RUNS, False):
-            recipe = load_recipe(job.recipe, job.dotted(Path("x")))
-            text = json.dumps(recipe.model_dump(mode="json")["method"])
+    for scale in ("small", "paper"):
+        jobs = planned(scale, pretrained=False)
+        assert tuple(jobs) == RUNS
+        for job in jobs.values():
+            text = json.dumps(Task(job, Path("x"), Path("y")).recipe().model_dump(mode="json")["method"])
             assert '"pretrained": false' in text
             assert '"pretrained": true' not in text
-    single = {job.name: job for job in foveated_isbi.jobs(SCALES["paper"], RUNS, True)}["single"]
+    single = planned("paper", pretrained=True)["single"]
     assert single.overrides == {}
     plain = load_recipe(single.recipe)
-    options = plain.method.model_dump()
+    options = plain.method.options()
     assert (options["trunk"], options["pretrained"], options["shared"]) == ("resnet34", True, False)
     assert (options["train_iterations"], options["train_starts"], options["start"]) == (10, 2, "mean")
     assert (plain.train.epochs, plain.train.batch_size, plain.train.optimizer.lr) == (40, 2, 1e-4)
     assert plain.data.input.size == (2400, 1935)
-    small = SCALES["small"].runs
+    small = ISBI.scales["small"].settings()
     assert small["single"]["train.epochs"] == small["shared3"]["train.epochs"]
 
 
 def test_published_numbers_agree_with_one_another() -> None:
     """The mean over the landmarks is the overall number of the same table."""
-    assert len(LANDMARKS) == 19
-    assert set(THREE) <= set(LANDMARKS)
-    assert np.mean([row.mre for row in LANDMARKS.values()]) == pytest.approx(FOURFOLD.mre, abs=0.01)
-    assert np.mean([row.iov for row in LANDMARKS.values()]) == pytest.approx(1.07, abs=0.01)
-    for i, overall in enumerate(FOURFOLD.sdr):
-        assert np.mean([row.sdr[i] for row in LANDMARKS.values()]) == pytest.approx(overall, abs=0.02)
-    assert all(list(row.sdr) == sorted(row.sdr) for row in TEST1.values())
+    landmarks, fourfold = ISBI.values["per_landmark"], ISBI.values["fourfold"]
+    assert len(landmarks) == 19
+    assert set(ISBI.values["three"]) <= set(landmarks)
+    table = np.array(list(landmarks.values()))
+    assert table[:, 0].mean() == pytest.approx(fourfold[0], abs=0.01)
+    assert table[:, 6].mean() == pytest.approx(1.07, abs=0.01)
+    assert table[:, 2:6].mean(axis=0) == pytest.approx(fourfold[2:], abs=0.02)
+    assert all(row[2:] == sorted(row[2:]) for row in ISBI.values["test1"].values())
 
 
-# -- verdicts ---------------------------------------------------------------------------------------------------------
+# -- claims -----------------------------------------------------------------------------------------------------------
 
 
 def flat(value: float, landmarks: int = 5) -> list[FloatArray]:
@@ -267,9 +279,11 @@ def flat(value: float, landmarks: int = 5) -> list[FloatArray]:
 def evidence_like_the_paper() -> Evidence:
     return Evidence(
         [f"subject:{i}" for i in range(6)],
+        ISBI.labels,
+        1.01,
         {"shared": flat(1.0), "cascade": flat(0.9), "coarse": flat(1.5)},
         {"single": flat(0.8, 3), "shared3": flat(0.84, 3)},
-        {n: flat(error)[0] for n, error in zip(LOOKS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)},
+        {n: flat(error)[0] for n, error in zip(STEPS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)},
         flat(2.1)[0],
         (0, 1, 2),
     )
@@ -291,21 +305,28 @@ def test_evidence_like_the_papers_bears_out_every_claim() -> None:
         ("errors", {"cascade": flat(1.2)}, [1, 6]),
         ("errors", {"coarse": flat(0.85)}, [5]),
         ("three", {"shared3": flat(0.86, 3)}, [4]),
-        ("looks", {3: flat(1.01)[0]}, [3]),
+        ("steps", {3: flat(1.01)[0]}, [3]),
         ("errors", {"cascade": flat(float("inf"))}, [1, 5, 6]),
     ],
 )
-def test_one_changed_number_changes_its_verdicts(field: str, changed: dict[str, object], lost: list[int]) -> None:
+def test_one_changed_number_changes_its_outcomes(field: str, changed: dict[str, object], lost: list[int]) -> None:
     evidence = evidence_like_the_paper()
     evidence = replace(evidence, **{field: {**getattr(evidence, field), **changed}})  # type: ignore[arg-type]
     assert [i for i, claim in enumerate(isbi_claims(evidence)) if not claim.holds] == lost
 
 
-def test_what_was_not_run_is_not_tested() -> None:
-    evidence = replace(evidence_like_the_paper(), errors={"shared": flat(1.0)}, three={}, looks={}, doctors=None)
-    assert [claim.verdict for claim in isbi_claims(evidence)] == ["reproduces", *["not tested"] * 5]
+def test_what_was_not_run_is_not_testable() -> None:
+    evidence = replace(evidence_like_the_paper(), errors={"shared": flat(1.0)}, three={}, steps={}, doctors=None)
+    assert [claim.outcome for claim in isbi_claims(evidence)] == ["holds", *["not testable"] * 5]
     assert isbi_claims(evidence)[-1].numbers == "needs runs=cascade,shared"
     assert [claim.holds for claim in isbi_claims(replace(evidence, errors={}))] == [None] * 6
+
+
+def test_what_is_no_better_than_the_mean_position_is_not_testable() -> None:
+    claims = isbi_claims(replace(evidence_like_the_paper(), constants=(0.95, 0.82)))
+    found = [claim.outcome for claim in claims]
+    assert found == ["not testable", "holds", "not testable", "not testable", *["not testable"] * 3]
+    assert claims[4].numbers.endswith("Not testable: 0.84 mm, the mean training position 0.82 mm")
 
 
 def test_several_seeds_are_paired_and_the_network_per_landmark_stands_for_the_paper() -> None:
@@ -330,7 +351,7 @@ def test_measured_counts_what_was_not_predicted_as_a_failure() -> None:
 
 def sweep_like_the_slides() -> Sweep:
     last = {"looks1": 5.0, "looks3": 4.0, "looks10": 3.0, "flatten": 6.0, "levels1": 40.0, "levels2": 20.0}
-    errors = {key: {n: [2 * v if n < 3 else v] * 2 for n in LOOKS} for key, v in last.items()}
+    errors = {key: {n: [2 * v if n < 3 else v] * 2 for n in STEPS} for key, v in last.items()}
     return Sweep(errors, 3, 60.0)
 
 
@@ -348,50 +369,59 @@ def test_a_sweep_like_the_slides_bears_out_every_claim() -> None:
         ("looks10", 10, float("nan"), [0, 1]),
     ],
 )
-def test_one_changed_setting_changes_its_verdict(setting: str, looks: int, error: float, lost: list[int]) -> None:
+def test_one_changed_setting_changes_its_outcome(setting: str, looks: int, error: float, lost: list[int]) -> None:
     sweep = sweep_like_the_slides()
     errors = {**sweep.errors, setting: {**sweep.errors[setting], looks: [error, error]}}
     found = ablation_claims(replace(sweep, errors=errors))
     assert [i for i, claim in enumerate(found) if not claim.holds] == lost
 
 
+def test_parts_of_what_learned_nothing_are_not_testable() -> None:
+    claims = ablation_claims(replace(sweep_like_the_slides(), start=3.5))
+    assert [claim.outcome for claim in claims] == ["holds", "holds", "not testable", "not testable"]
+    assert claims[2].numbers.endswith("Not testable: looks3 no better than the mean training position, 3.50 px")
+
+
 def test_every_setting_makes_the_same_number_of_steps() -> None:
-    for scale in foveated_ablation.SCALES.values():
-        planned = foveated_ablation.jobs(scale, (512, 512), DRAWN, 4)
+    for scale in ("small", "paper"):
+        experiment = Ablation(ABLATION, Request(ABLATION.name, Path("x"), scale, seeds=(0,)))
+        experiment.canvas, experiment.names, experiment.levels = (512, 512), DRAWN, 4
+        planned = experiment.jobs()
         assert [job.name for job in planned] == list(settings(4))
         steps = [job.overrides["train.epochs"] * job.overrides["method.train_iterations"] for job in planned]
         assert max(steps) - min(steps) <= 1
         for job in planned:
-            recipe = load_recipe(job.recipe, job.dotted(Path("x")))
+            recipe = Task(job, Path("x"), Path("y")).recipe()
             assert recipe.train.val_every == recipe.train.epochs
 
 
-def test_the_ablation_on_drawn_images(tmp_path: Path) -> None:
-    small = {"method.trunk": "small", "method.glimpse": 16, "method.train_starts": 1, "data.workers": 0}
-    scale = foveated_ablation.Scale(32, 4, 2, 2, 1, (0, 1), "a tiny network", {**small, "train.precision": "32"})
+def test_the_ablation_on_drawn_images(tmp_path: Path, tiny: Callable[..., Study]) -> None:
+    method = {"trunk": "small", "glimpse": 16, "train_starts": 1}
+    recipe = {"extends": "foveated", "data": {"workers": 0}, "method": method, "train": {"precision": "32"}}
+    draw = {"size": 32, "images": {"train": 4, "val": 2, "test": 2}}
+    study = tiny("foveated-ablation", recipe=recipe, draw=draw, values={"steps": 1}, about="a tiny network")
     said: list[str] = []
-    request = Request(foveated_ablation.NAME, tmp_path / "out", seeds=(0,), say=said.append)
-    findings = foveated_ablation.reproduce(request, scale)
-    assert said[0] == "drawing 8 radiographs of 32 x 32 pixels"
+    request = Request(ABLATION.name, tmp_path / "out", seeds=(0,), say=said.append)
+    findings = run_study(study, request)
+    assert said[0] == "drawing 8 images (radiograph) of 32 x 32 pixels"
     assert [run["setting"] for run in findings.runs] == ["looks1", "looks3", "looks10", "flatten", "levels1"]
     rows = findings.tables[0].rows
-    assert [list(row)[1:] for row in rows[:-1]] == [["1 look", "2 looks", "3 looks", "5 looks", "10 looks"]] * 5
-    assert rows[-1]["training"].startswith("no look, the mean training position: ")
-    assert rows[4]["training"] == "3 looks per batch, spatialised features, 1 level"
-    assert (tmp_path / "out" / "looks.png").stat().st_size > 1000
+    assert [list(row)[1:] for row in rows[:-1]] == [["1 step", "2 steps", "3 steps", "5 steps", "10 steps"]] * 5
+    assert rows[-1]["training"].startswith("no step, the mean training position: ")
+    assert rows[4]["training"] == "3 steps per batch, spatialised features, 1 level"
+    assert (tmp_path / "out" / "steps.png").stat().st_size > 1000
     with pytest.raises(RunError, match="landmarks"):
-        foveated_ablation.reproduce(replace(request, options={"landmarks": "nasion"}), scale)
+        run_study(study, replace(request, options={"landmarks": "nasion"}))
 
 
 def test_the_ablation_takes_the_largest_image_as_canvas(folder: Path, tmp_path: Path) -> None:
-    request = Request(foveated_ablation.NAME, tmp_path / "out", data=folder, options={"landmarks": "gonion, sella"})
-    assert foveated_ablation._canvas_and_names(request, foveated_ablation.SCALES["small"]) == (
-        (48, 40),
-        ["gonion", "sella"],
-    )
+    request = Request(ABLATION.name, tmp_path / "out", data=folder, options={"landmarks": "gonion, sella"})
     with pytest.raises(DataError, match="unknown split 'test'"):
-        foveated_ablation.reproduce(request)
+        run_study(ABLATION, request)
     assert not (tmp_path / "out").exists()
+    experiment = Ablation(ABLATION, replace(request, options={**request.options, "split": "test1"}))
+    experiment.prepare()
+    assert (experiment.canvas, experiment.names) == ((48, 40), ["gonion", "sella"])
 
 
 @pytest.mark.parametrize(
@@ -400,35 +430,5 @@ def test_the_ablation_takes_the_largest_image_as_canvas(folder: Path, tmp_path: 
 )
 def test_bad_options_of_the_ablation(options: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises((ConfigError, DataError), match=message):
-        run_experiment(Request(foveated_ablation.NAME, tmp_path / "out", options=options))
+        run_study(ABLATION, Request(ABLATION.name, tmp_path / "out", options=options))
     assert not (tmp_path / "out").exists()
-
-
-# -- the command ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["foveated-isbi2015", "labels"], "'labels': expected KEY=VALUE"),
-        (["foveated-isbi2015", "labels=mean", "labels=junior"], "labels: expected one value, got mean and junior"),
-        (["foveated-isbi2015", "label=mean"], "unknown option 'label'; did you mean 'labels'"),
-        (["adaloss-catheter", "labels=mean"], "adaloss-catheter: expected no options, got labels=mean"),
-    ],
-)
-def test_the_command_refuses_bad_options(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    app = typer.Typer()
-    app.command()(reproduce)
-    result = CliRunner().invoke(app, arguments)
-    assert isinstance(result.exception, ConfigError)
-    assert message in str(result.exception)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command_names_every_experiment_and_passes_its_options() -> None:
-    assert NAMES.replace(" or ", ", ").split(", ") == list(EXPERIMENTS)
-    assert EXPERIMENTS[foveated_isbi.NAME].options == OPTIONS
-    assert parse_options(["runs=shared,single", "labels=mean"]) == {"runs": "shared,single", "labels": "mean"}

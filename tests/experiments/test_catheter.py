@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trigpoint.config import to_yaml
-from trigpoint.errors import ConfigError, RunError
+from trigpoint.data import LandmarkDataset
+from trigpoint.errors import RunError
+from trigpoint.experiments import Request, Study, load_study, run_study, study_names, task
+from trigpoint.experiments.measures import Job
 from trigpoint.methods.base import NotFinite
-from trigpoint.recipe import load_recipe
-from trigpoint.reproduce import EXPERIMENTS, Request, catheter, run_experiment, study
-from trigpoint.reproduce.catheter import Scale
+from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 
-TINY = Scale(32, 6, 2, 3, 1, 3, 2, 1.0, (0,))
+RECIPE = {
+    "extends": "adaloss-catheter",
+    "data": {"input": {"size": [32, 32]}, "workers": 0},
+    "method": {"loss": {"name": "mse", "relative": True}, "network": {"width": 2}},
+    "train": {"epochs": 1, "batch_size": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def small(tiny: Callable[..., Study]) -> Study:
+    draw = {"size": 32, "images": {"train": 6, "val": 2, "test": 3}}
+    return tiny("adaloss-catheter", recipe=RECIPE, draw=draw, seeds=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +39,22 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, said: list[str], small: Study) -> Path:
     """The whole experiment; only its first run is trained, the other 20 are copies under their own recipes."""
     out = tmp_path_factory.mktemp("out") / "catheter"
     trained: list[RunFolder] = []
 
-    def once(recipe: str, overrides: list[str], out: Path, progress: bool) -> RunFolder:
+    def once(recipe: Recipe, out: Path, progress: bool) -> RunFolder:
         if not trained:
-            trained.append(train(recipe, overrides, out, progress))
+            trained.append(train(recipe, (), out, progress))
         else:
             shutil.copytree(trained[0].folder, out)
-            (out / "config.yaml").write_text(to_yaml(load_recipe(recipe, overrides)))
+            (out / "config.yaml").write_text(to_yaml(recipe))
         return RunFolder(out)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "train", once)
-        catheter.reproduce(Request("adaloss-catheter", out, say=said.append), TINY)
+        patch.setattr(task, "train", once)
+        run_study(small, Request("adaloss-catheter", out, say=said.append))
     return out
 
 
@@ -56,9 +69,9 @@ def test_it_writes_tables_figures_and_results(folder: Path, said: list[str]) -> 
     assert len(values["claims"]) == 11
     for name in values["figures"]:
         assert (folder / name).stat().st_size > 1000, name
-    assert "fixed sigma 25 (3.12 px here)" in (folder / "table.md").read_text()
-    assert "fixed sigma 40 (5 px here)" in (folder / "table.md").read_text()
-    assert said[0] == "drawing 11 frames of 32 x 32 pixels"
+    assert [claim["outcome"] for claim in values["claims"]][1:3] == ["not testable"] * 2
+    assert "% within 0.938 px" in (folder / "table.md").read_text()
+    assert said[0] == "drawing 11 images (catheter) of 32 x 32 pixels"
     assert said[-1].startswith("[21/21] adadelta-literal-seed0: test MRE ")
 
 
@@ -69,40 +82,35 @@ def test_every_run_is_an_ordinary_one_with_the_stated_options(folder: Path) -> N
     assert recipe.data.path == str((folder / "data").resolve())
     rules = {}
     for key in ("adaloss", "falling"):
-        options = load_recipe(folder / "runs" / f"adam-1e-3-{key}-seed0" / "config.yaml").method.schedule.model_dump()
+        options = load_recipe(folder / "runs" / f"adam-1e-3-{key}-seed0" / "config.yaml").method.schedule.options()  # type: ignore[attr-defined]
         rules[key] = (options["rule"], options["guard"], options["rho"])
-    assert rules == {"adaloss": ("paper", "bounded", 0.1125), "falling": ("non_increasing", "bounded", 0.9)}
+    assert rules == {"adaloss": ("paper", "bounded", 0.1688), "falling": ("non_increasing", "bounded", 0.9)}
     fixed = load_recipe(folder / "runs" / "adadelta-fixed60-seed0" / "config.yaml")
-    assert fixed.method.schedule.model_dump() == {"name": "fixed", "sigma0": 7.5}
+    assert fixed.method.schedule.options() == {"sigma0": 11.25}  # type: ignore[attr-defined]
     assert fixed.train.optimizer.name == "adadelta"
 
 
-def test_the_same_command_reuses_finished_runs(folder: Path) -> None:
+def test_the_same_command_reuses_finished_runs(folder: Path, small: Study) -> None:
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.safetensors")}
     picture = (folder / "data" / "images" / "00000.png").stat().st_mtime_ns
     old = (folder / "results.json").read_text()
     (folder / "results.json").unlink()
-    catheter.reproduce(Request("adaloss-catheter", folder), TINY)
+    run_study(small, Request("adaloss-catheter", folder))
     assert {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.safetensors")} == before
     assert (folder / "data" / "images" / "00000.png").stat().st_mtime_ns == picture
     assert (folder / "results.json").read_text() == old
 
 
-def test_a_folder_of_something_else_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused(folder: Path, tmp_path: Path, small: Study) -> None:
     with pytest.raises(RunError, match="holds a reproduction with scale small, not paper"):
-        catheter.reproduce(Request("adaloss-catheter", folder, "paper"), TINY)
+        run_study(load_study("adaloss-catheter"), Request("adaloss-catheter", folder, "paper"))
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="got other files"):
-        catheter.reproduce(Request("adaloss-catheter", tmp_path), TINY)
+        run_study(small, Request("adaloss-catheter", tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_loss_that_is_not_finite_is_a_result(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trigpoint.data import LandmarkDataset
-
-    test = LandmarkDataset.load(folder / "data", split="test")
-    job = catheter.jobs(TINY, (0,))[0]
-
     def explode(*args: object, **kwargs: object) -> None:
         try:
             raise NotFinite([1])
@@ -112,27 +120,16 @@ def test_a_loss_that_is_not_finite_is_a_result(folder: Path, tmp_path: Path, mon
     def refuse(*args: object, **kwargs: object) -> None:
         raise RunError("holds a run of another recipe")
 
-    monkeypatch.setattr(study, "train", explode)
-    request = Request("adaloss-catheter", tmp_path)
-    outcome = study.run_job(request, job, folder / "data", test)
-    assert "infinite or NaN" in outcome.note
-    assert outcome.mre != outcome.mre  # NaN
-    assert outcome.summary()["epochs"] == 0
-    monkeypatch.setattr(study, "train", refuse)
+    test = LandmarkDataset.load(folder / "data", split="test")
+    given = task.Task(Job("x", RECIPE, {}, 0), folder / "data", tmp_path / "run", test)
+    monkeypatch.setattr(task, "train", explode)
+    assert task.work(given) == (None, "the training loss became infinite or NaN")
+    monkeypatch.setattr(task, "train", refuse)
     with pytest.raises(RunError, match="another recipe"):
-        study.run_job(request, job, folder / "data", test)
+        task.work(given)
 
 
-def test_requests_are_checked() -> None:
-    with pytest.raises(ConfigError, match="scale: expected small or paper, got 'big'"):
-        Request("adaloss-catheter", Path("x"), "big")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="seeds: expected different numbers"):
-        Request("adaloss-catheter", Path("x"), seeds=(1, 1))
-    with pytest.raises(ConfigError, match="did you mean 'adaloss-catheter'"):
-        run_experiment(Request("adaloss-cateter", Path("x")))
-
-
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("adaloss")])
+@pytest.mark.parametrize("name", [name for name in study_names() if name.startswith("adaloss")])
 def test_each_experiment_has_a_complete_recipe_with_the_papers_setting(name: str) -> None:
     recipe = load_recipe(name)
     method = recipe.method

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 import yaml
 from PIL import Image
-from typer.testing import CliRunner
 
-from trigpoint.cli.reproduce import reproduce
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats.pts import Pts
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.experiments import Request, Study, baseline, faces, load_study, run_study
+from trigpoint.experiments.data_300w import COUNTS, LANDMARKS, MARGIN, check_layout, crop_face, prepare
+from trigpoint.experiments.study import silent
 from trigpoint.landmarks import FloatArray
-from trigpoint.reproduce import Request, dlib_line, faces300w, muct
-from trigpoint.reproduce.layout300w import COUNTS, LANDMARKS, MARGIN, check_layout, crop_face, prepare
-from trigpoint.reproduce.study import silent
 
 PER_FOLDER = dict.fromkeys(COUNTS, 4)
-NETWORK = {
-    "data.input.size": [32, 32],
-    "data.workers": 0,
-    "method.network": {"name": "res_unet", "width": 4, "max_width": 8},
-    "method.schedule.sigma_min": 1.0,
-    "train.batch_size": 6,
+RECIPE = {
+    "data": {"input": {"size": [32, 32]}, "workers": 0},
+    "method": {"network": {"name": "res_unet", "width": 4, "max_width": 8}, "schedule": {"sigma_min": 1.0}},
+    "train": {"batch_size": 6},
 }
+
+
+@pytest.fixture(scope="module")
+def small(tiny: Callable[..., Study]) -> Callable[[str, int], Study]:
+    """A study of faces with a tiny network and so many epochs."""
+
+    def make(name: str, epochs: int) -> Study:
+        recipe = {**RECIPE, "extends": name, "train": {**RECIPE["train"], "epochs": epochs}}
+        return tiny(name, recipe=recipe, about="a tiny network")
+
+    return make
 
 
 def shape() -> FloatArray:
@@ -134,21 +141,24 @@ def test_the_crops_are_a_native_dataset_and_made_once(tree: Path, crops: Path) -
     assert LandmarkDataset.load(crops).splits() == data.splits()
 
 
-def test_300w_prints_table_three_with_our_row(tree: Path, tmp_path: Path) -> None:
-    scale = faces300w.Scale(1, "a tiny network", NETWORK)
+def test_300w_prints_table_three_with_our_row(
+    tree: Path, tmp_path: Path, small: Callable[[str, int], Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces.Faces300W, "counts", {**PER_FOLDER, "afw": 337})
     said: list[str] = []
     out = tmp_path / "out"
     request = Request("adaloss-300w", out, data=tree, say=said.append, options={"dlib": "no"})
-    findings = faces300w.reproduce(request, scale, {**PER_FOLDER, "afw": 337})
+    findings = run_study(small("adaloss-300w", 1), request)
     assert findings.warnings == ["afw: expected 337 images, got 4"]
     assert "warning: afw: expected 337 images, got 4" in said
     rows = {row["method"]: row for row in findings.tables[0].rows}
     assert rows["SAN"]["full"] == "3.98"
     assert rows["LBF"]["normaliser"] == "inter-pupil"
     ours = rows["Adaloss, bounded (this run)"]
-    common, challenging, full = (float(ours[part]) for part in faces300w.PARTS)
+    common, challenging, full = (float(ours[part]) for part in faces.SETS)
     assert full == pytest.approx((8 * common + 4 * challenging) / 12, abs=0.02)
-    assert [claim.verdict for claim in findings.claims[:3]] == ["does not reproduce"] * 3
+    assert [claim.outcome for claim in findings.claims] == ["not testable"] * 4
+    assert "sigma never left its upper bound, 2 map px" in findings.claims[3].numbers
     assert [row["region"] for row in findings.tables[1].rows] == ["jaw", "brows", "nose", "eyes", "mouth"]
     assert "a tiny network" in (out / "table.md").read_text()
     used = (out / "runs" / "adaloss-seed0" / "split.csv").read_text()
@@ -166,25 +176,27 @@ def face_set(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_muct_compares_with_a_fixed_sigma_and_shows_regions(face_set: Path, tmp_path: Path) -> None:
-    scale = muct.Scale(2, 1.5, "a tiny network", NETWORK)
-    findings = muct.reproduce(
-        Request("adaloss-muct", tmp_path / "out", seeds=(3,), data=face_set, options={"dlib": "no"}), scale
-    )
+def test_muct_compares_with_a_fixed_sigma_and_shows_regions(
+    face_set: Path, tmp_path: Path, small: Callable[[str, int], Study]
+) -> None:
+    study = small("adaloss-muct", 2)
+    request = Request("adaloss-muct", tmp_path / "out", seeds=(3,), data=face_set, options={"dlib": "no"})
+    findings = run_study(study, request)
     rows = findings.tables[0].rows
-    assert [row["model"] for row in rows] == [*muct.ADALOSS.values(), "fixed sigma 1.5"]
+    rules = {key: study.labels[key] for key in ("adaloss", "falling")}
+    assert [row["model"] for row in rows] == [*rules.values(), "fixed sigma 1.5"]
     assert float(rows[0]["NME %"]) > 0
     regions = {row["region"]: row for row in findings.tables[1].rows}
     assert regions["jaw"]["landmarks"] == 17
     assert regions["jaw"]["last sigma"] == "2.00"  # two epochs are too few for a move
-    assert findings.claims[1].holds is False  # equal widths are no order
+    assert findings.claims[1].outcome == "not testable"  # widths that never moved have no order
     assert {"fig7_sigma", "time_to_accuracy"} <= set(findings.figures)
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert [run["run"] for run in runs] == ["adaloss-seed3", "falling-seed3", "fixed-seed3"]
     falling = yaml.safe_load((tmp_path / "out" / "runs" / "falling-seed3" / "config.yaml").read_text())
     assert falling["method"]["schedule"]["rule"] == "non_increasing"
     better = min(runs[:2], key=lambda run: run["val_mre_px"])["run"].removesuffix("-seed3")
-    assert findings.claims[0].numbers.startswith(muct.ADALOSS[better])
+    assert findings.claims[0].numbers.startswith(rules[better])
 
 
 FEW = {"cascade_depth": 2, "num_trees_per_cascade_level": 10, "oversampling_amount": 2, "random_seed": "0"}
@@ -195,35 +207,38 @@ def test_dlib_learns_and_finds_the_points_of_the_stored_pixels(
 ) -> None:
     """All faces have one shape in their crops, so what dlib finds is that shape, in whole pixels."""
     pytest.importorskip("dlib")
-    monkeypatch.setattr(dlib_line, "SETTINGS", FEW)
+    monkeypatch.setattr(baseline, "SETTINGS", FEW)
     test = LandmarkDataset.load(crops, split="common")
     request = Request("adaloss-300w", tmp_path / "out")
-    line = dlib_line.dlib_line(request, crops, test)
-    assert line is not None
+    line = baseline.baseline(request, crops, test)
     assert line.points.shape == test.points.shape
-    assert line.images == 12
+    assert yaml.safe_load((tmp_path / "out" / "dlib" / "about.yaml").read_text())["images"] == 12
     assert np.abs((line.points - test.points).mean(axis=(0, 1))).max() < 0.25  # whole pixels, and no half of one off
     assert np.abs(line.points - test.points).max() < 1.5
     kept = (tmp_path / "out" / "dlib" / "predictor.dat").stat().st_mtime_ns
-    again = dlib_line.dlib_line(request, crops, test)
-    assert again is not None
+    again = baseline.baseline(request, crops, test)
     np.testing.assert_array_equal(again.points, line.points)
     assert (tmp_path / "out" / "dlib" / "predictor.dat").stat().st_mtime_ns == kept
 
 
 def test_dlib_has_its_row_in_both_tables(
-    tree: Path, face_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree: Path,
+    face_set: Path,
+    tmp_path: Path,
+    small: Callable[[str, int], Study],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("dlib")
-    monkeypatch.setattr(dlib_line, "SETTINGS", FEW)
+    monkeypatch.setattr(faces.Faces300W, "counts", PER_FOLDER)
+    monkeypatch.setattr(baseline, "SETTINGS", FEW)
     asked = {"dlib": "yes"}
     request = Request("adaloss-300w", tmp_path / "300w", data=tree, options=asked)
-    table = faces300w.reproduce(request, faces300w.Scale(1, "a tiny network", NETWORK), PER_FOLDER).tables[0]
+    table = run_study(small("adaloss-300w", 1), request).tables[0]
     row = next(row for row in table.rows if str(row["method"]).startswith("dlib 2"))
-    common, challenging, full = (float(row[part]) for part in faces300w.PARTS)
+    common, challenging, full = (float(row[part]) for part in faces.SETS)
     assert full == pytest.approx((8 * common + 4 * challenging) / 12, abs=0.02)
     request = Request("adaloss-muct", tmp_path / "muct", data=face_set, options=asked)
-    findings = muct.reproduce(request, muct.Scale(1, 1.5, "a tiny network", NETWORK))
+    findings = run_study(small("adaloss-muct", 1), request)
     row = findings.tables[0].rows[-1]
     assert str(row["model"]).startswith("dlib")
     assert 0 < float(row["MRE px"]) < 2
@@ -233,15 +248,19 @@ def test_dlib_has_its_row_in_both_tables(
 def test_dlib_that_is_not_there_is_told_before_anything_is_run(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dlib_line, "find_spec", lambda name: None)
+    monkeypatch.setattr(baseline, "find_spec", lambda name: None)
+    monkeypatch.setattr(faces.Faces300W, "counts", None)
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match=r"expected dlib, which is not installed; pip install 'trigpoint\[dlib\]'"):
-        faces300w.reproduce(Request("adaloss-300w", out, data=tree, options={"dlib": "yes"}))
+        run_study(load_study("adaloss-300w"), Request("adaloss-300w", out, data=tree, options={"dlib": "yes"}))
     assert not out.exists()
-    assert dlib_line.missing(Request("adaloss-300w", out)) == [dlib_line.WITHOUT]
-    assert dlib_line.missing(Request("adaloss-300w", out, options={"dlib": "no"})) == []
+    for choice, warnings in (("auto", [baseline.WITHOUT]), ("no", [])):
+        asked = Request("adaloss-300w", tmp_path / choice, data=tree, options={"dlib": choice})
+        experiment = faces.Faces300W(load_study("adaloss-300w"), asked)
+        experiment.prepare()
+        assert experiment.warnings == warnings
     with pytest.raises(ConfigError, match="unknown value 'maybe'"):
-        dlib_line.wanted(Request("adaloss-300w", out, options={"dlib": "maybe"}))
+        run_study(load_study("adaloss-300w"), Request("adaloss-300w", out, options={"dlib": "maybe"}))
 
 
 def test_dlib_needs_whole_faces_and_eight_bits(face_set: Path, tmp_path: Path) -> None:
@@ -253,40 +272,20 @@ def test_dlib_needs_whole_faces_and_eight_bits(face_set: Path, tmp_path: Path) -
     table[[column, column[:-1] + "y"]] = np.nan
     table.to_csv(plain / "landmarks.csv", index=False)
     with pytest.raises(DataError, match="expected training images with all landmarks, got none"):
-        dlib_line.dlib_line(Request("x", tmp_path / "out"), plain, LandmarkDataset.load(plain, split="test"))
+        baseline.baseline(Request("x", tmp_path / "out"), plain, LandmarkDataset.load(plain, split="test"))
     Image.fromarray(np.array([[0, 65535], [32896, 257]], dtype=np.uint16)).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(dlib_line.pixels(tmp_path / "deep.png"), [[0, 255], [128, 1]])
+    np.testing.assert_array_equal(baseline.pixels(tmp_path / "deep.png"), [[0, 255], [128, 1]])
 
 
 def test_muct_refuses_data_it_cannot_use(face_set: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data"):
-        muct.reproduce(Request("adaloss-muct", tmp_path / "out"))
+        run_study(load_study("adaloss-muct"), Request("adaloss-muct", tmp_path / "out"))
     plain = tmp_path / "plain"
     shutil.copytree(face_set, plain)
     (plain / "dataset.yaml").unlink()
     with pytest.raises(DataError, match="expected 'groups' in dataset"):
-        muct.reproduce(Request("adaloss-muct", tmp_path / "out", data=plain))
+        run_study(load_study("adaloss-muct"), Request("adaloss-muct", tmp_path / "out", data=plain))
     (plain / "landmarks.csv").write_text((plain / "landmarks.csv").read_text().replace(",test,", ",rest,"))
     with pytest.raises(DataError, match="unknown split 'test'"):
-        muct.reproduce(Request("adaloss-muct", tmp_path / "out", data=plain))
+        run_study(load_study("adaloss-muct"), Request("adaloss-muct", tmp_path / "out", data=plain))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["adaloss-cateter"], "did you mean 'adaloss-catheter'"),
-        (["adaloss-catheter", "--seeds", "0,x"], "--seeds: expected whole numbers such as 0,1,2, got '0,x'"),
-        (["adaloss-300w"], "give --data FOLDER with afw, helen/trainset"),
-    ],
-)
-def test_the_command_refuses_bad_arguments(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    app = typer.Typer()
-    app.command()(reproduce)
-    result = CliRunner().invoke(app, arguments)
-    assert isinstance(result.exception, ConfigError)
-    assert message in str(result.exception)
-    assert list(tmp_path.iterdir()) == []

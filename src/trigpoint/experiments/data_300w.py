@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 from trigpoint.config import read_yaml, to_yaml
-from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.formats.base import default_names
 from trigpoint.data.formats.pts import Pts
@@ -25,9 +24,9 @@ from trigpoint.data.input.augment import as_tensor
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.table import write_table
 from trigpoint.errors import DataError
+from trigpoint.experiments.study import Say
 from trigpoint.geometry import Affine, center, warp
 from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer, Sample
-from trigpoint.reproduce.study import Say
 
 FOLDERS: Mapping[str, tuple[str, int]] = {  # folder: (split, number of images)
     "afw": ("train", 337),
@@ -65,10 +64,6 @@ class Layout:
 
     samples: Mapping[str, tuple[Sample, ...]]
     differences: tuple[str, ...]
-
-    def split(self, folder: str) -> str:
-        """Split that the images of an expected folder belong to."""
-        return FOLDERS[folder][0]
 
 
 def check_layout(root: Path, counts: Mapping[str, int] | None = COUNTS) -> Layout:
@@ -122,7 +117,7 @@ def prepare(layout: Layout, target: Path, say: Say) -> Path:
             name = f"{folder.replace('/', '-')}-{sample.image.stem.replace(' ', '_')}.png"
             crop, points = crop_face(sample)
             write_bytes(target / "images" / name, crop, overwrite=True)
-            samples.append(Sample(Path(name), points, sample.visibility, layout.split(folder)))
+            samples.append(Sample(Path(name), points, sample.visibility, FOLDERS[folder][0]))
             names.append(name)
     write_table(target, samples, LANDMARKS, image_names=names, name="300-W crops", overwrite=True)
     write_text(target / DONE, to_yaml(facts), overwrite=True)  # last: an interrupted folder is made anew
@@ -145,11 +140,6 @@ def face_map(points: FloatArray) -> Affine:
     middle, side = (low + high) / 2, float((high - low).max()) * (1 + 2 * MARGIN)
     (x, y), (to_x, to_y) = middle.tolist(), center((SIDE, SIDE))
     return Affine.shift(to_x - x, to_y - y).then(Affine.scale_about((to_x, to_y), SIDE / side))
-
-
-def load_split(data: Path, split: str) -> LandmarkDataset:
-    """Crops of one split."""
-    return LandmarkDataset.load(data, split=split)
 
 
 def _pts(folder: Path) -> list[Path]:

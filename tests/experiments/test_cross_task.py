@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import pytest
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.experiments import Findings, Request, Study, load_study, run_study
+from trigpoint.experiments.cross_task import read_labels, settings_of
 from trigpoint.metrics import mean_radial_error
 from trigpoint.prediction import Predictor
-from trigpoint.reproduce import Findings, Request, run_experiment
-from trigpoint.reproduce import cross_task as experiment
-from trigpoint.reproduce.cross_task import DRAWN, SCALES, TRANSFER, read_labels, settings_of
 from trigpoint.runs import RunFolder
 
-TINY = replace(DRAWN, size=32, steps=6, batch=4, source_epochs=1, labels=("6", "all"), validations=1, drawn=(48, 4))
+STUDY = load_study("cross-task")
+TRANSFER = STUDY.values["transfer"]
 CHOSEN = {"methods": "FT,CTD-ED", "more": "adaloss,unlabelled"}
 
 
@@ -27,9 +28,15 @@ def request(out: Path, **options: str) -> Request:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
+def small(tiny: Callable[..., Study]) -> Study:
+    values = {"size": 32, "steps": 6, "batch": 4, "source_epochs": 1, "labels": "6,all", "validations": 1}
+    return tiny("cross-task", "drawn", draw={"size": 64, "images": 48, "per_subject": 4}, values=values)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, small: Study) -> tuple[Path, Findings]:
     out = tmp_path_factory.mktemp("cross") / "out"
-    return out, experiment.reproduce(request(out), TINY)
+    return out, run_study(small, request(out))
 
 
 def test_every_setting_is_measured_on_the_test_images(found: tuple[Path, Findings]) -> None:
@@ -43,7 +50,10 @@ def test_every_setting_is_measured_on_the_test_images(found: tuple[Path, Finding
         ("6", "FT, Adaloss targets"),
         ("6", "CTD-ED, Adaloss targets"),
         ("6", "CTD-ED, unlabelled images in L_D"),
+        ("all", "always the mean training position"),
     ]
+    assert {claim.outcome for claim in findings.claims} == {"not testable"}  # six steps beat no constant answer
+    assert "the mean training position" in findings.claims[0].numbers
     run = RunFolder(out / "runs" / "all-ctd-ed-seed0")
     test = LandmarkDataset.load(out / "data", split="test")
     again = mean_radial_error(Predictor.load(run).predict(test).points, test.points)
@@ -86,14 +96,16 @@ def test_labelled_images_are_nested_and_no_test_subject_is_seen(found: tuple[Pat
     assert set(extra["train"]) | set(extra["unlabelled"]) == set(many)
 
 
-def test_a_second_call_reads_what_is_there(found: tuple[Path, Findings], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_reads_what_is_there(
+    found: tuple[Path, Findings], small: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, findings = found
-    monkeypatch.setattr("trigpoint.training.landmarks.fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("trigpoint.training.fit", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setattr("trigpoint.training.source.fit", lambda *a, **k: pytest.fail("trained again"))
-    again = experiment.reproduce(request(out), TINY)
+    again = run_study(small, request(out))
     assert again.tables[0].rows == findings.tables[0].rows
     with pytest.raises(RunError, match="source"):
-        experiment.reproduce(request(out, source=str(out / "source")), TINY)
+        run_study(small, request(out, source=str(out / "source")))
 
 
 def test_settings_of_the_paper_and_beyond() -> None:
@@ -101,14 +113,15 @@ def test_settings_of_the_paper_and_beyond() -> None:
     assert [key[1] for key in plan if key[0] == "50" and not key[2]] == list(TRANSFER)
     assert [key[1] for key in plan if key[0] == "100"] == ["FT", "CTD-ED"]
     assert ("50", "FT", "scratch") in plan
-    assert SCALES["paper"].encoder == "resnet50"
-    assert np.isclose(SCALES["paper"].steps * 2 / 1239, 150, rtol=0.01)  # 150 epochs of the paper's training images
+    paper = STUDY.scales["paper"].values
+    assert paper["encoder"] == "resnet50"
+    assert np.isclose(paper["steps"] * paper["batch"] / 1239, 150, rtol=0.01)  # the paper's 150 epochs
 
 
 @pytest.mark.parametrize("text", ["0", "few", "50,", "-3"])
 def test_bad_numbers_of_labels_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="labels: expected numbers"):
-        read_labels(Request("cross-task", Path("out"), options={"labels": text}), TINY)
+        read_labels(text)
 
 
 def test_a_subject_in_two_splits_is_refused(found: tuple[Path, Findings], tmp_path: Path) -> None:
@@ -119,10 +132,10 @@ def test_a_subject_in_two_splits_is_refused(found: tuple[Path, Findings], tmp_pa
     )
     mixed.save(tmp_path / "mixed", images="copy")
     with pytest.raises(DataError, match="expected each subject in one split"):
-        experiment.reproduce(replace(request(tmp_path / "out"), data=tmp_path / "mixed"), TINY)
+        run_study(STUDY, replace(request(tmp_path / "out"), data=tmp_path / "mixed"))
     assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_options_are_known() -> None:
     with pytest.raises(ConfigError, match="unknown option 'label'"):
-        run_experiment(Request("cross-task", Path("out"), options={"label": "50"}))
+        run_study(STUDY, Request("cross-task", Path("out"), options={"label": "50"}))

@@ -6,9 +6,10 @@ video, with a gap before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,55 +17,41 @@ import pandas as pd
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats.endovis import JOINTS, EndoVis
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.experiments.study import Request
 from trigpoint.landmarks import FloatArray, Sample
-from trigpoint.reproduce.study import Request
-from trigpoint.synthetic import write_instruments
 
 CLASPERS = JOINTS[:2]  # what the paper reports
 GAP = 10  # frames left out between what is learned and what chooses the weights
 VAL_SHARE = 0.15
-_WANTED = (
-    "the labels are the *_labels.json of EndoVisPoseAnnotation (Du et al. 2018), the frames belong to the EndoVis 2015 "
-    "instrument challenge (Tracking_Robotic_Training and Tracking_Robotic_Testing); put both into one folder and give "
-    "--data FOLDER, or take stand_in=synthetic, or stand_in=laparoscopy with --data"
-)
 
 
 @dataclass(frozen=True)
 class Bench:
     """``folder``: the native set to learn from, with the splits train, val and test. ``test``: its test images, and
-    ``parts`` the positions of images in it, by name. ``scissors``: points (S, K, 2) of unlabelled tools by image name.
-    ``about``: what the set is, in words."""
+    ``subsets`` the positions of its images, by name. ``facts``: numbers for readers. ``scissors``: points (S, K, 2) of
+    unlabelled tools by image name."""
 
     folder: Path
     test: LandmarkDataset
-    parts: dict[str, list[int]]
-    about: str
-    scissors: dict[str, FloatArray]
+    subsets: dict[str, list[int]]
+    facts: dict[str, Any]
+    scissors: dict[str, FloatArray] = field(default_factory=dict)
 
 
-def synthetic(request: Request, count: int, size: tuple[int, int]) -> Bench:
+def drawn(request: Request, count: int, size: Sequence[int], draw: Callable[[], Path]) -> Bench:
     """Drawn instruments; half of the test images show scissors as well, which no training image does."""
     if request.data is not None:
         raise ConfigError(f"{request.name}: stand_in=synthetic draws its own images, got --data; leave one of them out")
     request.open_folder(stand_in="synthetic", count=count, size=list(size))
-    folder = write_instruments(request.out / "drawn", count, size, seed=0, scissors=0.5)
-    test = LandmarkDataset.load(folder, split="test")
-    names = test.landmarks.names
-    table = pd.read_csv(folder / "distractors.csv") if (folder / "distractors.csv").is_file() else pd.DataFrame()
-    found: dict[str, FloatArray] = {}
-    if len(table):
-        for name, rows in table.groupby("image"):
-            columns = [f"{landmark}_{axis}" for landmark in names for axis in "xy"]
-            found[str(name)] = rows[columns].to_numpy(dtype=np.float64).reshape(len(rows), len(names), 2)
-    images = [test.image_name(test.samples[rows[0]]) for rows in test.by_image()]
-    parts = _parts([name in found for name in images])
-    about = (
-        f"{count} drawn laparoscopy frames of {size[1]} x {size[0]} with up to three instruments; scissors, which "
-        f"carry no label and are in no training image, are in {len(parts['with scissors'])} of {len(images)} test "
-        "images"
-    )
-    return Bench(folder, test, parts, about, found)
+    folder = draw()
+    test, file = LandmarkDataset.load(folder, split="test"), folder / "distractors.csv"
+    names, found = test.landmarks.names, dict[str, FloatArray]()
+    for image, rows in pd.read_csv(file).groupby("image") if file.is_file() else ():
+        columns = [f"{landmark}_{axis}" for landmark in names for axis in "xy"]
+        found[str(image)] = rows[columns].to_numpy(dtype=np.float64).reshape(len(rows), len(names), 2)
+    shown = [test.image_name(test.samples[rows[0]]) in found for rows in test.by_image()]
+    facts = {"drawn": count, "height": size[0], "width": size[1], "scissors": sum(shown), "tested": len(shown)}
+    return Bench(folder, test, _subsets(shown), facts, found)
 
 
 def laparoscopy(request: Request) -> Bench:
@@ -74,47 +61,30 @@ def laparoscopy(request: Request) -> Bench:
     whole = LandmarkDataset.load(request.data)
     if not whole.instances:
         raise DataError(
-            f"{request.data}: expected several instances per image (instances: true), got one; see the docs"
+            f"{request.data}: expected a multi-instance set (instances: true), got one instance per image; see the docs"
         )
     for split in ("train", "test"):
         whole.only(split)  # raises with the splits that exist
-    blocked = with_validation(whole)
-    folder = _written(request, blocked, stand_in="laparoscopy")
-    test = LandmarkDataset.load(folder, split="test")
-    everything = list(range(len(test.by_image())))
-    counts = {name: len(blocked.only(name).by_image()) for name in ("train", "val", "test")}
-    about = (
-        f"Dataset {whole.name}: {counts['train']} training, {counts['val']} validation and {counts['test']} test "
-        f"images. {_said(counts['val'])} Test frames may follow the training frames of the same video: this measures "
-        "whether several instances are found and kept apart, not how the method fares with new patients"
-    )
-    return Bench(folder, test, {"all": everything}, about, {})
+    folder, test, facts = _written(request, whole, stand_in="laparoscopy")
+    return Bench(folder, test, {"all": list(range(len(test.by_image())))}, facts)
 
 
-def challenge(request: Request, tools: str) -> Bench:
-    """EndoVis 2015 from the user's labels and frames."""
+def challenge(request: Request, tools: str, needs: str) -> Bench:
+    """EndoVis 2015 from the user's labels and frames; ``needs`` says what they are."""
     if request.data is None:
-        raise ConfigError(f"{request.name}: expected the EndoVis 2015 frames and labels, got no --data; {_WANTED}")
+        raise ConfigError(f"{request.name}: expected the EndoVis 2015 frames and labels, got no --data; {needs}")
     if not any(Path(request.data).rglob("*_labels.json")):
-        raise DataError(f"{request.data}: expected label files *_labels.json, got none; {_WANTED}")
+        raise DataError(f"{request.data}: expected label files *_labels.json, got none; {needs}")
     whole = EndoVis(tools).read(_label_folder(request.data), request.data).pick(CLASPERS)
     missing = sorted({str(s.image) for s in whole.samples if not s.image.is_file()})
     if missing:
-        total = len(whole.by_image())
         raise DataError(
-            f"{request.data}: expected {total} annotated frames, {len(missing)} of them are missing, such as "
-            f"{missing[0]}; {_WANTED}"
+            f"{request.data}: expected {len(whole.by_image())} annotated frames, {len(missing)} of them are missing, "
+            f"such as {missing[0]}; {needs}"
         )
-    blocked = with_validation(whole)
-    folder = _written(request, blocked, stand_in="none", tools=tools)
-    test = LandmarkDataset.load(folder, split="test")
-    subjects = [test.samples[rows[0]].subject for rows in test.by_image()]
-    counts = {name: len(blocked.only(name).by_image()) for name in ("train", "val", "test")}
-    about = (
-        f"EndoVis 2015, tools '{tools}': {counts['train']} training, {counts['val']} validation and {counts['test']} "
-        f"test frames. {_said(counts['val'])} Test sequences 5 and 6 show curved scissors, which no training frame does"
-    )
-    return Bench(folder, test, _parts([name in ("test5", "test6") for name in subjects]), about, {})
+    folder, test, facts = _written(request, whole, stand_in="none", tools=tools)
+    scissors = [test.samples[rows[0]].subject in ("test5", "test6") for rows in test.by_image()]
+    return Bench(folder, test, _subsets(scissors), facts)
 
 
 def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = GAP) -> LandmarkDataset:
@@ -146,7 +116,7 @@ def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = 
     subjects = {subject for subject in of_subject if subject}
     samples += [
         replace(s, subject=f"{s.subject} (test)") if s.subject in subjects else s for s in test.samples
-    ]  # a video that goes on in the test part
+    ]  # a video that goes on among the test images
     return LandmarkDataset(
         samples,
         data.landmarks,
@@ -157,14 +127,7 @@ def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = 
     )
 
 
-def _said(held: int) -> str:
-    return (
-        f"No validation by subject is possible within a video: the last {100 * VAL_SHARE:.0f} % of its training frames "
-        f"({held} in all) choose the weights, {GAP} frames before them are left out."
-    )
-
-
-def _parts(scissors: Sequence[bool]) -> dict[str, list[int]]:
+def _subsets(scissors: Sequence[bool]) -> dict[str, list[int]]:
     return {
         "no scissors": [i for i, shown in enumerate(scissors) if not shown],
         "with scissors": [i for i, shown in enumerate(scissors) if shown],
@@ -172,13 +135,15 @@ def _parts(scissors: Sequence[bool]) -> dict[str, list[int]]:
     }
 
 
-def _written(request: Request, data: LandmarkDataset, **facts: str) -> Path:
-    """The set as a native folder with links to the images; one that is there is kept."""
+def _written(request: Request, whole: LandmarkDataset, **facts: str) -> tuple[Path, LandmarkDataset, dict[str, Any]]:
+    """The set with validation images as a native folder with links to the images (one that is there is kept), its test
+    images, and the number of images of each split."""
+    data, folder = with_validation(whole), request.out / "data"
     request.open_folder(**facts)
-    folder = request.out / "data"
     if not (folder / "dataset.yaml").is_file():
         data.save(folder, images="link", overwrite=True)
-    return folder
+    counts = {name: len(data.only(name).by_image()) for name in ("train", "val", "test")}
+    return folder, LandmarkDataset.load(folder, split="test"), {"set": whole.name, **counts}
 
 
 def _label_folder(root: Path) -> Path:

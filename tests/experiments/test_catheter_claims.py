@@ -1,4 +1,4 @@
-"""Verdicts follow the numbers: made-up sweeps, one changed at a time."""
+"""Outcomes follow the numbers: made-up sweeps, one changed at a time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trigpoint.experiments import Claim, Findings, Request, Table, load_study
+from trigpoint.experiments.catheter import OPTIMIZERS, Catheter, Sweep, catheter_claims
+from trigpoint.experiments.findings import judged
+from trigpoint.experiments.measures import Job, Outcome, clamped
 from trigpoint.report.figures import comparison
-from trigpoint.reproduce import Claim, Findings, Table
-from trigpoint.reproduce.catheter import OPTIMIZERS, SCALES, jobs, settings
-from trigpoint.reproduce.catheter_claims import Sweep, catheter_claims
-from trigpoint.reproduce.study import Job, Outcome
 from trigpoint.runs import RunFolder
 
-KEYS = tuple(settings(SCALES["small"]))
+STUDY = load_study("adaloss-catheter")
+KEYS = tuple(STUDY.scales["small"].vary[1])
+GUESS = 24.0
 
 
 def outcome(error: float, sigma: tuple[float, ...] = (16.0, 8.0, 1.25), last: float = 1.0, seed: int = 0) -> Outcome:
     """A run of three epochs with this test error, these widths, and a last validation error ``last`` x its best."""
     values = {"epoch": [0, 1, 2], "minutes": [0.1, 0.2, 0.3], "val_mre_px": [9.0, error, error * last]}
     history = pd.DataFrame({**values, "sigma_tip": sigma})
-    return Outcome(Job("x", "x", {}, seed), RunFolder("x"), np.zeros((2, 1, 2)), np.full((2, 1), error), history)
+    errors = np.full((2, 1), error)
+    return Outcome(Job("x", {}, {}, seed), RunFolder("x"), np.zeros((2, 1, 2)), errors, history, constant=GUESS)
 
 
 def sweep_like_the_paper(size: int = 64) -> Sweep:
@@ -40,14 +43,14 @@ def sweep_like_the_paper(size: int = 64) -> Sweep:
             seeds = (0, 1, 2) if optimizer == "Adam 1e-3" else (0,)
             runs[optimizer, key] = [outcome(error, seed=seed) for seed in seeds]
     ntv = {(which, form): (3.0, 2.8) for which in ("all", "last") for form in ("valid", "zero_padded")}
-    return Sweep(runs, 24.0, size, 1.0, ntv)
+    return Sweep(runs, GUESS, size, 1.0, ntv)
 
 
-def verdicts(sweep: Sweep) -> list[bool | None]:
-    return [claim.holds for claim in catheter_claims(sweep)]
+def outcomes(sweep: Sweep) -> list[str]:
+    return [claim.outcome for claim in catheter_claims(sweep)]
 
 
-def test_a_sweep_like_the_papers_reproduces_every_claim() -> None:
+def test_every_claim_holds_in_a_sweep_like_the_papers() -> None:
     claims = catheter_claims(sweep_like_the_paper())
     assert [c.text for c in claims if not c.holds] == []
     assert len(claims) == 11
@@ -76,18 +79,18 @@ def change(key: tuple[str, str], new: Callable[[Outcome], Outcome]) -> Sweep:
         ("Adadelta", "adaloss", outcome(13.0), [6]),
     ],
 )
-def test_one_changed_run_changes_its_verdicts(optimizer: str, key: str, new: Outcome, lost: list[int]) -> None:
+def test_one_changed_run_changes_its_outcomes(optimizer: str, key: str, new: Outcome, lost: list[int]) -> None:
     sweep = change((optimizer, key), lambda old: replace(new, job=old.job))
-    assert [i for i, holds in enumerate(verdicts(sweep)) if not holds] == lost
+    assert [i for i, outcome in enumerate(outcomes(sweep)) if outcome != "holds"] == lost
 
 
 def test_adaloss_may_be_ten_per_cent_worse_than_the_best_fixed_sigma() -> None:
-    for error, holds in ((2.41, True), (2.43, False)):
+    for error, found in ((2.41, "holds"), (2.43, "fails")):
         sweep = sweep_like_the_paper()
         runs = dict(sweep.runs)
         runs["Adam 1e-3", "adaloss"] = [outcome(error)]
         runs["Adam 1e-3", "fixed60"] = [outcome(2.2)]
-        assert verdicts(replace(sweep, runs=runs))[1] is holds
+        assert outcomes(replace(sweep, runs=runs))[1] == found
 
 
 def test_the_rule_with_the_lower_validation_error_is_judged() -> None:
@@ -106,25 +109,53 @@ def test_a_run_without_weights_counts_as_not_learned() -> None:
     claims = catheter_claims(change(("Adam 1e-3", "adaloss"), lambda old: broken))
     assert claims[0].holds is False
     assert "infinite or NaN" in claims[0].numbers
-    assert claims[1].holds is False
+    assert claims[1].outcome == "not testable"  # there is nothing to compare
     assert catheter_claims(change(("Adam 1e-3", "fixed5"), lambda old: broken))[3].holds is True
 
 
-def test_rougher_filters_do_not_reproduce_table_two() -> None:
+def test_rougher_filters_fail_table_two() -> None:
     sweep = sweep_like_the_paper()
     sweep.smoothness["last", "valid"] = (1.6, 1.7)
-    assert verdicts(sweep)[-2:] == [True, False]
+    assert outcomes(sweep)[-2:] == ["holds", "fails"]
+
+
+def test_what_is_no_better_than_a_constant_answer_is_not_compared() -> None:
+    sweep = sweep_like_the_paper()
+    runs = {**sweep.runs, ("Adam 1e-3", "adaloss"): [outcome(error) for error in (0.5, 0.5, 80.0)]}
+    claims = catheter_claims(replace(sweep, runs=runs))
+    assert [claim.outcome for claim in claims[:2]] == ["fails", "not testable"]
+    assert "27.00 px, the mean training position 24.00 px" in claims[1].numbers
+
+
+def test_nothing_follows_from_a_setting_that_fails_where_everything_fails() -> None:
+    sweep = sweep_like_the_paper()
+    runs = {key: [outcome(22.0) for _ in each] if key[0] == "Adam 1e-4" else each for key, each in sweep.runs.items()}
+    claim = catheter_claims(replace(sweep, runs=runs))[4]
+    assert (claim.outcome, claim.numbers.split(". ")[-1]) == (
+        "not testable",
+        "Not testable: nothing trains with Adam 1e-4, Adaloss included",
+    )
+
+
+def test_a_width_at_its_bound_tells_nothing() -> None:
+    at_bound = [outcome(0.5, sigma=(16.0, 4.0, 1.0)) for _ in range(3)]
+    sweep = sweep_like_the_paper()
+    claim = catheter_claims(replace(sweep, runs={**sweep.runs, ("Adam 1e-3", "adaloss"): at_bound}))[8]
+    assert claim.outcome == "not testable"  # although 4 px of a 256-px map would count
+    assert claim.numbers.endswith("Not testable: sigma ends at its lower bound, 1 map px")
+    assert clamped(np.array([[2.0, 2.0], [2.0, 2.0]]), 1.0, 2.0) == "sigma never left its upper bound, 2 map px"
+    assert clamped(np.array([[2.0, 2.0], [1.0, 1.2]]), 1.0, 2.0) == ""
+    assert judged("x", False, "numbers").outcome == "fails"
 
 
 def test_settings_scale_sigma_with_the_map() -> None:
-    small = settings(SCALES["small"])
-    assert [small[key]["method.schedule"]["sigma0"] for key in KEYS[:4]] == [0.9375, 4.6875, 7.5, 11.25]
-    paper = settings(SCALES["paper"])
-    assert [paper[key]["method.schedule"]["sigma0"] for key in KEYS[:4]] == [5, 25, 40, 60]
+    for scale, widths in (("small", [0.9375, 4.6875, 7.5, 11.25]), ("paper", [5, 25, 40, 60])):
+        settings = STUDY.scales[scale].settings()
+        assert [settings[f"adam-1e-3-{key}"]["method.schedule"]["sigma0"] for key in KEYS[:4]] == widths
 
 
 def test_other_optimizers_take_the_first_seed_only() -> None:
-    planned = jobs(SCALES["small"], (4, 7))
+    planned = Catheter(STUDY, Request("adaloss-catheter", Path("out"), seeds=(4, 7))).jobs()
     assert len({job.folder for job in planned}) == len(planned) == 7 * (2 + 1 + 1)
     assert {job.seed for job in planned if "1e-3" not in job.name} == {4}
 
@@ -137,9 +168,9 @@ def test_findings_write_numbers_that_json_allows(tmp_path: Path) -> None:
     findings.write(tmp_path)
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["tables"][0]["rows"] == [{"a": None, "b": 2.0}]
-    assert [claim["verdict"] for claim in values["claims"]] == ["reproduces", "not tested"]
+    assert [claim["outcome"] for claim in values["claims"]] == ["holds", "not testable"]
     text = (tmp_path / "table.md").read_text()
     assert "**Note:** odd" in text
-    assert "- it trains: **reproduces**. 1 of 1" in text
+    assert "- it trains: **holds**. 1 of 1" in text
     assert (tmp_path / "curve.png").stat().st_size > 1000
     findings.write(tmp_path)  # a second call replaces its own files

@@ -1,20 +1,20 @@
-"""What a reproduction found: tables beside the paper's numbers, and claims with a verdict, as Markdown and JSON."""
+"""What an experiment found: tables beside the paper's numbers, and claims with their outcome, as Markdown and JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data.files import write_text
 from trigpoint.report.figures import save
-from trigpoint.report.tables import UNKNOWN, Row, markdown_table
+from trigpoint.report.tables import UNKNOWN, markdown_table
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,38 @@ class Table:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and whether the numbers here bear it out; ``holds`` None = it could not be tested."""
+    """A claim, whether it ``holds`` here, and the numbers; None = not testable: see ``judged``."""
 
     text: str
     holds: bool | None
     numbers: str
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> Literal["holds", "fails", "not testable"]:
         """In words.
 
-        >>> Claim("Adaloss trains", False, "1 of 3 runs").verdict
-        'does not reproduce'
+        >>> Claim("Adaloss trains", False, "1 of 3 runs").outcome
+        'fails'
         """
-        return {True: "reproduces", False: "does not reproduce", None: "not tested"}[self.holds]
+        return "not testable" if self.holds is None else "holds" if self.holds else "fails"
+
+
+def judged(text: str, holds: bool | None, numbers: str, obstacles: Iterable[str] = ()) -> Claim:
+    """A claim that is not testable, whatever the numbers, where one of the ``obstacles`` is no empty text.
+
+    An obstacle says why the runs cannot tell: what is compared is no better than a constant answer, or a width stands
+    at a clamp.
+
+    >>> judged("A beats B", True, "40 against 41 px", ["", "B: 41 px, a constant answer 22 px"]).numbers
+    '40 against 41 px. Not testable: B: 41 px, a constant answer 22 px'
+    """
+    reasons = "; ".join(dict.fromkeys(reason for reason in obstacles if reason))
+    return Claim(text, None, f"{numbers}. Not testable: {reasons}") if reasons else Claim(text, holds, numbers)
 
 
 @dataclass
 class Findings:
-    """Everything a reproduction has to say; ``setting`` states how it differs from the paper."""
+    """Everything an experiment has to say; ``setting`` states how it differs from the paper."""
 
     title: str
     setting: str
@@ -56,20 +69,16 @@ class Findings:
     runs: list[dict[str, Any]] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
 
-    def claim_rows(self) -> list[Row]:
-        """The claims as rows claim, verdict, numbers."""
-        return [{"claim": c.text, "verdict": c.verdict, "numbers": c.numbers} for c in self.claims]
-
     def markdown(self) -> str:
         """The text of ``table.md``."""
-        parts = [f"# {self.title}", self.setting]
-        parts += [f"**Note:** {warning}" for warning in self.warnings]
+        blocks = [f"# {self.title}", self.setting]
+        blocks += [f"**Note:** {warning}" for warning in self.warnings]
         for table in self.tables:
-            parts += [f"## {table.title}", markdown_table(table.rows), *([table.note] if table.note else [])]
+            blocks += [f"## {table.title}", markdown_table(table.rows), *([table.note] if table.note else [])]
         if self.claims:
-            parts += ["## Verdict", *(f"- {c.text}: **{c.verdict}**. {c.numbers}" for c in self.claims)]
-        parts += [f"![{name}]({name}.png)" for name in self.figures]
-        return "\n\n".join(parts) + "\n"
+            blocks += ["## Claims", *(f"- {c.text}: **{c.outcome}**. {c.numbers}" for c in self.claims)]
+        blocks += [f"![{name}]({name}.png)" for name in self.figures]
+        return "\n\n".join(blocks) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinity are null."""
@@ -78,7 +87,7 @@ class Findings:
             "setting": self.setting,
             "warnings": self.warnings,
             "tables": [asdict(table) for table in self.tables],
-            "claims": [{**asdict(claim), "verdict": claim.verdict} for claim in self.claims],
+            "claims": [{**asdict(claim), "outcome": claim.outcome} for claim in self.claims],
             "figures": [f"{name}.png" for name in self.figures],
             "runs": self.runs,
         }
@@ -106,6 +115,15 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     if len(known) > 1:
         text += f" ± {np.std(known, ddof=1):.{digits}f}"
     return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
+
+
+def between(bounds: tuple[float, float]) -> str:
+    """Bounds as text, a dash where there are none.
+
+    >>> between((0.951, 1.08)), between((math.nan, math.nan))
+    ('0.95 to 1.08', '–')
+    """
+    return f"{bounds[0]:.2f} to {bounds[1]:.2f}" if np.isfinite(bounds).all() else UNKNOWN
 
 
 def _plain(value: Any) -> Any:

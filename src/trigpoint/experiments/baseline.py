@@ -1,4 +1,4 @@
-"""dlib's shape predictor (Kazemi and Sullivan, CVPR 2014), trained on the same images: the line to beat on faces.
+"""dlib's shape predictor (Kazemi and Sullivan, CVPR 2014), trained on the same images: the baseline on faces.
 
 dlib is an extra (``pip install "trigpoint[dlib]"``). It reads and finds whole pixels, and learns from images with all
 their landmarks only; the whole image is its box, as it is our input.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from trigpoint.config import read_yaml, to_yaml
@@ -23,71 +23,49 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.experiments.measures import Job, Outcome
+from trigpoint.experiments.study import Request
 from trigpoint.landmarks import FloatArray
-from trigpoint.reproduce.study import Request
+from trigpoint.metrics import radial_error
+from trigpoint.runs import RunFolder
 
-OPTION = "dlib"
-CHOICES = ("auto", "yes", "no")
-WITHOUT = "dlib's line is missing: it is not installed, pip install 'trigpoint[dlib]'"
+WITHOUT = "the baseline dlib is missing: it is not installed, pip install 'trigpoint[dlib]'"
 SETTINGS = {"cascade_depth": 12, "oversampling_amount": 10, "random_seed": "0"}
 """What differs from dlib's defaults, 10 stages and 20 copies of each image; nothing was tuned."""
 
 
-@dataclass(frozen=True)
-class DlibLine:
-    """``points`` (N, K, 2) found on the test images, original pixels; learned from ``images`` in ``minutes``."""
-
-    points: FloatArray
-    images: int
-    minutes: float
-    version: str
-
-    @property
-    def name(self) -> str:
-        """For a row of a table."""
-        return f"dlib {self.version} shape predictor"
-
-
-def wanted(request: Request) -> bool:
-    """Whether the option ``dlib`` asks for the line: ``auto`` does where dlib is installed.
+def wanted(choice: str) -> bool:
+    """Whether the option ``dlib`` asks for the baseline: ``auto`` does where dlib is installed.
 
     Raises ConfigError when it is asked for and not there.
     """
-    choice = request.one_of(OPTION, CHOICES, CHOICES[0])
     there = find_spec("dlib") is not None
     if choice == "yes" and not there:
-        raise ConfigError(f"{OPTION}=yes: expected dlib, which is not installed; pip install 'trigpoint[dlib]'")
+        raise ConfigError("dlib=yes: expected dlib, which is not installed; pip install 'trigpoint[dlib]'")
     return there and choice != "no"
 
 
-def dlib_line(request: Request, folder: Path, test: LandmarkDataset) -> DlibLine | None:
-    """Train on the splits train and val of ``folder``, measure on ``test``; None when it is not wanted.
+def baseline(request: Request, folder: Path, test: LandmarkDataset) -> Outcome:
+    """Train on the splits train and val of ``folder``, measure on ``test``.
 
-    What is found stays in ``out/dlib`` and is read again. Raises ConfigError as ``wanted`` does, DataError when no
-    training image has all its landmarks.
+    What is found stays in ``out/dlib`` and is read again. Raises DataError when no training image has all landmarks.
     """
-    if not wanted(request):
-        return None
     out = request.out / "dlib"
     about, found = out / "about.yaml", out / "points.npy"
     if not about.is_file():
-        line = _train(request, folder, test)
+        points, facts = _train(request, folder, test)
         stream = io.BytesIO()
-        np.save(stream, line.points, allow_pickle=False)
+        np.save(stream, points, allow_pickle=False)
         write_bytes(found, stream.getvalue(), overwrite=True)
-        facts = {"images": line.images, "minutes": line.minutes, "version": line.version}
         write_text(about, to_yaml({**facts, "settings": SETTINGS}))  # last: its presence says that it is whole
     values: dict[str, Any] = read_yaml(about)
-    points: FloatArray = np.load(found, allow_pickle=False)
-    return DlibLine(points, int(values["images"]), float(values["minutes"]), str(values["version"]))
+    points = np.load(found, allow_pickle=False)
+    job = Job(f"dlib {values['version']} shape predictor", {}, {}, 0)
+    history = pd.DataFrame({"epoch": [0], "minutes": [float(values["minutes"])]})
+    return Outcome(job, RunFolder(out), points, radial_error(points, test.points), history, test=test)
 
 
-def missing(request: Request) -> list[str]:
-    """What a reader of the table should know when dlib would have been trained but is not installed."""
-    return [WITHOUT] if request.options.get(OPTION, CHOICES[0]) == CHOICES[0] and not wanted(request) else []
-
-
-def _train(request: Request, folder: Path, test: LandmarkDataset) -> DlibLine:
+def _train(request: Request, folder: Path, test: LandmarkDataset) -> tuple[FloatArray, dict[str, Any]]:
     import dlib
 
     data = LandmarkDataset.load(folder)
@@ -104,7 +82,7 @@ def _train(request: Request, folder: Path, test: LandmarkDataset) -> DlibLine:
     options = dlib.shape_predictor_training_options()
     for key, value in SETTINGS.items():
         setattr(options, key, value)
-    options.num_threads = 1 if request.jobs > 1 else torch.get_num_threads()
+    options.num_threads = 1 if (request.jobs or 1) > 1 else torch.get_num_threads()
     start = time.perf_counter()
     predictor = dlib.train_shape_predictor(images, shapes, options)
     minutes = (time.perf_counter() - start) / 60
@@ -113,7 +91,7 @@ def _train(request: Request, folder: Path, test: LandmarkDataset) -> DlibLine:
         predictor.save(str(model))
         write_bytes(request.out / "dlib" / "predictor.dat", model.read_bytes(), overwrite=True)
     points = np.stack([_points(predictor, pixels(sample.image)) for sample in test.samples])
-    return DlibLine(points, len(samples), minutes, str(dlib.__version__))
+    return points, {"images": len(samples), "minutes": minutes, "version": str(dlib.__version__)}
 
 
 def pixels(path: Path) -> npt.NDArray[np.uint8]:
@@ -136,4 +114,4 @@ def _box(image: npt.NDArray[np.uint8]) -> Any:
 
 def _points(predictor: Any, image: npt.NDArray[np.uint8]) -> FloatArray:
     shape = predictor(image, _box(image))
-    return np.array([(part.x, part.y) for part in shape.parts()], dtype=np.float64)
+    return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,27 +13,26 @@ from PIL import Image
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.experiments import Request, Study, load_study, run_study
+from trigpoint.experiments.data_endovis import GAP, challenge, with_validation
 from trigpoint.landmarks import LandmarkSet, Sample
-from trigpoint.reproduce import EXPERIMENTS, Request, endovis, run_experiment
-from trigpoint.reproduce.endovis_data import GAP, challenge, with_validation
 from trigpoint.synthetic import write_instruments
 
-TINY = replace(
-    endovis.SCALES["small"],
-    drawn=(24, (48, 64)),
-    overrides={
-        "data.input.size": [48, 64],
-        "data.workers": 0,
-        "method.network.width": 4,
-        "method.network.depth": 2,
-        "method.network.stem_stride": 1,
-        "train.epochs": 2,
-        "train.accelerator": "cpu",
-        "train.threads": 1,
-        "train.precision": "32",
-    },
-    adaloss={"name": "adaloss", "sigma0": 4.0, "sigma_min": 2.2},
-)
+STUDY = load_study("endovis")
+RECIPE = {
+    "extends": "instances",
+    "data": {"input": {"size": [48, 64]}, "workers": 0},
+    "method": {"network": {"width": 4, "depth": 2, "stem_stride": 1}},
+    "train": {"epochs": 2, "accelerator": "cpu", "threads": 1, "precision": "32"},
+}
+ADALOSS = {"name": "adaloss", "sigma0": 4.0, "sigma_min": 2.2}
+FIXED = {"name": "fixed", "sigma0": 3.0}
+
+
+@pytest.fixture(scope="module")
+def small(tiny: Callable[..., Study]) -> Study:
+    vary = ({"adaloss": {"method.schedule": ADALOSS}, "fixed": {"method.schedule": FIXED}},)
+    return tiny("endovis", recipe=RECIPE, draw={"images": 24, "size": [48, 64]}, vary=vary)
 
 
 def request(out: Path, data: Path | None = None, **options: str) -> Request:
@@ -71,10 +71,10 @@ def test_validation_is_the_end_of_each_video_after_a_gap() -> None:
         with_validation(LandmarkDataset([*video(12), *video(3, "x", "test")], LandmarkSet(("tip",)), instances=True))
 
 
-def test_drawn_instruments_end_to_end(tmp_path: Path) -> None:
+def test_drawn_instruments_end_to_end(tmp_path: Path, small: Study) -> None:
     out = tmp_path / "out"
     asked = request(out, stand_in="synthetic")
-    found = endovis.reproduce(asked, TINY)
+    found = run_study(small, asked)
     values = json.loads((out / "results.json").read_text())
     assert [run["setting"] for run in values["runs"]] == ["adaloss", "fixed"]
     titles = [table.title for table in found.tables]
@@ -86,15 +86,16 @@ def test_drawn_instruments_end_to_end(tmp_path: Path) -> None:
     assert {row["landmark"] for row in rows} == {"left_clasper", "right_clasper", "joint", "shaft", "all together"}
     claims = {claim.text: claim for claim in found.claims}
     assert len(claims) == 2
+    assert {claim.outcome for claim in claims.values()} == {"not testable"}  # two epochs find nothing
     assert "paper 96.56 and 92.16 %" in list(claims.values())[1].numbers
     assert {"precision_recall.png", "instances.png", "table.md"} <= {path.name for path in out.iterdir()}
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("weights.safetensors")}
     assert len(before) == 2
-    endovis.reproduce(asked, TINY)  # finished runs are only read
+    run_study(small, asked)  # finished runs are only read
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_labelled_video_stands_in(tmp_path: Path) -> None:
+def test_a_labelled_video_stands_in(tmp_path: Path, small: Study) -> None:
     drawn = write_instruments(tmp_path / "video", 44, (48, 64), splits={"train": 0.8, "test": 0.2}, per_subject=44)
     whole = LandmarkDataset.load(drawn)
     samples = [
@@ -105,7 +106,7 @@ def test_a_labelled_video_stands_in(tmp_path: Path) -> None:
     LandmarkDataset(samples, whole.landmarks, name="video", images=whole.images, instances=True).save(
         tmp_path / "set", images="link"
     )
-    found = endovis.reproduce(request(tmp_path / "out", tmp_path / "set", stand_in="laparoscopy"), TINY)
+    found = run_study(small, request(tmp_path / "out", tmp_path / "set", stand_in="laparoscopy"))
     assert "19 training, 5 validation and 10 test images" in found.setting
     assert "not how the method fares with new patients" in found.setting
     assert [table.title for table in found.tables] == [
@@ -141,15 +142,15 @@ def write_labels(root: Path, sequences: tuple[str, ...], frames: int) -> None:
 def test_missing_frames_are_named_and_nothing_is_written(tmp_path: Path) -> None:
     out, root = tmp_path / "out", tmp_path / "endovis"
     with pytest.raises(ConfigError, match=r"no --data; .*stand_in=synthetic"):
-        run_experiment(request(out))
+        run_study(STUDY, request(out))
     root.mkdir()
     with pytest.raises(DataError, match=r"label files \*_labels\.json, got none"):
-        run_experiment(request(out, root))
+        run_study(STUDY, request(out, root))
     write_labels(root, ("train1", "test1", "test5"), 16)
     with pytest.raises(
         DataError, match=r"expected 48 annotated frames, 48 of them are missing, such as .*img_0000\.png"
     ):
-        run_experiment(request(out, root))
+        run_study(STUDY, request(out, root))
     assert not out.exists()
 
 
@@ -163,8 +164,8 @@ def test_the_challenge_in_its_parts(tmp_path: Path) -> None:
             file = root / f"Tracking_Robotic_{kind}" / name / f"img_{index:04d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (720, 576)).save(file)
-    bench = challenge(request(tmp_path / "out", root), "needle_driver")
-    assert {name: len(rows) for name, rows in bench.parts.items()} == {
+    bench = challenge(request(tmp_path / "out", root), "needle_driver", STUDY.needs)
+    assert {name: len(rows) for name, rows in bench.subsets.items()} == {
         "no scissors": 16,
         "with scissors": 16,
         "all": 32,
@@ -174,18 +175,16 @@ def test_the_challenge_in_its_parts(tmp_path: Path) -> None:
     assert written.splits() == {"train": 4, "val": 2, "test": 32}
     for part, subject in (("no scissors", "test1"), ("with scissors", "test5")):
         images = bench.test.by_image()
-        assert {bench.test.samples[images[i][0]].subject for i in bench.parts[part]} == {subject}
+        assert {bench.test.samples[images[i][0]].subject for i in bench.subsets[part]} == {subject}
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    assert EXPERIMENTS["endovis"].options == ("stand_in", "tools")
+    assert list(STUDY.choices) == ["stand_in", "tools"]
     with pytest.raises(ConfigError, match=r"stand_in: unknown value 'synthetics'.*synthetic"):
-        run_experiment(request(tmp_path / "out", stand_in="synthetics"))
+        run_study(STUDY, request(tmp_path / "out", stand_in="synthetics"))
     with pytest.raises(ConfigError, match="tools: is of the EndoVis labels"):
-        run_experiment(request(tmp_path / "out", stand_in="synthetic", tools="all"))
+        run_study(STUDY, request(tmp_path / "out", stand_in="synthetic", tools="all"))
     with pytest.raises(ConfigError, match="draws its own images, got --data"):
-        run_experiment(request(tmp_path / "out", tmp_path, stand_in="synthetic"))
+        run_study(STUDY, request(tmp_path / "out", tmp_path, stand_in="synthetic"))
     with pytest.raises(ConfigError, match="stand_in=laparoscopy expected a native set"):
-        run_experiment(request(tmp_path / "out", stand_in="laparoscopy"))
-    with pytest.raises(ConfigError, match="one training after the other"):
-        run_experiment(replace(request(tmp_path / "out", stand_in="synthetic"), jobs=2))
+        run_study(STUDY, request(tmp_path / "out", stand_in="laparoscopy"))

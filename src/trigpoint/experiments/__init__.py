@@ -1,0 +1,49 @@
+"""The experiments of the papers, each one command: our numbers beside the published ones, with an outcome per claim.
+
+- ``studies``: what each study varies and publishes, as YAML; ``study`` reads them
+- ``engine`` trains (``task``, and ``launch``: here or as Slurm jobs), measures (``measures``) and tabulates
+- ``findings``: tables, claims with their outcomes, and the files they become
+- ``catheter``, ``faces`` (with ``data_300w`` and ``baseline``), ``isbi2015`` (with ``data_isbi``), ``ablation``,
+  ``cross_task``, ``endovis`` (with ``data_endovis``): the data, tables and claims of their own
+
+A new study is a YAML file; one with claims of its own adds a subclass of ``Experiment`` and a line in ``ANALYSES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trigpoint.errors import ConfigError, did_you_mean
+from trigpoint.experiments.ablation import Ablation
+from trigpoint.experiments.catheter import Catheter
+from trigpoint.experiments.cross_task import CrossTask
+from trigpoint.experiments.endovis import Endovis
+from trigpoint.experiments.engine import Experiment
+from trigpoint.experiments.faces import Faces300W, Muct
+from trigpoint.experiments.findings import Claim, Findings, Table
+from trigpoint.experiments.isbi2015 import Isbi2015
+from trigpoint.experiments.study import Request, Study, load_study, study_names
+
+__all__ = ["ANALYSES", "Claim", "Findings", "Request", "Study", "Table", "load_study", "run_study", "study_names"]
+
+ANALYSES: Mapping[str, type[Experiment]] = {
+    "catheter": Catheter,
+    "faces300w": Faces300W,
+    "muct": Muct,
+    "isbi2015": Isbi2015,
+    "ablation": Ablation,
+    "cross_task": CrossTask,
+    "endovis": Endovis,
+}
+
+
+def run_study(study: Study, request: Request) -> Findings:
+    """Do what a study says; raises ConfigError for an option that it does not have.
+
+    >>> " ".join(study_names())
+    'adaloss-300w adaloss-catheter adaloss-muct cross-task endovis foveated-ablation foveated-isbi2015'
+    """
+    kind = study.analysis
+    if kind is not None and kind not in ANALYSES:
+        raise ConfigError(f"{study.name}: unknown analysis '{kind}'; {did_you_mean(kind, ANALYSES)}")
+    return (Experiment if kind is None else ANALYSES[kind])(study, request).run()

@@ -1,0 +1,266 @@
+"""What a finished run is worth: its errors, its widths, and the numbers that tables show of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.experiments.findings import between
+from trigpoint.landmarks import FloatArray
+from trigpoint.metrics import (
+    bootstrap_interval,
+    failure_rate,
+    mean_error,
+    median_error,
+    normalized_error,
+    radial_error,
+    standard_deviation,
+    success_rate,
+    to_millimetres,
+)
+from trigpoint.metrics.evaluate import SDR_MM
+from trigpoint.metrics.functional import image_errors
+from trigpoint.report.tables import UNKNOWN
+from trigpoint.runs import RunFolder
+
+CLAMP = 1.001  # times a bound, and nearer, counts as standing at it
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: recipe values, overrides {dotted key: value}, and its seed.
+
+    With ``data.landmarks`` among the overrides it is measured on these landmarks.
+    """
+
+    name: str
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder."""
+        return f"{self.name}-seed{self.seed}"
+
+    def own(self, test: LandmarkDataset) -> LandmarkDataset:
+        """The test images with the landmarks that this run finds."""
+        names: Sequence[str] | None = self.overrides.get("data.landmarks")
+        return test if names is None else test.pick(names)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run and its errors on the test images.
+
+    ``points`` (N, K, 2) predicted and ``errors`` (N, K) in original pixels, NaN = not annotated (all NaN when the run
+    broke off before its first validation); K counts the landmarks of the run; ``history`` is its ``metrics.csv``;
+    ``constant`` the mean error of always answering with the mean training position; ``note`` says what went wrong.
+    """
+
+    job: Job
+    run: RunFolder
+    points: FloatArray
+    errors: FloatArray
+    history: pd.DataFrame
+    note: str = ""
+    constant: float = math.inf
+    test: LandmarkDataset | None = None
+
+    @cached_property
+    def mre(self) -> float:
+        """Mean error on the test images, px; NaN without weights."""
+        return mean_error(self.errors)
+
+    @property
+    def val_mre(self) -> float:
+        """Mean error on the validation images in the epoch that was kept, px."""
+        return float(self.history["val_mre_px"].min())
+
+    @property
+    def last_val_mre(self) -> float:
+        """Mean error on the validation images after the last epoch, px."""
+        known = self.history["val_mre_px"].dropna()
+        return float(known.iloc[-1]) if len(known) else float("nan")
+
+    @property
+    def epochs(self) -> list[int]:
+        """Numbers of the epochs, from 0."""
+        return [int(epoch) for epoch in self.history["epoch"]]
+
+    def sigma(self, names: Sequence[str] | None = None) -> FloatArray:
+        """Widths (E, K) that each epoch trained with, heatmap px; of all landmarks or of ``names``."""
+        given = None if names is None else [f"sigma_{name}" for name in names]
+        columns = [c for c in self.history if str(c).startswith("sigma_")] if given is None else given
+        return np.asarray(self.history[columns], dtype=np.float64)
+
+    @property
+    def last_sigma(self) -> float:
+        """Width of the last epoch, map px; NaN when no epoch was finished."""
+        widths = self.sigma()
+        return float(widths[-1].mean()) if widths.size else float("nan")
+
+    @property
+    def least_sigma(self) -> float:
+        """Least width of any epoch, map px; NaN when no epoch was finished."""
+        widths = self.sigma()
+        return float(widths.min()) if widths.size else float("nan")
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training, validation not counted."""
+        return float(self.history["minutes"].max())
+
+    @cached_property
+    def nme(self) -> FloatArray:
+        """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length."""
+        return np.zeros(0) if self.test is None else nme_of_images(self.points, self.test)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``results.json`` keeps of it."""
+        return {
+            "run": self.run.folder.name,
+            "setting": self.job.name,
+            "seed": self.job.seed,
+            "test_mre_px": self.mre,
+            "test_median_px": median_error(self.errors),
+            "constant_mre_px": self.constant,
+            "val_mre_px": self.val_mre,
+            "last_val_mre_px": self.last_val_mre,
+            "epochs": len(self.history),
+            "minutes": self.minutes,
+            "sigma_last": self.last_sigma,
+            "sigma_least": self.least_sigma,
+            "note": self.note,
+        }
+
+
+MEASURES: Mapping[str, Callable[[Outcome, float], float]] = {
+    "mre": lambda run, at: run.mre,
+    "median": lambda run, at: median_error(run.errors),
+    "within": lambda run, at: 100 * success_rate(run.errors, [at])[at],
+    "nme": lambda run, at: 100 * mean_error(run.nme),
+    "nme_above": lambda run, at: 100 * failure_rate(run.nme, at),
+    "val_mre": lambda run, at: run.val_mre,
+    "last_to_best": lambda run, at: run.last_val_mre / run.val_mre,
+    "last_sigma": lambda run, at: run.last_sigma,
+    "least_sigma": lambda run, at: run.least_sigma,
+    "minutes": lambda run, at: run.minutes,
+}
+"""Numbers of a run that a study's tables can name; ``at`` is a limit, for those that have one."""
+
+
+def obstacles(*settings: Sequence[Outcome]) -> list[str]:
+    """Of every setting that is, over its seeds, no better than a constant answer, that it cannot be compared."""
+    found = []
+    for runs in settings:
+        error, constant = float(np.mean([run.mre for run in runs])), runs[0].constant
+        if not error < constant:
+            found.append(f"{runs[0].job.name} has {error:.2f} px, the mean training position {constant:.2f} px")
+    return found
+
+
+def clamped(widths: FloatArray, least: float, most: float) -> str:
+    """That widths (E, ...) end at ``least``, or never left ``most``, wherever they are from; else an empty text.
+
+    >>> clamped(np.array([[8.0], [2.0], [1.0]]), 1.0, 8.0), clamped(np.array([[8.0], [2.0]]), 1.0, 8.0)
+    ('sigma ends at its lower bound, 1 map px', '')
+    """
+    if (widths[-1] <= CLAMP * least).all():
+        return f"sigma ends at its lower bound, {least:g} map px"
+    return f"sigma never left its upper bound, {most:g} map px" if (CLAMP * widths >= most).all() else ""
+
+
+def nme_of_images(points: FloatArray, test: LandmarkDataset) -> FloatArray:
+    """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length.
+
+    ``points`` (N, K, 2) found, original pixels.
+    """
+    marks = test.landmarks
+    if marks.normalizer is None or not np.isfinite(points).any():
+        return np.full(len(test), np.nan)
+    return image_errors(normalized_error(points, test.points, marks.normalizer, marks))
+
+
+def errors_mm(points: FloatArray, test: LandmarkDataset) -> FloatArray:
+    """Errors (N, K) in mm; NaN = not annotated, infinite = not predicted."""
+    return to_millimetres(radial_error(points, test.points), test.spacings)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Errors in mm summed up: mean and its 95 % interval over subjects, SD, SDR (0 to 1) by threshold.
+
+    A point without prediction is a failure in the SDR and left out of the others, which are NaN without any.
+    """
+
+    mre: float
+    sd: float
+    interval: tuple[float, float]
+    sdr: Mapping[float, float]
+
+    def cells(self) -> dict[str, str]:
+        """Columns of a table."""
+        return {
+            "MRE ± SD mm": mean_and_sd(self.mre, self.sd),
+            "95 % of MRE": between(self.interval),
+            **sdr_cells([100 * share for share in self.sdr.values()], 1),
+        }
+
+
+def measure(errors: Sequence[FloatArray], subjects: Sequence[str]) -> Measured:
+    """Errors (N, K) in mm of all seeds together; subjects (N,) are what the interval is drawn over.
+
+    >>> found = measure([np.array([[1.0, 3.0], [2.0, np.nan]])], ["anna", "ben"])
+    >>> found.mre, found.sdr[2.0], found.interval
+    (2.0, 0.6666666666666666, (2.0, 2.0))
+    """
+    together = np.concatenate(errors)
+    known = np.where(np.isinf(together), np.nan, together)
+    interval = bootstrap_interval(known, list(subjects) * len(errors))
+    return Measured(mean_error(known), standard_deviation(known), interval, success_rate(together, SDR_MM))
+
+
+def difference(
+    ours: Sequence[FloatArray], others: Sequence[FloatArray], subjects: Sequence[str]
+) -> tuple[float, tuple[float, float]]:
+    """Mean of ``ours`` minus that of ``others``, errors (N, K) of each seed, and its 95 % interval over subjects.
+
+    Images and landmarks are the same and paired, so their difficulty cancels; seeds are averaged first, as far as a
+    setting has them. NaN when a point has no prediction.
+
+    >>> difference([np.array([[1.0], [2.0]])], [np.array([[2.0], [2.0]])], ["anna", "ben"])
+    (-0.5, (-1.0, 0.0))
+    """
+    means = [np.stack(list(seeds)).mean(axis=0) for seeds in (ours, others)]
+    if any(np.isinf(mean).any() for mean in means):
+        return math.nan, (math.nan, math.nan)
+    gaps = means[0] - means[1]
+    return mean_error(gaps), bootstrap_interval(gaps, list(subjects))
+
+
+def mean_and_sd(mean: float | None, sd: float | None) -> str:
+    """MRE +- SD, as far as they are known.
+
+    >>> mean_and_sd(1.012, 0.85), mean_and_sd(1.84, None), mean_and_sd(None, None)
+    ('1.01 ± 0.85', '1.84', '–')
+    """
+    if mean is None or math.isnan(mean):
+        return UNKNOWN
+    return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+
+
+def sdr_cells(per_cent: Sequence[float], digits: int = 2) -> dict[str, str]:
+    """SDR at the thresholds of ``SDR_MM`` as cells of a row.
+
+    >>> sdr_cells((88.32, 93.12, 96.14, 98.63))["SDR 2.5 mm %"]
+    '93.12'
+    """
+    return {f"SDR {limit:g} mm %": f"{share:.{digits}f}" for limit, share in zip(SDR_MM, per_cent, strict=True)}

@@ -1,0 +1,251 @@
+"""A study as data: the YAML file that says what an experiment varies, and what a user asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from trigpoint.config import Config, parse, read_yaml, to_yaml
+from trigpoint.data.files import write_text
+from trigpoint.errors import ConfigError, RunError, did_you_mean
+from trigpoint.experiments.measures import MEASURES
+from trigpoint.recipes import extended, recipe_values
+
+Say = Callable[[str], None]
+SCALES = ("small", "paper")
+MARK = "experiment.yaml"
+SLURM = "slurm."
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+class Option(Config):
+    """An option of a study: one of ``values`` (None: any text), or with ``several`` some of them, joined by commas."""
+
+    values: tuple[str, ...] | None = None
+    default: str | None = None
+    several: bool = False
+
+
+class Column(Config):
+    """A column of a table: a measure of ``measures.MEASURES``, its limit if any (a number, or a key of ``values``), and
+    digits."""
+
+    measure: str
+    at: float | str = 0.0
+    digits: int = 2
+
+    @field_validator("measure")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MEASURES:
+            raise ValueError(f"unknown measure '{name}'; {did_you_mean(name, MEASURES)}")
+        return name
+
+
+class TableSpec(Config):
+    """A table with a row for each setting whose name matches ``runs``; ``first`` heads the column of their labels."""
+
+    title: str
+    runs: str = "*"
+    first: str = "setting"
+    columns: dict[str, Column]
+    note: str = ""
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _short(cls, columns: Any) -> Any:
+        return {key: {"measure": value} if isinstance(value, str) else value for key, value in dict(columns).items()}
+
+
+class FigureSpec(Config):
+    """A figure of the settings whose names match one of ``runs``."""
+
+    kind: Literal["validation", "sigma", "ced", "time_to_accuracy"]
+    runs: str | tuple[str, ...] = "*"
+    title: str = ""
+
+
+class Scale(Config):
+    """One size of a study.
+
+    ``recipe``: a recipe, or one in place that may extend another. ``vary``: factors, each {name: overrides of the
+    recipe by dotted key}; every combination is a setting, whose name joins those of its factors by "-". ``draw``: the
+    set that is drawn without data: kind, number of images (or {split: number}) and options of that drawing. ``about``
+    and ``labels``: what readers are told. ``values``: numbers that the study's own code reads.
+    """
+
+    about: str = ""
+    recipe: dict[str, Any]
+    seeds: tuple[int, ...] = (0,)
+    vary: tuple[dict[str, dict[str, Any] | None], ...] = ()
+    draw: dict[str, Any] | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, Any] = Field(default_factory=dict)
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Overrides by name of setting.
+
+        >>> varied = ({"a": {"seed": 1}, "b": {}}, {"x": {"train.ema": 0}})
+        >>> Scale(recipe={}, vary=varied).settings()
+        {'a-x': {'seed': 1, 'train.ema': 0}, 'b-x': {'train.ema': 0}}
+        """
+        factors = [[(name, values) for name, values in factor.items() if values is not None] for factor in self.vary]
+        return {
+            "-".join(name for name, _ in chosen): {key: value for _, values in chosen for key, value in values.items()}
+            for chosen in product(*factors)
+        }
+
+
+class Study(Config):
+    """What an experiment is: see the files in ``studies``.
+
+    ``analysis``: the module with its own tables and claims (None: only those stated here). ``bars``: whether single
+    runs are long enough for a bar each. ``needs``: the data that it cannot do without. ``first_seed_only``: patterns of
+    settings that are trained with the first seed alone. ``title``, ``setting`` and ``notes`` (of tables) name {facts}.
+    """
+
+    name: str
+    about: str = ""
+    title: str = "{name} (scale {scale})"
+    analysis: str | None = None
+    bars: bool = True
+    needs: str = ""
+    setting: str = "{about}. Seeds {seeds}."
+    choices: dict[str, Option] = Field(default_factory=dict)
+    first_seed_only: tuple[str, ...] = ()
+    tables: tuple[TableSpec, ...] = ()
+    figures: dict[str, FigureSpec] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    notes: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, Any] = Field(default_factory=dict)
+    scales: dict[str, Scale] = Field(min_length=1)
+
+
+def study_names() -> list[str]:
+    """Names of the studies that come with the package."""
+    return sorted(
+        file.name[:-5] for file in files("trigpoint.experiments.studies").iterdir() if file.name[-5:] == ".yaml"
+    )
+
+
+def load_study(source: str | Path | Mapping[str, Any], home: Path | None = None) -> Study:
+    """A study by name, from a file or from values (with files it extends in ``home``), all that it extends filled in.
+
+    >>> load_study("foveated-ablation").scales["small"].seeds
+    (0, 1)
+    """
+    if isinstance(source, Mapping):
+        values, folder = dict(source), home or Path()
+    else:
+        file = Path(source) if str(source).endswith((".yaml", ".yml")) else _named(str(source))
+        values, folder = read_yaml(file), file.parent
+    values = extended(values, folder, _named)
+    for scale in (values.get("scales") or {}).values():
+        recipe = scale.get("recipe")
+        if isinstance(recipe, str):
+            scale["recipe"] = recipe_values(folder / recipe if (folder / recipe).is_file() else recipe)
+        elif isinstance(recipe, dict):
+            scale["recipe"] = recipe_values(recipe, folder)
+    return parse(Study, values, str(values.get("name", "study")))
+
+
+def _named(name: str) -> Path:
+    if name not in study_names():
+        raise ConfigError(f"unknown experiment '{name}'; {did_you_mean(name, study_names())}")
+    return Path(str(files("trigpoint.experiments.studies") / f"{name}.yaml"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to reproduce and where to.
+
+    ``out``: folder for data, runs, figures and tables; the same request there goes on where it stopped. ``seeds``: of
+    the runs (None: those of the study). ``data``: the user's dataset. ``say`` gets a line per finished run;
+    ``progress`` shows a bar within each. ``launcher``: where trainings run; ``jobs``: how many at a time (None: one
+    on this machine, as Slurm jobs all). ``options``: those of the study and, with ``slurm.``, of the jobs, as
+    text. Raises ConfigError for an unknown scale or launcher or bad seeds.
+    """
+
+    name: str
+    out: Path
+    scale: str = "small"
+    seeds: tuple[int, ...] | None = None
+    data: Path | None = None
+    say: Say = silent
+    progress: bool = False
+    jobs: int | None = None
+    launcher: str = "local"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value, valid in (("scale", self.scale, SCALES), ("launcher", self.launcher, ("local", "submitit"))):
+            if value not in valid:
+                raise ConfigError(f"{key}: expected {' or '.join(valid)}, got '{value}'")
+        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) != len(self.seeds)):
+            raise ConfigError(f"seeds: expected different numbers such as 0,1,2, got {list(self.seeds)}")
+        if self.seeds is not None and min(self.seeds) < 0:
+            raise ConfigError(f"seeds: expected numbers of 0 or more, got {min(self.seeds)}")
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigError(f"jobs: expected 1 or more, got {self.jobs}")
+        if self.slurm and self.launcher == "local":
+            raise ConfigError(
+                f"{SLURM}{next(iter(self.slurm))}: is of Slurm jobs, got --launcher local; add --launcher submitit"
+            )
+
+    @property
+    def slurm(self) -> dict[str, str]:
+        """Options of the Slurm jobs."""
+        return {key.removeprefix(SLURM): value for key, value in self.options.items() if key.startswith(SLURM)}
+
+    def chosen(self, known: Mapping[str, Option]) -> dict[str, Any]:
+        """All options of a study: what is asked, or the default; of ``several`` values those, in the study's order.
+
+        Raises ConfigError for an unknown option or value, with the nearest one.
+        """
+        for key, value in self.options.items():
+            if not known and not key.startswith(SLURM):
+                raise ConfigError(f"{self.name}: expected no options, got {key}={value}; leave it out")
+            if key not in known and not key.startswith(SLURM):
+                raise ConfigError(f"{self.name}: unknown option '{key}'; {did_you_mean(key, known)}")
+        found: dict[str, Any] = {}
+        for key, option in known.items():
+            text = self.options.get(key, option.default)
+            valid = option.values or ()
+            given = [] if text is None else [each.strip() for each in text.split(",")] if option.several else [text]
+            if wrong := [value for value in given if valid and value not in valid]:
+                raise ConfigError(f"{key}: unknown value '{wrong[0]}'; {did_you_mean(wrong[0], valid)}")
+            found[key] = tuple(v for v in valid if text is None or v in given) if option.several else text
+        return found
+
+    def open_folder(self, **more: Any) -> None:
+        """Mark ``out`` as this experiment's, and ``more`` facts that its runs depend on.
+
+        Raises RunError when it holds other files or another experiment.
+        """
+        mark = self.out / MARK
+        data = None if self.data is None else str(self.data.resolve())
+        facts = {"experiment": self.name, "scale": self.scale, "data": data, **more}
+        if self.out.exists() and not self.out.is_dir():
+            raise RunError(f"{self.out}: expected a folder to write to, got a file; give another --out")
+        if mark.is_file():
+            for key, value in read_yaml(mark).items():
+                if facts.get(key) != value:
+                    raise RunError(
+                        f"{self.out}: holds a reproduction with {key} {value}, not {facts.get(key)}; give another --out"
+                    )
+            return
+        if self.out.exists() and any(self.out.iterdir()):
+            raise RunError(
+                f"{self.out}: expected a new folder or a reproduction to go on with, got other files; "
+                "give another --out"
+            )
+        write_text(mark, to_yaml(facts))

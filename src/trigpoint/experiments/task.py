@@ -1,0 +1,122 @@
+"""One training of a study and its predictions, as a task that another process can do."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.data.files import write_bytes
+from trigpoint.errors import RunError
+from trigpoint.experiments.measures import Job
+from trigpoint.landmarks import FloatArray
+from trigpoint.methods.base import NotFinite
+from trigpoint.prediction import Predictor
+from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
+from trigpoint.runs import RunFolder
+from trigpoint.training import train
+
+BATCH = (16, 10_000_000)
+"""Images, and input pixels, at most, that are predicted at a time."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job, the dataset it is trained on, where to, the images that it is measured on (None: it is not), and whether
+    with a bar."""
+
+    job: Job
+    data: Path
+    out: Path
+    test: LandmarkDataset | None = None
+    progress: bool = False
+
+    def recipe(self) -> Recipe | SourceRecipe:
+        """The complete recipe; JSON is YAML."""
+        values = {**self.job.overrides, "data.path": str(self.data.resolve()), "seed": self.job.seed}
+        return load_any_recipe(self.job.recipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
+
+
+def work(task: Task) -> tuple[FloatArray | None, str]:
+    """Train, and predict the test images: points, None without weights, and what went wrong.
+
+    A loss that is not finite is a result, and no error.
+    """
+    note = ""
+    try:
+        train(task.recipe(), out=task.out, progress=task.progress)
+    except RunError as error:
+        if not isinstance(error.__context__, NotFinite):
+            raise
+        note = "the training loss became infinite or NaN"
+    run = RunFolder(task.out)
+    if task.test is None or not run.weights.is_file():
+        return None, note
+    return predicted(run, task.job.own(task.test)), note
+
+
+def predicted(run: RunFolder, test: LandmarkDataset, steps: Sequence[int] | None = None) -> FloatArray:
+    """Points (N, K, 2) of a run on the test images, original pixels.
+
+    With ``steps`` (len(steps), N, K, 2): with each number of glimpse steps in prediction.
+    Raises ConfigError when its method has no such option.
+    """
+
+    def compute() -> FloatArray:
+        if steps is None:
+            return _points(run, test)
+        return np.stack([_points(_Changed(run, count), test) for count in steps])
+
+    key = [str(sample.image) for sample in test.samples]
+    return kept(run, key if steps is None else [*key, "looks", *map(str, steps)], compute)
+
+
+class _Changed(RunFolder):
+    """A run whose recipe has another number of glimpse steps in prediction."""
+
+    def __init__(self, run: RunFolder, steps: int) -> None:
+        super().__init__(run.folder)
+        self._steps = steps
+
+    def recipe(self) -> Recipe:
+        recipe = super().recipe()
+        option = "method.fine.iterations" if "fine" in recipe.method.model_dump() else "method.iterations"
+        return load_recipe(recipe, [f"{option}={self._steps}"])
+
+
+def _points(run: RunFolder, test: LandmarkDataset) -> FloatArray:
+    predictor = Predictor.load(run)
+    return predictor.predict(test, batch_size=batch_of(predictor.recipe.data.input.size)).points
+
+
+def batch_of(size: tuple[int, int]) -> int:
+    """How many images of this input size are predicted at a time.
+
+    >>> batch_of((256, 256)), batch_of((2400, 1935))
+    (16, 2)
+    """
+    most, pixels = BATCH
+    return max(1, min(most, pixels // math.prod(size)))
+
+
+def kept(run: RunFolder, key: Sequence[str], compute: Callable[[], FloatArray]) -> FloatArray:
+    """What was computed with the weights of a run, from a file in its folder where that is there already.
+
+    The file is named by the weights, the recipe and ``key``, so what depends on anything else belongs into ``key``.
+    """
+    digest = hashlib.sha256(run.weights.read_bytes() + run.config.read_bytes())
+    digest.update("\0".join(key).encode())
+    file = run.folder / "measured" / f"{digest.hexdigest()[:20]}.npy"
+    if not file.is_file():
+        stream = io.BytesIO()
+        np.save(stream, compute(), allow_pickle=False)
+        write_bytes(file, stream.getvalue(), overwrite=True)
+    values: FloatArray = np.load(file, allow_pickle=False)
+    return values
