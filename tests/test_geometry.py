@@ -15,8 +15,6 @@ from trigpoint.geometry import (
     Displacement,
     center,
     fit,
-    flip_maps,
-    flip_points,
     from_grid,
     map_points,
     pixel_centers,
@@ -343,17 +341,3 @@ def test_displacement_refuses_to_fold():
 def test_constant_field_is_a_shift():
     field = Displacement(np.full((2, 4 + 3, 4 + 3), 1.5), 16, (64, 64))
     assert np.allclose(field.push(np.array([[10.0, 20.0]])), [[8.5, 18.5]])
-
-
-@pytest.mark.parametrize("stride", [1, 2, 4])
-def test_flip_of_maps_and_points_agree(stride):
-    width = 32
-    points = np.array([[5.3, 8.1], [20.6, 15.9]])
-    maps = torch.cat([blob((32 // stride, width // stride), to_grid(p, stride), 1.0) for p in points])
-    mirrored = flip_maps(maps, [1, 0])
-    for row, point in enumerate(flip_points(points, width, np.array([1, 0]))):
-        peak = divmod(int(mirrored[row].argmax()), width // stride)
-        assert np.abs(np.array(peak[::-1]) - to_grid(point, stride)).max() <= 0.5
-    assert torch.equal(flip_maps(flip_maps(maps)), maps)
-    tensor = flip_points(torch.from_numpy(points), width)
-    assert np.allclose(tensor.numpy(), flip_points(points, width))

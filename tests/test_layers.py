@@ -10,54 +10,40 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "src" / "trigpoint"
-
-# A module may import from the layers above its own and from its own package, never from below.
-LAYERS = (
-    "errors",
-    "landmarks",
-    "geometry",
-    "config",
-    "data",
-    "synthetic",
-    "codecs",
-    "schedules",
-    "nn",
-    "metrics",
-    "methods",
-    "recipe",
-    "report",
-    "runs",
-    "prediction",
-    "training",
-    "evaluation",
-    "experiments",
-    "cli",
+import pytest
+from benchmarks.house import (
+    FILES,
+    PACKAGE,
+    ROOMS,
+    ROOTS,
+    all_method_tests,
+    concrete,
+    file_lengths,
+    function_lengths,
+    loose_modules,
+    measures,
+    method_tests,
+    module_of,
+    parse,
+    room_of,
 )
-ROOTS = ("__init__", "__main__")  # the public names and ``python -m trigpoint``: they may import anything
+
+from trigpoint.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
 
 MAX_FILE = 400
 MAX_FUNCTION = 70
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+BARRED = {  # what a room or a part of it never imports, beside what stands below it
+    "nn": ("trigpoint.data", "trigpoint.runs"),
+    "data.pixels": ("torch", "torchvision"),
+}
 
 
-def module_of(file: Path) -> str:
-    """Dotted name below ``trigpoint``, such as data.table; a package is named by its folder."""
-    parts = file.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-def layer_of(module: str) -> int:
-    name = module.split(".")[0]
-    assert name in LAYERS, f"trigpoint.{module} stands in no layer; add it to LAYERS in {Path(__file__).name}"
-    return LAYERS.index(name)
-
-
-@cache
-def parse(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+def order_of(module: str) -> int:
+    assert room_of(module) in ROOMS, f"trigpoint.{module} stands in no room; see ROOMS in benchmarks/house.py"
+    return ROOMS.index(room_of(module))
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -84,12 +70,15 @@ def is_module(package: str, name: str) -> bool:
 
 
 def upward_violations(module: str, tree: ast.Module) -> list[str]:
-    own = layer_of(module)
+    own = order_of(module)
+    barred = [name for part, names in BARRED.items() if f"{module}.".startswith(f"{part}.") for name in names]
     found = []
     for line, name in imported(tree):
-        if name.startswith("trigpoint."):
+        if any(f"{name}.".startswith(f"{each}.") for each in barred):
+            found.append(f"line {line}: {module} imports {name}, which it must not know")
+        elif name.startswith("trigpoint."):
             target = name.removeprefix("trigpoint.")
-            if target.split(".")[0] != module.split(".")[0] and layer_of(target) >= own:
+            if room_of(target) != room_of(module) and order_of(target) >= own:
                 found.append(f"line {line}: {module} imports {target}, which stands below it")
         elif name == "trigpoint" and not any(n.startswith("trigpoint.") for at, n in imported(tree) if at == line):
             found.append(f"line {line}: {module} imports the whole package; name the module")
@@ -102,17 +91,20 @@ def test_imports_go_one_way() -> None:
     assert not found, "\n".join(found)
 
 
-def test_the_layer_check_can_fail() -> None:
+def test_the_import_check_can_fail() -> None:
     tree = ast.parse("def f():\n    from trigpoint.methods import METHODS\n    from trigpoint import training\n")
     assert len(upward_violations("codecs.gaussian", tree)) == 2
     assert len(upward_violations("metrics.functional", tree)) == 2
     assert not upward_violations("evaluation", tree)
     assert upward_violations("data.table", ast.parse("import trigpoint"))
+    assert upward_violations("nn.source", ast.parse("from trigpoint.data.files import write_text"))
+    assert upward_violations("nn.source", ast.parse("from trigpoint import runs"))
+    assert upward_violations("data.pixels.images", ast.parse("import torch.nn"))
+    assert not upward_violations("data.input.loading", ast.parse("import torch"))
 
 
-def test_every_layer_exists() -> None:
-    present = {module_of(file).split(".")[0] for file in FILES}
-    assert present - set(ROOTS) <= set(LAYERS), "add the new module to LAYERS"
+def test_there_are_no_loose_modules() -> None:
+    assert not loose_modules(), "put the module into a room of benchmarks/house.py"
 
 
 def test_names_say_something() -> None:
@@ -121,17 +113,77 @@ def test_names_say_something() -> None:
 
 
 def test_files_and_functions_are_short() -> None:
-    found = []
-    for file in FILES:
-        lines = len(file.read_text(encoding="utf-8").splitlines())
-        if lines > MAX_FILE:
-            found.append(f"{module_of(file)}: {lines} lines, at most {MAX_FILE}")
-        for node in ast.walk(parse(file)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = (node.end_lineno or node.lineno) - node.lineno + 1
-                if length > MAX_FUNCTION:
-                    found.append(f"{module_of(file)}.{node.name}: {length} lines, at most {MAX_FUNCTION}")
-    assert not found, "\n".join(found)
+    long = [f"{name}: {n} lines, at most {MAX_FILE}" for name, n in file_lengths().items() if n > MAX_FILE]
+    functions = function_lengths().items()
+    long += [f"{name}: {n} lines, at most {MAX_FUNCTION}" for name, n in functions if n > MAX_FUNCTION]
+    assert not long, "\n".join(long)
+
+
+# -- one contract ---------------------------------------------------------------------------------------------------
+
+
+def test_nothing_outside_methods_asks_which_method_it_has() -> None:
+    found = all_method_tests()
+    assert not found, "ask the contract of LandmarkMethod instead:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from trigpoint.methods import HeatmapMethod",
+        "from trigpoint.methods import cascade",
+        "from trigpoint.methods.foveated import STACKS",
+        "import trigpoint.methods.maps",
+        "isinstance(predictor.method, kind)",
+        "issubclass(METHODS[name], kind)",
+        "x = methods.InstanceMethod",
+        "cast('FoveatedMethod', it)",
+        "type(self.method) is kind",
+        "type(self.method) in kinds",
+        "recipe.method_name == 'heatmap'",
+        "'cascade' != recipe.method.name",
+        "if method in ('foveated', 'cascade'): pass",
+        "match recipe.method_name:\n    case 'instances': pass",
+        "match recipe.method:\n    case {'name': 'instances'}: pass",
+        "METHODS['heatmap']",
+        "{'heatmap': 1}[recipe.method_name]",
+        "words.get(recipe.method_name)",
+    ],
+)
+def test_the_contract_check_can_fail(code: str) -> None:
+    assert method_tests("evaluation.measure", ast.parse(code))
+    assert not method_tests("methods.build", ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from trigpoint.methods import METHODS, LandmarkMethod, build_method",
+        "from trigpoint.methods.base import StageRun",
+        "kind = METHODS[recipe.method_name]",
+        "if predictor.threshold is None: pass",
+        "if self.method.traces: pass",
+        "raise DataError(f'got {recipe.method_name}; train with method.name=instances')",
+        "facts['instances'] = True",
+        "recipe.method_name == other.method_name",
+    ],
+)
+def test_the_contract_may_be_asked(code: str) -> None:
+    assert not method_tests("evaluation.measure", ast.parse(code))
+
+
+def test_the_measures_are_printed() -> None:
+    text = measures()
+    for words in (
+        "loose modules: ",
+        "method tests outside methods/: ",
+        "lines of src: ",
+        "longest file",
+        "longest fun",
+    ):
+        assert words in text
+    assert set(concrete().names) == set(METHODS)
+    assert {kind.__name__ for kind in METHODS.values()} < concrete().classes
 
 
 # -- one home per convention ----------------------------------------------------------------------------------------

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchmetrics
 
 import trigpoint as tp
 from trigpoint.config import to_yaml
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import Batch, LandmarkSet
+from trigpoint.landmarks import Batch, LandmarkSet, Prediction
 from trigpoint.methods import METHODS, LandmarkMethod, build_method
+from trigpoint.prediction import write_predictions
+from trigpoint.prediction.trace import trace
 from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_radiographs
@@ -92,14 +95,31 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return get
 
 
-def table_of(name: str) -> str:
-    """Where an evaluation keeps its numbers of each landmark."""
-    return "detection" if METHODS[name].several else "per_landmark"
-
-
 def built(tmp_path: Path, name: str) -> LandmarkMethod:
     torch.manual_seed(0)
     return build_method(recipe(tmp_path, name), LandmarkSet(NAMES))
+
+
+def error_of(name: str, tmp_path: Path) -> str:
+    """The column of ``metrics.csv`` that chooses the weights."""
+    return built(tmp_path, name).validation_metric().columns[0]
+
+
+def all_of(predictor: tp.Predictor, images: Any) -> Prediction:
+    """What is found, however uncertain."""
+    return predictor.predict(images, threshold=None if predictor.threshold is None else 1e-6)
+
+
+def batch_of(method: LandmarkMethod, count: int = 2, marked: float = float("nan")) -> Batch:
+    """Noise as images, twice as large in the original, with all points at one place or none."""
+    images = torch.randn(count, 1, *SIZE, generator=torch.Generator().manual_seed(0))
+    back = torch.eye(2, 3, dtype=torch.float64).expand(count, 2, 3) * 2
+    batch = Batch(images, torch.full((count, len(NAMES), 2), marked), back, torch.arange(count))
+    if method.threshold is not None:
+        batch.points = batch.points[:, None]
+        batch.annotated = batch.points.isfinite().all(-1).any(1)
+        batch.heights = torch.full((count,), 2 * SIZE[0])
+    return batch
 
 
 @every
@@ -130,13 +150,50 @@ def test_same_seed_same_weights(name: str, tmp_path: Path) -> None:
 
 
 @every
-def test_trains_with_missing_landmarks_and_keeps_the_record(name: str, trained: Trained) -> None:
+def test_trains_with_missing_landmarks_and_keeps_the_record(name: str, trained: Trained, tmp_path: Path) -> None:
     table = trained(name).history_table()
-    error = "val_error" if METHODS[name].several else "val_mre_px"
-    assert table["epoch"].tolist() == [0, 1]
-    assert np.isfinite(table[["train_loss", error, "lr"]].to_numpy()).all()
+    assert table["epoch"].tolist() == [1, 2]
+    assert np.isfinite(table[["train_loss", error_of(name, tmp_path), "lr"]].to_numpy()).all()
     assert (table["train_loss"] > 0).all()
     assert all(value.isfinite().all() for value in trained(name).load_weights()[0].values())
+
+
+@every
+def test_the_first_number_of_validation_chooses_the_weights(name: str, trained: Trained, tmp_path: Path) -> None:
+    metric, table = built(tmp_path, name).validation_metric(), trained(name).history_table()
+    assert isinstance(metric, torchmetrics.Metric)
+    assert set(metric.columns) < set(table.columns)
+    errors = table[metric.columns[0]]
+    _, note = trained(name).load_weights()
+    assert int(note["epoch"]) == table["epoch"][errors.idxmin()]
+    assert float(note[metric.columns[0]]) == pytest.approx(errors.min(), abs=1e-5)
+    assert metric.told(table.iloc[errors.idxmin()].to_dict()) == note["validated"]
+
+
+@every
+def test_what_is_calibrated_on_the_validation_images_is_stored(name: str, trained: Trained, data: Path) -> None:
+    predictor, stored = tp.Predictor.load(trained(name), device="cpu"), trained(name).read_landmarks()
+    validation = tp.LandmarkDataset.load(data, split="val", names=NAMES)
+    expected = predictor.method.calibrate(predictor.candidates(validation), validation)
+    np.testing.assert_allclose(stored.radius, expected.radius, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(predictor.radii, stored.radius)
+    if expected.threshold is None:
+        assert stored.threshold is None
+        assert np.isfinite(stored.radius).all()
+    else:  # radii of pairs, of which there may be none
+        assert predictor.threshold == stored.threshold == pytest.approx(expected.threshold, rel=1e-3)
+
+
+@every
+def test_what_it_begins_from_is_trained_into_folders_of_their_names(name: str, trained: Trained) -> None:
+    run = trained(name)
+    stages = run.recipe().method.stages()
+    inside = {folder.parent.name for folder in run.folder.glob("*/config.yaml")}
+    assert inside == {key for key, stage in stages.items() if stage.recipe is not None}
+    for key in inside:
+        stage = RunFolder(run.folder / key)
+        assert stage.epochs_done() == stage.recipe().train.num_epochs
+        assert stage.parts() == run.parts()
 
 
 @every
@@ -144,14 +201,13 @@ def test_points_are_pixels_of_the_original_image(name: str, trained: Trained, da
     """Finite for images of any size; and where each pixel becomes three by three, the points go along."""
     predictor = tp.Predictor.load(trained(name), device="cpu")
     dataset = tp.LandmarkDataset.load(data, split="test", names=NAMES)
-    found = predictor.predict(dataset)
+    found = all_of(predictor, dataset)
     assert found.points.shape == (len(dataset), len(NAMES), 2)
     assert found.scores.shape == found.radius.shape == found.points.shape[:2]
     assert np.isfinite(found.points).all()
     assert np.isfinite(found.scores).all()
-    assert METHODS[name].several or np.isfinite(found.radius).all()  # of pairs, and there may have been none
     image = dataset.read(0).pixels[0, : SIZE[0], : SIZE[1]]
-    one, larger = (predictor.predict(np.kron(image, np.ones((n, n), image.dtype))).points[0] for n in (1, 3))
+    one, larger = (all_of(predictor, np.kron(image, np.ones((n, n), image.dtype))).points[0] for n in (1, 3))
     np.testing.assert_allclose((larger + 0.5) / 3 - 0.5, one, atol=0.01)
 
 
@@ -168,11 +224,16 @@ def test_predictions_of_a_batch_equal_single_ones(name: str, trained: Trained, d
 @every
 def test_the_stored_run_gives_the_points_it_was_chosen_for(name: str, trained: Trained, data: Path) -> None:
     run = trained(name)
-    report = tp.evaluate(run, data, split="val")
+    report, note = tp.evaluate(run, data, split="val"), run.load_weights()[1]
     assert report.metrics["n_landmarks"] > 0
-    if not METHODS[name].several:
-        assert report.metrics["mre_px"] == pytest.approx(float(run.load_weights()[1]["val_mre_px"]), rel=1e-3)
-    assert set(report.metrics[table_of(name)]) == set(NAMES)
+    if report.detected is None:
+        assert report.metrics["mre_px"] == pytest.approx(float(note["val_mre_px"]), rel=1e-3)
+        assert set(report.metrics["per_landmark"]) == set(NAMES)
+    else:
+        rows = report.metrics["detection"]
+        assert set(rows) == set(NAMES)
+        row = run.history_table().set_index("epoch").loc[int(note["epoch"])]
+        assert np.mean([one["f1"] for one in rows.values()]) == pytest.approx(row["val_f1"], abs=1e-6)
     once, again = (tp.Predictor.load(run, device="cpu").predict(report.dataset) for _ in range(2))
     np.testing.assert_allclose(once.points, again.points, atol=1e-3)
 
@@ -185,8 +246,9 @@ def test_landmarks_are_matched_by_name(name: str, trained: Trained, data: Path, 
     about = [c for c in table.columns if not c.endswith(("_x", "_y", "_v"))]
     table = table[[*about, *reversed([c for c in table.columns if c not in about])]]
     table.to_csv(copied / "landmarks.csv", index=False)
-    expected = tp.evaluate(trained(name), data).metrics[table_of(name)]
-    assert tp.evaluate(trained(name), copied).metrics[table_of(name)] == expected
+    expected, found = (tp.evaluate(trained(name), folder).metrics for folder in (data, copied))
+    numbers = "per_landmark" if "per_landmark" in expected else "detection"
+    assert found[numbers] == expected[numbers]
     lacking = table[[c for c in table.columns if not c.startswith("sella")]]
     lacking.to_csv(copied / "landmarks.csv", index=False)
     (copied / "dataset.yaml").write_text("name: lacking\nimages: images\ntable: landmarks.csv\n")
@@ -217,7 +279,7 @@ def test_grey_and_colour_run_alike(name: str, trained: Trained, data: Path, tmp_
     colour, grey = tp.Predictor.load(run, device="cpu"), tp.Predictor.load(trained(name), device="cpu")
     image = np.random.default_rng(0).integers(0, 255, (70, 60), dtype=np.uint8)
     for predictor in (colour, grey):
-        one, three = predictor.predict(image), predictor.predict(np.repeat(image[..., None], 3, axis=2))
+        one, three = all_of(predictor, image), all_of(predictor, np.repeat(image[..., None], 3, axis=2))
         assert np.isfinite(one.points).all()
         np.testing.assert_allclose(one.points, three.points, atol=0.1)
         with pytest.raises(DataError, match="expected finite pixel values"):
@@ -227,15 +289,74 @@ def test_grey_and_colour_run_alike(name: str, trained: Trained, data: Path, tmp_
 
 
 @every
-def test_predict_batch_needs_no_training(name: str, tmp_path: Path) -> None:
+def test_detections_need_no_training(name: str, tmp_path: Path) -> None:
     method = built(tmp_path, name).eval()
     method.observe(torch.full((4, len(NAMES), 2), 30.0))
-    back = torch.eye(2, 3, dtype=torch.float64).expand(2, 2, 3) * 2
-    found = method.predict_batch(Batch(torch.randn(2, 1, *SIZE), torch.zeros(2, 3, 2), back, torch.arange(2)))
-    assert found.points.shape == (2, 3, 2)
-    assert found.points.isfinite().all()
-    unknown = Batch(torch.randn(2, 1, *SIZE), torch.full((2, 3, 2), torch.nan), back, torch.arange(2))
-    if method.several:
-        unknown.points = unknown.points[:, None]
-        unknown.annotated, unknown.heights = torch.zeros(2, 3, dtype=torch.bool), torch.full((2,), 96)
-    assert method.validation_step(unknown, 0).isnan().all()  # not annotated, not counted
+    found = method.predict(batch_of(method))
+    instances = found.points.shape[1]
+    assert found.points.shape == (2, instances, len(NAMES), 2)
+    assert found.scores.shape == (2, instances, len(NAMES))
+    assert found.spread is None or found.spread.shape == found.scores.shape
+    there = found.points.isfinite().all(-1)
+    if method.threshold is None:
+        assert instances == 1
+        assert there.all()
+    else:
+        assert torch.equal(there, found.scores > method.threshold)
+        assert (found.scores[~there] == 0).all()
+        assert (found.scores.diff(dim=1) <= 0).all()  # the best first
+        with method.above(1e9):
+            assert not method.predict(batch_of(method)).points.isfinite().any()
+        assert torch.equal(method.predict(batch_of(method)).scores, found.scores)  # as before
+
+
+@every
+def test_what_is_not_annotated_is_not_measured(name: str, tmp_path: Path) -> None:
+    method = built(tmp_path, name).eval()
+    method.observe(torch.full((4, len(NAMES), 2), 30.0))
+    method.metric = method.validation_metric()
+    method.validation_step(batch_of(method), 0)
+    assert np.isnan(list(method.metric.compute().values())).all()
+    method.validation_step(batch_of(method, marked=30.0), 0)
+    assert np.isfinite(method.metric.compute()[method.metric.columns[0]])
+
+
+@every
+def test_a_report_loads_no_model_when_it_is_rendered(
+    name: str, trained: Trained, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tp.evaluate(trained(name), data)
+
+    def refuse(*given: object, **options: object) -> None:
+        raise AssertionError("a model was loaded or applied")
+
+    monkeypatch.setattr(tp.Predictor, "load", refuse)
+    monkeypatch.setattr(METHODS[name], "predict", refuse)
+    assert "Typical images" in report.to_html()
+
+
+@every
+def test_predictions_are_written_as_a_native_table(name: str, trained: Trained, data: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(data, tmp_path / "data"))
+    images = sorted((copied / "images").iterdir())[:3]
+    predictor = tp.Predictor.load(trained(name), device="cpu")
+    found = predictor.predict(images, names=[image.name for image in images])
+    read = tp.LandmarkDataset.load(write_predictions(copied / "found.csv", found))
+    for image, one in zip(read.instances_by_image(), found.detections, strict=True):
+        np.testing.assert_allclose(image.points, one.points, atol=1e-3)
+
+
+@every
+def test_what_only_some_can_do_is_said_or_refused(name: str, trained: Trained, data: Path) -> None:
+    predictor, image = tp.Predictor.load(trained(name), device="cpu"), next((data / "images").iterdir())
+    if METHODS[name].traces:
+        found = trace(predictor, image)
+        np.testing.assert_allclose(found.found, predictor.predict(image).points[0], atol=1e-3)
+    else:
+        with pytest.raises(RunError, match=f"got {name}, which looks at no glimpses"):
+            trace(predictor, image)
+    if METHODS[name].heatmaps is not LandmarkMethod.heatmaps:
+        assert predictor.heatmaps(image)[0].shape[0] == len(NAMES)
+    else:
+        with pytest.raises(RunError, match="expected a run of a method with heatmaps"):
+            predictor.heatmaps(image)

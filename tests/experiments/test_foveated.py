@@ -248,7 +248,7 @@ def test_runs_of_both_scales_are_valid_recipes_and_pretrained_can_be_left_out() 
     single = planned("paper", pretrained=True)["single"]
     assert single.overrides == {}
     plain = load_recipe(single.recipe)
-    options = plain.method.options()
+    options = dict(plain.method)
     assert (options["trunk"], options["pretrained"], options["shared"]) == ("resnet34", True, False)
     assert (options["train_iterations"], options["train_starts"], options["start"]) == (10, 2, "mean")
     assert (plain.train.epochs, plain.train.batch_size, plain.train.optimizer.lr) == (40, 2, 1e-4)

@@ -104,7 +104,7 @@ def test_the_guess_begins_at_the_coarse_point(run: RunFolder) -> None:
     prepared = Batch(pixels[None], torch.full((1, 3, 2), torch.nan), back[None], torch.zeros(1))
     method = predictor.method
     assert isinstance(method, CascadeMethod)
-    guess = method.beginnings(prepared)[0, 0].numpy()
+    guess = method.initial_guess(prepared)[0, 0].numpy()
     np.testing.assert_allclose(guess, np.clip(coarse, 0, 255), atol=0.05)
 
 
@@ -113,7 +113,7 @@ def test_a_missing_coarse_point_falls_back_to_the_mean(data: Path) -> None:
     method.set_start(torch.tensor([[10.0, 20.0], [30.0, 40.0], [50.0, 60.0]]), torch.ones(3, 2))
     at = torch.tensor([[[5.0, 6.0], [float("nan"), 1.0], [7.0, 8.0]]])
     method.decode = lambda output: (at, torch.tensor([[0.9, 0.9, 0.1]]))
-    guess = method.beginnings(batch(method, 1))[0, 0]
+    guess = method.initial_guess(batch(method, 1))[0, 0]
     assert guess[1].tolist() == [30.0, 40.0]  # not found
     assert guess[2].tolist() == [50.0, 60.0]  # hardly found
     assert guess[0].tolist() == pytest.approx([5 * 4 + 1.5, 6 * 4 + 1.5])  # 256 px seen as 64
@@ -125,30 +125,6 @@ def test_the_coarse_stage_stays_as_it_was_trained(data: Path) -> None:
     assert not any(module.training for module in method.network.coarse.modules())  # type: ignore[union-attr]
     assert not any(p.requires_grad for p in method.network.coarse.parameters())  # type: ignore[union-attr]
     assert method.network.networks.training
-
-
-def test_resumes_to_the_same_weights(run: RunFolder, data: Path, tmp_path: Path) -> None:
-    """Stopped after the coarse stage and one epoch of the fine one, the same call ends where the whole run did."""
-    from trigpoint.training.callbacks import Recorder
-
-    class Stop(Exception):
-        pass
-
-    keep = Recorder._save_last
-
-    def stop(self: Recorder, trainer: Any) -> None:
-        keep(self, trainer)
-        if trainer.current_epoch == 0 and self.run.folder == tmp_path / "run":
-            raise Stop
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "_save_last", stop)
-        with pytest.raises(Stop):
-            train(load_recipe(run.recipe()), out=tmp_path / "run", progress=False)
-    assert RunFolder(tmp_path / "run").epochs_done() == 1
-    train(load_recipe(run.recipe()), out=tmp_path / "run", progress=False)
-    for name, value in run.load_weights()[0].items():
-        assert torch.equal(value, RunFolder(tmp_path / "run").load_weights()[0][name]), name
 
 
 def test_a_finished_run_serves_as_coarse_stage(run: RunFolder, data: Path, tmp_path: Path) -> None:
@@ -190,5 +166,5 @@ def test_wrong_combinations_are_refused(data: Path, overrides: list[str], messag
 def test_untrained_glimpses_leave_the_coarse_points_where_they_are(data: Path) -> None:
     method = built(data)
     given = batch(method)
-    found = method.predict_batch(given)
-    torch.testing.assert_close(found.points, method.beginnings(given)[:, 0].double())
+    found = method.predict(given)
+    torch.testing.assert_close(found.points, method.initial_guess(given)[:, :1].double())

@@ -1,4 +1,4 @@
-"""The foveated method: what a look learns, where guesses begin, what counts, and what a resumed run repeats."""
+"""The foveated method: what a glimpse step learns, where guesses begin, and what counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_radiographs
 from trigpoint.training import train
-from trigpoint.training.callbacks import Recorder
 
 NAN = float("nan")
 SIZE = (96, 80)
@@ -107,7 +106,7 @@ def with_networks(m: FoveatedMethod, *networks: nn.Module) -> FoveatedMethod:
 
 
 def ideal_losses(monkeypatch: pytest.MonkeyPatch | None = None, **options: Any) -> list[float]:
-    """Loss of the first look, in pixels, where the network sees as well as anybody can."""
+    """Loss of the first glimpse step, in pixels, where the network sees as well as anybody can."""
     points = [[38.3, 51.8], [44.1, 47.2], [36.9, 45.4]]
     m = method(("a",), glimpse=56, levels=1, noise=0.0, train_iterations=1, train_starts=8, **options)
     m.set_start(torch.tensor([[40.0, 48.0]]), torch.tensor([[3.0, 3.0]]))
@@ -267,7 +266,7 @@ def test_training_begins_normally_distributed_where_it_is_told(start: str) -> No
     mean, sd = torch.tensor([[40.0, 45.0], [30.0, 50.0]]), torch.tensor([[3.0, 5.0], [2.0, 4.0]])
     m.set_start(mean, sd)
     truth = torch.tensor([[[[44.0, 48.0], [33.0, 41.0]]]])
-    guess = m.first_guess(truth, np.random.default_rng(0))
+    guess = m.training_guess(truth, np.random.default_rng(0))
     assert guess.shape == (1, 4000, 2, 2)
     middle = mean if start == "mean" else truth[0, 0]
     assert (guess[0].mean(0) - middle).abs().max() < 0.3
@@ -278,21 +277,21 @@ def test_guesses_are_kept_inside() -> None:
     m = method(iterations=2)
     m.set_start(torch.tensor([[-900.0, 10.0], [10.0, 1e6]]), torch.ones(2, 2))
     with_networks(m, Says((100.0, 0.0)), Says((0.0, -100.0)))
-    path = m.walk(m.source(torch.zeros(1, 1, *SIZE)), m.mean_beginnings(1, torch.device("cpu")))
+    path = m.refine(m.source(torch.zeros(1, 1, *SIZE)), m.mean_guess(1, torch.device("cpu")))
     assert path[:, 0, 0].tolist() == [[[0, 10], [10, 95]], [[79, 10], [10, 0]], [[79, 10], [10, 0]]]
 
 
 def test_prediction_begins_at_the_mean_and_moves_as_often_as_told() -> None:
     m = method(iterations=4)
     with_networks(m, Says((1 / m.network.unit, 0.0)), Says((0.0, -2 / m.network.unit)))
-    path = m.walk(m.source(torch.zeros(2, 1, *SIZE)), m.mean_beginnings(2, torch.device("cpu")))
+    path = m.refine(m.source(torch.zeros(2, 1, *SIZE)), m.mean_guess(2, torch.device("cpu")))
     assert path.shape == (5, 2, 1, 2, 2)
     torch.testing.assert_close(path[:, 1, 0, 0, 0], torch.arange(40.0, 45.0))
     torch.testing.assert_close(path[:, 0, 0, 1, 1], torch.arange(40.0, 30.0, -2))
-    assert len(m.walk(m.source(torch.zeros(1, 1, *SIZE)), path[0, :1], iterations=7)) == 8
-    found = m.conclude(path)
-    torch.testing.assert_close(found.scores, 1 / (1 + torch.tensor([[1.0, 2.0]] * 2)))  # still moving
-    assert found.spread is None
+    assert len(m.refine(m.source(torch.zeros(1, 1, *SIZE)), path[0, :1], iterations=7)) == 8
+    _, scores, spread = m.conclude(path)
+    torch.testing.assert_close(scores, 1 / (1 + torch.tensor([[1.0, 2.0]] * 2)))  # still moving
+    assert spread is None
 
 
 @pytest.mark.parametrize("starts", [2, 5])
@@ -301,44 +300,44 @@ def test_several_starts_give_their_median_and_spread(starts: int) -> None:
     with_networks(m, Says(), Says())  # everybody stays where it begins
     given = batch([[[1.0, 1.0], [2.0, 2.0]]] * 3)
     given.to_original = given.to_original * 2.5  # the input is smaller than the image
-    found = m.predict_batch(given)
-    ends = m.mean_beginnings(3, torch.device("cpu")).numpy()
+    found = m.predict(given)
+    ends = m.mean_guess(3, torch.device("cpu")).numpy()
     assert ends.shape == (3, starts, 2, 2)
     assert (ends[:, 0] == 40).all()
     middle = np.median(ends, axis=1)
-    np.testing.assert_allclose(found.points.numpy(), 2.5 * middle, rtol=1e-5)
+    np.testing.assert_allclose(found.points[:, 0].numpy(), 2.5 * middle, rtol=1e-5)
     spread = np.sqrt(((ends - middle[:, None]) ** 2).sum(-1).mean(1))
     assert found.spread is not None
-    np.testing.assert_allclose(found.spread.numpy(), 2.5 * spread, rtol=1e-4)
-    np.testing.assert_allclose(found.scores.numpy(), 1 / (1 + spread), rtol=1e-4)
-    assert torch.equal(m.predict_batch(given).points, found.points)  # the same starts every time
+    np.testing.assert_allclose(found.spread[:, 0].numpy(), 2.5 * spread, rtol=1e-4)
+    np.testing.assert_allclose(found.scores[:, 0].numpy(), 1 / (1 + spread), rtol=1e-4)
+    assert torch.equal(m.predict(given).points, found.points)  # the same starts every time
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_predictions_of_a_batch_equal_single_ones(shared: bool) -> None:
     m = method(shared=shared, iterations=2, starts=3)
     rng = np.random.default_rng(0)
-    # smooth images and short moves: an untrained network carries rounding on from look to look
+    # smooth images and short moves: an untrained network carries rounding on from step to step
     given = batch([[[1.0, 1.0], [2.0, 2.0]]] * 9, blobs(rng.uniform(25, 55, (9, 2)).tolist(), sd=9.0))
     with torch.no_grad():
         for network in m.network.networks:
             network.last.weight.normal_(0, 0.1)  # type: ignore[union-attr,operator]
     m.eval()
-    whole = m.predict_batch(given)
+    whole = m.predict(given)
     assert (whole.points - 40).abs().max() > 0.5
     for i in range(len(given)):
         part = Batch(given.images[[i]], given.points[[i]], given.to_original[[i]], given.index[[i]])
-        assert (m.predict_batch(part).points[0] - whole.points[i]).abs().max() < 1e-4
+        assert (m.predict(part).points[0] - whole.points[i]).abs().max() < 1e-4
 
 
 def test_memory_of_prediction_is_bounded_by_parts_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     m = method(shared=True, starts=4).eval()
     given = batch([[[1.0, 1.0], [2.0, 2.0]]] * 5)
-    whole = m.predict_batch(given).points
+    whole = m.predict(given).points
     most: list[int] = []
     m.network.networks[0].register_forward_hook(lambda module, inputs, output: most.append(inputs[0].shape[:2].numel()))
     monkeypatch.setattr(foveated, "STACKS", 6)
-    torch.testing.assert_close(m.predict_batch(given).points, whole, rtol=0, atol=1e-4)
+    torch.testing.assert_close(m.predict(given).points, whole, rtol=0, atol=1e-4)
     assert max(most) <= 6
 
 
@@ -367,7 +366,7 @@ def test_an_input_smaller_than_a_glimpse_is_seen_whole() -> None:
     m.set_start(torch.tensor([[5.5, 9.5]]), torch.ones(1, 2))
     m.eval()
     back = torch.eye(2, 3, dtype=torch.float64)[None]
-    found = m.predict_batch(Batch(torch.randn(1, 1, 20, 12), torch.zeros(1, 1, 2), back, torch.zeros(1)))
+    found = m.predict(Batch(torch.randn(1, 1, 20, 12), torch.zeros(1, 1, 2), back, torch.zeros(1)))
     assert found.points.isfinite().all()
     seen = m.look(m.source(torch.ones(1, 1, 20, 12)), torch.tensor([[[[5.5, 9.5]]]]))
     assert seen.sum().item() == 20 * 12
@@ -459,37 +458,13 @@ def test_gradients_are_clipped_and_averages_follow_every_step(
     assert counts == list(range(1, len(counts) + 1))
 
 
-def test_stopped_and_resumed_equals_uninterrupted(
-    finished: RunFolder, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Starts, turns and noise of the second epoch are those that it would have had."""
-    original = Recorder.on_train_epoch_end
-
-    def stop(self: Recorder, *args: Any) -> None:
-        original(self, *args)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_train_epoch_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe(folder, ema=0.9), out=tmp_path / "run", progress=False)
-    run = RunFolder(tmp_path / "run")
-    assert run.epochs_done() == 1
-    train(recipe(folder, ema=0.9), out=run.folder, progress=False)
-    once, twice = (torch.load(r.last, weights_only=True) for r in (finished, run))
-    for name, value in once["state_dict"].items():
-        assert torch.equal(value, twice["state_dict"][name]), name
-    columns = ["epoch", "step", "lr", "train_loss", "val_mre_px"]
-    pd.testing.assert_frame_equal(finished.history_table()[columns], run.history_table()[columns])
-
-
 def test_averaged_weights_are_those_that_predict(finished: RunFolder) -> None:
     predictor = tp.Predictor.load(finished, device="cpu")
     last = torch.load(finished.last, weights_only=True)["state_dict"]
     best = int(finished.load_weights()[1]["epoch"])
     used, stored = predictor.method.inference_network().state_dict(), finished.load_weights()[0]
     assert all(torch.equal(value, stored[name]) for name, value in used.items())
-    if best == 1:
+    if best == 2:  # the last epoch
         assert all(torch.equal(last[f"average.module.{name}"], value) for name, value in stored.items())
     assert any(not torch.equal(last[f"network.{name}"], value) for name, value in stored.items())
 

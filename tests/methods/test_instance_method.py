@@ -1,4 +1,4 @@
-"""Several instances per image, end to end: what is learned, what counts nowhere, what validation chooses."""
+"""Multi-instance detection, end to end: what is learned, what counts nowhere, what validation chooses."""
 
 from __future__ import annotations
 
@@ -13,60 +13,21 @@ import torch
 from PIL import Image
 
 import trigpoint as tp
-from trigpoint.config import parse, to_yaml
+from spots import NAMES, SIZE, write_spots
+from trigpoint.config import parse
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import EpochBatches, InstanceInputs, collate, loader
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import InstanceMethod, build_method
-from trigpoint.methods.instances import DISTANCE_WEIGHT
+from trigpoint.methods.validation import DISTANCE_WEIGHT
 from trigpoint.metrics import count_detections, matching_radius
-from trigpoint.prediction import write_instances
+from trigpoint.prediction import write_predictions
 from trigpoint.recipe import AugmentConfig, InputConfig, Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 
-NAMES = ("light", "dark")
-SIZE = (48, 64)
 RADIUS = 4.0
-
-
-def write_spots(folder: Path, count: int, seed: int = 0) -> Path:
-    """Grey images with 0 to 3 light and 0 to 2 dark spots; every fifth image says nothing of the dark ones."""
-    rng = np.random.default_rng(seed)
-    (folder / "images").mkdir(parents=True)
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
-    rows: list[dict[str, Any]] = []
-    for index in range(count):
-        image = 128 + 4 * rng.standard_normal(SIZE)
-        places = [(gx + rng.uniform(-2, 2), gy + rng.uniform(-2, 2)) for gx in (10, 32, 54) for gy in (12, 36)]
-        rng.shuffle(places)
-        lights, darks = places[: rng.integers(0, 4)], places[3 : 3 + rng.integers(0, 3)]
-        for sign, spots in ((1, lights), (-1, darks)):
-            for px, py in spots:
-                image += sign * 100 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8)
-        name = f"{index:02d}.png"
-        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
-        unknown = index % 5 == 4
-        about = {"image": name, "split": "train" if index < count - 12 else "val" if index < count - 6 else "test"}
-        for n in range(max(len(lights), len(darks), 1)):
-            row: dict[str, Any] = {**about, "instance": str(n) if lights or darks else ""}
-            if n < len(lights):
-                row |= {"light_x": lights[n][0], "light_y": lights[n][1], "light_v": 2}
-            if unknown:
-                row["dark_v"] = 0
-            elif n < len(darks):
-                row |= {"dark_x": darks[n][0], "dark_y": darks[n][1], "dark_v": 2}
-            rows.append(row)
-    columns = ["image", "split", "instance", *(f"{name}_{part}" for name in NAMES for part in "xyv")]
-    table = pd.DataFrame(rows, columns=columns)
-    for name in NAMES:
-        table[f"{name}_v"] = table[f"{name}_v"].astype("Int64")
-    table.to_csv(folder / "landmarks.csv", index=False)
-    (folder / "dataset.yaml").write_text(
-        to_yaml({"name": "spots", "images": "images", "table": "landmarks.csv", "instances": True})
-    )
-    return folder
 
 
 def recipe(data: Path | None = None, **method: Any) -> Recipe:
@@ -229,7 +190,7 @@ def test_a_set_in_which_nothing_counts_is_refused(data: Path, tmp_path: Path) ->
 
 def test_validation_measures_at_the_best_threshold() -> None:
     """Two images; rows: position, landmark, found, x, y, score, radius."""
-    method = method_of()
+    metric = method_of().validation_metric()
     rows = torch.tensor(
         [
             [0, 0, 0, 10, 10, 0, 5],
@@ -240,14 +201,14 @@ def test_validation_measures_at_the_best_threshold() -> None:
             [7, 1, 0, 5, 5, 0, 10],  # of the second landmark nothing is found
         ]
     )
-    error, f1, distance, threshold = method.validated(rows.flatten())
+    error, f1, distance, threshold = metric.summary(rows.double())
     assert f1 == pytest.approx((1 + 0) / 2)
     assert distance == pytest.approx((2 + 4) / 2)
     assert 0.2 <= threshold < 0.6
     assert error == pytest.approx(1 - f1 + DISTANCE_WEIGHT * (2 / 5 + 4 / 10) / 2)
-    nothing = method.validated(rows[rows[:, 2] == 0].flatten())
-    assert nothing[:2] == (1.0, 0.0)
-    assert np.isnan(method.validated(torch.zeros(0))).all()
+    nothing = metric.summary(rows[rows[:, 2] == 0].double())
+    assert tuple(nothing[:2]) == (1.0, 0.0)
+    assert np.isnan(metric.summary(torch.zeros(0))).all()
 
 
 def test_the_radius_is_a_share_of_the_height_unless_given() -> None:
@@ -276,7 +237,7 @@ def test_the_weights_and_threshold_are_those_that_validation_chose(trained: RunF
     table, marks = trained.history_table(), trained.read_landmarks()
     best = int(table["val_error"].idxmin())
     _, note = trained.load_weights()
-    assert int(note["epoch"]) == best
+    assert int(note["epoch"]) == table["epoch"][best]
     assert marks.threshold == pytest.approx(table["val_threshold"][best], rel=1e-4)
     again = tp.evaluate(trained, data, split="val").metrics
     f1 = np.mean([row["f1"] for row in again["detection"].values()])
@@ -291,20 +252,20 @@ def test_the_weights_and_threshold_are_those_that_validation_chose(trained: RunF
 def test_predictions_are_original_pixels_and_a_native_table(trained: RunFolder, data: Path, tmp_path: Path) -> None:
     predictor = tp.Predictor.load(trained, device="cpu")
     dataset = tp.LandmarkDataset.load(data, split="test")
-    found = predictor.predict_instances(dataset)
+    found = predictor.predict(dataset)
     assert len(found) == 6
-    assert [Path(one.image).name for one in found] == [f"{i}.png" for i in range(30, 36)]
+    assert [Path(image).name for image in found.images] == [f"{i}.png" for i in range(30, 36)]
     image = dataset.read(0).pixels[0]
     twice = np.kron(image, np.ones((2, 2), image.dtype))
-    small, large = predictor.predict_instances([image, twice])
+    small, large = predictor.predict([image, twice]).detections
     np.testing.assert_allclose((large.points + 0.5) / 2 - 0.5, small.points, atol=0.01)
-    for one in found:
+    for one in found.detections:
         one.image = Path(one.image).name
     copied = Path(shutil.copytree(data, tmp_path / "data"))
-    out = write_instances(copied / "found.csv", found, predictor.landmarks, predictor.radius)
+    out = write_predictions(copied / "found.csv", found)
     again = tp.LandmarkDataset.load(out).instances_by_image()
     assert len(again) == len(found)
-    for read, one in zip(again, found, strict=True):
+    for read, one in zip(again, found.detections, strict=True):
         np.testing.assert_allclose(read.points, one.points, atol=1e-3)
         assert read.annotated.all()  # what was not found is absent
     assert {f"{name}_{part}" for name in NAMES for part in ("x", "y", "score", "radius")} < set(pd.read_csv(out))
@@ -315,7 +276,8 @@ def test_a_group_is_a_row_and_holds_the_same_points(trained: RunFolder, data: Pa
     together.group = 26.0
     dataset = tp.LandmarkDataset.load(data, split="test")
     joined = 0
-    for one, other in zip(alone.predict_instances(dataset), together.predict_instances(dataset), strict=True):
+    pairs = zip(alone.predict(dataset).detections, together.predict(dataset).detections, strict=True)
+    for one, other in pairs:
         assert one.image == other.image
         for k in range(len(NAMES)):
             before, after = (sorted(map(tuple, each.by_landmark()[0][k])) for each in (one, other))
@@ -326,25 +288,25 @@ def test_a_group_is_a_row_and_holds_the_same_points(trained: RunFolder, data: Pa
         assert not (apart > 26).any()
     assert joined
     report = tp.evaluate(trained, data, split="test")
+    assert report.detected is not None
     again = count_detections(
-        [one.by_landmark()[0] for one in together.predict_instances(dataset)],
-        [list(image.points.swapaxes(0, 1)) for image in report.images],
+        [one.by_landmark()[0] for one in together.predict(dataset).detections],
+        [list(image.points.swapaxes(0, 1)) for image in report.detected.images],
         RADIUS,
-        annotated=np.array([image.annotated for image in report.images]),
+        annotated=np.array([image.annotated for image in report.detected.images]),
     )
-    np.testing.assert_array_equal(again.true_positives, report.detection.counts.true_positives)
+    np.testing.assert_array_equal(again.true_positives, report.detected.scores.counts.true_positives)
 
 
 def test_a_higher_threshold_leaves_fewer(trained: RunFolder, data: Path) -> None:
     predictor = tp.Predictor.load(trained, device="cpu")
     dataset = tp.LandmarkDataset.load(data, split="test")
     counts = [
-        sum(int(np.isfinite(one.scores).sum()) for one in predictor.predict_instances(dataset, threshold=limit))
+        sum(int(np.isfinite(one.scores).sum()) for one in predictor.predict(dataset, threshold=limit).detections)
         for limit in (0.05, 0.5, 2.0)
     ]
     assert counts[0] >= counts[1] > counts[2] == 0
-    best = predictor.predict(dataset)
-    assert np.isfinite(best.points).all()
+    assert np.isfinite(predictor.candidates(dataset).points).all()
 
 
 def test_an_interrupted_run_is_taken_up_with_all_instances(data: Path, trained: RunFolder, tmp_path: Path) -> None:
@@ -370,8 +332,8 @@ def test_a_run_of_another_method_says_so(tmp_path: Path, data: Path) -> None:
         },
     )
     run = train(single, out=tmp_path / "run", progress=False)
-    with pytest.raises(RunError, match="method instances, got heatmap"):
-        tp.Predictor.load(run).predict_instances([])
+    with pytest.raises(ConfigError, match="threshold: is for multi-instance runs, got a run that finds one of each"):
+        tp.Predictor.load(run).predict([], threshold=0.5)
     set_of_one = tmp_path / "one"
     (set_of_one / "images").mkdir(parents=True)
     Image.new("L", (32, 32)).save(set_of_one / "images" / "a.png")

@@ -15,7 +15,7 @@ from trigpoint.methods import FoveatedMethod, build_method
 from trigpoint.nn.spatialized import GlimpseNetwork, SpatializedFeatures
 from trigpoint.prediction import Predictor
 from trigpoint.prediction import predictor as inference
-from trigpoint.prediction.trace import check_traceable, feature_figure, is_traceable, spread_out, trace
+from trigpoint.prediction.trace import check_traces, features, spread_out, trace
 from trigpoint.recipe import Recipe
 from trigpoint.report.features import expected_positions
 
@@ -156,9 +156,9 @@ def test_a_run_without_glimpses_is_refused() -> None:
     with pytest.raises(RunError, match="foveated or cascade, got heatmap"):
         trace(found, picture())
     with pytest.raises(RunError, match="give another run"):
-        check_traceable(found)
-    assert not is_traceable(heat)
-    assert is_traceable(recipe())
+        check_traces(found)
+    assert not found.method.traces
+    assert predictor().method.traces
 
 
 def test_at_most_four_landmarks_are_drawn_unless_named() -> None:
@@ -179,7 +179,9 @@ def test_features_are_drawn_at_the_end_of_the_path(shared: bool) -> None:
     found, images = predictor(shared=shared), [np.roll(picture(), shift, axis=1) for shift in (0, 5, 9)]
     traces = [trace(found, image) for image in images]
     truth = np.stack([one.found[1] + 1.0 for one in traces])
-    figure = feature_figure(found, images, 1, truth, ["a", "b", "c"])
+    seen = features(found, images, 1, truth, ["a", "b", "c"])
+    assert seen is not None
+    figure = seen.figure()
     assert len(figure.axes) == 12
     for i, axes in enumerate(figure.axes):
         (left, top), (right, bottom) = traces[i // 4].extents[1, i % 4]
@@ -206,6 +208,8 @@ def test_a_feature_that_follows_the_point_is_told_from_one_that_stays_in_the_pat
     image[y - 3 : y + 4, x - 3 : x + 4] = 255
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GlimpseNetwork, "maps", two)
-        patch.setattr(FoveatedMethod, "walk", lambda self, source, guess: guess[None])
-        figure = feature_figure(found, [image], 1, at[None])
+        patch.setattr(FoveatedMethod, "refine", lambda self, source, guess: torch.stack([guess, guess]))
+        seen = features(found, [image], 1, at[None])
+    assert seen is not None
+    figure = seen.figure()
     assert [axes.get_title().split()[-1] for axes in figure.axes] == ["1", "1"]

@@ -73,9 +73,9 @@ def test_the_path_is_drawn_in_original_pixels_over_the_reduced_image() -> None:
         [92, 112, 108, 128], [84, 104, 116, 136], [68, 88, 132, 152],
     ]  # fmt: skip
     assert not near.patches
-    assert whole.get_title() == "sella, moved 72 px in 3 looks"
+    assert whole.get_title() == "sella, moved 72 px in 3 steps"
     assert near.get_title().endswith("error 2.24 px")
-    assert key(figure) == ["guesses, 0 = start", "patches of the first look", "annotated"]
+    assert key(figure) == ["guesses, 0 = start", "patches of the first glimpse", "annotated"]
 
 
 def test_the_enlargement_shows_the_last_moves_and_the_true_point_over_the_patches() -> None:

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import KILLED, assert_near, assert_same, draw, start, tiny
+from faults import KILLED, assert_near, draw, start, tiny
 
+from same_runs import assert_same
 from trigpoint.config import to_yaml
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from same_runs import TIMES
 from trigpoint.config import parse
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
@@ -19,7 +20,6 @@ from trigpoint.synthetic import write_catheter
 
 ENTRY = Path(__file__).with_name("fault_entry.py")
 KILLED = -signal.SIGKILL
-TIMES = ["minutes", "data_wait_share"]
 LIMIT = 600.0  # seconds for one start, many more than it needs
 
 
@@ -62,41 +62,6 @@ def start(
     environment |= {key.upper(): str(value) for key, value in faults.items()}
     command = [sys.executable, *launcher, str(ENTRY), "train", str(file), *overrides, "--out", str(out), "--quiet"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
-
-
-def table_of(run: RunFolder) -> str:
-    """``metrics.csv`` without the columns of times, every digit."""
-    frame = pd.read_csv(run.metrics, dtype=str)
-    return frame.drop(columns=TIMES).to_csv(index=False)
-
-
-def assert_same(run: RunFolder, other: RunFolder) -> None:
-    """Both runs have the same weights, metrics and state, bit by bit, and nothing half written."""
-    (weights, note), (others, other_note) = run.load_weights(), other.load_weights()
-    assert note == other_note  # not byte by byte: safetensors writes the entries of its note in any order
-    _assert_equal(weights, others, "weights")
-    assert table_of(run) == table_of(other)
-    assert run.landmarks.read_bytes() == other.landmarks.read_bytes()
-    one, two = (torch.load(each.last, weights_only=True) for each in (run, other))
-    for key in ("state_dict", "schedule", "optimizer_states", "lr_schedulers"):
-        _assert_equal(one[key], two[key], key)
-    assert (one["epoch"], one["global_step"]) == (two["epoch"], two["global_step"])
-    assert [path.name for each in (run, other) for path in each.folder.iterdir() if path.name.endswith(".part")] == []
-
-
-def _assert_equal(one: Any, two: Any, where: str) -> None:
-    if isinstance(one, torch.Tensor):
-        torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True, msg=where)
-    elif isinstance(one, dict):
-        assert one.keys() == two.keys(), where
-        for key in one:
-            _assert_equal(one[key], two[key], f"{where}.{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(two), where
-        for i, (a, b) in enumerate(zip(one, two, strict=True)):
-            _assert_equal(a, b, f"{where}[{i}]")
-    else:
-        assert one == two, where
 
 
 def assert_near(run: RunFolder, other: RunFolder, tolerance: float = 1e-5) -> None:

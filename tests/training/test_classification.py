@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import PIL.Image
 import pytest
-import torch
 
 import trigpoint as tp
 from trigpoint.config import parse
@@ -19,7 +17,6 @@ from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.recipe import SourceDataConfig, SourceRecipe, load_any_recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
-from trigpoint.training.callbacks import Recorder
 from trigpoint.training.source import read_classes
 
 CLASSES = ("across", "upright")
@@ -105,33 +102,6 @@ def test_each_class_is_in_both_parts(finished: RunFolder) -> None:
         )
     assert not set(parts["train"]) & set(parts["val"])
     assert all(name.endswith(".png") for names in parts.values() for name in names)
-
-
-def test_stopped_and_resumed_equals_uninterrupted(
-    finished: RunFolder, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Recorder.on_train_epoch_end
-
-    def stop(self: Recorder, *args: Any) -> None:
-        original(self, *args)
-        if len(self.rows) == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_train_epoch_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe(folder), out=tmp_path / "run", progress=False)
-    run = RunFolder(tmp_path / "run")
-    assert run.epochs_done() == 2
-    train(recipe(folder), out=run.folder, progress=False)
-    (best, note), (same, again) = finished.load_weights(), run.load_weights()
-    once, twice = (torch.load(r.last, weights_only=True)["state_dict"] for r in (finished, run))
-    assert note == again
-    for one, other in ((best, same), (once, twice)):
-        assert list(one) == list(other)
-        assert all(torch.equal(value, other[key]) for key, value in one.items())
-    columns = ["epoch", "step", "lr", "train_loss", "val_error"]
-    pd.testing.assert_frame_equal(finished.history_table()[columns], run.history_table()[columns])
 
 
 def test_a_finished_run_is_left_as_it_is(finished: RunFolder, folder: Path) -> None:

@@ -19,7 +19,7 @@ def test_the_child_wins_and_keeps_the_rest_of_its_parent(tmp_path: Path) -> None
     assert child.name == "mine"
     assert child.train == parent.train.model_copy(update={"epochs": 3})
     assert child.data == parent.data
-    assert child.method.schedule.options() == {"sigma0": 2.0}  # type: ignore[attr-defined]
+    assert dict(child.method.schedule) == {"name": "fixed", "sigma0": 2.0}  # type: ignore[attr-defined]
     assert child.method.loss.name == "mse"  # type: ignore[attr-defined]
     assert child.method.network == parent.method.network  # type: ignore[attr-defined]
     assert "extends" not in recipe_values(tmp_path / "child.yaml")

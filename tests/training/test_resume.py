@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faults import KILLED, assert_same, draw, start, table_of, tiny
+from faults import KILLED, draw, start, tiny
 
 import trigpoint.training.callbacks as callbacks
+from same_runs import assert_same, table_of
 from trigpoint.config import to_yaml
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.recipe import Recipe

@@ -22,7 +22,6 @@ from trigpoint.prediction import write_predictions
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
-from trigpoint.training.callbacks import Recorder
 from trigpoint.training.landmarks import conformal_radius, train
 from trigpoint.training.optimizers import make_optimizers
 
@@ -103,31 +102,6 @@ def test_validation_is_drawn_by_subject_where_the_table_has_none(folder: Path, t
     assert parts["val"]
     assert not {subject[name] for name in parts["train"]} & {subject[name] for name in parts["val"]}
     assert len(parts["train"]) + len(parts["val"]) == len(table)
-
-
-def test_stopped_and_resumed_equals_uninterrupted(
-    finished: RunFolder, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Recorder.on_train_epoch_end
-
-    def stop(self: Recorder, *args: Any) -> None:
-        original(self, *args)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_train_epoch_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe(folder, ema=0.9), out=tmp_path / "run", progress=False)
-    run = RunFolder(tmp_path / "run")
-    assert run.epochs_done() == 1
-    train(recipe(folder, ema=0.9), out=run.folder, progress=False)
-    once, twice = (torch.load(r.last, weights_only=True) for r in (finished, run))
-    for name, value in once["state_dict"].items():
-        assert torch.equal(value, twice["state_dict"][name]), name
-    for name, value in once["schedule"].items():
-        torch.testing.assert_close(value, twice["schedule"][name], equal_nan=True, rtol=0, atol=0)
-    columns = ["epoch", "step", "lr", "train_loss", "val_mre_px", "sigma_tip"]
-    pd.testing.assert_frame_equal(finished.history_table()[columns], run.history_table()[columns])
 
 
 def test_another_recipe_or_a_foreign_folder_is_refused(finished: RunFolder, folder: Path, tmp_path: Path) -> None:

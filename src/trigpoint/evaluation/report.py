@@ -18,7 +18,6 @@ from trigpoint.metrics import DetectionReport, PrecisionRecall
 from trigpoint.report import (
     Picture,
     ced_plot,
-    instance_overlay,
     per_landmark_bars,
     precision_recall_plot,
     prediction_overlay,
@@ -109,26 +108,18 @@ class Report:
             step = max(1, -(-max(pixels.shape[1:]) // _MOST_PIXELS))
             images.append(pixels[:, ::step, ::step].transpose(1, 2, 0))
             steps.append(float(step))
-        captions = [self.dataset.samples[row].image.name for row in rows]
-        scale = np.array(steps)[:, None, None]
+        look: dict[str, Any] = {"captions": [self.dataset.samples[row].image.name for row in rows], "reduced": steps}
         if detected is None:
+            scale = np.array(steps)[:, None, None]
             truth, points = self.dataset.points[positions] / scale, self.prediction.points[positions] / scale
-            return prediction_overlay(images, truth, points, captions=captions, reduced=steps)
-        kept = []
-        for i, step in zip(positions, steps, strict=True):
-            pairs = zip(*found[i].by_landmark(), strict=True)
-            kept.append([points[scores > detected.threshold] / step for points, scores in pairs])
-        true = [list(detected.images[i].points.swapaxes(0, 1) / s) for i, s in zip(positions, steps, strict=True)]
-        return instance_overlay(
-            images,
-            true,
-            kept,
-            detected.scores.radius[positions],
-            self.dataset.landmarks.names,
-            captions,
-            annotated=np.array([detected.images[i].annotated for i in positions]),
-            reduced=steps,
-        )
+            return prediction_overlay(images, truth, points, **look)
+        shown = [(detected.images[i], found[i], step) for i, step in zip(positions, steps, strict=True)]
+        truths = [image.points / step for image, _, step in shown]
+        kept = [
+            np.where(one.scores[..., None] > detected.threshold, one.points / step, np.nan) for _, one, step in shown
+        ]
+        look |= {"radius": detected.scores.radius[positions], "annotated": [image.annotated for image, _, _ in shown]}
+        return prediction_overlay(images, truths, kept, self.dataset.landmarks.names, columns=3, **look)
 
     def extremes(self) -> tuple[list[int], list[int]]:
         """Images in the middle and at the end of those that are measured, by their errors."""

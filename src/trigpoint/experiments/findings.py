@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data.files import write_text
-from trigpoint.report.figures import save
+from trigpoint.report.style import save
 from trigpoint.report.tables import UNKNOWN, markdown_table
 
 

@@ -6,8 +6,7 @@ extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
 - ``points``: ``to_grid`` / ``from_grid`` between pixels and the cells of a map ``stride`` times coarser; ``Affine``
   maps points, ``fit`` makes the one from an image to a network's input
 - ``elastic``: ``Displacement``, a smooth deformation that maps points exactly, both ways
-- ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling; ``flip_points`` /
-  ``flip_maps`` for predictions on mirrored images
+- ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling
 - ``glimpses``: ``halve``, ``glimpse_points``, ``sample_points``: the levels of a pyramid and square glimpses of them
 """
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 from trigpoint.geometry.elastic import Displacement
 from trigpoint.geometry.glimpses import PYRAMID_TAPS, glimpse_points, halve, sample_points
-from trigpoint.geometry.images import flip_maps, flip_points, resample, warp
+from trigpoint.geometry.images import resample, warp
 from trigpoint.geometry.points import (
     Affine,
     FitMode,
@@ -37,8 +36,6 @@ __all__ = [
     "Points",
     "center",
     "fit",
-    "flip_maps",
-    "flip_points",
     "from_grid",
     "glimpse_points",
     "halve",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry.elastic import Displacement
-from trigpoint.geometry.points import Affine, Points, pixel_centers, within
+from trigpoint.geometry.points import Affine, pixel_centers, within
 
 
 def resample(
@@ -124,20 +123,3 @@ def _block_mean(image: torch.Tensor, block: tuple[int, int]) -> torch.Tensor:
         for other in parts[1:]:
             total += other
     return total.to(torch.float32) / (block[0] * block[1])
-
-
-def flip_points(points: Points, width: int, permutation: Sequence[int] | None = None) -> Points:
-    """Points (..., K, 2) of the mirrored image; ``permutation`` (``LandmarkSet.flip_permutation``) swaps the pairs.
-
-    >>> flip_points(np.array([[0.0, 5.0], [9.0, 6.0]]), 10, [1, 0]).tolist()
-    [[0.0, 6.0], [9.0, 5.0]]
-    """
-    if permutation is not None:
-        points = points[..., list(permutation), :]
-    return Affine.flip(width).apply(points)
-
-
-def flip_maps(maps: torch.Tensor, permutation: Sequence[int] | None = None) -> torch.Tensor:
-    """Maps (..., K, H, W) of the mirrored image; mirrors a map of any stride that divides the input's width."""
-    mirrored = maps.flip(-1)
-    return mirrored if permutation is None else mirrored[..., list(permutation), :, :]

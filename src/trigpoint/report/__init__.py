@@ -1,39 +1,30 @@
 """Results as people read them.
 
 - tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
-- figures.py: curves and distributions; overlays.py: predictions and heatmaps over images; style.py: how they look
-- side_by_side.py: several methods side by side; detection_figures.py: precision and recall, several instances per image
+- figures.py: curves and distributions; overlays.py: points over images, one instance or many; style.py: how they look
+- side_by_side.py: several methods side by side; detection_figures.py: precision and recall
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
 """
 
-from trigpoint.report.detection_figures import instance_overlay, precision_recall_plot
+from trigpoint.report.detection_figures import precision_recall_plot
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.figures import (
     ced_plot,
     comparison,
     error_curve,
-    heatmap_overlay,
     per_landmark_bars,
-    prediction_overlay,
-    save,
     sigma_curves,
     time_to_accuracy,
 )
 from trigpoint.report.glimpses import glimpse_stack, guess_path
-from trigpoint.report.html import Picture, render_html, write_html
+from trigpoint.report.html import Picture, render_html
+from trigpoint.report.overlays import prediction_overlay
 from trigpoint.report.sheet import contact_sheet
 from trigpoint.report.side_by_side import Compared, comparison_grid
-from trigpoint.report.tables import (
-    console_table,
-    landmark_rows,
-    markdown_table,
-    metric_rows,
-    number,
-    percent,
-    plain_table,
-)
+from trigpoint.report.style import save
+from trigpoint.report.tables import markdown_table
 
 __all__ = [
     "Compared",
@@ -41,21 +32,13 @@ __all__ = [
     "ced_plot",
     "comparison",
     "comparison_grid",
-    "console_table",
     "contact_sheet",
     "error_curve",
     "feature_maps",
     "glimpse_stack",
     "guess_path",
-    "heatmap_overlay",
-    "instance_overlay",
-    "landmark_rows",
     "markdown_table",
-    "metric_rows",
-    "number",
     "per_landmark_bars",
-    "percent",
-    "plain_table",
     "precision_recall_plot",
     "prediction_overlay",
     "render_html",
@@ -63,5 +46,4 @@ __all__ = [
     "sigma_curves",
     "stable_features",
     "time_to_accuracy",
-    "write_html",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
 
 from trigpoint.errors import DataError
 from trigpoint.geometry import center, pixel_centers
@@ -24,14 +24,12 @@ from trigpoint.report.patches import (
     extent_of,
     grey_scale,
     if_inside,
-    key,
     label_row,
     points_or_nan,
     show,
     stacks_of,
 )
 
-_EDGE = [withStroke(linewidth=2.2, foreground="#000000b0")]
 _FOCUSED = 0.25  # share of its cells that a map may spread over to count as a feature with a position
 
 
@@ -121,17 +119,18 @@ def feature_maps(
             values = np.asarray(maps[n, level, feature], dtype=np.float64)
             values = values / max(float(values.max()), 1e-12)
             axes.imshow(values, cmap="viridis", alpha=0.7 * values, extent=extent, vmin=0, vmax=1)
-            axes.set(xlim=extent[:2], ylim=extent[2:])
             _marks(axes, places[n, level, feature], if_inside(true[n], extent))
             if n == 0:
-                title = f"{extent[1] - extent[0]:.0f} px, map {feature}"
-                axes.set_title(title, fontsize=8.5, color=style.INK, pad=3)
+                style.caption(axes, f"{extent[1] - extent[0]:.0f} px, map {feature}")
         label_row(grid[n, 0], labels[n])
-    key(figure, ["expected", *(["dot"] if np.isfinite(true).any() else [])])
+    marks = {"expected position": Line2D([], [], color=style.INK, marker="+", ms=8, mew=1.6, linestyle="")}
+    if np.isfinite(true).any():
+        marks["annotated"] = Line2D([], [], color=style.RED, marker="o", linestyle="")
+    style.key(figure, marks)
     return figure
 
 
 def _marks(axes: Axes, expected: FloatArray, true: FloatArray) -> None:
-    plus: dict[str, Any] = {"marker": "+", "markersize": 7, "markeredgewidth": 1.4, "path_effects": _EDGE}
+    plus: dict[str, Any] = {"marker": "+", "markersize": 7, "markeredgewidth": 1.4, "path_effects": style.EDGE}
     axes.plot(*expected, color="white", linestyle="", **plus)
     axes.plot(*true, color=style.RED, marker="o", markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)

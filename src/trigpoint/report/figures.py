@@ -1,7 +1,4 @@
-"""The curves and distributions of a report. Each function returns a matplotlib ``Figure``; ``save`` writes it.
-
-Overlays with images (``prediction_overlay``, ``heatmap_overlay``) live in overlays.py and are offered here too.
-"""
+"""The curves and distributions of a report. Each function returns a matplotlib ``Figure``; ``save`` writes it."""
 
 from __future__ import annotations
 
@@ -16,34 +13,18 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
-from trigpoint.report.overlays import heatmap_overlay, prediction_overlay
 from trigpoint.report.style import (
+    FAINT,
     INK,
+    MOST_LINES,
     MUTED,
     PALETTE,
     dress,
     empty_note,
-    figure_png,
     legend,
     line_style,
     new_figure,
-    save,
 )
-
-__all__ = [
-    "ced_plot",
-    "comparison",
-    "error_curve",
-    "figure_png",
-    "heatmap_overlay",
-    "per_landmark_bars",
-    "prediction_overlay",
-    "save",
-    "sigma_curves",
-    "time_to_accuracy",
-]
-
-_MOST_LINES = 10  # more lines than this cannot be told apart: they become a band
 
 
 def sigma_curves(
@@ -60,7 +41,7 @@ def sigma_curves(
     figure = new_figure(7.4, 4.2)
     axes = figure.subplots()
     table = {name: _series(name, values, len(epochs)) for name, values in sigmas.items()}
-    if len(table) > _MOST_LINES:
+    if len(table) > MOST_LINES:
         _band(axes, epochs, table)
     else:
         for i, (name, values) in enumerate(table.items()):
@@ -153,7 +134,6 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
     Beyond ``most`` landmarks the worst are shown.
     """
     known = {name: _known(values) for name, values in errors.items()}
-    lost = {name: int(np.isinf(np.asarray(values, dtype=np.float64)).sum()) for name, values in errors.items()}
     ranked = sorted((name for name in known if known[name].size), key=lambda name: float(np.median(known[name])))
     shown = ranked[-most:]
     figure = new_figure(7.0, max(2.2, 1.0 + 0.24 * len(shown)))
@@ -173,13 +153,17 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
             capprops={"color": PALETTE[0]},
             meanprops={"marker": "D", "markerfacecolor": INK, "markeredgecolor": INK, "markersize": 3.5},
         )
-        axes.set_yticks(range(1, len(shown) + 1), [_counted(name, known[name].size, lost[name]) for name in shown])
+        lost = [int(np.isinf(errors[name]).sum()) for name in shown]
+        counts = [
+            f"n = {known[name].size}" + (f", {n} not predicted" if n else "")
+            for name, n in zip(shown, lost, strict=True)
+        ]
+        axes.set_yticks(range(1, len(shown) + 1), [f"{name}  ({n})" for name, n in zip(shown, counts, strict=True)])
         axes.set_xlim(left=0)
     else:
         empty_note(axes, "no error is known")
-    title = (
-        "Error per landmark" if len(shown) == len(ranked) else f"Error of the {most} worst of {len(ranked)} landmarks"
-    )
+    cut = len(shown) < len(ranked)
+    title = f"Error of the {most} worst of {len(ranked)} landmarks" if cut else "Error per landmark"
     dress(axes, f"radial error ({unit})\nbox: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
     axes.grid(False, axis="y")
     return figure
@@ -258,10 +242,6 @@ def _annotated(values: npt.ArrayLike) -> FloatArray:
     return flat[~np.isnan(flat)]
 
 
-def _counted(name: str, count: int, lost: int) -> str:
-    return f"{name}  (n = {count}{f', {lost} not predicted' if lost else ''})"
-
-
 def _known(values: npt.ArrayLike) -> FloatArray:
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[np.isfinite(flat)]
@@ -275,7 +255,7 @@ def _band(axes: Axes, epochs: Sequence[float], table: Mapping[str, FloatArray]) 
     if at.size == 0:
         return
     for values in stack:
-        axes.plot(at, values, color="#9aa5b0", linewidth=0.6, alpha=0.6)
+        axes.plot(at, values, color=FAINT, linewidth=0.6, alpha=0.6)
     axes.fill_between(at, np.nanmin(stack, axis=0), np.nanmax(stack, axis=0), color=PALETTE[5], alpha=0.18, linewidth=0)
     axes.plot(at, np.nanmedian(stack, axis=0), color=PALETTE[0], linewidth=2.2, label=f"median of {len(table)}")
     names, last = list(table), np.where(np.isfinite(stack[:, -1]), stack[:, -1], np.nan)

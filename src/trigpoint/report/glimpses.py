@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
 
 from trigpoint.errors import DataError
 from trigpoint.geometry import from_grid
@@ -26,7 +26,6 @@ from trigpoint.report.patches import (
     extent_of,
     grey_scale,
     if_inside,
-    key,
     label_row,
     outline,
     points_or_nan,
@@ -34,8 +33,7 @@ from trigpoint.report.patches import (
     stacks_of,
 )
 
-_EDGE = [withStroke(linewidth=2.2, foreground="#000000b0")]
-_TEXT: dict[str, Any] = {"fontsize": 8, "color": "white", "path_effects": _EDGE}
+_TEXT: dict[str, Any] = {"fontsize": 8, "color": "white", "path_effects": style.EDGE}
 _APART = 19.0  # points on paper between two guesses whose numbers can both be read
 _MARGIN = 10.0  # points on paper from a guess to the middle of its number, and from that to the edge
 _SMALLEST = 20.0  # pixels shown of the last moves at least
@@ -53,7 +51,7 @@ def guess_path(
     """The path of the guess over the image, and beside it the last moves enlarged; one such pair per landmark.
 
     ``image`` is ``factor`` times smaller than the original; ``path`` (T + 1, K, 2), guess 0 being the start;
-    ``squares`` (K, L, 2, 2) the corners of the patches of the first look, drawn faintly; ``truth`` (K, 2), NaN =
+    ``squares`` (K, L, 2, 2) the corners of the patches of the first glimpse, drawn faintly; ``truth`` (K, 2), NaN =
     missing. ``patches``: glimpses (K, L, C, g, g) at the end of the path and their corners (K, L, 2, 2); the
     enlargement shows them where they reach, finest on top, and the reduced image elsewhere. Guesses too close together
     to be numbered one by one share a label. Raises DataError for shapes that do not fit.
@@ -71,7 +69,6 @@ def guess_path(
     for k, (whole, near) in enumerate(pairs):
         for axes in (whole, near):
             show(axes, picture, extent)
-        whole.set(xlim=extent[:2], ylim=extent[2:])
         for (left, top), (right, bottom) in np.asarray(squares[k]):
             outline(whole, left, top, right, bottom)
         window = _last_moves(path[:, k], true[k])
@@ -81,13 +78,17 @@ def guess_path(
         for axes in (whole, near):
             _draw_path(axes, path[:, k], true[k], inches)
         start = float(np.linalg.norm(path[-1, k] - path[0, k]))
-        _title(whole, labels[k], f"moved {start:.0f} px in {len(path) - 1} looks")
         error = float(np.linalg.norm(path[-1, k] - true[k]))
-        _title(
-            near, f"{window[1] - window[0]:.0f} px around the end", "" if np.isnan(error) else f"error {error:.2f} px"
-        )
-    known = bool(np.isfinite(true).any())
-    key(figure, ["path", "square", *(["truth"] if known else [])])
+        told = "" if np.isnan(error) else f", error {error:.2f} px"
+        style.caption(whole, f"{labels[k]}{', ' if labels[k] else ''}moved {start:.0f} px in {len(path) - 1} steps")
+        style.caption(near, f"{window[1] - window[0]:.0f} px around the end{told}")
+    dots: dict[str, Any] = {"marker": "o", "mfc": style.ON_WHITE[style.PREDICTED], "mew": 0, "lw": 1.2}
+    square: dict[str, Any] = {"marker": "s", "ms": 8, "mfc": "none", "linestyle": ""}
+    marks = {
+        "guesses, 0 = start": Line2D([], [], color=style.MUTED, **dots),
+        "patches of the first glimpse": Line2D([], [], color=style.FAINT, **square),
+    }
+    style.key(figure, marks | _annotated(true))
     return figure
 
 
@@ -116,20 +117,21 @@ def glimpse_stack(
             axes = rows[k][level]
             extent = extent_of(corners[k, level])
             show(axes, shown[level], extent)
-            axes.set(xlim=extent[:2], ylim=extent[2:])
             if level:
                 outline(axes, *corners[k, level - 1].ravel())
             ring, cross = (if_inside(points[k], extent) for points in (rings, crosses))
             draw_points(axes, ring[None], cross[None])
-            axes.set_title(f"{extent[1] - extent[0]:.0f} px", fontsize=8.5, color=style.INK, pad=3)
+            style.caption(axes, f"{extent[1] - extent[0]:.0f} px")
         error = float(np.linalg.norm(crosses[k] - rings[k]))
         about = [labels[k], "" if np.isnan(error) else f"error {error:.2f} px"]
         label_row(rows[k][0], "\n".join(text for text in about if text))
-    key(figure, ["found", *(["truth"] if np.isfinite(rings).any() else [])])
+    style.key(figure, {"found": style.cross()} | _annotated(rings))
     return figure
 
 
-# -- parts ------------------------------------------------------------------------------------------------------------
+def _annotated(points: FloatArray) -> dict[str, Line2D]:
+    """The ring of the key, where there is any."""
+    return {"annotated": style.ring()} if np.isfinite(points).any() else {}
 
 
 def _pairs(count: int, shape: float) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
@@ -167,7 +169,7 @@ def _foveated(axes: Axes, stack: npt.NDArray[Any], corners: FloatArray) -> None:
 
 def _draw_path(axes: Axes, path: FloatArray, true: FloatArray, inches: float) -> None:
     """Line, dots and numbers of one path (T + 1, 2), and the true point."""
-    line: dict[str, Any] = {"color": "white", "linewidth": 1.1, "path_effects": _EDGE, "zorder": 3}
+    line: dict[str, Any] = {"color": "white", "linewidth": 1.1, "path_effects": style.EDGE, "zorder": 3}
     axes.plot(*path.T, **line)
     dots: dict[str, Any] = {"marker": "o", "markersize": 4.2, "linestyle": "", "markeredgecolor": "#000000b0"}
     axes.plot(*path.T, color=style.PREDICTED, markeredgewidth=0.6, zorder=4, **dots)
@@ -216,10 +218,6 @@ def _last_moves(path: FloatArray, true: FloatArray) -> Extent:
         error = 0.0
     half = max(1.35 * moved, 1.35 * error, _SMALLEST / 2)
     return float(end[0] - half), float(end[0] + half), float(end[1] + half), float(end[1] - half)
-
-
-def _title(axes: Axes, bold: str, rest: str) -> None:
-    axes.set_title(", ".join(text for text in (bold, rest) if text), fontsize=8.5, color=style.INK, pad=3)
 
 
 def _image_extent(height: int, width: int, factor: float) -> Extent:

@@ -38,7 +38,7 @@ class Picture:
     """A figure of the report: a matplotlib Figure, PNG or JPEG bytes, or the path of such a file."""
 
     title: str
-    image: Figure | bytes | Path | str
+    image: Figure | bytes | Path
     caption: str = ""
 
 
@@ -51,7 +51,7 @@ class _Table:
 
 def render_html(
     metrics: Mapping[str, Any],
-    figures: Mapping[str, Figure | bytes | Path | str] | Sequence[Picture] = (),
+    figures: Sequence[Picture] = (),
     settings: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
     title: str = "Evaluation",
@@ -61,14 +61,16 @@ def render_html(
     """The report as text of one HTML file that needs no network.
 
     ``metrics`` has the keys of an evaluation's dict; null keys are left out and an unknown unit is said.
-    ``figures`` are {title: image} or ``Picture``s, embedded as base64. ``settings`` may be nested.
-    ``spacing_source`` says where millimetres come from. All text is escaped. Raises DataError for an unreadable figure.
+    ``figures`` are embedded as base64. ``settings`` may be nested. ``spacing_source`` says where millimetres come from.
+    All text is escaped. Raises DataError for an unreadable figure.
     """
-    pictures = [Picture(name, image) for name, image in figures.items()] if isinstance(figures, Mapping) else figures
-    environment = Environment(
-        loader=PackageLoader("trigpoint.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    about: dict[str, Any] = {
+        "autoescape": True,
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+    }
+    environment = Environment(loader=PackageLoader("trigpoint.report", "."), **about)
     return environment.get_template("report.html.j2").render(
         title=title,
         subtitle=subtitle,
@@ -76,51 +78,32 @@ def render_html(
         measures=metric_rows(metrics),
         has_intervals=bool(metrics.get("ci95")),
         tables=_tables(metrics),
-        pictures=[{"title": p.title, "caption": p.caption, "uri": _data_uri(p)} for p in pictures],
+        pictures=[{"title": p.title, "caption": p.caption, "uri": _data_uri(p)} for p in figures],
         settings=_flatten(settings or {}),
         warnings=list(warnings),
         rules=_rules(metrics, spacing_source),
     )
 
 
-def write_html(path: str | Path, metrics: Mapping[str, Any], **options: Any) -> Path:
-    """Write ``render_html(metrics, **options)`` to ``path``, making the folder; returns the path."""
-    file = Path(path)
-    text = render_html(metrics, **options)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return file
-
-
 def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """The three to five numbers that answer "how good is it" at a glance."""
-    tiles: list[dict[str, str]] = []
+    tiles: list[tuple[str, str, str]] = []  # value, unit, label
     unit = "mm" if metrics.get("mre_mm") is not None else "px"
-    if metrics.get(f"mre_{unit}") is not None:
-        spread = number(metrics.get(f"sd_{unit}"), 2)
-        tiles.append(
-            {"value": number(metrics[f"mre_{unit}"]), "unit": unit, "label": f"mean radial error, SD {spread}"}
-        )
-    rates = metrics.get(f"sdr_{unit}") or {}
-    if rates:
-        limit, share = next(iter(rates.items()))
-        tiles.append(
-            {"value": percent(share).removesuffix(" %"), "unit": "%", "label": f"of points within {limit} {unit}"}
-        )
-    nme, failure = metrics.get("nme") or {}, metrics.get("fr") or {}
-    if nme.get("mean") is not None:
-        tiles.append({"value": f"{100 * nme['mean']:.2f}", "unit": "%", "label": f"NME ({nme.get('name')})"})
-    if failure.get("value") is not None:
-        label = f"of images fail (NME > {failure['threshold']:g})"
-        tiles.append({"value": f"{100 * failure['value']:.1f}", "unit": "%", "label": label})
+    if (mean := metrics.get(f"mre_{unit}")) is not None:
+        tiles.append((number(mean), unit, f"mean radial error, SD {number(metrics.get(f'sd_{unit}'))}"))
+    for limit, share in list((metrics.get(f"sdr_{unit}") or {}).items())[:1]:
+        tiles.append((percent(share).removesuffix(" %"), "%", f"of points within {limit} {unit}"))
+    if (nme := metrics.get("nme") or {}).get("mean") is not None:
+        tiles.append((f"{100 * nme['mean']:.2f}", "%", f"NME ({nme.get('name')})"))
+    if (failure := metrics.get("fr") or {}).get("value") is not None:
+        tiles.append((f"{100 * failure['value']:.1f}", "%", f"of images fail (NME > {failure['threshold']:g})"))
     instances = (metrics.get("detection_total") or {}).get("strict") or {}
     for key, label in (("recall", "of instances found"), ("precision", "of predictions right")):
         if instances.get(key) is not None:
-            tiles.append({"value": f"{100 * instances[key]:.1f}", "unit": "%", "label": f"{label} ({key})"})
-    images, marks = metrics.get("n_images"), metrics.get("n_landmarks")
-    if images is not None:
-        tiles.append({"value": number(images), "unit": "", "label": f"images, {number(marks)} landmarks each"})
-    return tiles
+            tiles.append((f"{100 * instances[key]:.1f}", "%", f"{label} ({key})"))
+    if (images := metrics.get("n_images")) is not None:
+        tiles.append((number(images), "", f"images, {number(metrics.get('n_landmarks'))} landmarks each"))
+    return [{"value": value, "unit": unit, "label": label} for value, unit, label in tiles]
 
 
 def _tables(metrics: Mapping[str, Any]) -> list[_Table]:
@@ -164,7 +147,7 @@ def _rules(metrics: Mapping[str, Any], spacing_source: str | None) -> list[tuple
         ("Missing points", "points without annotation count in no number"),
     ]
     if metrics.get("mre_mm") is not None:
-        origin = spacing_source or metrics.get("spacing_source") or "the pixel spacing stated by the data set"
+        origin = spacing_source or "the pixel spacing stated by the data set"
         rules.append(("Millimetres", f"pixels times {origin}; never guessed"))
     elif metrics.get("mre_px") is not None:
         rules.append(
@@ -206,26 +189,18 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
             out += _flatten(value, f"{prefix}{key}.")
         else:
             text = ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
-            out.append((f"{prefix}{key}", UNSET if value is None else text))
+            out.append((f"{prefix}{key}", "not set" if value is None else text))
     return out
 
 
-UNSET = "not set"
-
-
 def _data_uri(picture: Picture) -> str:
-    image = picture.image
-    if isinstance(image, Figure):
-        data = figure_png(image)
-    elif isinstance(image, bytes):
-        data = image
-    else:
-        if not Path(image).is_file():
-            raise DataError(
-                f"report figure '{picture.title}': expected an image file, got no file at {image}; write it first"
-            )
-        data = Path(image).read_bytes()
+    image, what = picture.image, f"report figure '{picture.title}'"
+    if isinstance(image, Path):
+        if not image.is_file():
+            raise DataError(f"{what}: expected an image file, got no file at {image}; write it first")
+        image = image.read_bytes()
+    data = figure_png(image) if isinstance(image, Figure) else image
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    raise DataError(f"report figure '{picture.title}': expected PNG or JPEG, got something else; convert it")
+    raise DataError(f"{what}: expected PNG or JPEG, got something else; convert it")

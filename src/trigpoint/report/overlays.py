@@ -1,4 +1,4 @@
-"""Figures with images in them: predictions over images, heatmaps over images.
+"""Annotated and predicted points over images, one instance of each landmark or any number.
 
 Every panel is drawn in the pixel coordinates of its own image, so points go in unchanged.
 """
@@ -6,23 +6,26 @@ Every panel is drawn in the pixel coordinates of its own image, so points go in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
+from trigpoint.metrics.detection import cells, match_instances, radii
 from trigpoint.report import style
 
 ImageArray = npt.NDArray[Any]
+PerImage = FloatArray | Sequence[FloatArray]  # (N, K, 2), or one (M, K, 2) for each image
 
-_EDGE = [withStroke(linewidth=2.2, foreground="#000000b0")]
-_NAMED = 12  # with more landmarks than this the names would hide the image
+_WRONG = "#ff5a5f"
+_NOWHERE = np.full(2, np.nan)
+_SQUARE: dict[str, Any] = {"color": _WRONG, "marker": "s", "ms": 11, "mfc": "none", "mew": 1.6, "linestyle": ""}
 
 
 def image_panels(images: Sequence[ImageArray], captions: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
@@ -46,7 +49,7 @@ def image_panels(images: Sequence[ImageArray], captions: Sequence[str], columns:
         axes.set_axis_off()
     for axes, picture, text in zip(panels, pictures, texts, strict=False):
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(text, fontsize=8.5, color=style.INK, pad=3)
+        style.caption(axes, text)
     return figure, panels[: len(images)]
 
 
@@ -74,118 +77,171 @@ def as_displayed(image: ImageArray) -> npt.NDArray[np.uint8]:
 
 def prediction_overlay(
     images: Sequence[ImageArray],
-    truth: FloatArray | None,
-    predicted: FloatArray | None,
+    truth: PerImage | None,
+    predicted: PerImage | None,
     names: Sequence[str] = (),
     captions: Sequence[str] = (),
     columns: int = 4,
     crop: bool = False,
     spacing_mm: Sequence[float | None] | None = None,
     reduced: Sequence[float] | None = None,
+    radius: npt.ArrayLike | None = None,
+    annotated: npt.ArrayLike | None = None,
 ) -> Figure:
-    """True points as rings, predicted points as crosses, their error as a line, one panel per image.
+    """True points as rings, predicted points as crosses, a line between the two of a pair, one panel per image.
 
-    ``truth`` and ``predicted`` are (N, K, 2) in pixels of the images, NaN = missing, either may be None.
-    Up to 12 landmarks are labelled with ``names``. ``crop`` shows only the surroundings of the points.
-    Captions gain the mean error of the image in px, and in mm where ``spacing_mm`` states it. ``reduced``: how many
-    times smaller each image and its points are shown; errors are told in pixels of the original.
+    ``truth`` and ``predicted`` are (N, K, 2), or one (M, K, 2) for each image, M instances of K landmarks, in pixels of
+    the images, NaN = missing; either may be None. ``reduced``: how many times smaller each image and its points are
+    shown; errors are given in px of the original, and in mm where ``spacing_mm`` states it. Up to 12 landmarks are
+    labelled with ``names``. ``crop`` shows only the surroundings of the points.
+
+    Without ``radius`` the points are compared one by one, and captions gain the mean error of the image. With it (one,
+    or one per image, pixels of the original) they are matched and counted as in ``metrics.detection_scores``: a pair is
+    nearer than the radius, a square stands around a missed annotation and around a false prediction, and what
+    ``annotated`` (N, K) excludes is not drawn. Raises DataError for shapes that do not fit.
     """
     count = len(images)
-    for what, points in (("truth", truth), ("predicted", predicted)):
-        if points is not None and (np.ndim(points) != 3 or len(points) != count or np.shape(points)[2] != 2):
-            raise DataError(f"overlay: {what}: expected ({count}, K, 2) for {count} images, got {np.shape(points)}")
+    true = None if truth is None else _instances("truth", truth, count, names)
+    found = None if predicted is None else _instances("predicted", predicted, count, names)
+    times = np.ones(count) if reduced is None else np.asarray(reduced, dtype=np.float64)
+    spacings = [None] * count if spacing_mm is None else spacing_mm
+    if radius is None and annotated is None:
+        shown = _in_order(true, found, count)
+    elif radius is None or true is None or found is None:
+        raise DataError("overlay: expected truth, predicted and a radius to match them, got not all; give all or none")
+    else:
+        shown = _matched(true, found, radii(radius, count) / times, annotated)
     texts = style.captions_or_blank(captions, count)
-    if truth is not None and predicted is not None:
-        spacings = spacing_mm if spacing_mm is not None else [None] * count
-        times = reduced if reduced is not None else [1.0] * count
-        texts = [_with_error(t, truth[i] * times[i], predicted[i] * times[i], spacings[i]) for i, t in enumerate(texts)]
+    if true is not None and found is not None:
+        tell = _error if radius is None else _counts
+        told = [tell(one, float(scale), mm) for one, scale, mm in zip(shown, times, spacings, strict=True)]
+        texts = ["\n".join(part for part in pair if part) for pair in zip(texts, told, strict=True)]
     figure, panels = image_panels(images, texts, columns)
-    for i, axes in enumerate(panels):
-        a = None if truth is None else np.asarray(truth[i], dtype=np.float64)
-        b = None if predicted is None else np.asarray(predicted[i], dtype=np.float64)
-        draw_points(axes, a, b, names)
+    for axes, one in zip(panels, shown, strict=True):
         if crop:
-            _crop_to(axes, [points for points in (a, b) if points is not None])
-    _key(figure, truth is not None, predicted is not None)
+            _crop_to(axes, np.concatenate([one.truth, one.predicted]))
+        if radius is None:
+            draw_points(axes, None if true is None else one.truth, None if found is None else one.predicted, names)
+        else:
+            _draw_matched(axes, one, names)
+    _key(figure, true is not None, found is not None, matched=radius is not None)
     return figure
+
+
+class _Shown(NamedTuple):
+    """Points of one image, (P, 2) each: row p of both is a pair, NaN = no partner. ``landmark`` (P,) when matched."""
+
+    truth: FloatArray
+    predicted: FloatArray
+    landmark: Sequence[int] = ()
+
+
+def _instances(what: str, points: PerImage, count: int, names: Sequence[str]) -> list[FloatArray]:
+    """One array (M, K, 2) for each image."""
+    given = [np.asarray(of_image, dtype=np.float64) for of_image in points]
+    made = [of_image[None] if of_image.ndim == 2 else of_image for of_image in given]
+    if len(made) != count or any(p.ndim != 3 or p.shape[1:] != (len(names) or made[0].shape[1], 2) for p in made):
+        of_each = f"{len(names) or 'K'}, 2)"
+        got = ", ".join(str(of_image.shape) for of_image in given) or "none"
+        raise DataError(f"overlay: {what}: expected ({count}, {of_each}, or one (M, {of_each} per image, got {got}")
+    return made
+
+
+def _in_order(truth: list[FloatArray] | None, predicted: list[FloatArray] | None, count: int) -> list[_Shown]:
+    given = truth or predicted or [np.empty((0, 0, 2))] * count
+    shown = []
+    for i, like in enumerate(given):
+        a, b = (np.full_like(like, np.nan) if points is None else points[i] for points in (truth, predicted))
+        if a.shape != b.shape:
+            raise DataError(
+                f"overlay: truth {a.shape}, predicted {b.shape}: expected them alike; give a radius to match"
+            )
+        shown.append(_Shown(a.reshape(-1, 2), b.reshape(-1, 2)))
+    return shown
+
+
+def _matched(
+    truth: list[FloatArray], predicted: list[FloatArray], radius: FloatArray, annotated: npt.ArrayLike | None
+) -> list[_Shown]:
+    """Pairs, misses and false predictions of each landmark."""
+    rows: list[list[tuple[FloatArray, FloatArray, int]]] = [[] for _ in truth]
+    found, true = ([list(one.swapaxes(0, 1)) for one in points] for points in (predicted, truth))
+    for i, k, p, t, _ in cells(found, true, None, annotated) if rows else ():
+        match = match_instances(p, t, float(radius[i]), inclusive=False)
+        rows[i] += [(t[b], p[a], k) for a, b in zip(match.pred, match.truth, strict=True)]
+        rows[i] += [(missed, _NOWHERE, k) for missed in np.delete(t, match.truth, axis=0)]
+        rows[i] += [(_NOWHERE, false, k) for false in np.delete(p, match.pred, axis=0)]
+    pairs = [np.array([row[:2] for row in of_image]).reshape(-1, 2, 2) for of_image in rows]
+    return [_Shown(p[:, 0], p[:, 1], [row[2] for row in of_image]) for p, of_image in zip(pairs, rows, strict=True)]
 
 
 def draw_points(axes: Axes, truth: FloatArray | None, predicted: FloatArray | None, names: Sequence[str] = ()) -> None:
-    """Rings, crosses and error lines of one image; points (K, 2), NaN is not drawn."""
+    """Rings, crosses and error lines of one image, points (P, 2), NaN is not drawn; ``names`` start over at each
+    instance."""
     if truth is not None and predicted is not None:
         for a, b in zip(truth, predicted, strict=True):
             if np.isfinite([*a, *b]).all():
-                axes.plot([a[0], b[0]], [a[1], b[1]], color="#ffffff", linewidth=1.1, path_effects=_EDGE)
+                axes.plot([a[0], b[0]], [a[1], b[1]], color="#ffffff", lw=1.1, path_effects=style.EDGE, gid="pair")
     shown = truth if truth is not None else predicted
     many = shown is not None and len(shown) > 30
+    look: dict[str, Any] = {"linestyle": "", "path_effects": style.EDGE}
     if truth is not None:
-        ring: dict[str, Any] = {"marker": "o", "markersize": 4.8 if many else 6.5, "markerfacecolor": "none"}
-        axes.plot(*truth.T, linestyle="", color=style.TRUTH, markeredgewidth=1.2, path_effects=_EDGE, **ring)
+        ring = {**look, "marker": "o", "ms": 4.8 if many else 6.5, "mfc": "none", "mew": 1.2}
+        axes.plot(*truth.T, color=style.TRUTH, gid="annotated", **ring)
     if predicted is not None:
-        cross: dict[str, Any] = {"marker": "x", "markersize": 3.2 if many else 5}
-        axes.plot(*predicted.T, linestyle="", color=style.PREDICTED, markeredgewidth=1.4, path_effects=_EDGE, **cross)
-    if shown is not None and 0 < len(names) <= _NAMED:
-        for name, point in zip(names, shown, strict=True):
+        cross = {**look, "marker": "x", "ms": 3.2 if many else 5, "mew": 1.4}
+        axes.plot(*predicted.T, color=style.PREDICTED, gid="predicted", **cross)
+    if shown is not None and len(names) <= style.NAMED:
+        for name, point in zip(cycle(names), shown, strict=False):
             if np.isfinite(point).all():
-                place: dict[str, Any] = {"xytext": (5, 4), "textcoords": "offset points", "annotation_clip": True}
-                axes.annotate(name, (point[0], point[1]), color="white", fontsize=7, path_effects=_EDGE, **place)
+                style.note(axes, name, point)
 
 
-def heatmap_overlay(
-    images: Sequence[ImageArray],
-    heatmaps: FloatArray,
-    points: FloatArray | None = None,
-    captions: Sequence[str] = (),
-    columns: int = 4,
-) -> Figure:
-    """The strongest response over all landmarks, laid over the network's input images.
+def _draw_matched(axes: Axes, shown: _Shown, names: Sequence[str]) -> None:
+    """Points, squares around those without a partner, and names."""
+    truth, predicted, landmark = shown
+    draw_points(axes, truth, predicted)
+    for gid, points, others in (("miss", truth, predicted), ("false", predicted, truth)):
+        axes.plot(*points[np.isnan(others[:, 0])].T, gid=gid, path_effects=style.EDGE, **_SQUARE)
+    if not 0 < len(names) <= style.NAMED:
+        return
+    for a, b, k in zip(truth, predicted, landmark, strict=True):
+        # the name of a false prediction goes below it: the right one is often close by
+        style.note(axes, names[k], *((b, (7, -12)) if np.isnan(a[0]) else (a, (7, 5))))
 
-    ``heatmaps`` (N, K, h, w) must cover exactly the images (N times (H, W) or (C, H, W)): H / h equals W / w.
-    Each map is scaled to its own peak. ``points`` (N, K, 2), the truth in pixels of these images, are drawn as rings.
+
+def mean_error(truth: FloatArray, predicted: FloatArray) -> tuple[float, int]:
+    """Mean distance of points (P, 2) that are annotated and predicted (NaN = none are), and how many are not predicted.
+
+    >>> mean_error(np.array([[0.0, 0.0], [9.0, 9.0]]), np.array([[3.0, 4.0], [np.nan, np.nan]]))
+    (5.0, 1)
     """
-    maps = np.asarray(heatmaps, dtype=np.float64)
-    if maps.ndim != 4 or len(maps) != len(images):
-        raise DataError(f"heatmaps: expected ({len(images)}, K, h, w) for {len(images)} images, got {maps.shape}")
-    figure, panels = image_panels(images, captions, columns)
-    for i, axes in enumerate(panels):
-        picture = axes.get_images()[0]
-        height, width = np.asarray(picture.get_array()).shape[:2]
-        if abs(height / maps.shape[2] - width / maps.shape[3]) > 1e-6:
-            raise DataError(
-                f"heatmaps: expected maps of one stride of image {i} ({height} x {width}), got {maps.shape[2]} x "
-                f"{maps.shape[3]}; pass the network's input images, not the stored ones"
-            )
-        draw_heatmaps(axes, maps[i])
-        draw_points(axes, None if points is None else np.asarray(points[i], dtype=np.float64), None)
-    _key(figure, points is not None, False)
-    return figure
-
-
-def draw_heatmaps(axes: Axes, heatmaps: FloatArray) -> None:
-    """The strongest response over all landmarks, maps (K, h, w) each scaled to its own peak, over the image in
-    ``axes``."""
-    maps = np.asarray(heatmaps, dtype=np.float64)
-    peaks = np.maximum(np.nanmax(maps, axis=(1, 2), keepdims=True), 1e-12)
-    strongest = np.clip(np.nan_to_num(maps / peaks).max(axis=0), 0.0, 1.0)
-    # The map is stretched over the extent of the image: pixel edges meet pixel edges at every stride.
-    extent = axes.get_images()[0].get_extent()
-    axes.imshow(strongest, cmap="inferno", alpha=0.75 * strongest, extent=extent, vmin=0, vmax=1)
-
-
-def _with_error(caption: str, truth: FloatArray, predicted: FloatArray, spacing: float | None) -> str:
     annotated, given = np.isfinite(truth).all(axis=-1), np.isfinite(predicted).all(axis=-1)
-    both, lost = annotated & given, int((annotated & ~given).sum())
-    parts = ["no error known"]
-    if both.any():
-        mean = float(np.linalg.norm(np.asarray(truth)[both] - np.asarray(predicted)[both], axis=-1).mean())
-        parts = [f"error {mean:.2f} px" + (f" = {mean * spacing:.2f} mm" if spacing is not None else "")]
-    if lost:
-        parts.append(f"{lost} not predicted")
-    return "\n".join(part for part in (caption, ", ".join(parts)) if part)
+    errors = np.linalg.norm(truth[annotated & given] - predicted[annotated & given], axis=-1)
+    return float(errors.mean()) if errors.size else np.nan, int((annotated & ~given).sum())
 
 
-def _crop_to(axes: Axes, sets: Sequence[FloatArray]) -> None:
-    points = np.concatenate(list(sets)) if sets else np.empty((0, 2))
+def _error(shown: _Shown, scale: float, spacing: float | None) -> str:
+    mean, lost = mean_error(shown.truth, shown.predicted)
+    error = "no error known" if np.isnan(mean) else f"error {_length(scale * mean, 2, spacing)}"
+    return error + (f", {lost} not predicted" if lost else "")
+
+
+def _counts(shown: _Shown, scale: float, spacing: float | None) -> str:
+    if not len(shown.truth):
+        return "none annotated, none predicted"
+    mean, missed = mean_error(shown.truth, shown.predicted)
+    false = int(np.isnan(shown.truth[:, 0]).sum())
+    matched = f"{len(shown.truth) - missed - false} matched"
+    parts = [matched if np.isnan(mean) else f"{matched}, {_length(scale * mean, 1, spacing)}"]
+    return "; ".join(parts + [f"{n} {what}" for n, what in ((missed, "missed"), (false, "false")) if n])
+
+
+def _length(pixels: float, digits: int, spacing: float | None) -> str:
+    return f"{pixels:.{digits}f} px" + (f" = {pixels * spacing:.2f} mm" if spacing is not None else "")
+
+
+def _crop_to(axes: Axes, points: FloatArray) -> None:
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) == 0:
         return
@@ -196,14 +252,14 @@ def _crop_to(axes: Axes, sets: Sequence[FloatArray]) -> None:
     axes.set_ylim(min(high[1] + margin, bottom), max(low[1] - margin, top))
 
 
-def _key(figure: Figure, truth: bool, predicted: bool) -> None:
-    marks: list[Line2D] = []
-    if truth:
-        ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 1.6, "linestyle": ""}
-        marks.append(Line2D([], [], color="#2f8fc9", label="annotated", **ring))
+def _key(figure: Figure, truth: bool, predicted: bool, matched: bool) -> None:
+    ring, cross = style.ring(), style.cross()
+    marks: dict[str, Any] = {"annotated": ring} if truth else {}
     if predicted:
-        marks.append(Line2D([], [], color="#c98a00", marker="x", markeredgewidth=1.6, linestyle="", label="predicted"))
+        marks["predicted"] = cross
     if truth and predicted:
-        marks.append(Line2D([], [], color=style.MUTED, linewidth=1.2, label="error"))
-    if marks:
-        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
+        marks["matched" if matched else "error"] = style.stroke()
+    if matched:
+        square = Line2D([], [], **_SQUARE)
+        marks |= {"missed": (square, ring), "false": (square, cross)}
+    style.key(figure, marks)

@@ -1,15 +1,12 @@
-"""Parts of the figures of glimpses: patches at their place in the image, one grey scale, a key, checks of shapes."""
+"""Parts of the figures of glimpses: patches at their place in the image, one grey scale, checks of shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -23,8 +20,9 @@ Extent = tuple[float, float, float, float]
 
 
 def show(axes: Axes, picture: npt.NDArray[Any], extent: Extent) -> None:
-    """A picture over its extent, without axes."""
+    """A picture over its extent, which fills the panel, without axes."""
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent)
+    axes.set(xlim=extent[:2], ylim=extent[2:])
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -40,23 +38,6 @@ def outline(axes: Axes, left: float, top: float, right: float, bottom: float) ->
 def label_row(axes: Axes, text: str) -> None:
     """What a row of panels shows."""
     axes.set_ylabel(text, fontsize=8.5, color=style.INK)
-
-
-def key(figure: Figure, which: Sequence[str]) -> None:
-    """The key of the figure: which of path, square, found, truth, expected, dot it has."""
-    blank: dict[str, Any] = {"linestyle": "", "markeredgewidth": 1.6}
-    marks = {
-        "path": Line2D([], [], color=style.MUTED, marker="o", markerfacecolor="#c98a00", markeredgewidth=0, lw=1.2,
-                       label="guesses, 0 = start"),
-        "square": Line2D([], [], color="#9aa5b0", marker="s", markersize=8, markerfacecolor="none", linestyle="",
-                         label="patches of the first look"),
-        "found": Line2D([], [], color="#c98a00", marker="x", label="found", **blank),
-        "truth": Line2D([], [], color="#2f8fc9", marker="o", markerfacecolor="none", label="annotated", **blank),
-        "expected": Line2D([], [], color=style.INK, marker="+", markersize=8, label="expected position", **blank),
-        "dot": Line2D([], [], color=style.RED, marker="o", linestyle="", label="annotated"),
-    }  # fmt: skip
-    handles = [marks[name] for name in which]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
 
 
 def extent_of(corners: FloatArray) -> Extent:

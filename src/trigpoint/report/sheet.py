@@ -11,7 +11,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
 from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import DataError
@@ -19,8 +18,6 @@ from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.report import style
 from trigpoint.report.overlays import image_panels
 
-_EDGE = [withStroke(linewidth=2.0, foreground="#000000b0")]
-_NAMED = 12  # with more landmarks than this the names would hide the image
 _SIDES = {"first of a pair": "#E69F00", "second of a pair": "#56B4E9", "unpaired": "#ffffff"}
 _BLANK: npt.NDArray[np.uint8] = np.full((96, 96), 236, dtype=np.uint8)
 
@@ -90,20 +87,18 @@ def _draw(axes: Axes, sample: Sample, names: Sequence[str], colours: Sequence[st
     for name, point, seen, colour in zip(names, sample.points, sample.visibility, colours, strict=True):
         if seen == 0 or not np.isfinite(point).all():
             continue
-        face: dict[str, Any] = {"markerfacecolor": colour if seen == 2 else "none", "path_effects": _EDGE}
+        face: dict[str, Any] = {"markerfacecolor": colour if seen == 2 else "none", "path_effects": style.EDGE}
         axes.plot([point[0]], [point[1]], "o", color=colour, markersize=size, markeredgewidth=1.1, **face)
-        if len(names) <= _NAMED:
-            place: dict[str, Any] = {"xytext": (4, 3), "textcoords": "offset points", "annotation_clip": True}
-            axes.annotate(name, (point[0], point[1]), color="white", fontsize=6.5, path_effects=_EDGE, **place)
+        if len(names) <= style.NAMED:
+            style.note(axes, name, point, (4, 3), 6.5)
 
 
 def _key(figure: Figure, used: set[str], occluded: bool) -> None:
-    edge: dict[str, Any] = {"marker": "o", "linestyle": ""}
-    sides = [(text, colour) for text, colour in _SIDES.items() if colour in used]
-    marks = [Line2D([], [], color=c, markeredgecolor=style.MUTED, label=text, **edge) for text, c in sides]
+    dot: dict[str, Any] = {"marker": "o", "linestyle": ""}
+    sides = {text: colour for text, colour in _SIDES.items() if colour in used}
+    marks = {text: Line2D([], [], color=colour, mec=style.MUTED, **dot) for text, colour in sides.items()}
     if len(marks) == 1:
-        marks = []
+        marks = {}
     if occluded:
-        marks.append(Line2D([], [], color="#c98a00", markerfacecolor="none", mew=1.6, label="hollow: occluded", **edge))
-    if marks:
-        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
+        marks["hollow: occluded"] = Line2D([], [], color=style.ON_WHITE[style.PREDICTED], mfc="none", mew=1.6, **dot)
+    style.key(figure, marks)

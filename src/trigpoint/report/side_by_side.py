@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.report import style
-from trigpoint.report.overlays import ImageArray, as_displayed, draw_heatmaps, draw_points
+from trigpoint.report.overlays import ImageArray, as_displayed, draw_points, mean_error
 
 # inches: side of a panel, between methods, above the panels, below each row, and below all of them
 _SIDE, _GAP, _HEAD, _TEXT, _FOOT = 1.75, 0.12, 0.3, 0.28, 0.3
@@ -67,16 +66,19 @@ def comparison_grid(
     figure, panels = _panels(pictures, [1, *widths])
     for i, line in enumerate(panels):
         draw_points(line[0], known[i], None)
-        _below(line[0], _short(texts[i], _LETTERS))
+        _write(line[0], -0.03, _short(texts[i], _LETTERS))
         told = [_error(known[i], found.points[i], float(factors[i]), unit) for found in methods.values()]
         least = min((error for error, _ in told if np.isfinite(error)), default=np.nan) if len(told) > 1 else np.nan
         at = 1
         for found, width, (error, text) in zip(methods.values(), widths, told, strict=True):
             _draw(line[at : at + width], known[i], found, i)
-            _below(line[at], text, width, bold=error == least)
+            _write(line[at], -0.03, text, width, bold=error == least)
             at += width
-    _above(panels[0], ["annotated", *methods], [1, *widths])
-    _key(figure)
+    at = 0
+    for name, width in zip(["annotated", *methods], [1, *widths], strict=True):
+        _write(panels[0][at], 1.03, _short(name, width * _NAME), width, size=10, bold=True)
+        at += width
+    style.key(figure, {"annotated": style.ring(), "predicted": style.cross(), "error": style.stroke()})
     return figure
 
 
@@ -123,36 +125,36 @@ def _panels(pictures: Sequence[npt.NDArray[np.uint8]], widths: Sequence[int]) ->
 def _draw(panels: Sequence[Axes], truth: FloatArray, found: Compared, i: int) -> None:
     """Points in the first panel, maps in the last one."""
     if found.heatmaps is not None:
-        draw_heatmaps(panels[-1], found.heatmaps[i])
+        _draw_heatmaps(panels[-1], found.heatmaps[i])
         if len(panels) > 1:
             draw_points(panels[-1], truth, None)
     draw_points(panels[0], truth, np.asarray(found.points[i], dtype=np.float64))
 
 
+def _draw_heatmaps(axes: Axes, heatmaps: FloatArray) -> None:
+    """The strongest response over all landmarks, maps (K, h, w) each scaled to its own peak, over the image."""
+    maps = np.asarray(heatmaps, dtype=np.float64)
+    peaks = np.maximum(np.nanmax(maps, axis=(1, 2), keepdims=True), 1e-12)
+    strongest = np.clip(np.nan_to_num(maps / peaks).max(axis=0), 0.0, 1.0)
+    # The map is stretched over the extent of the image: pixel edges meet pixel edges at every stride.
+    extent = axes.get_images()[0].get_extent()
+    axes.imshow(strongest, cmap="inferno", alpha=0.75 * strongest, extent=extent, vmin=0, vmax=1)
+
+
 def _error(truth: FloatArray, found: FloatArray, scale: float, unit: str) -> tuple[float, str]:
     """Mean distance and its text; inf, which is never the least, where a prediction is missing."""
-    annotated, given = np.isfinite(truth).all(axis=-1), np.isfinite(found).all(axis=-1)
-    both, lost = annotated & given, int((annotated & ~given).sum())
-    if not both.any():
+    mean, lost = mean_error(truth, np.asarray(found))
+    if np.isnan(mean):
         return np.inf, f"{lost} not predicted" if lost else ""
-    mean = scale * float(np.linalg.norm(truth[both] - np.asarray(found)[both], axis=-1).mean())
+    mean *= scale
     return np.inf if lost else mean, f"{mean:.2f} {unit}" + (f", {lost} not predicted" if lost else "")
 
 
-def _above(panels: Sequence[Axes], names: Sequence[str], widths: Sequence[int]) -> None:
-    """The name of each method over the middle of its panels."""
-    at = 0
-    for name, width in zip(names, widths, strict=True):
-        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 10, "fontweight": "bold"}
-        panels[at].text(
-            _middle(width), 1.03, _short(name, width * _NAME), transform=panels[at].transAxes, color=style.INK, **look
-        )
-        at += width
-
-
-def _below(panel: Axes, text: str, width: int = 1, bold: bool = False) -> None:
-    look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8.5, "fontweight": "bold" if bold else "normal"}
-    panel.text(_middle(width), -0.03, text, transform=panel.transAxes, color=style.INK, **look)
+def _write(panel: Axes, y: float, text: str, width: int = 1, size: float = 8.5, bold: bool = False) -> None:
+    """Text above (``y`` over 1) or below ``width`` panels side by side, of which ``panel`` is the first."""
+    middle = (width + (width - 1) * _GAP / 3 / _SIDE) / 2  # in widths of a panel
+    look: dict[str, Any] = {"fontsize": size, "fontweight": "bold" if bold else "normal", "color": style.INK}
+    panel.text(middle, y, text, ha="center", va="bottom" if y > 1 else "top", transform=panel.transAxes, **look)
 
 
 def _short(text: str, letters: int) -> str:
@@ -163,18 +165,3 @@ def _short(text: str, letters: int) -> str:
     """
     half = letters // 2
     return text if len(text) <= letters else f"{text[: letters - half - 1]}…{text[-half:]}"
-
-
-def _middle(width: int) -> float:
-    """Of ``width`` panels side by side, in widths of the first."""
-    return (width + (width - 1) * _GAP / 3 / _SIDE) / 2
-
-
-def _key(figure: Figure) -> None:
-    ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "linestyle": ""}
-    marks = [
-        Line2D([], [], color="#2f8fc9", markeredgewidth=1.6, label="annotated", **ring),
-        Line2D([], [], color="#c98a00", markeredgewidth=1.6, label="predicted", marker="x", linestyle=""),
-        Line2D([], [], color=style.MUTED, linewidth=1.2, label="error"),
-    ]
-    figure.legend(handles=marks, loc="lower center", ncols=3, frameon=False, fontsize=9)

@@ -6,27 +6,35 @@ Figures are plain ``matplotlib.figure.Figure`` objects, so drawing needs no disp
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from PIL import Image, ImageColor
 
 from trigpoint.errors import ConfigError
+from trigpoint.landmarks import FloatArray
 
 # Okabe and Ito's colours, told apart with every common colour blindness; their yellow is left out (too pale on white).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 TRUTH, PREDICTED = "#56B4E9", "#E69F00"
 RED = "#e41a1c"  # the true point over a colour map, where the blue of TRUTH would be lost
-INK, MUTED, GRID = "#1c2127", "#5c6670", "#dfe3e8"
+ON_WHITE = {TRUTH: "#2f8fc9", PREDICTED: "#c98a00"}  # darker in the key, which stands on white
+INK, MUTED, FAINT, GRID = "#1c2127", "#5c6670", "#9aa5b0", "#dfe3e8"
+EDGE = [withStroke(linewidth=2.2, foreground="#000000b0")]  # keeps marks and texts visible on any image
+NAMED = 12  # with more landmarks than this the names would hide the image
+MOST_LINES = 10  # more lines than this cannot be told apart
 FORMATS = (".png", ".pdf", ".svg")
 _KEPT = [
     ImageColor.getrgb(colour)[:3]
-    for colour in (*PALETTE, TRUTH, PREDICTED, RED, INK, MUTED, GRID, "#ffffff", "#2f8fc9", "#c98a00")
+    for colour in (*PALETTE, TRUTH, PREDICTED, RED, INK, MUTED, GRID, "#ffffff", *ON_WHITE.values())
 ]
 
 
@@ -69,6 +77,43 @@ def legend(axes: Axes, count: int, beside: bool | None = None) -> None:
         )
     else:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+
+
+def ring() -> Line2D:
+    """An annotated point in the key."""
+    return Line2D([], [], color=ON_WHITE[TRUTH], marker="o", mfc="none", mew=1.6, linestyle="")
+
+
+def cross() -> Line2D:
+    """A predicted point in the key."""
+    return Line2D([], [], color=ON_WHITE[PREDICTED], marker="x", mew=1.6, linestyle="")
+
+
+def stroke() -> Line2D:
+    """A line between two points in the key."""
+    return Line2D([], [], color=MUTED, linewidth=1.2)
+
+
+def key(figure: Figure, marks: Mapping[str, Any]) -> None:
+    """What the marks mean, below the figure: {text: Line2D, or several that are drawn over one another}."""
+    if marks:
+        place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(marks), "frameon": False, "fontsize": 9}
+        overlaid = {tuple: HandlerTuple(ndivide=1)}
+        figure.legend(list(marks.values()), list(marks), handler_map=overlaid, **place)
+
+
+def caption(axes: Axes, text: str) -> None:
+    """A small title of one of many panels."""
+    axes.set_title(text, fontsize=8.5, color=INK, pad=3)
+
+
+def note(axes: Axes, text: str, point: FloatArray, offset: tuple[float, float] = (5, 4), size: float = 7) -> None:
+    """A white text beside a point of an image, ``offset`` in points on paper; to its left near the right border."""
+    left, right = axes.get_xlim()
+    inward = -1 if point[0] > left + 0.75 * (right - left) else 1
+    look: dict[str, Any] = {"color": "white", "path_effects": EDGE, "annotation_clip": True, "fontsize": size}
+    place = (inward * offset[0], offset[1])
+    axes.annotate(text, tuple(point), place, textcoords="offset points", ha="right" if inward < 0 else "left", **look)
 
 
 def empty_note(axes: Axes, text: str) -> None:

@@ -14,7 +14,11 @@ from rich.table import Table
 
 Row = Mapping[str, Any]
 UNKNOWN = "–"
-_LENGTHS = (("mre", "Mean radial error (MRE)"), ("sd", "Standard deviation"), ("median", "Median radial error"))
+_LENGTHS = {
+    "mre": ("Mean radial error (MRE)", "mean over all annotated points"),
+    "sd": ("Standard deviation", "spread of those errors"),
+    "median": ("Median radial error", "half of the points are nearer"),
+}
 
 
 def number(value: Any, digits: int = 2, unit: str = "", interval: Sequence[float] | None = None) -> str:
@@ -67,14 +71,12 @@ def markdown_table(
     | 5       | 87.05 |
     | Adaloss |     – |
     """
-    headings = {key: text.replace("|", r"\|") for key, text in columns_of(rows, columns).items()}
-    cells = [[number(row.get(key), digits).replace("|", r"\|").replace("\n", " ") for key in headings] for row in rows]
-    rights = [_is_numeric(rows, key) for key in headings]
-    widths = _widths(list(headings.values()), cells, 3)
-    rule = ["-" * (w - 1) + ":" if right else "-" * w for w, right in zip(widths, rights, strict=True)]
-    lines = [_aligned(list(headings.values()), widths, rights), rule]
-    lines += [_aligned(line, widths, rights) for line in cells]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines, rights = _lines(rows, columns, digits)
+    head, *body = _aligned(
+        [[cell.replace("|", r"\|").replace("\n", " ") for cell in line] for line in lines], rights, 3
+    )
+    rule = ["-" * (len(cell) - 1) + (":" if right else "-") for cell, right in zip(head, rights, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *body))
 
 
 def plain_table(rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str] | None = None, digits: int = 2) -> str:
@@ -85,13 +87,8 @@ def plain_table(rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str] 
     --------  ----
     tip       1.50
     """
-    headings = columns_of(rows, columns)
-    cells = [[number(row.get(key), digits) for key in headings] for row in rows]
-    rights = [_is_numeric(rows, key) for key in headings]
-    widths = _widths(list(headings.values()), cells, 1)
-    lines = [_aligned(list(headings.values()), widths, rights), ["-" * width for width in widths]]
-    lines += [_aligned(line, widths, rights) for line in cells]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+    head, *body = _aligned(*_lines(rows, columns, digits), 1)
+    return "\n".join("  ".join(line).rstrip() for line in (head, ["-" * len(cell) for cell in head], *body))
 
 
 def console_table(
@@ -111,49 +108,35 @@ def console_table(
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Rows ``measure, value, rule`` of an evaluation's dict (DESIGN: mre_px, sdr_mm, nme, fr, auc, ci95, ...).
+    """Rows ``measure, value, rule`` of an evaluation's dict (mre_px, sdr_mm, nme, fr, auc, ci95, ...).
 
     Lengths in mm come first when the spacing is known. A key that is null is left out, except that an unknown
     mm length is said once. ``ci95`` gives the interval of a value under that value's own key.
     """
     intervals = metrics.get("ci95") or {}
-    rows: list[dict[str, str]] = []
+    rows: list[tuple[str, str, str]] = []
     if metrics.get("mre_mm") is None and metrics.get("mre_px") is not None:
-        rows.append({"measure": "Lengths in mm", "value": "unit unknown", "rule": "the data state no pixel spacing"})
+        rows.append(("Lengths in mm", "unit unknown", "the data state no pixel spacing"))
     for unit in ("mm", "px"):
-        for key, label in _LENGTHS:
-            value = metrics.get(f"{key}_{unit}")
-            if value is not None:
-                text = number(value, 2, unit, _interval(intervals, f"{key}_{unit}"))
-                rows.append({"measure": label, "value": text, "rule": _LENGTH_RULES[key]})
-        rates = metrics.get(f"sdr_{unit}") or {}
-        bounds = intervals.get(f"sdr_{unit}")
-        for limit, share in rates.items():
-            between = _interval(bounds, limit) if isinstance(bounds, Mapping) else None
-            label = f"Success detection rate (SDR) at {limit} {unit}"
-            rows.append({"measure": label, "value": percent(share, 1, between), "rule": f"error <= {limit} {unit}"})
-    return rows + _normalized_rows(metrics, intervals)
-
-
-def _normalized_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = []
+        for key, (label, rule) in _LENGTHS.items():
+            if (value := metrics.get(f"{key}_{unit}")) is not None:
+                rows.append((label, number(value, 2, unit, _interval(intervals, f"{key}_{unit}")), rule))
+        for limit, share in (metrics.get(f"sdr_{unit}") or {}).items():
+            text = percent(share, 1, _interval(intervals.get(f"sdr_{unit}"), limit))
+            rows.append((f"Success detection rate (SDR) at {limit} {unit}", text, f"error <= {limit} {unit}"))
     nme, failure, area = (metrics.get(key) or {} for key in ("nme", "fr", "auc"))
-    name = nme.get("name")
     if nme.get("mean") is not None:
-        row = {
-            "measure": f"Normalised mean error (NME, {name})",
-            "value": percent(nme["mean"], 2, _interval(intervals, "nme")),
-        }
-        rows.append({**row, "rule": f"mean error of an image / {name} of that image"})
+        name, text = nme.get("name"), percent(nme["mean"], 2, _interval(intervals, "nme"))
+        rows.append((f"Normalised mean error (NME, {name})", text, f"mean error of an image / {name} of that image"))
     if failure.get("value") is not None:
-        limit, between = f"{failure.get('threshold'):g}", _interval(intervals, "fr")
-        row = {"measure": f"Failure rate (FR) at {limit}", "value": percent(failure["value"], 1, between)}
-        rows.append({**row, "rule": f"images whose NME > {limit}"})
+        limit, text = f"{failure['threshold']:g}", percent(failure["value"], 1, _interval(intervals, "fr"))
+        rows.append((f"Failure rate (FR) at {limit}", text, f"images whose NME > {limit}"))
     if area.get("value") is not None:
-        limit, between = f"{area.get('threshold'):g}", _interval(intervals, "auc")
-        row = {"measure": f"Area under the CED (AUC) to {limit}", "value": number(area["value"], 3, "", between)}
-        rows.append({**row, "rule": f"area up to {limit}, divided by {limit}: 1 is perfect"})
-    return rows
+        limit, text = f"{area['threshold']:g}", number(area["value"], 3, "", _interval(intervals, "auc"))
+        rows.append(
+            (f"Area under the CED (AUC) to {limit}", text, f"area up to {limit}, divided by {limit}: 1 is perfect")
+        )
+    return [{"measure": measure, "value": value, "rule": rule} for measure, value, rule in rows]
 
 
 def landmark_rows(per_landmark: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -166,28 +149,16 @@ def landmark_rows(per_landmark: Mapping[str, Any] | None) -> list[dict[str, Any]
     for name, values in (per_landmark or {}).items():
         row: dict[str, Any] = {"landmark": name}
         for key, value in (values if isinstance(values, Mapping) else {"mre_px": values}).items():
-            row |= (
-                {f"{key} {part}": inner for part, inner in value.items()}
-                if isinstance(value, Mapping)
-                else {key: value}
-            )
+            nested = isinstance(value, Mapping)
+            row |= {f"{key} {part}": inner for part, inner in value.items()} if nested else {key: value}
         rows.append(row)
     known = [key for key in columns_of(rows) if any(row.get(key) is not None for row in rows)]
     return [{key: row.get(key) for key in known} for row in rows]
 
 
-_LENGTH_RULES = {
-    "mre": "mean over all annotated points",
-    "sd": "spread of those errors",
-    "median": "half of the points are nearer",
-}
-
-
 def _interval(intervals: Any, key: str) -> list[float] | None:
     pair = intervals.get(key) if isinstance(intervals, Mapping) else None
-    return (
-        [float(pair[0]), float(pair[1])] if isinstance(pair, Sequence) and len(pair) == 2 and None not in pair else None
-    )
+    return list(map(float, pair)) if isinstance(pair, Sequence) and len(pair) == 2 and None not in pair else None
 
 
 def _is_numeric(rows: Sequence[Row], key: str) -> bool:
@@ -195,12 +166,17 @@ def _is_numeric(rows: Sequence[Row], key: str) -> bool:
     return bool(values) and all(isinstance(value, Real) or str(value)[:1].isdigit() for value in values)
 
 
-def _widths(headings: Sequence[str], cells: Sequence[Sequence[str]], least: int) -> list[int]:
-    return [max([least, len(heading), *(len(row[i]) for row in cells)]) for i, heading in enumerate(headings)]
+def _lines(
+    rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str] | None, digits: int
+) -> tuple[list[list[str]], list[bool]]:
+    """Texts of the headings and of each row, and which columns are aligned right."""
+    headings = columns_of(rows, columns)
+    cells = [[number(row.get(key), digits) for key in headings] for row in rows]
+    return [list(headings.values()), *cells], [_is_numeric(rows, key) for key in headings]
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> list[str]:
-    return [
-        cell.rjust(width) if right else cell.ljust(width)
-        for cell, width, right in zip(cells, widths, rights, strict=True)
-    ]
+def _aligned(lines: Sequence[Sequence[str]], rights: Sequence[bool], least: int) -> list[list[str]]:
+    """The cells as wide as the widest of their column."""
+    widths = [max(least, *map(len, column)) for column in zip(*lines, strict=True)]
+    sides = [str.rjust if right else str.ljust for right in rights]
+    return [[side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)] for line in lines]
