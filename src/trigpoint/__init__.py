@@ -1,7 +1,21 @@
 """trigpoint: find landmarks in images precisely, from few annotated examples.
 
-From a folder of images to a trained, measured and deployed detector: ``train`` makes a run, ``Predictor`` uses it,
-``evaluate`` measures it on a ``LandmarkDataset``. Each package inside says in its docstring what it is for.
+The map: each package or module imports only from those above it (``tests/test_layers.py``).
+
+- ``errors``, ``landmarks``, ``config``, ``geometry``: the shared vocabulary
+- ``recipes``, ``recipe``: what to train, as data
+- ``data``: datasets, images, other formats, checks, augmentation, tiles; ``synthetic``: drawn datasets
+- ``codecs``: points to heatmaps and back; ``schedules``: how wide the targets are in each epoch
+- ``nn``: networks and pretrained weights
+- ``metrics``: pure numbers, from points in original pixels or mm
+- ``methods``: what learns to find landmarks: heatmap, foveated, cascade, instances
+- ``runs``: the folder of a trained run
+- ``report``: tables, figures and pages of given data
+- ``prediction``: a run applied to images, frames and videos
+- ``training``: from a recipe and a dataset to a run
+- ``evaluation``: from a run and a dataset to numbers and a report
+- ``experiments``: the studies of the papers: settings in YAML, claims in code
+- ``cli``: the command line
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class OptimizerConfig(Config):
     """The optimizer."""
 
     name: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
-    """Which one."""
+    """Which one, of those in ``torch.optim``."""
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate; that of adadelta multiplies its own step (1.0 in its paper)."""
     weight_decay: float = Field(default=0.0, ge=0)

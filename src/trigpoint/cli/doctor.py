@@ -23,7 +23,7 @@ _YES = ("1", "on", "true", "yes")
 
 
 def doctor() -> None:
-    """Show versions, devices and settings: what a bug report needs.
+    """Show versions, devices and settings for a bug report.
 
     Example: trigpoint doctor
     """

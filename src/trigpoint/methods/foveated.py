@@ -234,8 +234,8 @@ class FoveatedMethod(LandmarkMethod):
         """What is found in a source of any kind from initial guesses (B, S, K, 2)."""
         points, scores, spread = self.conclude(self.refine(source, guess))
         scale = torch.linalg.det(to_original[:, :, :2]).abs().sqrt().to(points)
-        apart = None if spread is None else (spread * scale[:, None])[:, None]
-        return Detections(map_points(to_original, points)[:, None], scores[:, None], apart)
+        numbers = {} if spread is None else {"spread": (spread * scale[:, None])[:, None]}
+        return Detections(map_points(to_original, points)[:, None], scores[:, None], numbers)
 
     def initial_guess(self, batch: Batch) -> Tensor:
         """Initial guesses (B, S, K, 2) in prediction."""
