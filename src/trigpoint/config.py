@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import core_schema
 
 from trigpoint.errors import ConfigError, did_you_mean
 
@@ -119,8 +118,8 @@ class Choice:
         """What stands behind the field when this component is taken where none is named."""
         return Field(default_factory=lambda: self.table[name].Config(**options))
 
-    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._config)
+    def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return PlainValidator(self._config).__get_pydantic_core_schema__(Any, handler)
 
     def _config(self, value: Any) -> Config:
         """The component's config; pydantic puts the field's key before what is wrong in it."""
