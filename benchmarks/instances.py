@@ -91,10 +91,10 @@ def end_to_end(recipe: str, size: tuple[int, int], frames: int, landmarks: int =
         with VideoWriter(video, rate=25) as writer:
             for index in range(frames):
                 writer.add(drawn[index % len(drawn)].pixels.transpose(1, 2, 0))
-        predictor.predict_instances(drawn[:1])  # warms up
+        predictor.predict(drawn[:1])  # warms up
         start = time.perf_counter()
         for frame in Frames(video):
-            predictor.predict_instances([frame.image])
+            predictor.predict([frame.image])
         rate = frames / (time.perf_counter() - start)
     seen = " x ".join(map(str, chosen.data.input.size))
     frame = f"{size[0]} x {size[1]}"

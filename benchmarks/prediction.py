@@ -117,7 +117,7 @@ class Watch:
             places: list[tuple[Any, str, str]] = [(method, "source", "pyramid"), (method, "look", "glimpses")]
             places.append((method.used, "by_parts", "network"))
         else:
-            places = [(method, "heatmaps", "network"), (method, "decode_output", "decoding")]
+            places = [(method, "outputs", "network"), (method, "decode_output", "decoding")]
         for owner, name, part in places:
             setattr(owner, name, self.wrap(part, getattr(owner, name)))
 
@@ -153,7 +153,7 @@ def cost(case: Case) -> Cost:
         with open_tiled(case.tiled) as image:
             lazy: Any = watch.wrap("pyramid", LazyPyramid)
             source = lazy(image, case.size, predictor.recipe.data.input, method.levels)
-            found = method.find(source, method.mean_beginnings(1, torch.device("cpu")), source.to_original[None])
+            found = method.find(source, method.mean_guess(1, torch.device("cpu")), source.to_original[None])
             tiles.append(image.tiles_read)
         return found
 

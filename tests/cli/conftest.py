@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from cli_entry import call
 
-from trigpoint.synthetic import write_catheter
+from trigpoint.synthetic import write_catheter, write_instruments
 
 RECIPE = """
 name: tiny
@@ -21,6 +23,11 @@ method:
   network: {name: unet, width: 4, depth: 2, kernel: 3}
   schedule: {name: adaloss, sigma0: 4.0}
 train: {epochs: 3, batch_size: 6, ema: 0.9, accelerator: cpu}
+"""
+INSTANCES = """
+data: {input: {size: [48, 64]}, workers: 0, val_share: 0.5}
+method: {name: instances, network: {name: unet, width: 4, depth: 2}}
+train: {epochs: 2, batch_size: 4, accelerator: cpu}
 """
 
 
@@ -49,5 +56,20 @@ def trained(drawn: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory)
     run = tmp_path_factory.mktemp("trained") / "run"
     result = call("train", recipe, f"data.path={drawn}", "--out", run, "--quiet")
     assert result.exit_code == 0, result.output
-    assert "best validation MRE" in result.stdout
+    assert re.search(r"^best validation      MRE \d+\.\d\d px \(epoch [123] of 3\)$", result.stdout, re.MULTILINE)
     return run
+
+
+@pytest.fixture(scope="session")
+def instances_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run that finds instruments in 48 x 64, and its images; neither is changed by a test."""
+    folder = tmp_path_factory.mktemp("instances")
+    data = write_instruments(folder / "data", 8, size=(48, 64))
+    table = pd.read_csv(data / "landmarks.csv", dtype=str)
+    table.drop(columns="split").to_csv(data / "landmarks.csv", index=False)
+    (folder / "tiny.yaml").write_text(INSTANCES)
+    result = call("train", folder / "tiny.yaml", f"data.path={data}", "--out", folder / "run", "--quiet")
+    assert result.exit_code == 0, result.output
+    best = r"^best validation      F1 \d\.\d{3}( at \d+\.\d\d px)? \(epoch [12] of 2\)$"
+    assert re.search(best, result.stdout, re.MULTILINE), result.stdout
+    return folder / "run", data / "images"

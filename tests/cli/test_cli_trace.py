@@ -58,7 +58,7 @@ def test_a_heatmap_run_has_no_trace_and_nothing_is_written(drawn: Path, trained:
     assert list(tmp_path.iterdir()) == []
     result = call("predict", trained, drawn / "images", "--out", out, "--group", 5)
     assert result.exit_code == 2
-    assert "--group: is for runs that find several instances, got one of method heatmap" in result.stderr
+    assert "--group: is for multi-instance runs, got one of method heatmap" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

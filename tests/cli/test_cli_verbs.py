@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from trigpoint.cli import app
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats import FORMATS, READ_ONLY
 from trigpoint.methods import HeatmapMethod
+from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
 
 EVEN = {"train": 0.5, "val": 0.25, "test": 0.25}
@@ -122,6 +124,27 @@ def test_training_stopped_after_its_last_epoch_is_still_finished(
     marks = yaml.safe_load((tmp_path / "run" / "landmarks.yaml").read_text())
     assert marks["radius_px"]["tip"] > 0
     assert (tmp_path / "run" / "history.png").is_file()
+
+
+def test_training_a_source_ends_with_what_validation_found(drawn: Path, tmp_path: Path) -> None:
+    for index, file in enumerate(sorted((drawn / "images").iterdir())[:8]):
+        (tmp_path / "set" / "ab"[index % 2]).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / "ab"[index % 2] / file.name).write_bytes(file.read_bytes())
+    small = "encoder=test_resnet", "pretrained=false", "data.input.size=[32, 32]", "data.workers=0"
+    short = "train.epochs=2", "train.batch_size=4", "train.accelerator=cpu"
+    path = f"data.path={tmp_path / 'set'}"
+    result = call("train", "source-classes", path, *small, *short, "--out", tmp_path / "run", "--quiet")
+    assert result.exit_code == 0, result.output
+    best = r"^best validation +error \d+\.\d % \(epoch [12] of 2\)$"
+    assert re.search(best, result.stdout, re.MULTILINE), result.stdout
+
+
+def test_training_instances_ends_with_what_validation_found(instances_run: tuple[Path, Path]) -> None:
+    run, _ = instances_run  # which looks at what was said
+    again = call("train", run / "config.yaml", "--out", run, "--quiet")
+    assert again.exit_code == 0, again.output
+    note = RunFolder(run).load_weights()[1]
+    assert f"best validation      {note['validated']} (epoch {note['epoch']} of 2)\n" in again.stdout
 
 
 def test_check_reports_a_clean_set(drawn: Path, tmp_path: Path) -> None:

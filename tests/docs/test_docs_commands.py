@@ -89,7 +89,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
             if hasattr(getattr(chosen.method, "network", None), "width"):
                 small.append("method.network.width=4")
             if getattr(getattr(chosen.method, "schedule", None), "sigma0", None):
-                small.append("method.schedule.sigma0=3")
+                small.append(f"method.schedule.sigma0={3 if hasattr(chosen.method, 'threshold') else 2}")
             if hasattr(chosen.method, "trunk"):
                 small.append("method.trunk=small")
         return load(chosen, small)

@@ -76,7 +76,7 @@ def test_a_list_may_mix_both(images: dict[str, Path]) -> None:
 
 @pytest.mark.usefixtures("small_memory")
 def test_other_methods_cannot_read_by_tiles(images: dict[str, Path]) -> None:
-    with pytest.raises(DataError, match=r"huge.tif: is read by tiles, which the method foveated can, got .* heatmap"):
+    with pytest.raises(DataError, match=r"huge.tif: is read by tiles, which .* heatmap cannot; .*foveated"):
         predictor("{name: heatmap, network: {name: unet, width: 4}}").predict(images["tif"])
 
 

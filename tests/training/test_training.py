@@ -12,17 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from matplotlib.figure import Figure
 
 import trigpoint as tp
+from trigpoint.cli.train import best_line
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import LandmarkSet, Prediction
 from trigpoint.methods import HeatmapMethod
+from trigpoint.methods.validation import conformal_radius
 from trigpoint.prediction import write_predictions
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
-from trigpoint.training.landmarks import conformal_radius, train
+from trigpoint.training import train
 from trigpoint.training.optimizers import make_optimizers
 
 
@@ -50,15 +54,75 @@ def test_the_run_folder_holds_what_others_read(finished: RunFolder, folder: Path
     for path in (finished.config, finished.landmarks, finished.weights, finished.last, finished.env, finished.history):
         assert path.stat().st_size > 0, path
     table = finished.history_table()
-    assert table["epoch"].tolist() == [0, 1]
+    assert table["epoch"].tolist() == [1, 2]
     assert table[["train_loss", "val_mre_px", "sigma_tip", "data_wait_share"]].notna().all(axis=None)
     assert finished.read_landmarks().landmarks.names == ("tip",)
     _, note = finished.load_weights()
     best = table["val_mre_px"].idxmin()
-    assert int(note["epoch"]) == best
+    assert int(note["epoch"]) == table["epoch"][best]
+    assert note["validated"] == f"MRE {table['val_mre_px'][best]:.2f} px"
     assert float(note["val_mre_px"]) == pytest.approx(table["val_mre_px"][best], abs=1e-5)
     assert not any(path.name.endswith(".part") for path in finished.folder.iterdir())
     assert load_recipe(finished.config) == recipe(folder, ema=0.9)
+
+
+def test_epochs_count_from_one_everywhere(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("trigpoint.training.fitting.error_curve", lambda *shown: drawn.extend(shown) or Figure())
+    run = train(recipe(folder, epochs=3), out=tmp_path / "run")
+    table = run.history_table()
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    best = int(table["epoch"][table["val_mre_px"].idxmin()])
+    assert table["epoch"].tolist() == drawn[0] == [1, 2, 3]
+    assert told == ["1/3", "2/3", "3/3"]
+    assert int(run.load_weights()[1]["epoch"]) == drawn[4] == best
+
+
+def test_a_run_whose_epochs_were_counted_from_zero_ends_counted_from_one(
+    finished: RunFolder, folder: Path, tmp_path: Path
+) -> None:
+    """As versions before left it: the rows of the checkpoint, of the table and the note of the weights."""
+    run = RunFolder(shutil.copytree(finished.folder, tmp_path / "run"))
+    kept = torch.load(run.last, weights_only=True)
+    rows = kept["callbacks"]["Recorder"]["rows"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    for row in rows:
+        row["epoch"] -= 1
+    torch.save(kept, run.last)
+    pd.DataFrame(rows).to_csv(run.metrics, index=False)
+    weights, note = run.load_weights()
+    run.save_weights(weights, {"epoch": str(int(note["epoch"]) - 1), "val_mre_px": "0.001"})  # never better again
+    assert best_line(run) == f"val_mre_px 0.00 (epoch {note['epoch']} of 2)"
+    train(recipe(folder, ema=0.9), out=run.folder, progress=False, more_epochs=2)
+    assert run.history_table()["epoch"].tolist() == [1, 2, 3, 4]
+    assert [row["epoch"] for row in torch.load(run.last, weights_only=True)["callbacks"]["Recorder"]["rows"]] == [
+        1, 2, 3, 4,
+    ]  # fmt: skip
+
+
+def test_tensorboard_has_every_column_by_its_name(folder: Path, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    copied = Path(shutil.copytree(folder, tmp_path / "set"))
+    table = pd.read_csv(copied / "landmarks.csv")
+    for axis in "xy":
+        table[f"base_{axis}"] = 15.0
+    table.to_csv(copied / "landmarks.csv", index=False)
+    about = yaml.safe_load((copied / "dataset.yaml").read_text())
+    about = {key: value for key, value in about.items() if key in ("name", "images", "table")}
+    (copied / "dataset.yaml").write_text(yaml.safe_dump(about))
+    run = train(recipe(copied), out=tmp_path / "run", progress=False)
+    found = events.EventAccumulator(str(run.folder / "tensorboard"))
+    found.Reload()
+    history = run.history_table()
+    assert {"sigma_tip", "sigma_base"} <= set(history)
+    scalars = set(found.Tags()["scalars"]) - {"epoch"}  # which Lightning adds
+    assert scalars == set(history) - {"epoch"}
+    for name in sorted(scalars):
+        logged = found.Scalars(name)
+        assert [one.step for one in logged] == [1, 2], name
+        np.testing.assert_allclose([one.value for one in logged], history[name], rtol=1e-5, err_msg=name)
 
 
 def test_kept_weights_give_the_error_they_were_chosen_for(finished: RunFolder, folder: Path) -> None:
@@ -286,7 +350,7 @@ def test_damaged_tables_of_a_run_are_named(
 def test_names_that_a_spreadsheet_would_calculate_are_not_written(tmp_path: Path) -> None:
     one = np.ones((1, 1))
     for mark, image in (("tip", "=1+1.png"), ("=tip", "a.png")):
-        found = Prediction(np.ones((1, 1, 2)), one, one, LandmarkSet((mark,)), (image,))
+        found = Prediction.of_points(np.ones((1, 1, 2)), one, LandmarkSet((mark,)), (image,), np.ones(1))
         with pytest.raises(DataError, match="which a spreadsheet would calculate"):
             write_predictions(tmp_path / "found.csv", found)
         assert not list(tmp_path.iterdir())

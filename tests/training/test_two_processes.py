@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,12 +10,15 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from faults import assert_near, draw, start, tiny
 from torch import nn
 
 from trigpoint.config import to_yaml
 from trigpoint.data.input.loading import EpochBatches
 from trigpoint.errors import RunError
+from trigpoint.landmarks import Batch, Detections
+from trigpoint.methods.validation import DetectionError, RadialError
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 from trigpoint.training.callbacks import OneModel
@@ -32,6 +36,35 @@ def test_same_losses_and_widths_as_one_process(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(nn, "BatchNorm2d", nn.Identity)  # its statistics are of the images that one process sees
     one = train(tiny(data), out=tmp_path / "one", progress=False)
     assert_near(two, one)
+
+
+def validated(rank: int, world: int, meet: str) -> None:
+    """The numbers of three images, which are all on the first of two processes."""
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"file://{meet}/meet", rank=rank, world_size=world)
+    points = torch.arange(12.0).reshape(3, 1, 2, 2)
+    found = Detections(points + torch.tensor([1.0, 0.5]), torch.rand(points.shape[:3], generator=torch.manual_seed(0)))
+    turned = torch.eye(2, 3, dtype=torch.float64).expand(3, 2, 3)
+    one = Batch(torch.zeros(3, 1, 8, 8), points[:, 0], turned, torch.arange(3))
+    many = replace(one, points=points, annotated=torch.ones(3, 2, dtype=torch.bool), heights=torch.full((3,), 8))
+    told = []
+    for metric, batch in ((RadialError(), one), (DetectionError(2, lambda height: 2.0), many)):
+        if rank == 0:
+            metric.update(found, batch)
+        told.append(metric.compute())
+    torch.save(told, Path(meet) / f"{world}-{rank}.pt")
+    if world > 1:
+        dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")  # which says that there was no image
+def test_a_process_without_a_validation_image_has_the_numbers_of_all(tmp_path: Path) -> None:
+    validated(0, 1, str(tmp_path))
+    mp.spawn(validated, args=(2, str(tmp_path)), nprocs=2)
+    alone, *both = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
+    assert both == [alone, alone]
+    assert alone[0]["val_mre_px"] == pytest.approx(1.25**0.5)
+    assert alone[1]["val_f1"] == 1
 
 
 @pytest.mark.parametrize("count", [1, 5, 16, 17])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
-from trigpoint.errors import ConfigError, DataError
+from trigpoint.errors import ConfigError, DataError, TrigpointError
 
 if TYPE_CHECKING:
     from trigpoint.prediction import Predictor
+
+_PATIENCE = 30.0
 
 
 def predict(
@@ -43,18 +47,19 @@ def predict(
     """Find the landmarks in images or a video and write them to a table.
 
     The table has a score and a radius per landmark; you can correct it and train on it. If an image cannot be read,
-    nothing is written. If a video is damaged, or you press Ctrl-C, the table keeps what was done before.
+    nothing is written. If a video is damaged, or you stop it (Ctrl-C, SIGTERM), the table keeps what was done before.
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
     from trigpoint.prediction.files import is_video
 
-    refuse(out, force)
-    if any(is_video(path) for path in (*images, overlay)):
-        source = _one_source(images, trace, devices)
-        _predict_frames(run, source, out, overlay, every, batch_size, force, device, group)
-    else:
-        _predict_files(run, images, out, overlay, every, trace, batch_size, force, device, devices, group)
+    with _told_once():
+        refuse(out, force)
+        if any(is_video(path) for path in (*images, overlay)):
+            source = _one_source(images, trace, devices)
+            _predict_frames(run, source, out, overlay, every, batch_size, force, device, group)
+        else:
+            _predict_files(run, images, out, overlay, every, trace, batch_size, force, device, devices, group)
 
 
 def _loaded(run: Path, device: str, group: float | None) -> Predictor:
@@ -150,24 +155,47 @@ def _predict_frames(
 
 
 @contextmanager
+def _told_once() -> Iterator[None]:
+    """Let the first of the processes that torchrun or Slurm started on this machine say why all end.
+
+    Its launcher ends the others then; they say it where they are still there after ``_PATIENCE`` seconds.
+    """
+    try:
+        yield
+    except TrigpointError:
+        from trigpoint.prediction.engine import tells_errors
+
+        if not tells_errors():
+            time.sleep(_PATIENCE)
+        raise
+
+
+@contextmanager
 def _kept_is_told(overlay: Path | None = None) -> Iterator[None]:
-    """Say what is kept of a prediction that ended early."""
+    """Say what is kept of a prediction that ended early, by SIGTERM as by Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except (KeyboardInterrupt, DataError) as error:
         for line in getattr(error, "__notes__", ()):
             note(line + (f", and {overlay} their drawings" if overlay is not None else ""))
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_source(images: list[Path], trace: Path | None, devices: int) -> Path:
     """The video, or the folder of which a video is to be drawn."""
+    from trigpoint.prediction.engine import processes
+
     if len(images) != 1:
         raise ConfigError(
             f"expected one video, or one folder to draw a video of, got {len(images)} paths; call it once for each"
         )
     if trace is not None:
         raise ConfigError("--trace: draws single images, got a video; save the frames as images, or leave it out")
-    if devices > 1:
-        raise ConfigError("--devices: shares single images, got a video; save the frames as images, or leave it out")
+    if processes(devices) > 1:
+        raise ConfigError(
+            "expected one process for a video, got several (--devices, torchrun or Slurm); save its frames as images"
+        )
     return images[0]

@@ -144,7 +144,7 @@ class CrossTask(nn.Module):
             raise ConfigError(
                 f"data.unlabelled={data.unlabelled}: expected method.transfer with a loss and a weight above 0, which "
                 "learns from images without labels, got one that only starts from the source; set "
-                "method.transfer.loss=encoder, or data.unlabelled=0"
+                "method.transfer.loss=encoder and a weight above 0, or set data.unlabelled=0"
             )
 
     def hold(self, network: nn.Module) -> None:

@@ -38,7 +38,7 @@ class ValidationMetric(Metric):
     title: ClassVar[str]
     unit: ClassVar[str]
     factor: ClassVar[float] = 1.0
-    values: list[Tensor]  # what the batches gave, rows of float32
+    values: list[Tensor]  # what the batches gave, float32, flat so that a process without any image can join
     full_state_update = False
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class ValidationMetric(Metric):
 
     def update(self, found: Any, batch: Batch) -> None:
         """Take in one batch: what the method found in it, and the batch with its points."""
-        self.values.append(self.rows(found, batch).float())
+        self.values.append(self.rows(found, batch).float().flatten())
 
     def compute(self) -> dict[str, float]:
         """The numbers by ``columns``; NaN where nothing was measured."""
-        values = dim_zero_cat(self.values) if self.values else torch.zeros(0)
+        values = dim_zero_cat(self.values) if len(self.values) else torch.zeros(0)
         return dict(zip(self.columns, self.summary(values.double().cpu()), strict=True))
 
     @abstractmethod
@@ -60,7 +60,7 @@ class ValidationMetric(Metric):
 
     @abstractmethod
     def summary(self, rows: Tensor) -> Sequence[float]:
-        """The numbers of all rows of an epoch, in the order of ``columns``."""
+        """The numbers of all rows of an epoch, flattened, in the order of ``columns``."""
 
     @abstractmethod
     def told(self, values: Mapping[str, float]) -> str:

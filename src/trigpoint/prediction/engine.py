@@ -1,29 +1,29 @@
-"""Prediction on several devices or machines by Lightning's engine: each image once, the parts joined in their order."""
+"""Prediction on several devices or machines, whose processes Lightning, torchrun or Slurm starts: each image once."""
 
 from __future__ import annotations
 
 import logging
 import os
-import warnings
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import lightning as L
 import torch.distributed as dist
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import DataLoader
 
-from trigpoint.landmarks import ImageDetections, Prediction
-from trigpoint.prediction.predictor import Predictor
-
-_STARTED = ("WORLD_SIZE", "SLURM_NTASKS")  # processes that torchrun, or Slurm, started together
-
-
-def processes(devices: int | str = 1) -> int:
-    """How many processes predict together: those started by torchrun or Slurm, else one per device."""
-    started = next((int(os.environ[name]) for name in _STARTED if os.environ.get(name, "").isdigit()), 1)
-    return max(started, devices if isinstance(devices, int) else 1)
+from trigpoint.errors import ConfigError, TrigpointError
+from trigpoint.landmarks import ImageDetections
+from trigpoint.prediction.predictor import Predictor, Progress
 
 
 def first_process() -> bool:
@@ -31,59 +31,116 @@ def first_process() -> bool:
     return int(cast(Any, rank_zero_only).rank or 0) == 0
 
 
+def processes(devices: int = 1) -> int:
+    """How many processes predict together: those that torchrun or srun started, else one per device.
+
+    Raises ConfigError for a number of devices that is not that of the processes which were started.
+    """
+    environment = _environment()
+    if isinstance(environment, LightningEnvironment):
+        return devices
+    started = environment.world_size()
+    if devices not in (1, started):
+        raise ConfigError(f"--devices: expected {started}, as many processes were started, got {devices}; leave it out")
+    return started
+
+
+def tells_errors() -> bool:
+    """Whether this process tells what all processes of its machine meet, such as a table that is there already."""
+    environment = _environment()
+    return isinstance(environment, LightningEnvironment) or environment.local_rank() == 0
+
+
+def quiet() -> None:
+    """Let Lightning warn only: what it tells besides, of processes, hardware and tips, is not about the work."""
+    for name in ("lightning.fabric", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _environment() -> ClusterEnvironment:
+    """By what this process was started; the others of a ``LightningEnvironment`` are started by ``_together``."""
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    # Slurm describes the job to a shell and to a batch script as well, where srun has started nothing
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and SLURMEnvironment.detect():
+        try:
+            return SLURMEnvironment()
+        except RuntimeError as error:
+            raise ConfigError(f"srun: {error}") from None
+    return LightningEnvironment()
+
+
 def predict_in_parallel(
-    predictor: Predictor, files: Sequence[Path], names: Sequence[str], batch_size: int, devices: int | str = 1
-) -> Prediction:
-    """Predict ``files`` on all processes, each of which is given the same list and returns the joined result."""
-    for logger in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    shared = _Shared(predictor, files, names, batch_size)
-    count = processes(devices)
-    nodes = max(1, int(os.environ.get("SLURM_NNODES", os.environ.get("GROUP_WORLD_SIZE", "1"))))
-    trainer = L.Trainer(
-        accelerator={"cuda": "gpu"}.get(predictor.device.type, predictor.device.type),
-        devices=count // nodes,
-        num_nodes=nodes,
-        strategy="ddp",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,  # which would give some images twice
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer.predict(shared, return_predictions=False)
-    found = [shared.joined[i] for i in range(len(files))]
-    return predictor.joined(found)
+    predictor: Predictor,
+    files: Sequence[Path],
+    names: Sequence[str],
+    batch_size: int,
+    devices: int = 1,
+    progress: Progress | None = None,
+) -> tuple[list[ImageDetections], BaseException | None]:
+    """What is found in ``files``, in their order, and what ended the work early in any of the processes.
+
+    Every process is given the same arguments and returns the same.
+    """
+    fabric = _together(predictor.device.type, devices)
+    predictor.device = fabric.device
+    predictor.method.to(fabric.device)
+    size = min(batch_size, -(-len(files) // fabric.world_size))
+    found = list[ImageDetections]()
+    with _asked_to_stop() as asked:
+        for start in range(0, len(files), size * fabric.world_size):
+            first = start + size * fabric.global_rank
+            own = slice(first, first + size)
+            parts: list[Any] = [None] * fabric.world_size
+            dist.all_gather_object(parts, _part(predictor, files[own], names[own], asked))
+            ended = next((part for part in parts if isinstance(part, BaseException)), None)
+            if ended is not None:
+                return found, ended
+            found += [one for part in parts for one in part]
+            if progress is not None:
+                progress(len(found), len(files))
+    return found, None
 
 
-class _Shared(L.LightningModule):
-    """A process's share of the images, and in the end those of all."""
+def _together(kind: str, devices: int) -> Fabric:
+    """All processes, the missing ones started."""
+    quiet()
+    count, environment = processes(devices), _environment()
+    slurm = isinstance(environment, SLURMEnvironment)
+    nodes = int(os.environ["SLURM_NNODES"]) if slurm else count // int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    try:
+        fabric = Fabric(
+            accelerator="gpu" if kind == "cuda" else kind,
+            devices=count // nodes,
+            num_nodes=nodes,
+            strategy=DDPStrategy(cluster_environment=environment),
+        )
+    except MisconfigurationException as error:  # there are fewer
+        raise ConfigError(f"--devices: {error}") from None
+    fabric.launch()
+    return fabric
 
-    def __init__(self, predictor: Predictor, files: Sequence[Path], names: Sequence[str], batch_size: int) -> None:
-        super().__init__()
-        self.predictor, self.files, self.names, self.batch_size = predictor, files, names, batch_size
-        self.method = predictor.method  # so that it is moved to the device of the process
-        self.found: dict[int, ImageDetections] = {}
-        self.joined: dict[int, ImageDetections] = {}
 
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Positions of the images of this process."""
-        own = range(self.trainer.global_rank, len(self.files), self.trainer.world_size)
-        return DataLoader(own, batch_size=self.batch_size, collate_fn=list)  # type: ignore[arg-type]
+def _part(
+    predictor: Predictor, files: Sequence[Path], names: Sequence[str], asked: list[int]
+) -> list[ImageDetections] | BaseException:
+    """What one process found, or why all have to end; it is for all processes, so nothing is raised."""
+    if asked:
+        return KeyboardInterrupt()
+    try:
+        return predictor.predict(files, len(files), names=names).detections if files else []
+    except TrigpointError as error:
+        return error
 
-    def predict_step(self, batch: list[int], batch_idx: int) -> None:
-        """Predict the images at these positions."""
-        self.predictor.device = self.device
-        images, names = [self.files[i] for i in batch], [self.names[i] for i in batch]
-        self.found |= zip(batch, self.predictor.predict(images, len(batch), names=names).detections, strict=True)
 
-    def on_predict_epoch_end(self) -> None:
-        """Every process gets what all have found."""
-        parts: list[Any] = [self.found]
-        if self.trainer.world_size > 1:
-            parts = [None] * self.trainer.world_size
-            dist.all_gather_object(parts, self.found)
-        for part in parts:
-            self.joined |= part
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals to stop that have come, which end no batch, so that all processes stop after the same one."""
+    asked: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, lambda got, frame: asked.append(got)) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

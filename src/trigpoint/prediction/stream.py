@@ -10,7 +10,7 @@ from PIL import Image
 
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, TrigpointError
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.files import images_of_table, is_video, stored_name
@@ -30,22 +30,26 @@ def predict_files(
     batch_size: int = 16,
     overwrite: bool = False,
     progress: Progress | None = None,
-    devices: int | str = 1,
+    devices: int = 1,
 ) -> Prediction:
     """What is found in these images, written as a table to ``out``; images inside its folder are named relative to it.
 
     When stopped (KeyboardInterrupt) the table has the images that were done; then the error goes on its way. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
-    once by one of them, and the first process writes.
+    once by one of them, and the first process writes and tells errors; the others end with it.
     """
     folder = images_of_table(Path(out))
     names = [stored_name(file, folder) for file in files]
     refuse_formulas(names, str(out))  # not after an hour of work
     if processes(devices) > 1:
-        whole = predict_in_parallel(predictor, files, names, batch_size, devices)
-        if first_process():
-            write_predictions(out, whole, overwrite)
-        return whole
+        found, ended = predict_in_parallel(predictor, files, names, batch_size, devices, progress)
+        if not first_process():
+            if ended is not None:
+                raise SystemExit(0)  # with another code Lightning would kill the first process, which tells why
+            return predictor.joined(found)
+        if isinstance(ended, TrigpointError):
+            raise ended
+        return _written(predictor, found, out, overwrite, ended)
     found, stopped = list[ImageDetections](), None
     try:
         for start in range(0, len(files), batch_size):
@@ -54,8 +58,6 @@ def predict_files(
             if progress is not None:
                 progress(len(found), len(files))
     except KeyboardInterrupt as error:
-        if not found:
-            raise
         stopped = error
     return _written(predictor, found, out, overwrite, stopped)
 
@@ -107,6 +109,8 @@ def _written(
     overwrite: bool,
     stopped: BaseException | None,
 ) -> Prediction:
+    if stopped is not None and not found:
+        raise stopped
     prediction = predictor.joined(found)
     write_predictions(out, prediction, overwrite)
     if stopped is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import os
 import re
 import time
@@ -31,7 +30,7 @@ from trigpoint.data.quality.fingerprint import ImageRecord, differences, last_re
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
-from trigpoint.prediction.engine import first_process
+from trigpoint.prediction.engine import first_process, quiet
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
@@ -292,8 +291,7 @@ def _own_words(message: str) -> str:
 
 
 def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], method: TrainedModule) -> L.Trainer:
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    quiet()
     return L.Trainer(
         accelerator=config.accelerator,
         devices=config.devices if config.devices != "auto" or torch.cuda.is_available() else 1,

@@ -21,8 +21,12 @@ from trigpoint.runs import RunFolder
 
 
 def there(recipe: Recipe) -> dict[str, StageRun]:
-    """The runs among the stages of a recipe that are there already. Raises RunError for one that is not complete."""
+    """The runs among the stages of a recipe that are there already. Raises ConfigError for one that is not
+    there, RunError for one that is not complete."""
     found = {name: stage.run for name, stage in recipe.method.stages().items() if stage.run is not None}
+    for name, folder in found.items():
+        if not RunFolder(folder).exists():
+            raise ConfigError(f"method: expected a run folder as its {name}, got none at {folder}; check the path")
     return {name: _finished(RunFolder(folder)) for name, folder in found.items()}
 
 
