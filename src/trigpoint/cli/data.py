@@ -90,7 +90,7 @@ def show(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, depending on the format.")],
-    start: Annotated[str, typer.Option("--from", help="native, pts, isbi, coco, deeplabcut, ljson or endovis.")],
+    start: Annotated[str, typer.Option("--from", help="The format to read; an unknown name is answered with all.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
     images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,

@@ -61,7 +61,7 @@ class InstanceHeatmap:
 
     Decoding takes the median over ``median`` x ``median`` cells, finds its maxima, a plateau counting once, places each
     to a fraction of a cell on the unfiltered map, and goes through them by falling score, dropping each that is nearer
-    than ``window`` cells to one that stays. The score is the height of the filtered map, and must exceed ``threshold``.
+    than ``window`` cells to one that stays. The score is the value of the filtered map, and must exceed ``threshold``.
 
     The median removes narrow peaks, noise or not: a perfect peak of width sigma scores exp(-4 / sigma^2) with a 7 x 7
     median, that is 0.02, 0.17, 0.37, 0.64, 0.85 for sigma 1, 1.5, 2, 3, 5. Train with targets at least as wide as

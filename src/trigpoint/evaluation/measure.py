@@ -42,7 +42,7 @@ def evaluate(
     dataset = _chosen(data, split, predictor.landmarks.names)
     if dataset.instances and predictor.threshold is None:
         raise DataError(
-            f"{dataset.name}: has several instances of a landmark per image (instances: true), got a run of the method "
+            f"{dataset.name}: is a multi-instance set (instances: true), got a run of the method "
             f"{predictor.recipe.method_name}, which finds one; train with method.name=instances"
         )
     warnings = seen_before(folder, dataset) + data_changed(folder, predictor.landmarks.names)

@@ -128,7 +128,7 @@ class HeatmapMethod(MapMethod):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Detections:
-        """The decoded maps; a score is the height of its map's peak."""
+        """The decoded maps; a score is the value of its map's peak."""
         points, scores = self.decode_output(self.outputs(batch.images))
         return Detections(map_points(batch.to_original, points)[:, None], scores[:, None])
 

@@ -28,7 +28,7 @@ from trigpoint.errors import ConfigError
 
 
 class Terms(NamedTuple):
-    """What a loss says of each map, all (B, K); entries of missing points mean nothing."""
+    """What a loss gives for each map, all (B, K); entries of missing points mean nothing."""
 
     loss: Tensor
     misfit: Tensor

@@ -1,8 +1,8 @@
 """Cross-task representation learning (Fu, Jiao, Suttie, Noble, MLMI 2020): a frozen source regularises few-label
 training.
 
-The landmark network begins with the source's encoder, theta_1, and while it learns the landmarks with L_R it is held to
-what the source says of the same images:
+The landmark network begins with the source's encoder, theta_1, and while it learns the landmarks with L_R it is
+penalised for features that differ from those of the source on the same images:
 
     L = L_R + lambda L_D                                                                    (Eq. 2)
     L_CD = mean_i || softmax(g(f_s(I_i)) / mu) - softmax(g(f_t(I_i)) / mu) ||_2^2            (Eq. 3, ``classifier``)
@@ -91,7 +91,7 @@ class CrossTask(nn.Module):
         encoder_norm: Literal["frozen", "batch"] = "frozen"
         """Statistics of batch normalisation: the source's, as small batches need, or those of each batch."""
         cache: bool = False
-        """Keep what the source says of each image; training then has to go without augmentation."""
+        """Keep the source's features of each image; training then has to go without augmentation."""
 
         @property
         def regularises(self) -> bool:
@@ -137,7 +137,7 @@ class CrossTask(nn.Module):
         varied = data.augment.model_copy(update={"drop_outside": AugmentConfig().drop_outside})
         if self.options.cache and varied != AugmentConfig():
             raise ConfigError(
-                "method.transfer.cache: what the source says of an image can be kept only while the image stays the "
+                "method.transfer.cache: the source's features of an image can be kept only while the image stays the "
                 "same, got data.augment; remove the augmentation, or set method.transfer.cache=false"
             )
         if data.unlabelled and not self.options.regularises:

@@ -17,7 +17,7 @@ HEAD_STD = 1e-3  # standard deviation of the last layer's initial weights: the f
 
 
 class Output(NamedTuple):
-    """What a network says of images: its ``maps`` (B, K, h, w); those of ``earlier`` stacks, which learn from the same
+    """What a network gives: its ``maps`` (B, K, h, w); those of ``earlier`` stacks, which learn from the same
     targets; and, where it has an encoder, its deepest ``features`` (B, C, h', w')."""
 
     maps: torch.Tensor

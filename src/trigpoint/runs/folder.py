@@ -51,7 +51,7 @@ _PACKAGES = [
 class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
     annotations stayed below, NaN = none annotated. ``threshold``: score above which an instance counts, chosen on the
-    validation part; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
+    validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
 
     landmarks: LandmarkSet
     spacing_mm: float | None = None

@@ -61,7 +61,7 @@ class InputDataset(Dataset[Item]):
     ) -> None:
         if dataset.instances and not self.multi_instance:
             raise DataError(
-                f"{dataset.name}: has several instances of a landmark per image (instances: true); "
+                f"{dataset.name}: is a multi-instance set (instances: true); "
                 "this method learns one instance per image; set method.name=instances, or keep one row per image"
             )
         more = None if unlabelled is None else unlabelled.without_labels()
