@@ -1,7 +1,5 @@
 """``trigpoint doctor``."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """``trigpoint recipes``."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

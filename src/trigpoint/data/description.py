@@ -1,7 +1,5 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field

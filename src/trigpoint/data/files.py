@@ -1,7 +1,5 @@
 """Files a dataset is made of: atomic writing, and names and cells that do no harm."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -1,7 +1,5 @@
 """Splits that never divide a subject, made from a seed and stored in the table."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -7,8 +7,6 @@ visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<
 Reading collects every problem in one pass; strict reading raises them together.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """``evaluate``: a run on a split of a dataset, from images to numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

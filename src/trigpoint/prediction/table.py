@@ -1,7 +1,5 @@
 """Predictions as native tables: what ``trigpoint predict`` writes can be corrected, trained on and evaluated."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@
 pixels of the original image, and draws them (``trigpoint.report`` does the drawing).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

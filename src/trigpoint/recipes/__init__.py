@@ -1,7 +1,5 @@
 """The recipes of the package, and how a recipe extends another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from importlib.resources import files

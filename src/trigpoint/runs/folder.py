@@ -7,8 +7,6 @@ each image was, by hashes of its pixels and annotations, ``skipped.csv`` images 
 ``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The template of the synthetic radiographs, facing right: outlines in units of the image's height, and modes."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

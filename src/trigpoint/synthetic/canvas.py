@@ -4,8 +4,6 @@ Every shape with a landmark is a polygon filled here. A pixel's value is the sha
 covers, computed in closed form, so an edge lies where the geometry says and not where a pixel is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ cross the whole field and carry the same marker bands, so neither the darkest sp
 is the one place inside the field where a line ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

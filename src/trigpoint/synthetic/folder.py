@@ -4,8 +4,6 @@ The file ``synthetic.yaml`` marks a folder as one of ours: it names the drawing,
 digest of the table. Only what it accounts for is ever replaced.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping

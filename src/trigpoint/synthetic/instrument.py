@@ -5,8 +5,6 @@ tips of the claspers, the pin of the wrist and the middle of the shaft's end. "L
 tip, so mirroring an image swaps the two. Scissors share shaft and wrist and differ in the blades; they carry no label.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

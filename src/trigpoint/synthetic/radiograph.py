@@ -6,8 +6,6 @@ adds pose and exposure. A landmark is a point of the bent outline itself: a corn
 extreme of a curve (menton, pogonion, gonion, orbitale), a notch (nasion, A, B) or the centre of a cup (sella).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The same call resumes an unfinished run. The best weights are chosen by the erro
 the split that is kept for testing is never opened.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

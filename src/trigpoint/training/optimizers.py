@@ -1,7 +1,5 @@
 """What moves the weights, in which numbers: optimizers, their learning rates, and the precision that is fast here."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Its run folder can be named as ``method.transfer.source.run``. Classes are the s
 values of a column of a dataset's table.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@
 A new format is one file with a subclass of ``Format``, and one line in ``FORMATS``.
 """
 
-from __future__ import annotations
-
 from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.coco import Coco
 from trigpoint.data.formats.deeplabcut import DeepLabCut

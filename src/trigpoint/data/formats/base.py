@@ -1,7 +1,5 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """COCO keypoints JSON: names in the category, three numbers x, y, v per landmark, several instances per image."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """DeepLabCut and lightning-pose CSV: header rows scorer, [individuals,] bodyparts, coords; one row per frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 

@@ -4,8 +4,6 @@ One file per sequence, a list of frames, each with ``filename`` and ``annotation
 ``id``, ``x`` and ``y``. The frames themselves belong to the EndoVis 2015 challenge and come from there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

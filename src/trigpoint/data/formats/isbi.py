@@ -1,7 +1,5 @@
 """ISBI 2015 cephalograms: one ``.txt`` per image with 19 lines ``x,y``, one folder per doctor."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal, get_args
 

@@ -1,7 +1,5 @@
 """landmarker.io ``.ljson`` version 2: one JSON file per image. Its points are [y, x]."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

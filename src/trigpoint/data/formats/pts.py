@@ -1,7 +1,5 @@
 """300-W and ibug ``.pts``: one text file per image, points counted from 1, no names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ does both: fit, flip, scale, rotation and shift are one affine map, the elastic 
 image is sampled once; the points go through the same maps. Intensity changes come from torchvision.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

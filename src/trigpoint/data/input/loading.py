@@ -1,7 +1,5 @@
 """From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress

@@ -1,7 +1,5 @@
 """Which images could not be read while a run trained with ``data.on_error=skip``."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Only the tags listed here are ever parsed, so nothing about a patient can reach a dataset, a message or a log.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from dataclasses import dataclass

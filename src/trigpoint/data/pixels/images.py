@@ -4,8 +4,6 @@ The content decides how a file is decoded, its suffix only whether it is meant a
 are applied, palettes become RGB, alpha is dropped. No DICOM tag about a patient is ever read.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import threading

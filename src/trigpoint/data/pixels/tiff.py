@@ -1,7 +1,5 @@
 """TIFF files of any bit depth through tifffile; Pillow decodes the compressions that tifffile alone does not."""
 
-from __future__ import annotations
-
 import io
 import lzma
 import zlib

@@ -3,8 +3,6 @@
 An error makes training refuse the dataset or the measured numbers wrong; a warning is for a person to look at.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ order of neighbouring cells of a small grey version, so what keeps the order of 
 about 1 ms for 256 x 256 pixels with decoding, 25 ms for 1935 x 2400 (one core).
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

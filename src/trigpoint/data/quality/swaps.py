@@ -1,7 +1,5 @@
 """Which left/right pairs look swapped, judged by what the whole set does; mirrored views are told apart from swaps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

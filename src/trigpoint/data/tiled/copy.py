@@ -1,7 +1,5 @@
 """A tiled copy of an image, for methods that read only the tiles they need."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path

@@ -6,8 +6,6 @@ where the pyramid in memory mixes in zero (two to three pixels of each level), a
 rounded.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

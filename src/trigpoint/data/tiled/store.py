@@ -1,7 +1,5 @@
 """What a file of tiles offers, whatever its format, and how damage is reported."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tiles of a TIFF, BigTIFF or OME-TIFF; reduced levels are its SubIFDs or its following pages."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Each level is made from the one before by the filter of the foveated pyramid (``
 beyond the border the edge is repeated, because zero would store a dark frame.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import tempfile

@@ -1,7 +1,5 @@
 """Tiles of a zarr array (version 2 or 3) or of an OME-NGFF multiscales group; needs the extra ``zarr``."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
