@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -32,7 +32,6 @@ from trigpoint.recipe import DataConfig, InputConfig, MethodConfig, Recipe, Sour
 
 if TYPE_CHECKING:
     from trigpoint.data.tiled import TiledImage
-    from trigpoint.methods.glimpse_trace import GlimpseTrace
 
 
 class TrainedModule(L.LightningModule, ABC):
@@ -118,6 +117,25 @@ class Calibration:
 
     radius: FloatArray
     threshold: float | None = None
+
+
+class GlimpseTrace(NamedTuple):
+    """The prediction of one image by T glimpse steps of L levels; points and corners in input pixels.
+
+    ``path`` (T + 1, K, 2): the guesses from the first initial guess. ``found`` (K, 2): the prediction, which with one
+    initial guess is the end of the path. Of each of the ``columns`` asked for: ``glimpses`` (N, S, L, C, g, g), what
+    the network sees at the end of the path and at S - 1 places near it; ``maps`` (N, S, L, D, h, w), the trunk's maps
+    there, each softmaxed over its cells as ``SpatializedFeatures`` does; ``extents`` (N, S, L, 2, 2), top left and
+    bottom right corner of each patch. ``spatialized``: whether the network reads places off these maps.
+    """
+
+    path: Tensor
+    found: Tensor
+    glimpses: Tensor
+    maps: Tensor
+    extents: Tensor
+    to_original: Tensor
+    spatialized: bool
 
 
 class LandmarkMethod(TrainedModule, ABC):

@@ -21,8 +21,7 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import LandmarkMethod, NotFinite, take_sums
-from trigpoint.methods.glimpse_trace import GlimpseTrace, trace_glimpses
+from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, take_sums
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
@@ -219,11 +218,35 @@ class FoveatedMethod(LandmarkMethod):
     ) -> GlimpseTrace:
         """The path of one image, and what is seen at its end; see ``GlimpseTrace``."""
         columns = range(len(self.landmark_names)) if columns is None else columns
+        source: GlimpseSource
         if isinstance(image, Batch):
-            return trace_glimpses(
-                self, self.source(image.images), self.initial_guess(image), image.to_original, columns, moves
-            )
-        return trace_glimpses(self, *self.open_tiled(image, input), columns, moves)
+            source, guess, to_original = self.source(image.images), self.initial_guess(image), image.to_original
+        else:
+            source, guess, to_original = self.open_tiled(image, input)
+        side, levels = self.options.glimpse, torch.arange(self.levels)
+        path = self.refine(source, guess)  # (T + 1, 1, S, K, 2)
+        end = path[-1][0, 0, list(columns)]  # (N, 2)
+        away = torch.tensor(moves)[:, None] * (side * 2.0**levels)[:, None]  # (S, L, 2): each level is moved by itself
+        centers = end[:, None, None] + away.to(end)  # (N, S, L, 2)
+        stacks = source.glimpses(centers.flatten(0, 2)[None], side)[0].float()  # every level at every centre
+        stacks = stacks.reshape(*centers.shape[:3], *stacks.shape[1:])[:, :, levels, levels]
+        half = side * 2.0 ** levels.to(torch.float64) / 2
+        signs = torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+        return GlimpseTrace(
+            path=path[:, 0, 0].double().cpu(),
+            found=self.conclude(path)[0][0].double().cpu(),
+            glimpses=stacks.cpu(),
+            maps=torch.stack([self._maps(column, stacks[n]) for n, column in enumerate(columns)]).cpu(),
+            extents=centers.double().cpu()[..., None, :] + half[:, None, None] * signs,
+            to_original=to_original[0].cpu(),
+            spatialized=self.options.features == "spatialized",
+        )
+
+    def _maps(self, column: int, glimpses: Tensor) -> Tensor:
+        """Softmaxed maps (S, L, D, h, w) of glimpses (S, L, C, g, g), by the network of this landmark."""
+        network = self.used.networks[next(i for i, part in enumerate(self.used.parts) if column in part)]
+        maps = cast(GlimpseNetwork, network).maps(glimpses.flatten(0, 1)).float()
+        return maps.flatten(-2).softmax(-1).reshape(*glimpses.shape[:2], *maps.shape[1:])
 
     def open_tiled(self, image: TiledImage, input: InputConfig) -> tuple[LazyPyramid, Tensor, Tensor]:
         """Pyramid, initial guess and map to the original (1, 2, 3) of an image that is read by tiles."""
