@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any, Literal
 
 import pytest
 
 from trigpoint.config import Config, apply_overrides, parse
 from trigpoint.errors import ConfigError
+from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import build_method
+from trigpoint.nn import NETWORKS, UNet
 from trigpoint.recipe import Recipe, SourceRecipe, load_recipe
 
 ADALOSS = {"name": "adaloss", "sigma0": 9.0, "rho": 0.5}
@@ -73,6 +77,52 @@ def test_the_later_of_two_values_holds() -> None:
 def test_one_number_is_a_square() -> None:
     assert recipe("data.input.size=256").data.input.size == (256, 256)
     assert recipe("data.input.size=[30, 40]").data.input.size == (30, 40)
+
+
+# -- components of other packages -----------------------------------------------------------------------------------
+
+
+class Elsewhere(UNet):
+    """A network of another package."""
+
+    class Config(UNet.Config):
+        """Options of ``Elsewhere``."""
+
+        name: Literal["elsewhere"] = "elsewhere"  # type: ignore[assignment]
+        extra: int = 1
+        """An option of its own."""
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package with one network that works and one that is gone."""
+    points = EntryPoints(
+        EntryPoint(name, f"{__name__}:{value}", "trigpoint.networks")
+        for name, value in (("elsewhere", "Elsewhere"), ("gone", "Gone"))
+    )
+    monkeypatch.setattr("trigpoint.config.entry_points", lambda group: points.select(group=group))
+    monkeypatch.setitem(NETWORKS, "elsewhere", Elsewhere)  # so that it is taken out again
+    del NETWORKS["elsewhere"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_network_of_an_installed_package_is_found_by_its_entry_point() -> None:
+    made = recipe("method.network=elsewhere", "method.network.extra=3", "method.network.width=2")
+    assert type(made.method.network) is Elsewhere.Config
+    assert (made.method.network.extra, made.method.network.width) == (3, 2)
+    again = parse(Recipe, made.model_dump(mode="json"))
+    assert again == made
+    assert isinstance(build_method(again, LandmarkSet(("tip",))).network, Elsewhere)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_entry_point_that_fails_is_named_and_only_its_own_group_is_looked_in() -> None:
+    with pytest.raises(ConfigError, match="network 'gone' of test_config:Gone is not importable"):
+        recipe("method.network=gone")
+    with pytest.raises(ConfigError, match="did you mean 'elsewhere'"):
+        recipe("method.network=elsewher")
+    with pytest.raises(ConfigError, match="unknown schedule 'elsewhere'"):
+        recipe("method.schedule=elsewhere")
 
 
 # -- what is wrong --------------------------------------------------------------------------------------------------

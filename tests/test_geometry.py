@@ -179,9 +179,6 @@ def test_affine_directions_and_order():
     assert (double @ move).apply(np.zeros(2)).tolist() == [2, 4]
     assert move.then(double).apply(np.zeros(2)).tolist() == [2, 4]
     assert double.then(move).apply(np.zeros(2)).tolist() == [1, 2]
-    assert double.scale == 2
-    assert Affine.flip(4).scale == 1
-    assert np.isclose(Affine.scale_about((1, 1), (4, 1)).scale, 2)
 
 
 def test_affine_inverse_and_tensors():

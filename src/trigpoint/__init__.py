@@ -1,15 +1,20 @@
 """trigpoint: find landmarks in images precisely, from few annotated examples.
 
-The map, in the order in which data flow (a module imports only from those before it):
+The map: each package or module imports only from those above it (``tests/test_layers.py``).
 
-- ``errors``, ``landmarks``, ``geometry``, ``config``: the shared vocabulary
-- ``data``: datasets, images, foreign formats, augmentation, synthetic sets
-- ``codecs``: points to heatmaps and back; ``schedules``: how their precision moves in training
-- ``nn``: networks; ``transfer``: a frozen source that regularises them; ``methods``: a network, a codec and a schedule
-  wired to one that learns
-- ``metrics``, ``report``: numbers, tables, figures, pages
-- ``recipe``, ``runs``, ``fitting``, ``classification`` (of source models), ``training``, ``inference``, ``evaluation``:
-  from a recipe to a measured run
+- ``errors``, ``landmarks``, ``config``, ``geometry``: the shared vocabulary
+- ``recipes``, ``recipe``: what to train, as data
+- ``data``: datasets, images, other formats, checks, augmentation, tiles; ``synthetic``: drawn datasets
+- ``codecs``: points to heatmaps and back; ``schedules``: how wide the targets are in each epoch
+- ``nn``: networks and pretrained weights
+- ``metrics``: pure numbers, from points in original pixels or mm
+- ``methods``: what learns to find landmarks: heatmap, foveated, cascade, instances
+- ``runs``: the folder of a trained run
+- ``report``: tables, figures and pages of given data
+- ``prediction``: a run applied to images, frames and videos
+- ``training``: from a recipe and a dataset to a run
+- ``evaluation``: from a run and a dataset to numbers and a report
+- ``experiments``: the studies of the papers: settings in YAML, claims in code
 - ``cli``: the command line
 """
 

@@ -1,7 +1,5 @@
 """``python -m trigpoint``: the same as the command ``trigpoint``."""
 
-from __future__ import annotations
-
 from trigpoint.cli import main
 
 if __name__ == "__main__":

@@ -5,19 +5,20 @@ means. Recipes name components and set their options; Python gives the same opti
 An unknown key is refused with the nearest valid one.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, ValidationError
 from pydantic.fields import FieldInfo
 
 from trigpoint.errors import ConfigError, did_you_mean
@@ -82,37 +83,45 @@ class Component(Config):
     name: str = ""
 
 
-class LazyTable(Mapping[str, Any]):
-    """The table of components at ``place`` ("module:NAME"), which is imported when it is first looked at."""
-
-    def __init__(self, place: str) -> None:
-        self.module, _, self.name = place.partition(":")
-
-    def _table(self) -> Mapping[str, Any]:
-        table: Mapping[str, Any] = getattr(import_module(self.module), self.name)
-        return table
-
-    def __getitem__(self, key: str) -> Any:
-        return self._table()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._table())
-
-    def __len__(self) -> int:
-        return len(self._table())
-
-
 @dataclass(frozen=True)
 class Choice:
-    """Validator of a field that names one component of ``table`` and gives its options.
+    """Marks a field that names one component of the table at ``place`` ("module:NAMES") and gives its options.
 
-    ``{"name": "adaloss", "rho": 0.9}`` or just ``"adaloss"`` becomes ``table["adaloss"].Config(rho=0.9)``.
+    ``{"name": "adaloss", "rho": 0.9}`` or just ``"adaloss"`` becomes ``table["adaloss"].Config(rho=0.9)``. Other
+    packages add components by an entry point of the group ``trigpoint.names``, such as ``trigpoint.networks``.
     """
 
-    table: Mapping[str, Any]
     kind: str
+    place: str
 
-    def __call__(self, value: Any) -> Config:
+    @property
+    def table(self) -> dict[str, Any]:
+        """The components by name; its module is imported when the table is first looked at."""
+        module, _, name = self.place.partition(":")
+        table: dict[str, Any] = getattr(import_module(module), name)
+        return table
+
+    def find(self, name: str) -> Any:
+        """The component of this name; one of another package is entered in the table. Raises ValueError."""
+        group = f"trigpoint.{self.place.partition(':')[2].lower()}"
+        if name not in self.table:
+            found = entry_points(group=group)
+            if name not in found.names:
+                raise ValueError(f"unknown {self.kind} '{name}'; {did_you_mean(name, [*self.table, *found.names])}")
+            try:
+                self.table[name] = found[name].load()
+            except (ImportError, AttributeError) as error:
+                raise ValueError(f"{self.kind} '{name}' of {found[name].value} is not importable: {error}") from error
+        return self.table[name]
+
+    def default(self, name: str, **options: Any) -> Any:
+        """What stands behind the field when this component is taken where none is named."""
+        return Field(default_factory=lambda: self.table[name].Config(**options))
+
+    def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return PlainValidator(self._config).__get_pydantic_core_schema__(Any, handler)
+
+    def _config(self, value: Any) -> Config:
         """The component's config; pydantic puts the field's key before what is wrong in it."""
         if isinstance(value, Config):
             return value
@@ -120,20 +129,13 @@ class Choice:
         if not isinstance(values, dict) or "name" not in values:
             valid = ", ".join(self.table)
             raise ValueError(f"expected the {self.kind} by name, got options without 'name'; valid: {valid}")
-        name = str(values["name"])
-        if name not in self.table:
-            raise ValueError(f"unknown {self.kind} '{name}'; {did_you_mean(name, self.table)}")
-        config: Config = self.table[name].Config.model_validate(values)
+        config: Config = self.find(str(values["name"])).Config.model_validate(values)
         return config
-
-
-choose = Choice  # as a verb, where a field is declared
 
 
 def choice_of(field: FieldInfo) -> Choice | None:
     """The table that a field chooses a component from, if it does."""
-    found = (part.func for part in field.metadata if isinstance(part, PlainValidator))
-    return next((func for func in found if isinstance(func, Choice)), None)
+    return next((part for part in field.metadata if isinstance(part, Choice)), None)
 
 
 def section_of(field: FieldInfo, value: Any = None) -> type[Config] | None:
@@ -144,8 +146,10 @@ def section_of(field: FieldInfo, value: Any = None) -> type[Config] | None:
         return next((kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, Config)), None)
     if value is None:
         return type(field.get_default(call_default_factory=True))
-    name = str(value.get("name") if isinstance(value, Mapping) else value)
-    return choice.table[name].Config if name in choice.table else None
+    with suppress(ValueError):
+        config: type[Config] = choice.find(str(value.get("name") if isinstance(value, Mapping) else value)).Config
+        return config
+    return None
 
 
 def dotted_keys(model: type[Config], values: Any, before: str = "") -> Iterator[str]:
@@ -185,7 +189,7 @@ def _explain(model: type[Config], values: Any, problem: Any) -> str:
         expected = context["expected"].replace("'", "")
         near = difflib.get_close_matches(str(got), re.findall(r"'([^']*)'", context["expected"]), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{key}: expected {expected}, got {_short(got)}{hint}"
+    return f"{key}: expected {expected}, got {_short(repr(got))}{hint}"
 
 
 def _meant(key: str, valid: Sequence[str]) -> str:
@@ -202,8 +206,7 @@ def _meant(key: str, valid: Sequence[str]) -> str:
     return "valid: " + (", ".join(beside) or "none")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
@@ -283,17 +286,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         values = parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not readable as YAML: {_brief(error)}") from None
+        raise ConfigError(f"{file}: not readable as YAML: {_short(str(error))}") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected keys and values, got {type(values).__name__}")
     return values
-
-
-def _brief(error: Exception) -> str:
-    text = str(error)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def to_yaml(values: Config | Mapping[str, Any]) -> str:
@@ -313,7 +311,7 @@ def apply_overrides(
     >>> apply_overrides({"train": {"epochs": 5}}, ["train.epochs=7", "data.size=[64, 64]"])
     {'train': {'epochs': 7}, 'data': {'size': [64, 64]}}
     """
-    out = copied(values)
+    out = deepcopy(dict(values))
     given = []
     for text in overrides:
         key, equals, raw = text.partition("=")
@@ -322,7 +320,7 @@ def apply_overrides(
         try:
             given.append((key.strip().split("."), parse_yaml(raw), text))
         except yaml.YAMLError as error:
-            raise ConfigError(f"override '{text}': value not readable as YAML: {_brief(error)}") from None
+            raise ConfigError(f"override '{text}': value not readable as YAML: {_short(str(error))}") from None
     for path, value, text in sorted(given, key=lambda item: len(item[0]) - (item[0][-1] == "name")):
         _set(out, path, value, model, text)
     return out
@@ -342,12 +340,8 @@ def _set(target: dict[str, Any], path: Sequence[str], value: Any, model: type[Co
     elif isinstance(inner, str) and (choice or not model):  # "schedule: adaloss" with schedule.rho=0.5 given
         inner = {"name": inner}
     if not isinstance(inner, dict):
-        raise ConfigError(f"override '{text}': expected a section of options as '{key}', got {_short(inner)}")
+        raise ConfigError(f"override '{text}': expected a section of options as '{key}', got {_short(repr(inner))}")
     if choice and rest == ["name"] and inner.get("name") != value:
         inner = {}
     target[key] = inner
     _set(inner, rest, value, section_of(field, inner) if field else None, text)
-
-
-def copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}

@@ -7,7 +7,7 @@ several instances per image also ``ABSENT``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-COVERAGE = 0.9
-"""Share of the validation annotations whose error stays below the radius of their landmark."""
+COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
 ABSENT = -1
 """Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""
 
@@ -172,13 +171,13 @@ class Detections(NamedTuple):
     """What a method finds in a batch of B images: M instances of each of K landmarks, the best first.
 
     ``points`` (B, M, K, 2) in pixels of the original images and ``scores`` (B, M, K); M = 1 where a method finds
-    exactly one of each landmark. Where an image has fewer instances, points are NaN and scores 0. ``spread`` (B, M, K),
-    original pixels: how far several attempts at a point lie apart; None for methods that make one.
+    exactly one of each landmark. Where an image has fewer instances, points are NaN and scores 0. ``numbers``: others
+    (B, M, K) beside each point, by name, such as the ``spread`` of several attempts at it, original pixels.
     """
 
     points: torch.Tensor
     scores: torch.Tensor
-    spread: torch.Tensor | None = None
+    numbers: Mapping[str, torch.Tensor] = {}
 
 
 @dataclass
@@ -187,13 +186,13 @@ class ImageDetections:
 
     Both are NaN where there is no m-th instance of a landmark; M may be 0. Each landmark is found for itself: row m
     holds the m-th most certain of each, and what stands in one row need not belong to one object, unless the predictor
-    groups them (``Predictor.group``). ``spread`` (M, K) as in ``Detections``.
+    groups them (``Predictor.group``). ``numbers`` (M, K) as in ``Detections``.
     """
 
     image: str
     points: FloatArray
     scores: FloatArray
-    spread: FloatArray | None = None
+    numbers: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
@@ -209,8 +208,8 @@ class ImageDetections:
         array([[nan, nan]])
         """
         if len(self):
-            spread = None if self.spread is None else self.spread[:1]
-            return ImageDetections(self.image, self.points[:1], self.scores[:1], spread)
+            numbers = {name: values[:1] for name, values in self.numbers.items()}
+            return ImageDetections(self.image, self.points[:1], self.scores[:1], numbers)
         count = self.points.shape[1]
         return ImageDetections(self.image, np.full((1, count, 2), np.nan), np.full((1, count), np.nan))
 
@@ -238,14 +237,13 @@ class Prediction:
         landmarks: LandmarkSet,
         images: Sequence[str] = (),
         radii: FloatArray | None = None,
-        spread: FloatArray | None = None,
+        **numbers: FloatArray,
     ) -> Prediction:
-        """One instance per image, from points (N, K, 2), scores (N, K) and perhaps spread (N, K)."""
+        """One instance per image, from points (N, K, 2), scores (N, K) and other ``numbers`` (N, K) by name."""
         names = images or [f"array {i}" for i in range(len(points))]
-        spreads = [None] * len(points) if spread is None else [one[None] for one in spread]
         found = [
-            ImageDetections(name, one[None], score[None], apart)
-            for name, one, score, apart in zip(names, points, scores, spreads, strict=True)
+            ImageDetections(name, points[i, None], scores[i, None], {key: of[i, None] for key, of in numbers.items()})
+            for i, name in enumerate(names)
         ]
         return cls(found, landmarks, np.full(len(landmarks), np.nan) if radii is None else radii)
 
@@ -283,7 +281,7 @@ class Prediction:
     @property
     def spread(self) -> FloatArray | None:
         """Spread (N, K) of ``points``, None for methods that make one attempt."""
-        apart = [found.spread[0] for found in self.detections if found.spread is not None]
+        apart = [found.numbers["spread"][0] for found in self.detections if "spread" in found.numbers]
         return np.stack(apart) if apart else None
 
     def _best(self, name: str, shape: tuple[int, ...]) -> FloatArray:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
-from trigpoint.config import Component, Config, LazyTable, apply_overrides, choose, parse
+from trigpoint.config import Choice, Component, Config, apply_overrides, parse
 from trigpoint.errors import ConfigError
 from trigpoint.recipes import recipe_values
 
@@ -171,7 +171,7 @@ class OptimizerConfig(Config):
     """The optimizer."""
 
     name: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
-    """Which one."""
+    """Which one, of those in ``torch.optim``."""
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate; that of adadelta multiplies its own step (1.0 in its paper)."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -287,8 +287,8 @@ class MethodConfig(Component):
         return {}
 
 
-METHODS = LazyTable("trigpoint.methods:METHODS")
-"""The methods by name; they stand below the recipe and are imported when a recipe is read."""
+METHOD = Choice("method", "trigpoint.methods:METHODS")
+"""The methods stand below the recipe and are imported when a recipe is read."""
 
 
 class Recipe(Config):
@@ -302,9 +302,7 @@ class Recipe(Config):
     """Seed of all random numbers."""
     data: DataConfig = DataConfig()
     """Images and landmarks."""
-    method: Annotated[SerializeAsAny[MethodConfig], PlainValidator(choose(METHODS, "method"))] = Field(
-        default_factory=lambda: METHODS["heatmap"].Config()
-    )
+    method: Annotated[MethodConfig, METHOD] = METHOD.default("heatmap")
     """How landmarks are found."""
     train: TrainConfig = TrainConfig()
     """How the method is trained."""
@@ -312,7 +310,7 @@ class Recipe(Config):
     @property
     def method_name(self) -> str:
         """Key of the method in ``METHODS``."""
-        return str(getattr(self.method, "name"))  # noqa: B009  (the base class has no such field)
+        return self.method.name
 
 
 class SourceDataConfig(Config):

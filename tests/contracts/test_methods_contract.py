@@ -204,8 +204,9 @@ def test_points_are_pixels_of_the_original_image(name: str, trained: Trained, da
     found = all_of(predictor, dataset)
     assert found.points.shape == (len(dataset), len(NAMES), 2)
     assert found.scores.shape == found.radius.shape == found.points.shape[:2]
-    assert np.isfinite(found.points).all()
-    assert np.isfinite(found.scores).all()
+    finite = np.isfinite(found.points)  # of instances, there may be none
+    assert finite.any() if predictor.threshold is not None else finite.all()
+    assert np.array_equal(np.isfinite(found.scores), np.isfinite(found.points).all(-1))
     image = dataset.read(0).pixels[0, : SIZE[0], : SIZE[1]]
     one, larger = (all_of(predictor, np.kron(image, np.ones((n, n), image.dtype))).points[0] for n in (1, 3))
     np.testing.assert_allclose((larger + 0.5) / 3 - 0.5, one, atol=0.01)
@@ -280,7 +281,8 @@ def test_grey_and_colour_run_alike(name: str, trained: Trained, data: Path, tmp_
     image = np.random.default_rng(0).integers(0, 255, (70, 60), dtype=np.uint8)
     for predictor in (colour, grey):
         one, three = all_of(predictor, image), all_of(predictor, np.repeat(image[..., None], 3, axis=2))
-        assert np.isfinite(one.points).all()
+        finite = np.isfinite(one.points)
+        assert finite.any() if predictor.threshold is not None else finite.all()
         np.testing.assert_allclose(one.points, three.points, atol=0.1)
         with pytest.raises(DataError, match="expected finite pixel values"):
             predictor.predict(np.full((20, 20), np.nan))
@@ -337,11 +339,10 @@ def test_a_report_loads_no_model_when_it_is_rendered(
 
 @every
 def test_predictions_are_written_as_a_native_table(name: str, trained: Trained, data: Path, tmp_path: Path) -> None:
-    copied = Path(shutil.copytree(data, tmp_path / "data"))
-    images = sorted((copied / "images").iterdir())[:3]
+    images = sorted(Path(shutil.copytree(data / "images", tmp_path / "images")).iterdir())[:3]
     predictor = tp.Predictor.load(trained(name), device="cpu")
     found = predictor.predict(images, names=[image.name for image in images])
-    read = tp.LandmarkDataset.load(write_predictions(copied / "found.csv", found))
+    read = tp.LandmarkDataset.load(write_predictions(tmp_path / "found.csv", found), check_images=False)
     for image, one in zip(read.instances_by_image(), found.detections, strict=True):
         np.testing.assert_allclose(image.points, one.points, atol=1e-3)
 

@@ -227,15 +227,6 @@ def test_written_tables_read_back_exactly(tmp_path: Path) -> None:
         assert (before.split, before.subject, before.spacing_mm) == (after.split, after.subject, after.spacing_mm)
 
 
-def test_prediction_columns(tmp_path: Path) -> None:
-    rows, marks = samples()
-    scores = np.array([[0.5, np.nan], [1.0, 0.25]])
-    text = table_text(rows, marks, image_names=["a", "b"], scores=scores, radius=scores)
-    assert text.splitlines()[0].endswith("right_x,right_y,right_v,right_score,right_radius")
-    assert text.splitlines()[1].endswith(",,,0,,")
-    assert text.splitlines()[2].endswith(",2,0.25,0.25")
-
-
 def test_writing_never_overwrites_unasked(tmp_path: Path) -> None:
     rows, marks = samples()
     (tmp_path / "dataset.yaml").write_text("mine")

@@ -23,7 +23,7 @@ import typer
 from typer.testing import CliRunner
 
 import trigpoint.synthetic as synthetic
-from trigpoint import recipe, training
+from trigpoint import recipe
 from trigpoint.cli import app
 from trigpoint.codecs.gaussian import DECODERS
 from trigpoint.data.description import KEYS
@@ -31,14 +31,15 @@ from trigpoint.data.formats import FORMATS
 from trigpoint.methods import METHODS
 from trigpoint.methods.losses import LOSSES
 from trigpoint.nn import NETWORKS
+from trigpoint.recipes import recipe_names
 from trigpoint.schedules import SCHEDULES
+from trigpoint.training import landmarks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOTE = re.compile(r"^<!--\s*(not run|file):\s*(.+?)\s*-->$")
 RUNNABLE = ("bash", "python", "pycon")
-GLIMPSES = ("foveated", "cascade")  # the methods of docs/foveated.md
 
 MOST_IMAGES, LARGEST = 16, (160, 128)
 TINY = ("train.epochs=2", "train.batch_size=8", "data.input.size=[32,32]", "data.workers=0", "train.threads=1")
@@ -89,9 +90,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
                 small.append("method.network.width=4")
             if getattr(getattr(chosen.method, "schedule", None), "sigma0", None):
                 small.append(f"method.schedule.sigma0={3 if hasattr(chosen.method, 'threshold') else 2}")
+            if hasattr(chosen.method, "trunk"):
+                small.append("method.trunk=small")
         return load(chosen, small)
 
-    for module in (recipe, training):
+    for module in (recipe, landmarks):
         monkeypatch.setattr(module, "load_any_recipe", load_tiny)
 
     def fewer(write: Callable[..., Path]) -> Callable[..., Path]:
@@ -200,11 +203,20 @@ def page_text(*names: str) -> str:
     return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name after ``#``, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-    local = [target.split("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
-    lost = [target for target in local if not (page.parent / target).exists()]
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        if "://" not in target and (not file.exists() or (anchor and anchor not in anchors(file))):
+            lost.append(target)
     assert not lost, f"{page.name}: nothing there: {', '.join(lost)}"
 
 
@@ -234,14 +246,8 @@ def test_every_verb_and_option_is_on_the_page() -> None:
     ("page", "names"),
     [
         ("docs/adaloss.md", [*SCHEDULES, *LOSSES, *DECODERS]),
-        ("docs/training.md", [*NETWORKS, *recipe.TrainConfig.model_fields]),
+        ("docs/training.md", [*NETWORKS, *recipe_names()]),
         ("docs/data-format.md", [*FORMATS, *KEYS]),
-        (
-            "docs/foveated.md",
-            [key for name in ("foveated", "cascade") for key in METHODS[name].Config.model_fields if key != "name"],
-        ),
-        ("docs/instances.md", [key for key in METHODS["instances"].Config.model_fields if key != "name"]),
-        ("docs/training.md", recipe.recipe_names()),
     ],
 )
 def test_every_choice_is_on_its_page(page: str, names: list[str]) -> None:

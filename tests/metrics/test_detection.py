@@ -83,7 +83,7 @@ def test_wrong_input():
         match_instances([[0.0, 0.0]], [[0.0, 0.0]], radius=0)
     with pytest.raises(DataError, match="predictions: expected shape"):
         match_instances([0.0, 0.0], [[0.0, 0.0]], radius=1)
-    with pytest.raises(DataError, match="points alike"):
+    with pytest.raises(DataError, match="truth: expected shape"):
         match_instances([[0.0, 0.0]], [[0.0, 0.0, 0.0]], radius=1)
 
 

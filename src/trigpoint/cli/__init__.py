@@ -5,8 +5,6 @@ Only typer is imported at the start; a verb imports what it needs when it runs, 
 exception is a bug and keeps its traceback.
 """
 
-from __future__ import annotations
-
 import typer
 
 from trigpoint.cli.console import Verbs

@@ -1,7 +1,5 @@
 """What the verbs share: errors as one message, results on stdout, notes and progress on stderr, no file lost."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NATIVE = "native"
 _TOLD = 20  # of what a reader left out, one line each
 
-app = typer.Typer(help="Check, look at, convert and split datasets; tile large images.", no_args_is_help=True)
+app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="The dataset folder, or one of its tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
@@ -31,7 +31,7 @@ def check(
     json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file ('-': stdout).")] = None,
     force: Force = False,
 ) -> None:
-    """Report every problem of a dataset in one pass; exit code 2 when there is an error.
+    """Report every problem of a dataset in one pass. The exit code is 2 if there is an error.
 
     Example: trigpoint data check data/faces
     """
@@ -70,11 +70,11 @@ def _show_report(report: CheckReport) -> None:
 def show(
     folder: Folder,
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write: .png, .pdf or .svg.")],
-    split: Annotated[str | None, typer.Option("--split", "-s", help="Only this split.")] = None,
+    split: Annotated[str | None, typer.Option("--split", "-s", help="Only this subset.")] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of images.")] = 24,
     force: Force = False,
 ) -> None:
-    """Draw a contact sheet: images with their landmarks, left ones orange and right ones blue.
+    """Draw images with their landmarks as one picture: left landmarks orange, right ones blue.
 
     Example: trigpoint data show data/faces --out sheet.png
     """
@@ -89,24 +89,24 @@ def show(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, as the format has it.")],
-    start: Annotated[str, typer.Option("--from", help="native, pts, isbi, coco, deeplabcut, ljson or endovis.")],
+    source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, depending on the format.")],
+    start: Annotated[str, typer.Option("--from", help="The format to read; an unknown name is answered with all.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
     images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,
     names: Annotated[
-        str | None, typer.Option("--names", help="Landmark names for a format without: a,b,c or a file, one a line.")
+        str | None, typer.Option("--names", help="Names for a format without names: a,b,c or a file, one per line.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of either format.")
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of a format, see above.")
     ] = None,
-    link: Annotated[bool, typer.Option("--link", help="Link the images of a native set instead of copying.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link native images instead of copying them.")] = False,
     force: Force = False,
 ) -> None:
-    """Convert annotations from one format to another, landmark by name.
+    """Convert annotations from one format to another. Landmarks are matched by name.
 
-    Options: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut),
-    tools=needle_driver|scissor|all (endovis).
+    Options of formats: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME
+    (deeplabcut), tools=needle_driver|scissor|all (endovis).
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
@@ -180,12 +180,12 @@ def _write(dataset: LandmarkDataset, form: str, out: Path, options: dict[str, An
 def split(
     folder: Folder,
     fractions: Annotated[
-        str, typer.Option("--fractions", help="Name and share of each split.")
+        str, typer.Option("--fractions", help="Name and share of each subset.")
     ] = "train=0.7,val=0.15,test=0.15",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws other splits.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace splits that the table has.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws another division.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace subsets that the table has.")] = False,
 ) -> None:
-    """Divide a dataset into splits, never a subject, and store them in its table.
+    """Divide a dataset into subsets by subject and store them in its table.
 
     Example: trigpoint data split data/faces --fractions train=0.8,test=0.2 --seed 1
     """
@@ -201,11 +201,11 @@ def tile(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The tiled image to write: .tif or .tiff.")],
     side: Annotated[int, typer.Option("--tile", help="Side of a tile in pixels, a multiple of 16.")] = 256,
     fill_missing: Annotated[
-        bool, typer.Option("--fill-missing", help="Tiles that IN leaves out are empty, not lost.")
+        bool, typer.Option("--fill-missing", help="Treat tiles that IN leaves out as empty; else they are an error.")
     ] = False,
     force: Force = False,
 ) -> None:
-    """Make a tiled image with all levels of a pyramid, of which prediction reads only what it needs.
+    """Write a tiled copy of an image with all levels of a pyramid. Prediction reads only the tiles that it needs.
 
     Example: trigpoint data tile slide.tif slide_tiled.tif
     """

@@ -30,18 +30,18 @@ def demo(
     method: Annotated[str, typer.Option("--method", help="What to show: heatmap or foveated.")] = "heatmap",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The folder to write; without it demo, or demo-foveated."),
+        typer.Option("--out", "-o", help="The folder to write. Default: demo, or demo-foveated."),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", "-m", min=0.05, help="Training time on two cores, about; without it 2, foveated 5."),
+        typer.Option("--minutes", "-m", min=0.05, help="Training time on two cores. Default: 2, or 5 for foveated."),
     ] = None,
 ) -> None:
-    """Draw images, train a detector on them, measure it on others, and show the result.
+    """Draw images, train a detector, measure it on other images, and show the result.
 
-    heatmap: X-ray frames of a catheter, whose tip the U-Net of the Adaloss paper finds. foveated: head radiographs of
-    2048 x 1664 pixels, in which glimpses find three landmarks at full resolution. The same command resumes a stopped
-    demo and shows a finished one.
+    heatmap finds the tip of a catheter in X-ray frames with the U-Net of the Adaloss paper. foveated finds three
+    landmarks in head radiographs of 2048 x 1664 pixels at full resolution. The same command resumes a stopped demo and
+    shows a finished one.
 
     Example: trigpoint demo --out demo
     """

@@ -1,7 +1,5 @@
 """What each demo draws, trains and says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """``trigpoint doctor``."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ _YES = ("1", "on", "true", "yes")
 
 
 def doctor() -> None:
-    """Show versions, devices and settings: what a bug report needs.
+    """Show versions, devices and settings for a bug report.
 
     Example: trigpoint doctor
     """

@@ -1,7 +1,5 @@
 """``trigpoint evaluate``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +13,13 @@ _LISTED = 20  # landmarks that are shown one by one; the files have all
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset folder.")],
-    split: Annotated[str, typer.Option("--split", "-s", help="The split to measure on.")] = "test",
+    split: Annotated[str, typer.Option("--split", "-s", help="The subset to measure on.")] = "test",
     json: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file ('-': stdout).")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a report with figures to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
 ) -> None:
-    """Measure a run on one split of a dataset.
+    """Measure a run on one subset of a dataset.
 
     Example: trigpoint evaluate runs/faces --data data/faces --split test --html report.html
     """

@@ -23,31 +23,31 @@ _PATIENCE = 30.0
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Images and folders of images (not the folders inside them), or one video.")
+        list[Path], typer.Argument(help="Images, folders of images (without their subfolders), or one video.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
     overlay: Annotated[
-        Path | None, typer.Option("--overlay", help="Draw each image with its points here: a folder, or a video .mp4.")
+        Path | None, typer.Option("--overlay", help="Draw images with their points into this folder or video (.mp4).")
     ] = None,
-    every: Annotated[int, typer.Option("--every", min=1, help="Only each N-th image or frame.")] = 1,
+    every: Annotated[int, typer.Option("--every", min=1, help="Take only every N-th image or frame.")] = 1,
     trace: Annotated[
-        Path | None, typer.Option("--trace", help="Draw how a run that looks at glimpses came to its points here.")
+        Path | None, typer.Option("--trace", help="Runs with glimpses: draw into this folder how points were found.")
     ] = None,
     group: Annotated[
         float | None,
-        typer.Option("--group", min=0.0, help="Multi-instance runs: join landmarks at most so many pixels apart."),
+        typer.Option("--group", min=0.0, help="Multi-instance runs: join landmarks at most this many pixels apart."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
     devices: Annotated[
-        int, typer.Option("--devices", min=1, help="GPUs, or processes, to share the images among; also by torchrun.")
+        int, typer.Option("--devices", min=1, help="Share images among this many GPUs or processes; not for videos.")
     ] = 1,
 ) -> None:
-    """Find the landmarks in images or a video and write them as a table.
+    """Find the landmarks in images or a video and write them to a table.
 
-    The table has a score and a radius per landmark and can be corrected and trained on. Nothing is written unless every
-    image could be read; of a video that breaks off, and when stopped (Ctrl-C, SIGTERM), what was done is kept.
+    The table has a score and a radius per landmark; you can correct it and train on it. If an image cannot be read,
+    nothing is written. If a video is damaged, or you stop it (Ctrl-C, SIGTERM), the table keeps what was done before.
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """

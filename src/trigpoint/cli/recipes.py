@@ -1,7 +1,5 @@
 """``trigpoint recipes``."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -12,9 +10,9 @@ from trigpoint.cli.console import say
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe instead of the list.")] = None,
 ) -> None:
-    """List the recipes that come with trigpoint, or print one to start your own from.
+    """List the recipes of the package, or print one to start your own from.
 
-    Example: trigpoint recipes demo > my-recipe.yaml
+    Example: trigpoint recipes fast > mine.yaml
     """
     from importlib.resources import files
 

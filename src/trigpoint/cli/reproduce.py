@@ -1,7 +1,5 @@
 """``trigpoint reproduce``: an experiment of the papers, our numbers beside theirs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal

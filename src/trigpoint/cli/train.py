@@ -21,17 +21,17 @@ def train(
         Path, typer.Option("--out", "-o", help="The run folder: a new one, or an unfinished run to resume.")
     ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values of the recipe to change.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options to change, such as train.epochs=50.")
     ] = None,
     more_epochs: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Go on with a run until it has N epochs more than the recipe says.")
+        int, typer.Option(min=0, metavar="N", help="Train until the run has N epochs more than the recipe says.")
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Train a landmark detector, or a source model; the same command resumes a stopped run.
+    """Train a landmark detector or a source model. The same command resumes a stopped run.
 
-    Example: trigpoint train demo data.path=data/faces train.epochs=50 --out runs/faces
-    Longer:  the same command with --more-epochs 20
+    Example: trigpoint train fast data.path=data/faces train.epochs=50 --out runs/faces
+    To train longer, repeat the command with --more-epochs 20.
     """
     from trigpoint.prediction.engine import first_process
     from trigpoint.recipe import SourceRecipe, load_any_recipe

@@ -1,7 +1,5 @@
 """Gaussian heatmaps: points to maps and back, by one object, so that the two cannot drift apart."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,10 +58,8 @@ class GaussianHeatmap:
     soft_argmax sees the whole map, so it wants a nearly noise-free one. dark and centroid average noise over the width
     of the peak and stay within one cell of the highest one, or within half a sigma of it on a peak wider than 4 cells.
     (dark and centroid leave an axis of fewer than 3 cells at the cell's centre: stride / 2.)
-    The numbers stand in ``TOLERANCES``; ``tolerance`` gives them in pixels.
 
-    Built of its ``Config``, or of the options as keywords. Raises ConfigError for an unknown option or value, a stride
-    below 1, or a size that is not 1 to 3 positive whole numbers.
+    Raises ConfigError for an unknown option or value, a stride below 1, or a size that is not 1 to 3 whole numbers.
 
     >>> codec = GaussianHeatmap(input_size=(64, 96), stride=4)
     >>> maps = codec.encode(torch.tensor([[[40.3, 21.9], [float("nan"), 5.0]]]), sigma=2.0)
@@ -83,8 +79,6 @@ class GaussianHeatmap:
     }
 
     class Config(config.Config):
-        """Options of ``GaussianHeatmap``."""
-
         decoder: Decoder = "dark"
         """How a map becomes a point."""
         normalize: Literal["peak", "mean"] = "peak"
@@ -92,19 +86,15 @@ class GaussianHeatmap:
 
     def __init__(self, input_size: Sequence[int], stride: int = 4, *given: Any, **options: Any) -> None:
         size = tuple(input_size) if isinstance(input_size, Sequence) else ()
-        if not 1 <= len(size) <= 3 or any(not _whole(n) or n < 1 for n in size):
+        if not 1 <= len(size) <= 3 or any(type(n) is not int or n < 1 for n in size):
             raise ConfigError(f"input_size: expected 1 to 3 positive whole numbers such as (H, W), got {input_size!r}")
-        if not _whole(stride) or stride < 1:
+        if type(stride) is not int or stride < 1:
             raise ConfigError(f"stride: expected a whole number of at least 1, got {stride!r}")
         chosen = self.Config.of(*given, **options)
-        self.input_size: tuple[int, ...] = tuple(int(n) for n in size)
-        self.stride = int(stride)
+        self.input_size: tuple[int, ...] = size
+        self.stride = stride
+        self.map_size = tuple(math.ceil(n / self.stride) for n in self.input_size)  # cells, in the order of input_size
         self.decoder, self.normalize = chosen.decoder, chosen.normalize
-
-    @property
-    def map_size(self) -> tuple[int, ...]:
-        """Cells of a map per axis, in the order of ``input_size``."""
-        return tuple(math.ceil(n / self.stride) for n in self.input_size)
 
     def tolerance(self, sigma: float, border: bool = False) -> float:
         """Declared error per axis, input pixels, of this decoder; ``border``: nearer than 3 sigma to the map's edge."""
@@ -135,7 +125,7 @@ class GaussianHeatmap:
     def marginals(self, points: Tensor, sigma: float | Tensor) -> list[Tensor]:
         """Factors (B, K, cells), one per axis of the map, whose outer product is the target scaled to sum 1.
 
-        What is linear in the target, or its entropy, needs no more than them. Zeros for a missing point.
+        Zeros for a missing point.
 
         >>> codec, point = GaussianHeatmap((32, 32), stride=1), torch.tensor([[[9.0, 12.5]]])
         >>> rows, columns = codec.marginals(point, 3.0)
@@ -154,7 +144,7 @@ class GaussianHeatmap:
         highest cell. Only the points of ``soft_argmax`` pass gradients on. Results are float32, or float64 for float64
         maps. Raises DataError when the maps have another shape.
         """
-        self._check_maps(maps)
+        self.check_maps(maps)
         batch, landmarks = maps.shape[:2]
         flat = maps.reshape(batch * landmarks, *self.map_size)
         if flat.dtype not in (torch.float32, torch.float64):
@@ -172,20 +162,20 @@ class GaussianHeatmap:
     def expectation(self, weights: Tensor) -> Tensor:
         """Mean point (B, K, n) in input pixels under non-negative ``weights`` (B, K, *map_size); passes gradients on.
 
-        What ``soft_argmax`` gives for the square root of the weights, for callers that have the weights themselves.
-        Computed in float32 at least; weights of zero everywhere give the first cell.
+        What ``soft_argmax`` gives for their square root. Weights of zero everywhere give the first cell.
 
         >>> codec = GaussianHeatmap((8, 8), stride=2)
         >>> codec.expectation(torch.ones(1, 1, 4, 4)).tolist()
         [[[3.5, 3.5]]]
         """
-        self._check_maps(weights)
+        self.check_maps(weights)
         mass = weights if weights.dtype == torch.float64 else weights.float()
         with torch.autocast(weights.device.type, enabled=False):
             cells = peaks.mean_cell(mass.flatten(0, 1))
         return from_grid(cells.flip(-1), self.stride).reshape(*weights.shape[:2], len(self.map_size))
 
-    def _check_maps(self, maps: Tensor) -> None:
+    def check_maps(self, maps: Tensor) -> None:
+        """Raises DataError for maps of another shape than (B, K, *map_size)."""
         if maps.ndim != 2 + len(self.map_size) or tuple(maps.shape[2:]) != self.map_size:
             raise DataError(
                 f"maps: expected (B, K, {', '.join(map(str, self.map_size))}), got {tuple(maps.shape)}; "
@@ -249,13 +239,3 @@ class GaussianHeatmap:
             )
         value = value.to(like.device, like.dtype)
         return value.reshape(*[1] * (2 - value.ndim), *value.shape, 1)
-
-    def __repr__(self) -> str:
-        return (
-            f"GaussianHeatmap(input_size={self.input_size}, stride={self.stride}, decoder={self.decoder!r}, "
-            f"normalize={self.normalize!r})"
-        )
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

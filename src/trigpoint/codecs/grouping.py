@@ -4,8 +4,6 @@ Heatmaps find each landmark for itself. Here the points of an image become rows,
 can be joined are joined, until none are left (agglomeration by single links, as Kruskal's spanning tree).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from trigpoint.landmarks import FloatArray
@@ -26,9 +24,12 @@ def group_by_proximity(points: FloatArray, scores: FloatArray, reach: float) -> 
     """
     rows, marks = np.nonzero(np.isfinite(points).all(-1))
     places, heights = points[rows, marks], scores[rows, marks]
+    apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    near = np.triu((apart <= reach) & (marks[:, None] != marks[None]), 1)
+    links = np.argwhere(near)[np.argsort(apart[near], kind="stable")]  # the nearest pair first
     object_of = list(range(len(places)))
     members = [{n} for n in object_of]
-    for a, b in _links(places, marks, reach):
+    for a, b in links.tolist():
         one, other = object_of[a], object_of[b]
         if one != other and not {int(marks[n]) for n in members[one]} & {int(marks[n]) for n in members[other]}:
             members[one] |= members[other]
@@ -42,13 +43,3 @@ def group_by_proximity(points: FloatArray, scores: FloatArray, reach: float) -> 
     for row, group in enumerate(objects):
         found[row, marks[group]], certain[row, marks[group]] = places[group], heights[group]
     return found, certain
-
-
-def _links(places: FloatArray, marks: np.ndarray[tuple[int], np.dtype[np.int64]], reach: float) -> list[list[int]]:
-    """Pairs of different landmarks at most ``reach`` apart, the nearest first."""
-    apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
-    near = np.triu((apart <= reach) & (marks[:, None] != marks[None]), 1)
-    pairs = np.argwhere(near)
-    order = np.argsort(apart[near], kind="stable")
-    found: list[list[int]] = pairs[order].tolist()
-    return found

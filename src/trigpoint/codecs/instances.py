@@ -61,7 +61,7 @@ class InstanceHeatmap:
 
     Decoding takes the median over ``median`` x ``median`` cells, finds its maxima, a plateau counting once, places each
     to a fraction of a cell on the unfiltered map, and goes through them by falling score, dropping each that is nearer
-    than ``window`` cells to one that stays. The score is the height of the filtered map, and must exceed ``threshold``.
+    than ``window`` cells to one that stays. The score is the value of the filtered map, and must exceed ``threshold``.
 
     The median removes narrow peaks, noise or not: a perfect peak of width sigma scores exp(-4 / sigma^2) with a 7 x 7
     median, that is 0.02, 0.17, 0.37, 0.64, 0.85 for sigma 1, 1.5, 2, 3, 5. Train with targets at least as wide as
@@ -71,8 +71,7 @@ class InstanceHeatmap:
     windows apart, sigma from ``smallest_sigma`` to half a window, and a window of at least 1.4 medians. ``tolerance``
     gives it. All are found then, and none is invented.
 
-    Built of its ``Config``, or of the options as keywords. Raises ConfigError for sizes that are not two positive whole
-    numbers, a stride below 1, an unknown option or a value out of range.
+    Raises ConfigError for sizes that are not two positive whole numbers and for options out of range.
 
     >>> codec = InstanceHeatmap(input_size=(64, 96))
     >>> nan = float("nan")
@@ -88,8 +87,6 @@ class InstanceHeatmap:
     TOLERANCES: ClassVar[tuple[Tolerance, Tolerance]] = (Tolerance(pixels=0.02), Tolerance(pixels=0.02))
 
     class Config(config.Config):
-        """Options of ``InstanceHeatmap``."""
-
         window: float = Field(default=10.0, ge=SMALLEST_WINDOW)
         """Least distance between two instances, cells of the map."""
         median: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15] = 7
@@ -98,28 +95,12 @@ class InstanceHeatmap:
         """Score above which a point counts, where the validation images can give none."""
 
     def __init__(self, input_size: Sequence[int], stride: int = 1, *given: Any, **options: Any) -> None:
-        self._single = GaussianHeatmap(input_size, stride)
-        if len(self._single.input_size) != 2:
+        self._single = single = GaussianHeatmap(input_size, stride)
+        if len(single.input_size) != 2:
             raise ConfigError(f"input_size: expected two numbers (H, W), got {input_size!r}")
+        self.input_size, self.stride, self.map_size = single.input_size, single.stride, single.map_size
         chosen = self.Config.of(*given, **options)
         self.window, self.median, self.threshold = chosen.window, chosen.median, chosen.threshold
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(H, W) of the input."""
-        height, width = self._single.input_size
-        return height, width
-
-    @property
-    def stride(self) -> int:
-        """Input pixels per cell of the map."""
-        return self._single.stride
-
-    @property
-    def map_size(self) -> tuple[int, int]:
-        """Cells of a map, (rows, columns)."""
-        height, width = self._single.map_size
-        return height, width
 
     @property
     def smallest_sigma(self) -> float:
@@ -160,12 +141,9 @@ class InstanceHeatmap:
         return maps
 
     def energy(self, points: Tensor, sigma: float | Tensor) -> Tensor:
-        """Mean over the cells of the squared map, (B, K); zero without instances.
-
-        Of one instance by its factors alone; of several by the map, for their maximum has no factors.
-        """
+        """Mean over the cells of the squared map, (B, K); zero without instances."""
         points = points if points.dtype == torch.float64 else points.float()
-        if points.ndim == 4 and points.shape[1] == 1:
+        if points.ndim == 4 and points.shape[1] == 1:  # the maximum of several has no factors
             return self._single.energy(points[:, 0], sigma)
         return self.encode(points, sigma).square().mean((-2, -1))
 
@@ -177,20 +155,15 @@ class InstanceHeatmap:
         threshold on validation images (then ``above`` does the rest). Time grows with the share of the map above the
         threshold; on the maps of a trained network 0.05 leaves the noise out and takes a hundredth of the time.
 
-        At most ``MOST`` maxima per map are looked at, the highest. A constant map gives nothing. Computed in float32,
-        also under autocast, or float64 for float64 maps. No gradients. Raises DataError for another shape or a map that
-        holds NaN or +inf, ConfigError for a negative threshold.
+        At most ``MOST`` maxima per map are looked at, the highest. A constant map gives nothing. No gradients. Raises
+        DataError for another shape or a map that holds NaN or +inf, ConfigError for a negative threshold.
         """
-        if maps.ndim != 4 or tuple(maps.shape[2:]) != self.map_size:
-            raise DataError(
-                f"maps: expected (B, K, {self.map_size[0]}, {self.map_size[1]}), got {tuple(maps.shape)}; "
-                f"give maps of an input of {self.input_size} at stride {self.stride}"
-            )
+        self._single.check_maps(maps)
         batch, landmarks = maps.shape[:2]
         limits = self._thresholds(self.threshold if threshold is None else threshold, landmarks)
         flat = maps.reshape(batch * landmarks, *self.map_size)
         flat = flat if flat.dtype == torch.float64 else flat.float()
-        size = (len(flat), *self.map_size)
+        size = (len(flat), self.map_size[0], self.map_size[1])
         _check_finite(flat, landmarks)
         with torch.autocast(maps.device.type, enabled=False):
             cells, values = maxima.median_above(flat, limits.to(flat).repeat(batch), self.median)
@@ -218,12 +191,6 @@ class InstanceHeatmap:
             raise ConfigError(f"threshold: expected 0 or more, got {limits.tolist()}")
         return limits.expand(landmarks)
 
-    def __repr__(self) -> str:
-        return (
-            f"InstanceHeatmap(input_size={self.input_size}, stride={self.stride}, window={self.window:g}, "
-            f"median={self.median}, threshold={self.threshold:g})"
-        )
-
 
 def _first(points: Tensor, scores: Tensor, kept: Tensor) -> Instances:
     """Points (B, K, N, 2) and scores (B, K, N) that are ``kept`` (B, K, N), in their order and without gaps."""
@@ -235,15 +202,13 @@ def _first(points: Tensor, scores: Tensor, kept: Tensor) -> Instances:
 
 def _check_finite(maps: Tensor, landmarks: int) -> None:
     """Raises DataError for NaN or +inf, which would otherwise look like a map without instances."""
-    if maps.numel():
-        broken = (~(maps.amax((1, 2)) < math.inf)).nonzero().flatten().tolist()
-        if broken:
-            image, landmark = divmod(broken[0], landmarks)
-            raise DataError(
-                f"maps: expected finite values, got NaN or inf in {len(broken)} of {len(maps)} maps, the first of "
-                f"image {image} and landmark {landmark}; look for a training that diverged or an input that is not "
-                "finite"
-            )
+    broken = (~(maps.amax((1, 2)) < math.inf)).nonzero().flatten().tolist() if maps.numel() else []
+    if broken:
+        image, landmark = divmod(broken[0], landmarks)
+        raise DataError(
+            f"maps: expected finite values, got NaN or inf in {len(broken)} of {len(maps)} maps, the first of image "
+            f"{image} and landmark {landmark}; look for a training that diverged or an input that is not finite"
+        )
 
 
 def _median_distance(size: int) -> float:

@@ -1,11 +1,8 @@
 """The maxima of maps that may hold several: median filter, plateaus, and a least distance between those that count.
 
 Everything here speaks of cells of the map, rows before columns. Maps come as (M, h, w); M runs over images and
-landmarks. Nothing loops over cells or maps, so a GPU is kept as busy as the CPU; only what lies above a threshold is
-worked on, which on the map of a trained network is little.
+landmarks. Only what lies above a threshold is worked on, which on the map of a trained network is little.
 """
-
-from __future__ import annotations
 
 import math
 from typing import NamedTuple

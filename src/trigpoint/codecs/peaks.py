@@ -4,8 +4,6 @@ Everything here speaks of cells of the map, in the order of the map's axes ((z,)
 into points of the input image. Maps come as (M, *size) with one, two or three axes; M runs over images and landmarks.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import combinations
 
@@ -183,11 +181,8 @@ def window(maps: Tensor, cells: Tensor, sizes: list[int], spacing: Tensor) -> tu
     for axis, (count, size) in enumerate(zip(counts, sizes, strict=True)):
         step = spacing[:, axis]
         start = torch.minimum(cells[:, axis] - step * (size // 2), count - 1 - step * (size - 1)).clamp_min(0)
-        place = start[:, None] + step[:, None] * torch.arange(size, device=maps.device)
-        shape = [1] * len(sizes)
-        shape[axis] = size
-        index = index * count + place.reshape(-1, *shape)
-        places.append(place)
+        places.append(start[:, None] + step[:, None] * torch.arange(size, device=maps.device))
+        index = index * count + _along(places[-1], axis, len(sizes))
     return maps.flatten(1).gather(1, index.flatten(1)).reshape(index.shape), places
 
 
@@ -197,10 +192,14 @@ def _within(values: Tensor, places: list[Tensor], cells: Tensor, widths: Tensor)
         count = values.shape[axis + 1]
         size = widths[axis].clamp_max(count)
         start = torch.minimum(cells[:, axis] - size // 2, count - size).clamp_min(0)[:, None]
-        shape = [1] * values.ndim
-        shape[0], shape[axis + 1] = -1, count
-        values = torch.where(((place >= start) & (place < start + size)).reshape(shape), values, 0.0)
+        near = (place >= start) & (place < start + size)
+        values = torch.where(_along(near, axis, len(places)), values, 0.0)
     return values
+
+
+def _along(values: Tensor, axis: int, axes: int) -> Tensor:
+    """Values (M, n) that lie along one of the axes, as (M, 1, .., n, .., 1)."""
+    return values.reshape(-1, *[1] * axis, values.shape[1], *[1] * (axes - 1 - axis))
 
 
 def _line(maps: Tensor, cells: Tensor, axis: int) -> Tensor:
@@ -211,11 +210,7 @@ def _line(maps: Tensor, cells: Tensor, axis: int) -> Tensor:
 
 def _columns(units: list[Tensor], active: list[int], sizes: list[int]) -> Tensor:
     """Design matrix (M, cells, terms) of a quadratic: 1, then u, then u**2 per axis, then the products."""
-    grids = []
-    for unit, axis in zip(units, active, strict=True):
-        shape = [1] * len(sizes)
-        shape[axis] = sizes[axis]
-        grids.append(unit.reshape(-1, *shape).expand(-1, *sizes).flatten(1))
+    grids = [_along(u, a, len(sizes)).expand(-1, *sizes).flatten(1) for u, a in zip(units, active, strict=True)]
     products = [a * b for a, b in combinations(grids, 2)]
     return torch.stack([torch.ones_like(grids[0]), *grids, *(g * g for g in grids), *products], -1)
 

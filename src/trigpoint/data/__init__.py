@@ -15,8 +15,6 @@ This package and ``pixels/`` are imported without torch.
 Points are (x, y) in pixels of the stored image, the centre of the top-left pixel is (0, 0), NaN is missing.
 """
 
-from __future__ import annotations
-
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.pixels.images import ImageData, image_size, read_image

@@ -6,8 +6,9 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@dataclass(eq=False, repr=False)
 class LandmarkDataset:
     """Annotated images: N samples of K named landmarks.
 
@@ -36,28 +38,19 @@ class LandmarkDataset:
     the reader of a foreign format had to leave out of the whole set.
     """
 
-    def __init__(
-        self,
-        samples: Iterable[Sample],
-        landmarks: LandmarkSet,
-        *,
-        name: str = "",
-        folder: Path | None = None,
-        images: Path | None = None,
-        table: Path | None = None,
-        spacing_mm: float | None = None,
-        instances: bool = False,
-        problems: Iterable[Problem] = (),
-    ) -> None:
-        self.samples = tuple(samples)
-        self.landmarks = landmarks
-        self.name = name
-        self.folder = folder
-        self.images = images
-        self.table = table
-        self.spacing_mm = spacing_mm
-        self.instances = instances
-        self.problems = tuple(problems)
+    samples: Sequence[Sample]
+    landmarks: LandmarkSet
+    _: KW_ONLY
+    name: str = ""
+    folder: Path | None = None
+    images: Path | None = None
+    table: Path | None = None
+    spacing_mm: float | None = None
+    instances: bool = False
+    problems: Sequence[Problem] = ()
+
+    def __post_init__(self) -> None:
+        self.samples, self.problems = tuple(self.samples), tuple(self.problems)
 
     @classmethod
     def load(
@@ -75,25 +68,15 @@ class LandmarkDataset:
         Raises DataError naming file, row and landmark; for an unknown split, with the splits that exist.
         """
         found = read_table(folder)
-        dataset = cls(
-            found.samples,
-            found.landmarks,
-            name=found.name,
-            folder=found.folder,
-            images=found.images,
-            table=found.file,
-            spacing_mm=found.spacing_mm,
-            instances=found.instances,
-        )
+        dataset = cls(**vars(found))
         if split is not None:
             dataset = dataset.only(split)
         if names is not None:
             dataset = dataset.pick(names)
         if not (dataset.visibility > 0).any():
             what = f"split '{split}'" if split else "the rows"
-            raise DataError(
-                f"{found.file}: expected annotated landmarks, got none in {what}; annotate some images first"
-            )
+            fix = "annotate some images first"
+            raise DataError(f"{found.table}: expected annotated landmarks, got none in {what}; {fix}")
         if check_images:
             raise_problems(dataset.image_problems())
         return dataset._with_spacing()
@@ -118,32 +101,19 @@ class LandmarkDataset:
         >>> ds.landmarks.names, ds.points.tolist()
         (('tip',), [[[3.5, 2.0]]])
         """
-        rows = list(csv.reader(io.StringIO(table.to_csv(index=False))))
-        marks = landmarks
-        root = Path(images)
         file = Path(f"<{name}>")
         about = Description(
-            folder=root,
+            file=file,
+            folder=Path(images),
             name=name,
             images=".",
             table=str(file),
-            landmarks=None if marks is None else marks.names,
+            landmarks=None if landmarks is None else landmarks.names,
             spacing_mm=spacing_mm,
             instances="instance" in table.columns,
-            pairs=() if marks is None else marks.pairs,
-            groups={} if marks is None else marks.groups,
-            normalizer=None if marks is None else marks.normalizer,
-            file=file,
         )
-        found = parse_rows(rows, about, file)
-        return cls(
-            found.samples,
-            found.landmarks,
-            name=name,
-            images=root,
-            spacing_mm=spacing_mm,
-            instances=found.instances,
-        )._with_spacing()
+        found = cls(**vars(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file)))
+        return replace(found, landmarks=landmarks or found.landmarks, folder=None, table=None)._with_spacing()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -171,10 +141,7 @@ class LandmarkDataset:
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
-        """(N,) what must never be divided between two splits: the subject, or the image where no subject is named.
-
-        All rows of one image go with its first row.
-        """
+        """(N,) what no split divides: the subject of the image's first row, or the image where none is named."""
         first: dict[Path, str] = {}
         for sample in self.samples:
             own = f"subject:{sample.subject}" if sample.subject else f"image:{self.image_name(sample)}"
@@ -183,11 +150,7 @@ class LandmarkDataset:
 
     def splits(self) -> dict[str, int]:
         """Number of samples per split name; samples without a split are not counted."""
-        counts: dict[str, int] = {}
-        for sample in self.samples:
-            if sample.split:
-                counts[sample.split] = counts.get(sample.split, 0) + 1
-        return counts
+        return dict(Counter(sample.split for sample in self.samples if sample.split))
 
     def image_name(self, sample: Sample) -> str:
         """The sample's image relative to ``images`` with forward slashes; its whole path when it lies elsewhere."""
@@ -212,44 +175,38 @@ class LandmarkDataset:
         """Decode one sample's image. Raises DataError naming the file; also when the points do not fit the image."""
         sample = self.samples[index]
         data = read_image(sample.image)
-        message = size_problem(sample, data.height, data.width)
-        if message is not None:
+        if message := size_problem(sample, data.height, data.width):
             raise_problems([Problem(sample.image, message)])
         return data
 
     def image_problems(self) -> list[Problem]:
         """Missing and unreadable image files and those of another size than the points imply, headers only."""
-        problems = []
+        found: list[tuple[Sample, str]] = []
         for indices in self.by_image():
-            sample = self.samples[indices[0]]
-            where = self.table or Path(f"<{self.name}>")
+            own = [self.samples[index] for index in indices]
             try:
-                if not sample.image.is_file():
-                    raise DataError(f"{sample.image}: expected an image file, got none; check the name and the folder")
-                height, width = image_size(sample.image)
+                _check_there(own[0].image)
+                size = image_size(own[0].image)
             except DataError as error:
-                problems.append(Problem(where, str(error), row=sample.row or None))
-                continue
-            for index in indices:
-                message = size_problem(self.samples[index], height, width)
-                if message is not None:
-                    text = f"{sample.image}: {message}"
-                    problems.append(Problem(where, text, row=self.samples[index].row or None))
-        return problems
+                found.append((own[0], str(error)))
+            else:
+                wrong = [(sample, size_problem(sample, *size)) for sample in own]
+                found += [(sample, f"{sample.image}: {message}") for sample, message in wrong if message]
+        where = self.table or Path(f"<{self.name}>")
+        return [Problem(where, message, row=sample.row or None) for sample, message in found]
 
     def only(self, split: str) -> LandmarkDataset:
         """The samples of one split. Raises DataError with the splits that exist."""
         existing = self.splits()
         if split not in existing:
-            has = (
-                did_you_mean(split, existing) if existing else "the table stores no splits; run 'trigpoint data split'"
-            )
+            none = "the table stores no splits; run 'trigpoint data split'"
+            has = did_you_mean(split, existing) if existing else none
             raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")
         return self.subset([i for i, sample in enumerate(self.samples) if sample.split == split])
 
     def subset(self, indices: Sequence[int] | IntArray) -> LandmarkDataset:
         """The samples at ``indices``, in that order."""
-        return self._replace([self.samples[int(index)] for index in indices])
+        return replace(self, samples=[self.samples[int(index)] for index in indices])
 
     def limit(self, n: int, seed: int = 0, across: bool = False) -> LandmarkDataset:
         """At most ``n`` images, taken subject after subject in an order fixed by ``seed``, kept in table order.
@@ -260,7 +217,6 @@ class LandmarkDataset:
         """
         if n < 1:
             raise DataError(f"limit: expected at least 1 image, got {n}")
-
         images = self.by_image()
         keys = [(self.groups[rows[0]], self.image_name(self.samples[rows[0]])) for rows in images]
         chosen = [images[i] for i in nested_order(keys, seed, across)[:n]]
@@ -269,17 +225,14 @@ class LandmarkDataset:
     def without_labels(self) -> LandmarkDataset:
         """The same images with no landmark annotated."""
         blank = np.full((len(self.landmarks), 2), np.nan), np.zeros(len(self.landmarks), np.int64)
-        return self._replace([replace(s, points=blank[0], visibility=blank[1]) for s in self.samples])
+        return replace(self, samples=[replace(s, points=blank[0], visibility=blank[1]) for s in self.samples])
 
     def followed_by(self, other: LandmarkDataset) -> LandmarkDataset:
         """These samples and then those of ``other``, which has the same landmarks."""
-        return self._replace([*self.samples, *other.samples])
+        return replace(self, samples=[*self.samples, *other.samples])
 
     def pick(self, names: Sequence[str]) -> LandmarkDataset:
-        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
-
-        Raises DataError for an unknown name.
-        """
+        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole."""
         marks = self.landmarks
         order = [marks.index(name) for name in names]
         length: Normalizer | None = marks.normalizer
@@ -293,14 +246,10 @@ class LandmarkDataset:
             length,
         )
         samples = [replace(s, points=s.points[order], visibility=s.visibility[order]) for s in self.samples]
-        return self._replace(samples, kept)
+        return replace(self, samples=samples, landmarks=kept)
 
     def save(
-        self,
-        folder: str | Path,
-        *,
-        images: Literal["copy", "link", "keep"] = "copy",
-        overwrite: bool = False,
+        self, folder: str | Path, *, images: Literal["copy", "link", "keep"] = "copy", overwrite: bool = False
     ) -> Path:
         """Write a native dataset and copy or symlink its images; ``keep`` leaves the folder's images as they are.
 
@@ -312,8 +261,7 @@ class LandmarkDataset:
         for name, source in files.items():
             if images != "keep":
                 refuse_existing(target / "images" / name, overwrite)
-                if not source.is_file():
-                    raise DataError(f"{source}: expected an image file, got none; check the name and the folder")
+                _check_there(source)
         spaced = {sample.spacing_mm for sample in self.samples} - {self.spacing_mm}
         samples = self.samples if spaced else [replace(sample, spacing_mm=None) for sample in self.samples]
         write_table(
@@ -347,20 +295,12 @@ class LandmarkDataset:
                 own = image_spacing(sample.image)[0] if sample.image.is_file() else None
                 cache[sample.image] = self.spacing_mm if own is None else own
         samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=cache[s.image]) for s in self.samples]
-        return self._replace(samples)
+        return replace(self, samples=samples)
 
-    def _replace(self, samples: Iterable[Sample], landmarks: LandmarkSet | None = None) -> LandmarkDataset:
-        return LandmarkDataset(
-            samples,
-            landmarks or self.landmarks,
-            name=self.name,
-            folder=self.folder,
-            images=self.images,
-            table=self.table,
-            spacing_mm=self.spacing_mm,
-            instances=self.instances,
-            problems=self.problems,
-        )
+
+def _check_there(image: Path) -> None:
+    if not image.is_file():
+        raise DataError(f"{image}: expected an image file, got none; check the name and the folder")
 
 
 def size_problem(sample: Sample, height: int, width: int) -> str | None:

@@ -1,13 +1,12 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trigpoint.config import read_yaml
+from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import inside, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Normalizer
@@ -15,6 +14,7 @@ from trigpoint.landmarks import LandmarkSet, Normalizer
 DESCRIPTION = "dataset.yaml"
 DEFAULT_TABLE = "landmarks.csv"
 KEYS = ("name", "images", "table", "landmarks", "spacing_mm", "pairs", "groups", "normalizer", "instances")
+_LENGTH = ("name", "between", "box")  # keys of the normalizer
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class ProblemError(DataError):
 class Description:
     """The values of ``dataset.yaml``; ``landmarks`` is None when the table's columns give the names."""
 
+    file: Path
     folder: Path
     name: str
     images: str | None
@@ -54,10 +55,9 @@ class Description:
     landmarks: tuple[str, ...] | None
     spacing_mm: float | None
     instances: bool | None
-    pairs: tuple[tuple[str, str], ...]
-    groups: dict[str, tuple[str, ...]]
-    normalizer: Normalizer | None
-    file: Path
+    pairs: tuple[tuple[str, str], ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    normalizer: Normalizer | None = None
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""
@@ -100,6 +100,13 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
     return _Reader(file, values, problems).description(folder)
 
 
+def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | None, instances: bool) -> str:
+    """The text of a ``dataset.yaml`` with the usual names of table and images."""
+    about = {"name": name, "images": "images", "table": DEFAULT_TABLE, **landmarks.to_dict()}
+    about |= {} if spacing_mm is None else {"spacing_mm": spacing_mm}
+    return to_yaml(about | ({"instances": True} if instances else {}))
+
+
 class _Reader:
     """Typed access to the values of one file; each wrong one is reported and left out."""
 
@@ -110,49 +117,32 @@ class _Reader:
         for key in self.values:
             if key not in KEYS:
                 self.report(f"unknown key '{key}'; {did_you_mean(str(key), KEYS)}")
+        path = "a path inside the dataset folder", "; move it there or link to it"
+        spacing = self.value("spacing_mm", _is_length, "millimetres per pixel above 0")
         return Description(
+            file=self.file,
             folder=folder,
             name=str(self.values.get("name") or folder.resolve().name),
-            images=self.path("images"),
-            table=self.path("table") or DEFAULT_TABLE,
+            images=self.value("images", _is_inside, *path),
+            table=self.value("table", _is_inside, *path) or DEFAULT_TABLE,
             landmarks=self.landmarks(),
-            spacing_mm=self.spacing(),
-            instances=self.flag("instances"),
+            spacing_mm=None if spacing is None else float(spacing),
+            instances=self.value("instances", lambda value: isinstance(value, bool), "true or false"),
             pairs=self.pairs(),
             groups=self.groups(),
             normalizer=self.normalizer(),
-            file=self.file,
         )
 
     def report(self, message: str) -> None:
         self.problems.append(Problem(self.file, message))
 
-    def path(self, key: str) -> str | None:
+    def value(self, key: str, valid: Callable[[Any], bool], expected: str, fix: str = "") -> Any:
+        """The value of a key; None when there is none, or when it is not ``valid``, which is reported."""
         value = self.values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, str) or not inside(value):
-            self.report(
-                f"{key}: expected a path inside the dataset folder, got {shown(value)}; move it there or link to it"
-            )
-            return None
-        return value
-
-    def flag(self, key: str) -> bool | None:
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, bool):
-            self.report(f"{key}: expected true or false, got {shown(value)}")
-            return None
-        return value
-
-    def spacing(self) -> float | None:
-        value = self.values.get("spacing_mm")
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(value)}")
-            return None
-        return float(value)
+        if value is None or valid(value):
+            return value
+        self.report(f"{key}: expected {expected}, got {shown(value)}{fix}")
+        return None
 
     def names(self, key: str, value: Any) -> tuple[str, ...] | None:
         """A list of landmark names; an unquoted yes, no or 1.0 is refused since YAML changes it."""
@@ -175,14 +165,8 @@ class _Reader:
         return tuple(dict.fromkeys(names))
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        value = self.values.get("pairs")
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self.report(f"pairs: expected a list such as [[left, right]], got {shown(value)}")
-            return ()
         out = []
-        for item in value:
+        for item in self.value("pairs", lambda value: isinstance(value, list), "a list such as [[left, right]]") or ():
             names = self.names("pairs", item)
             if names is not None and len(names) != 2:
                 self.report(f"pairs: expected two landmark names, got {shown(item)}")
@@ -191,29 +175,29 @@ class _Reader:
         return tuple(out)
 
     def groups(self) -> dict[str, tuple[str, ...]]:
-        value = self.values.get("groups")
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            self.report(f"groups: expected 'group: [landmark, ...]', got {shown(value)}")
-            return {}
+        value = self.value("groups", lambda value: isinstance(value, dict), "'group: [landmark, ...]'") or {}
         found = {str(group): self.names(f"groups '{group}'", members) for group, members in value.items()}
         return {group: members for group, members in found.items() if members is not None}
 
     def normalizer(self) -> Normalizer | None:
-        value = self.values.get("normalizer")
+        expected = "'name' and either 'between: [a, b]' or 'box: true'"
+        value = self.value("normalizer", lambda value: isinstance(value, dict), expected)
         if value is None:
             return None
-        expected = "normalizer: expected 'name' and either 'between: [a, b]' or 'box: true'"
-        if not isinstance(value, dict):
-            self.report(f"{expected}, got {shown(value)}")
-            return None
-        unknown = [key for key in value if key not in ("name", "between", "box")]
-        for key in unknown:
-            self.report(f"normalizer: unknown key '{key}'; {did_you_mean(str(key), ('name', 'between', 'box'))}")
+        for key in value:
+            if key not in _LENGTH:
+                self.report(f"normalizer: unknown key '{key}'; {did_you_mean(str(key), _LENGTH)}")
         between = None if value.get("between") is None else self.names("normalizer", value["between"])
         box = value.get("box") is True
         if not value.get("name") or box == (between is not None) or (between is not None and len(set(between)) != 2):
-            self.report(f"{expected}, got {shown(value)}")
+            self.report(f"normalizer: expected {expected}, got {shown(value)}")
             return None
         return Normalizer(str(value["name"]), (between[0], between[1]) if between else None, box)
+
+
+def _is_inside(value: Any) -> bool:
+    return isinstance(value, str) and inside(value)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

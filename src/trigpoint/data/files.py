@@ -1,13 +1,18 @@
 """Files a dataset is made of: atomic writing, and names and cells that do no harm."""
 
-from __future__ import annotations
-
+import csv
+import io
+import math
 import os
 import reprlib
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, TrigpointError
+
+Progress = Callable[[int, int], None]  # (done, total)
 
 _NAME, _PATH = 255, 1000  # bytes of one name and of a whole path that every usual file system takes
 _repr = reprlib.Repr()
@@ -63,12 +68,50 @@ def read_text(path: str | Path) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{file}, line {line}: expected UTF-8 text, got byte 0x{error.object[error.start]:02x}; save it as UTF-8"
-        ) from None
+        line, byte = error.object[: error.start].count(b"\n") + 1, error.object[error.start]
+        raise DataError(f"{file}, line {line}: expected UTF-8 text, got byte 0x{byte:02x}; save it as UTF-8") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def read_csv(path: str | Path, *, strict: bool = True) -> list[list[str]]:
+    """The cells of a UTF-8 csv file. Raises DataError naming the file; without ``strict``, odd quotes are read past."""
+    try:
+        return list(csv.reader(io.StringIO(read_text(path), newline=""), strict=strict))
+    except csv.Error as error:
+        raise DataError(f"{path}: not readable as csv: {error}") from None
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of cells as the text of a csv file."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+@contextmanager
+def reachable(image: Path) -> Iterator[None]:
+    """An image file that is missing, or that the system cannot read, becomes a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{image}: expected an image file, got {error.strerror or error}") from None
+
+
+@contextmanager
+def decoding(file: Path, problem: str, where: str = "", fix: str = "") -> Iterator[None]:
+    """Whatever a decoder raises becomes a DataError: the file, the problem and the decoder's reason.
+
+    Decoders of foreign bytes fail in every way there is (struct.error, zlib.error, MemoryError, ...), so this guards
+    the calls into them and nothing else.
+    """
+    try:
+        yield
+    except TrigpointError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(f"{file}: {problem} ({where}{reason}){fix}") from None
 
 
 def inside(name: str) -> bool:
@@ -108,6 +151,17 @@ def is_formula(cell: str) -> bool:
     """
     plain = cell.lstrip()
     return plain.startswith("=") or (plain[:1] in ("+", "-", "@") and any(mark in plain for mark in "(|!"))
+
+
+def number(value: object) -> float | None:
+    """A finite number from JSON or text, else None. Python's own 1_000, nan and inf are no numbers in a file."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and "_" in value):
+        return None
+    try:
+        out = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return out if math.isfinite(out) else None
 
 
 def shown(value: object) -> str:

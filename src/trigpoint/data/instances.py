@@ -1,7 +1,5 @@
 """What a set with instances knows about one image: every instance in it, and which landmarks can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,14 +1,11 @@
 """Splits that never divide a subject, made from a seed and stored in the table."""
 
-from __future__ import annotations
-
-import csv
-import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text, write_text
+from trigpoint.data.files import csv_text, read_csv, write_text
 from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import DataError
@@ -32,13 +29,10 @@ def grouped_split(
     parts = dict(FRACTIONS if fractions is None else fractions)
     if not parts or any(not share > 0 for share in parts.values()) or abs(sum(parts.values()) - 1) > 1e-6:
         raise DataError(f"split fractions: expected positive shares that add up to 1, got {parts}")
-    rows: dict[str, int] = {}
-    for group in groups:
-        rows[group] = rows.get(group, 0) + 1
+    rows = Counter(groups)
     if len(rows) < len(parts):
-        raise DataError(
-            f"{len(parts)} splits need at least {len(parts)} subjects, got {len(rows)}; add images or name fewer splits"
-        )
+        least, fix = f"{len(parts)} splits need at least {len(parts)} subjects", "add images or name fewer splits"
+        raise DataError(f"{least}, got {len(rows)}; {fix}")
     lacking = {name: share * len(groups) for name, share in parts.items()}
     empty = set(parts)
     chosen: dict[str, str] = {}
@@ -73,23 +67,20 @@ def write_split(folder: str | Path, splits: Sequence[str], *, force: bool = Fals
     """
     table = read_table(folder)
     if len(splits) != len(table.samples):
-        raise DataError(f"{table.file}: expected {len(table.samples)} split names, one per row, got {len(splits)}")
+        raise DataError(f"{table.table}: expected {len(table.samples)} split names, one per row, got {len(splits)}")
     stored = sorted({sample.split for sample in table.samples if sample.split})
     if stored and not force:
-        raise DataError(
-            f"{table.file}: expected no splits, got {', '.join(stored)}; allow replacing them with --force (force=True)"
-        )
-    rows = list(csv.reader(io.StringIO(read_text(table.file), newline="")))
+        fix = "allow replacing them with --force (force=True)"
+        raise DataError(f"{table.table}: expected no splits, got {', '.join(stored)}; {fix}")
+    rows = read_csv(table.table)
     header = [cell.strip() for cell in rows[0]]
     if "split" not in header:
         place = header.index("image") + 1
-        for number, cells in enumerate(rows):
-            if cells:
-                cells.insert(place, "split" if number == 0 else "")
+        for cells in filter(None, rows):
+            cells.insert(place, "")
+        rows[0][place] = "split"
         header.insert(place, "split")
     column = header.index("split")
     for sample, split in zip(table.samples, splits, strict=True):
         rows[sample.row - 1][column] = split
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return write_text(table.file, out.getvalue(), overwrite=True)
+    return write_text(table.table, csv_text(rows), overwrite=True)

@@ -1,7 +1,5 @@
 """Orders that depend on names and a seed alone, so that what is drawn survives added or sorted rows."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

@@ -7,24 +7,28 @@ visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<
 Reading collects every problem in one pass; strict reading raises them together.
 """
 
-from __future__ import annotations
-
-import csv
 import difflib
-import io
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from trigpoint.config import to_yaml
-from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
-from trigpoint.data.files import inside, is_formula, read_text, refuse_existing, shown, write_text
+from trigpoint.data.description import (
+    DEFAULT_TABLE,
+    DESCRIPTION,
+    Description,
+    Problem,
+    ProblemError,
+    description_text,
+    read_description,
+)
+from trigpoint.data.files import csv_text, inside, is_formula, number, read_csv, refuse_existing, shown, write_text
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
 META = ("image", "split", "subject", "instance", "spacing_mm")
 LISTED = 20  # problems spelled out in one error
@@ -37,7 +41,7 @@ class Table:
     folder: Path
     name: str
     images: Path
-    file: Path
+    table: Path
     landmarks: LandmarkSet
     samples: tuple[Sample, ...]
     spacing_mm: float | None = None
@@ -69,12 +73,10 @@ def read_table(path: str | Path, *, strict: bool = True) -> Table:
         about = read_description(folder, problems)
         given = source.is_file() and source.name != DESCRIPTION
         file = source if given else folder / about.table
-        table = _parse(about, file, _rows(file), problems)
+        table = _Reader(about, file, problems).table(_rows(file))
     except ProblemError as error:
-        if strict:
-            raise_problems([*problems, error.problem])
-        found = (*problems, error.problem)
-        return Table(folder, folder.resolve().name, folder, folder, LandmarkSet(()), (), problems=found)
+        problems.append(error.problem)
+        table = Table(folder, folder.resolve().name, folder, folder, LandmarkSet(()), (), problems=tuple(problems))
     if strict:
         raise_problems(problems)
     return table
@@ -83,7 +85,7 @@ def read_table(path: str | Path, *, strict: bool = True) -> Table:
 def parse_rows(rows: list[list[str]], about: Description, file: Path) -> Table:
     """Read a table already split into cells (header first). Raises DataError that lists every problem."""
     problems: list[Problem] = []
-    table = _parse(about, file, rows, problems)
+    table = _Reader(about, file, problems).table(rows)
     raise_problems(problems)
     return table
 
@@ -92,9 +94,7 @@ def _rows(file: Path) -> list[list[str]]:
     if not file.is_file():
         raise ProblemError(Problem(file, "expected a table of landmarks, got no such file; name it with 'table:'"))
     try:
-        rows = list(csv.reader(io.StringIO(read_text(file), newline=""), strict=True))
-    except csv.Error as error:
-        raise ProblemError(Problem(file, f"not readable as csv: {error}")) from None
+        rows = read_csv(file)
     except DataError as error:
         raise ProblemError(Problem(file, str(error).removeprefix(str(file)).lstrip(":, "))) from None
     if not rows:
@@ -102,167 +102,136 @@ def _rows(file: Path) -> list[list[str]]:
     return rows
 
 
-@dataclass
-class _Columns:
-    """Where things stand in the table; -1 in ``x``, ``y`` or ``v`` when the column is not there."""
+class _Columns(NamedTuple):
+    """Where things stand in the table: ``places`` (x, y, v) of each landmark, -1 for a column that is not there."""
 
     meta: dict[str, int]
     names: tuple[str, ...]
-    x: list[int] = field(default_factory=list)
-    y: list[int] = field(default_factory=list)
-    v: list[int] = field(default_factory=list)
-    width: int = 0
+    places: list[tuple[int, ...]]
+    width: int
 
 
-def _columns(about: Description, header: list[str], file: Path, problems: list[Problem]) -> _Columns:
-    def report(message: str, landmark: str | None = None) -> None:
-        problems.append(Problem(file, message, row=1, landmark=landmark))
+class _Reader:
+    """Reads the cells of one table; whatever is wrong with them is added to ``problems``."""
 
-    if "image" not in header:
-        hint = "; separate the cells by commas" if len(header) == 1 and ";" in header[0] else ""
-        message = f"expected a column 'image', got {shown(', '.join(header[:6]))}{hint}"
-        raise ProblemError(Problem(file, message, row=1))
-    for column, times in sorted(Counter(header).items()):
-        if times > 1:
-            report(f"expected each column once, got '{column}' {times} times; remove all but one")
-    where = {column: index for index, column in reversed(list(enumerate(header)))}
-    derived = tuple(dict.fromkeys(c[:-2] for c in header if c[-2:] in ("_x", "_y") and c not in META))
-    names = about.landmarks or derived
-    if not names:
-        raise ProblemError(Problem(file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
-    out = _Columns({c: where[c] for c in META if c in where}, names, width=len(header))
-    for name in names:
-        for axis, positions in (("x", out.x), ("y", out.y), ("v", out.v)):
-            position = where.get(f"{name}_{axis}", -1)
-            positions.append(position)
-            if position < 0 and axis != "v":
-                report(f"expected a column '{name}_{axis}', got none; add it or drop the landmark", name)
-    for name in filter(is_formula, names):
-        report(f"expected a plain name, got {shown(name)}, which a spreadsheet would calculate; rename it")
-    known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius", "spread"))}
-    for column in dict.fromkeys(c for c in header if c not in known):
-        near = difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8)
-        if column[-2:] in ("_x", "_y", "_v"):
-            report(f"column '{column}' belongs to no landmark of the set; {did_you_mean(column[:-2], names)}")
-        elif near:  # other columns are the user's own notes
-            report(f"unknown column '{column}'; did you mean '{near[0]}'?")
-    if about.instances and "instance" not in out.meta:
-        report("expected a column 'instance' since dataset.yaml says 'instances: true', got none")
-    return out
+    def __init__(self, about: Description, file: Path, problems: list[Problem]) -> None:
+        self.about, self.file, self.problems = about, file, problems
 
+    def report(self, message: str, row: int | None = None, landmark: str | None = None) -> None:
+        self.problems.append(Problem(self.file, message, row, landmark))
 
-def _parse(about: Description, file: Path, rows: list[list[str]], problems: list[Problem]) -> Table:
-    columns = _columns(about, [cell.strip() for cell in rows[0]], file, problems)
-    landmarks = about.landmark_set(columns.names, problems)
-    instances = "instance" in columns.meta if about.instances is None else about.instances
-    if about.instances is None and about.file.is_file():
-        instances = False
-    default = about.folder / "images"
-    images = about.folder / about.images if about.images else default if default.is_dir() else about.folder
-    samples: list[Sample] = []
-    seen: dict[tuple[str, str], int] = {}
-    for number, cells in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        found = len(problems)
-        sample = _sample(cells, columns, images, number, file, problems, blank=ABSENT if instances else 0)
-        if sample is None:
-            continue
-        key = (str(sample.image), sample.instance if instances else "")
-        if key in seen:
-            what = "image and instance" if instances else "image"
-            hint = "" if instances or "instance" not in columns.meta else " or say 'instances: true' in dataset.yaml"
-            message = f"expected each {what} once, got {cells[columns.meta['image']].strip()!r} again (first in row "
-            problems.append(Problem(file, message + f"{seen[key]}); remove one{hint}", row=number))
-        seen.setdefault(key, number)
-        if len(problems) == found:
-            samples.append(sample)
-    if not samples and not problems:
-        problems.append(Problem(file, "expected rows of images, got only the header"))
-    elif samples and not problems and all(np.isnan(sample.points).all() for sample in samples):
-        problems.append(Problem(file, "expected annotated landmarks, got none in any row; annotate some images first"))
-    return Table(
-        about.folder, about.name, images, file, landmarks, tuple(samples), about.spacing_mm, instances, tuple(problems)
-    )
+    def table(self, rows: list[list[str]]) -> Table:
+        about, problems = self.about, self.problems
+        columns = self.columns([cell.strip() for cell in rows[0]])
+        landmarks = about.landmark_set(columns.names, problems)
+        instances = about.instances
+        if instances is None:  # dataset.yaml has to say so; a table without one says it by its columns
+            instances = "instance" in columns.meta and not about.file.is_file()
+        default = about.folder / "images"
+        images = about.folder / about.images if about.images else default if default.is_dir() else about.folder
+        samples: list[Sample] = []
+        seen: dict[tuple[str, str], int] = {}
+        for row, cells in enumerate(rows[1:], start=2):
+            if not any(cell.strip() for cell in cells):
+                continue
+            found = len(problems)
+            sample = self.sample(cells, columns, images, row, blank=ABSENT if instances else 0)
+            if sample is None:
+                continue
+            first = seen.setdefault((str(sample.image), sample.instance if instances else ""), row)
+            if first != row:
+                what = "image and instance" if instances else "image"
+                got = f"{cells[columns.meta['image']].strip()!r} again (first in row {first}); remove one"
+                if not instances and "instance" in columns.meta:
+                    got += " or say 'instances: true' in dataset.yaml"
+                self.report(f"expected each {what} once, got {got}", row)
+            if len(problems) == found:
+                samples.append(sample)
+        if not samples and not problems:
+            self.report("expected rows of images, got only the header")
+        elif not problems and all(np.isnan(sample.points).all() for sample in samples):
+            self.report("expected annotated landmarks, got none in any row; annotate some images first")
+        rest = about.spacing_mm, instances, tuple(problems)
+        return Table(about.folder, about.name, images, self.file, landmarks, tuple(samples), *rest)
 
+    def columns(self, header: list[str]) -> _Columns:
+        if "image" not in header:
+            hint = "; separate the cells by commas" if len(header) == 1 and ";" in header[0] else ""
+            message = f"expected a column 'image', got {shown(', '.join(header[:6]))}{hint}"
+            raise ProblemError(Problem(self.file, message, row=1))
+        for column, times in sorted(Counter(header).items()):
+            if times > 1:
+                self.report(f"expected each column once, got '{column}' {times} times; remove all but one", 1)
+        derived = tuple(dict.fromkeys(c[:-2] for c in header if c[-2:] in ("_x", "_y") and c not in META))
+        names = self.about.landmarks or derived
+        if not names:
+            raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
+        where: dict[str, int] = {}
+        for index, column in enumerate(header):
+            where.setdefault(column, index)
+        for name in names:
+            for column in (f"{name}_x", f"{name}_y"):
+                if column not in where:
+                    self.report(f"expected a column '{column}', got none; add it or drop the landmark", 1, name)
+        for name in filter(is_formula, names):
+            self.report(f"expected a plain name, got {shown(name)}, which a spreadsheet would calculate; rename it", 1)
+        known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius", "spread"))}
+        for column in (column for column in where if column not in known):
+            near = difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8)
+            if column[-2:] in ("_x", "_y", "_v"):
+                hint = did_you_mean(column[:-2], names)
+                self.report(f"column '{column}' belongs to no landmark of the set; {hint}", 1)
+            elif near:  # other columns are the user's own notes
+                self.report(f"unknown column '{column}'; did you mean '{near[0]}'?", 1)
+        if self.about.instances and "instance" not in where:
+            self.report("expected a column 'instance' since dataset.yaml says 'instances: true', got none", 1)
+        places = [tuple(where.get(f"{name}_{axis}", -1) for axis in "xyv") for name in names]
+        return _Columns({c: where[c] for c in META if c in where}, names, places, len(header))
 
-def _sample(
-    cells: list[str], columns: _Columns, images: Path, row: int, file: Path, problems: list[Problem], blank: int
-) -> Sample | None:
-    """One row; ``blank`` is the visibility of a landmark without any entry."""
-    if len(cells) != columns.width:
-        message = f"expected {columns.width} cells as in the header, got {len(cells)}"
-        problems.append(Problem(file, message, row=row))
-        return None
-    meta = {column: cells[index].strip() for column, index in columns.meta.items()}
-    name = meta["image"]
-    if not name or not inside(name):
-        got = f"{shown(name)}; images stay inside the dataset folder" if name else "a blank cell"
-        problems.append(Problem(file, f"expected the name of an image file, got {got}", row=row))
-        return None
-    for column in ("image", "split", "subject", "instance"):
-        if is_formula(meta.get(column, "")):
-            message = f"expected plain text, got {shown(meta[column])}, which a spreadsheet would calculate; rename it"
-            problems.append(Problem(file, f"{column}: {message}", row=row))
-    spacing = None
-    if meta.get("spacing_mm"):
-        spacing = _number(meta["spacing_mm"])
-        if spacing is None or spacing <= 0:
-            message = f"spacing_mm: expected millimetres per pixel above 0, got {shown(meta['spacing_mm'])}"
-            problems.append(Problem(file, message, row=row))
-            spacing = None
-    points, visibility = _points(cells, columns, row, file, problems, blank)
-    return Sample(
-        image=images / name,
-        points=points,
-        visibility=visibility,
-        split=meta.get("split", ""),
-        subject=meta.get("subject", ""),
-        instance=meta.get("instance", ""),
-        spacing_mm=spacing,
-        row=row,
-    )
+    def sample(self, cells: list[str], columns: _Columns, images: Path, row: int, blank: int) -> Sample | None:
+        """One row; ``blank`` is the visibility of a landmark without any entry."""
+        if len(cells) != columns.width:
+            self.report(f"expected {columns.width} cells as in the header, got {len(cells)}", row)
+            return None
+        meta = {column: cells[index].strip() for column, index in columns.meta.items()}
+        name, stated = meta["image"], meta.pop("spacing_mm", "")
+        if not name or not inside(name):
+            got = f"{shown(name)}; images stay inside the dataset folder" if name else "a blank cell"
+            self.report(f"expected the name of an image file, got {got}", row)
+            return None
+        for column, text in meta.items():
+            if is_formula(text):
+                got = f"got {shown(text)}, which a spreadsheet would calculate"
+                self.report(f"{column}: expected plain text, {got}; rename it", row)
+        spacing = number(stated)
+        if stated and (spacing is None or spacing <= 0):
+            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(stated)}", row)
+        points = np.full((len(columns.names), 2), np.nan)
+        visibility = np.full(len(columns.names), blank, dtype=np.int64)
+        for k, places in enumerate(columns.places):
+            x, y, v = (cells[place].strip() if place >= 0 else "" for place in places)
+            if x or y or v:
+                points[k], visibility[k] = self.point(x, y, v, row, columns.names[k])
+        del meta["image"]
+        return Sample(images / name, points, visibility, spacing_mm=spacing, row=row, **meta)
 
-
-def _points(
-    cells: list[str], columns: _Columns, row: int, file: Path, problems: list[Problem], blank: int
-) -> tuple[FloatArray, IntArray]:
-    count = len(columns.names)
-    points = np.full((count, 2), np.nan)
-    visibility = np.zeros(count, dtype=np.int64)
-    for k, (ix, iy, iv) in enumerate(zip(columns.x, columns.y, columns.v, strict=True)):
-        tx = cells[ix].strip() if ix >= 0 else ""
-        ty = cells[iy].strip() if iy >= 0 else ""
-        tv = cells[iv].strip() if iv >= 0 else ""
-        if not (tx or ty or tv):
-            visibility[k] = blank
-            continue
-        message = None
-        x, y = _number(tx), _number(ty)
-        if (tx and x is None) or (ty and y is None):
-            bad = tx if tx and x is None else ty
-            message = f"expected a finite number or a blank cell, got {shown(bad)}"
-        elif bool(tx) != bool(ty):
-            message = f"expected both x and y, got only {'x' if tx else 'y'}; fill in the other or blank both"
-        elif tv not in ("", "0", "1", "2", "0.0", "1.0", "2.0"):
-            message = f"expected visibility 0 missing, 1 occluded or 2 visible, got {shown(tv)}"
-        elif not tx and tv[:1] in ("1", "2"):
-            message = f"expected coordinates since visibility is {tv}, got blank cells; fill them in or set 0"
-        if message is not None:
-            problems.append(Problem(file, message, row=row, landmark=columns.names[k]))
-        elif x is not None and y is not None and tv[:1] != "0":
-            points[k] = x, y
-            visibility[k] = int(tv[0]) if tv else 2
-    return points, visibility
-
-
-def _number(text: str) -> float | None:
-    """A finite number, or None. Python's own 1_000, nan and inf are no numbers in a table."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None
+    def point(self, x: str, y: str, v: str, row: int, landmark: str) -> tuple[tuple[float, float], int]:
+        """Point and visibility of a landmark with an entry; what is wrong is reported and counts as missing."""
+        at = number(x), number(y)
+        message = ""
+        if bad := [text for text, value in zip((x, y), at, strict=True) if text and value is None]:
+            message = f"expected a finite number or a blank cell, got {shown(bad[0])}"
+        elif bool(x) != bool(y):
+            message = f"expected both x and y, got only {'x' if x else 'y'}; fill in the other or blank both"
+        elif v not in ("", "0", "1", "2", "0.0", "1.0", "2.0"):
+            message = f"expected visibility 0 missing, 1 occluded or 2 visible, got {shown(v)}"
+        elif not x and v[:1] in ("1", "2"):
+            message = f"expected coordinates since visibility is {v}, got blank cells; fill them in or set 0"
+        if message:
+            self.report(message, row, landmark)
+        if message or at[0] is None or at[1] is None or v[:1] == "0":
+            return (math.nan, math.nan), 0
+        return (at[0], at[1]), int(v[0]) if v else 2
 
 
 def write_table(
@@ -282,30 +251,19 @@ def write_table(
     exists and ``overwrite`` is False; then neither is touched.
     """
     target = Path(folder)
-    for file in (target / DESCRIPTION, target / "landmarks.csv"):
+    for file in (target / DESCRIPTION, target / DEFAULT_TABLE):
         refuse_existing(file, overwrite)
-    about: dict[str, object] = {"name": name or target.resolve().name, "images": "images", "table": "landmarks.csv"}
-    about |= landmarks.to_dict()
-    if spacing_mm is not None:
-        about["spacing_mm"] = spacing_mm
-    if instances:
-        about["instances"] = True
+    about = description_text(name or target.resolve().name, landmarks, spacing_mm, instances)
     text = table_text(samples, landmarks, image_names=image_names, instances=instances)
-    write_text(target / "landmarks.csv", text, overwrite=overwrite)
-    write_text(target / DESCRIPTION, to_yaml(about), overwrite=overwrite)
+    write_text(target / DEFAULT_TABLE, text, overwrite=overwrite)
+    write_text(target / DESCRIPTION, about, overwrite=overwrite)
     return target
 
 
 def table_text(
-    samples: Sequence[Sample],
-    landmarks: LandmarkSet,
-    *,
-    image_names: Sequence[str],
-    instances: bool = False,
-    scores: FloatArray | None = None,
-    radius: FloatArray | None = None,
+    samples: Sequence[Sample], landmarks: LandmarkSet, *, image_names: Sequence[str], instances: bool = False
 ) -> str:
-    """The csv text of a table; ``scores`` and ``radius`` (N, K) add the columns of a prediction, NaN as blank.
+    """The csv text of a table.
 
     Visibility columns are written when a landmark is occluded or, with ``instances``, one is not annotated, since
     there a blank cell means ``ABSENT``. Raises DataError for a name that a spreadsheet would take for a formula.
@@ -314,14 +272,11 @@ def table_text(
     shown = any(np.isin(sample.visibility, told).any() for sample in samples)
     spaced = any(sample.spacing_mm is not None for sample in samples)
     header = ["image", "split", "subject", *(["instance"] if instances else []), *(["spacing_mm"] if spaced else [])]
-    extra = [(end, values) for end, values in (("score", scores), ("radius", radius)) if values is not None]
     for mark in landmarks.names:
-        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else []), *(f"{mark}_{e}" for e, _ in extra)]
+        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else [])]
     refuse_formulas(header, "the header")
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    for index, (sample, image) in enumerate(zip(samples, image_names, strict=True)):
+    rows = [header]
+    for sample, image in zip(samples, image_names, strict=True):
         row = [image, sample.split, sample.subject, *([sample.instance] if instances else [])]
         refuse_formulas(row, str(sample.image))
         if spaced:
@@ -331,9 +286,8 @@ def table_text(
             if shown:
                 seen = int(sample.visibility[k])
                 row.append("" if instances and seen == ABSENT else str(max(seen, 0)))
-            row += [format_number(values[index, k]) for _, values in extra]
-        writer.writerow(row)
-    return out.getvalue()
+        rows.append(row)
+    return csv_text(rows)
 
 
 def refuse_formulas(cells: Sequence[str], where: str) -> None:
@@ -349,7 +303,6 @@ def format_number(value: float) -> str:
     >>> format_number(3.0), format_number(0.1), format_number(float("nan"))
     ('3', '0.1', '')
     """
-    number = float(value)
-    if math.isnan(number):
+    if math.isnan(value):
         return ""
-    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))

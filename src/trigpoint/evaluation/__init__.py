@@ -4,8 +4,6 @@
 - ``report.py``: ``Report``, its figures and its page; ``traces.py``: pictures of the glimpses
 """
 
-from __future__ import annotations
-
 from trigpoint.evaluation.measure import evaluate
 from trigpoint.evaluation.report import Report
 

@@ -1,7 +1,5 @@
 """``evaluate``: a run on a split of a dataset, from images to numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from trigpoint.evaluation.report import Detected, Report
 from trigpoint.evaluation.traces import Traces, traced
 from trigpoint.landmarks import Prediction
 from trigpoint.metrics import detection_scores, precision_recall, radial_error
-from trigpoint.metrics.evaluate import summarize
+from trigpoint.metrics.summary import summarize
 from trigpoint.prediction import Predictor, Progress
 from trigpoint.runs import RunFolder
 from trigpoint.runs.provenance import data_changed, seen_before
@@ -42,7 +40,7 @@ def evaluate(
     dataset = _chosen(data, split, predictor.landmarks.names)
     if dataset.instances and predictor.threshold is None:
         raise DataError(
-            f"{dataset.name}: has several instances of a landmark per image (instances: true), got a run of the method "
+            f"{dataset.name}: is a multi-instance set (instances: true), got a run of the method "
             f"{predictor.recipe.method_name}, which finds one; train with method.name=instances"
         )
     warnings = seen_before(folder, dataset) + data_changed(folder, predictor.landmarks.names)

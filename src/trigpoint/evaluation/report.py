@@ -1,7 +1,5 @@
 """The result of an evaluation: numbers, of which run and data, and how they become figures and files."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple

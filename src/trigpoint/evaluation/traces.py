@@ -1,7 +1,5 @@
 """What a run saw on the way in typical images, for the report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -90,7 +90,7 @@ def check_layout(root: Path, counts: Mapping[str, int] | None = COUNTS) -> Layou
             f"{root}: 300-W is incomplete, missing:\n{shown}{more}\nDownload the parts from "
             "https://ibug.doc.ic.ac.uk/resources/300-W/ and put them into these folders"
         )
-    samples = {folder: Pts(_NAMES).read(root / folder).samples for folder in COUNTS}
+    samples = {folder: tuple(Pts(_NAMES).read(root / folder).samples) for folder in COUNTS}
     found = {folder: len(members) for folder, members in samples.items()}
     differences = tuple(
         f"{folder}: expected {count} images, got {found[folder]}"

@@ -25,8 +25,8 @@ from trigpoint.metrics import (
     success_rate,
     to_millimetres,
 )
-from trigpoint.metrics.evaluate import SDR_MM
 from trigpoint.metrics.functional import image_errors
+from trigpoint.metrics.summary import SDR_MM
 from trigpoint.report.tables import UNKNOWN
 from trigpoint.runs import RunFolder
 

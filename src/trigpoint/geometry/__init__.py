@@ -10,8 +10,6 @@ extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
 - ``glimpses``: ``halve``, ``glimpse_points``, ``sample_points``: the levels of a pyramid and square glimpses of them
 """
 
-from __future__ import annotations
-
 from trigpoint.geometry.elastic import Displacement
 from trigpoint.geometry.glimpses import PYRAMID_TAPS, glimpse_points, halve, sample_points
 from trigpoint.geometry.images import resample, warp

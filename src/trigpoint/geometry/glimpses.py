@@ -1,7 +1,5 @@
 """The levels of an image pyramid and square glimpses of them, all levels agreeing on where a point lies."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

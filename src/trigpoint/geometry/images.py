@@ -1,7 +1,5 @@
 """The pixels of an image moved by the maps that move its points, in one resampling."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -117,11 +117,6 @@ class Affine:
         """Mirror an image of ``width`` pixels left to right: x becomes width - 1 - x."""
         return cls(np.array([[-1, 0, width - 1], [0, 1, 0]]))
 
-    @property
-    def scale(self) -> float:
-        """How many output pixels one input pixel becomes: the geometric mean over all directions."""
-        return math.sqrt(abs(_determinant(self.matrix)))
-
     def apply(self, points: Points) -> Points:
         """Map points (..., 2); a floating point tensor keeps its dtype and device, NaN stays NaN."""
         if isinstance(points, torch.Tensor):

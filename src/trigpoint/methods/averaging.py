@@ -1,7 +1,5 @@
 """The averaged weights (EMA) that are validated, kept and used in place of those that the optimizer moves."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

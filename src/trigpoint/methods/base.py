@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import lightning as L
 import numpy as np
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trigpoint import config
 from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset, InstanceInputs
@@ -33,7 +32,6 @@ from trigpoint.recipe import DataConfig, InputConfig, MethodConfig, Recipe, Sour
 
 if TYPE_CHECKING:
     from trigpoint.data.tiled import TiledImage
-    from trigpoint.methods.glimpse_trace import GlimpseTrace
 
 
 class TrainedModule(L.LightningModule, ABC):
@@ -78,7 +76,6 @@ class TrainedModule(L.LightningModule, ABC):
             self.average.update_parameters(self.network)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let the averaged weights follow."""
         super().optimizer_step(*args, **kwargs)
         self.follow()
 
@@ -120,6 +117,25 @@ class Calibration:
 
     radius: FloatArray
     threshold: float | None = None
+
+
+class GlimpseTrace(NamedTuple):
+    """The prediction of one image by T glimpse steps of L levels; points and corners in input pixels.
+
+    ``path`` (T + 1, K, 2): the guesses from the first initial guess. ``found`` (K, 2): the prediction, which with one
+    initial guess is the end of the path. Of each of the ``columns`` asked for: ``glimpses`` (N, S, L, C, g, g), what
+    the network sees at the end of the path and at S - 1 places near it; ``maps`` (N, S, L, D, h, w), the trunk's maps
+    there, each softmaxed over its cells as ``SpatializedFeatures`` does; ``extents`` (N, S, L, 2, 2), top left and
+    bottom right corner of each patch. ``spatialized``: whether the network reads places off these maps.
+    """
+
+    path: Tensor
+    found: Tensor
+    glimpses: Tensor
+    maps: Tensor
+    extents: Tensor
+    to_original: Tensor
+    spatialized: bool
 
 
 class LandmarkMethod(TrainedModule, ABC):
@@ -184,7 +200,6 @@ class LandmarkMethod(TrainedModule, ABC):
         return matching_radius(height)
 
     def validation_metric(self) -> ValidationMetric:
-        """What validation computes; its first number chooses the weights."""
         if self.threshold is None:
             return RadialError()
         return DetectionError(len(self.landmark_names), self.matching_radius)
@@ -242,13 +257,10 @@ class NotFinite(RunError):
         self.index = index
 
 
-def sum_over_processes(values: Tensor) -> Tensor:
-    """``values`` summed in place over all training processes."""
+def take_sums(sums: Tensor) -> Tensor:
+    """The ``sums`` of an epoch over all training processes, on the CPU; what is left of them is zero."""
     if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-    return values
-
-
-def component(of: config.Config) -> str:
-    """Name of the component that a config belongs to."""
-    return str(cast(Any, of).name)
+        dist.all_reduce(sums)
+    taken = sums.to("cpu", copy=True)
+    sums.zero_()
+    return taken

@@ -27,8 +27,7 @@ from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import MethodConfig, Recipe, Stage
 from trigpoint.recipes import recipe_values
 
-LEAST_SD = 2.0
-"""Input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training."""
+LEAST_SD = 2.0  # input pixels; guesses of a nearly perfect coarse stage are still spread by so much in training
 
 
 class FineConfig(FoveatedMethod.Config):
@@ -89,7 +88,6 @@ class CascadeMethod(FoveatedMethod):
             return self.model_copy(update={"coarse": coarse.model_dump(mode="json")})
 
         def stages(self) -> dict[str, Stage]:
-            """The coarse stage."""
             recipe = self.coarse if isinstance(self.coarse, dict) and self.coarse_run is None else None
             return {"coarse": Stage("coarse stage", self.coarse_run, recipe)}
 

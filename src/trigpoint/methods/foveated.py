@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -20,16 +21,13 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import LandmarkMethod, NotFinite, sum_over_processes
-from trigpoint.methods.glimpse_trace import GlimpseTrace, trace_glimpses
+from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, take_sums
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
 
-STACKS = 96
-"""Glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result."""
-NEAR = 1 / 8
-"""Share of the glimpse that a guess counts as away from the landmark at least, in the relative loss."""
+STACKS = 96  # glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result
+NEAR = 1 / 8  # share of the glimpse that a guess counts as away from the landmark at least, in the relative loss
 
 
 class FoveatedMethod(LandmarkMethod):
@@ -122,10 +120,9 @@ class FoveatedMethod(LandmarkMethod):
         truth = torch.where(present[..., None], batch.points[:, None], mean)  # (B, 1, K, 2)
         guess = self.training_guess(truth, rng)
         for _ in range(self.options.train_iterations):
-            linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
-            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, present, linear, rng, batch))
+            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, present, rng, batch))
 
-    def training_guess(self, truth: Tensor, rng: np.random.Generator) -> Tensor:
+    def training_guess(self, truth: Tensor, rng: Generator) -> Tensor:
         """Initial guesses (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
         shape = (len(truth), self.options.train_starts, *truth.shape[2:])
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(truth)
@@ -133,20 +130,14 @@ class FoveatedMethod(LandmarkMethod):
         return self.keep_inside(middle + noise * self.network.start_sd.to(truth))
 
     def _learn_step(
-        self,
-        source: GlimpseSource,
-        guess: Tensor,
-        truth: Tensor,
-        present: Tensor,
-        linear: Tensor,
-        rng: np.random.Generator,
-        batch: Batch,
+        self, source: GlimpseSource, guess: Tensor, truth: Tensor, present: Tensor, rng: Generator, batch: Batch
     ) -> Tensor:
         """One glimpse step and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
 
         What is seen is turned and scaled by the inverse of ``linear``, so the offset that the network gives is mapped
         back by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
         """
+        linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         weight = present.expand(guess.shape[:3]).to(guess)
@@ -179,9 +170,8 @@ class FoveatedMethod(LandmarkMethod):
 
     def on_train_epoch_end(self) -> None:
         """The mean loss over all glimpse steps of the epoch; ``l1`` is in units of the network, per coordinate."""
-        loss, count = sum_over_processes(self.loss_sums).tolist()
+        loss, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
-        self.loss_sums.zero_()
 
     @property
     def used(self) -> FoveatedNetworks:
@@ -216,9 +206,7 @@ class FoveatedMethod(LandmarkMethod):
     @torch.no_grad()
     def predict_tiled(self, image: TiledImage, input: InputConfig) -> Detections:
         """As ``predict`` for one image, of which only what the glimpses show is read."""
-        source = LazyPyramid(image, self.size, input, self.levels)
-        device = self.used.start_mean.device
-        return self.find(source, self.mean_guess(1, device), source.to_original[None].to(device))
+        return self.find(*self.open_tiled(image, input))
 
     @torch.no_grad()
     def trace(
@@ -230,20 +218,47 @@ class FoveatedMethod(LandmarkMethod):
     ) -> GlimpseTrace:
         """The path of one image, and what is seen at its end; see ``GlimpseTrace``."""
         columns = range(len(self.landmark_names)) if columns is None else columns
+        source: GlimpseSource
         if isinstance(image, Batch):
-            return trace_glimpses(
-                self, self.source(image.images), self.initial_guess(image), image.to_original[0], columns, moves
-            )
-        source = LazyPyramid(image, self.size, input, self.levels)
-        guess = self.mean_guess(1, self.used.start_mean.device)
-        return trace_glimpses(self, source, guess, source.to_original, columns, moves)
+            source, guess, to_original = self.source(image.images), self.initial_guess(image), image.to_original
+        else:
+            source, guess, to_original = self.open_tiled(image, input)
+        side, levels = self.options.glimpse, torch.arange(self.levels)
+        path = self.refine(source, guess)  # (T + 1, 1, S, K, 2)
+        end = path[-1][0, 0, list(columns)]  # (N, 2)
+        away = torch.tensor(moves)[:, None] * (side * 2.0**levels)[:, None]  # (S, L, 2): each level is moved by itself
+        centers = end[:, None, None] + away.to(end)  # (N, S, L, 2)
+        stacks = source.glimpses(centers.flatten(0, 2)[None], side)[0].float()  # every level at every centre
+        stacks = stacks.reshape(*centers.shape[:3], *stacks.shape[1:])[:, :, levels, levels]
+        half = side * 2.0 ** levels.to(torch.float64) / 2
+        signs = torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+        return GlimpseTrace(
+            path=path[:, 0, 0].double().cpu(),
+            found=self.conclude(path)[0][0].double().cpu(),
+            glimpses=stacks.cpu(),
+            maps=torch.stack([self._maps(column, stacks[n]) for n, column in enumerate(columns)]).cpu(),
+            extents=centers.double().cpu()[..., None, :] + half[:, None, None] * signs,
+            to_original=to_original[0].cpu(),
+            spatialized=self.options.features == "spatialized",
+        )
+
+    def _maps(self, column: int, glimpses: Tensor) -> Tensor:
+        """Softmaxed maps (S, L, D, h, w) of glimpses (S, L, C, g, g), by the network of this landmark."""
+        network = self.used.networks[next(i for i, part in enumerate(self.used.parts) if column in part)]
+        maps = cast(GlimpseNetwork, network).maps(glimpses.flatten(0, 1)).float()
+        return maps.flatten(-2).softmax(-1).reshape(*glimpses.shape[:2], *maps.shape[1:])
+
+    def open_tiled(self, image: TiledImage, input: InputConfig) -> tuple[LazyPyramid, Tensor, Tensor]:
+        """Pyramid, initial guess and map to the original (1, 2, 3) of an image that is read by tiles."""
+        source, device = LazyPyramid(image, self.size, input, self.levels), self.used.start_mean.device
+        return source, self.mean_guess(1, device), source.to_original[None].to(device)
 
     def find(self, source: GlimpseSource, guess: Tensor, to_original: Tensor) -> Detections:
         """What is found in a source of any kind from initial guesses (B, S, K, 2)."""
         points, scores, spread = self.conclude(self.refine(source, guess))
         scale = torch.linalg.det(to_original[:, :, :2]).abs().sqrt().to(points)
-        apart = None if spread is None else (spread * scale[:, None])[:, None]
-        return Detections(map_points(to_original, points)[:, None], scores[:, None], apart)
+        numbers = {} if spread is None else {"spread": (spread * scale[:, None])[:, None]}
+        return Detections(map_points(to_original, points)[:, None], scores[:, None], numbers)
 
     def initial_guess(self, batch: Batch) -> Tensor:
         """Initial guesses (B, S, K, 2) in prediction."""
@@ -318,7 +333,7 @@ class FoveatedNetworks(nn.Module):
         return torch.cat([self(part, self.all) for part in torch.split(stacks, rows)])
 
 
-def _random_linear(shape: torch.Size, rotation: float, scale: float, rng: np.random.Generator) -> Tensor:
+def _random_linear(shape: torch.Size, rotation: float, scale: float, rng: Generator) -> Tensor:
     """Turns by up to ``rotation`` degrees and factors up to exp(``scale``), either way: (*shape, 2, 2)."""
     angle = np.radians(rng.uniform(-rotation, rotation, shape))
     factor = np.exp(rng.uniform(-scale, scale, shape))
@@ -330,7 +345,7 @@ def _without_shift(linear: Tensor) -> Tensor:
     return torch.cat([linear, torch.zeros_like(linear[..., :1])], dim=-1)
 
 
-def _normal_like(values: Tensor, rng: np.random.Generator) -> Tensor:
+def _normal_like(values: Tensor, rng: Generator) -> Tensor:
     """Standard normal numbers of a seed that ``rng`` gives, drawn where ``values`` are."""
     generator = torch.Generator(values.device).manual_seed(int(rng.integers(2**31)))
     return torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)

@@ -9,25 +9,21 @@ Prediction: the network's maps, decoded to input pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, PlainValidator, SerializeAsAny
 from torch import Tensor
 
-from trigpoint import config
 from trigpoint.codecs import GaussianHeatmap
-from trigpoint.config import choose
+from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, StageRun, component, sum_over_processes
-from trigpoint.methods.losses import LOSSES
-from trigpoint.methods.maps import MapMethod, channels_last
+from trigpoint.methods.base import NotFinite, StageRun, take_sums
+from trigpoint.methods.losses import LOSS, MapLoss
+from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
-from trigpoint.nn import NETWORKS
 from trigpoint.recipe import DataConfig, MethodConfig, Stage
-from trigpoint.schedules import SCHEDULES
 
 
 class HeatmapMethod(MapMethod):
@@ -37,17 +33,11 @@ class HeatmapMethod(MapMethod):
         """What the method is made of; the codec's options are its own."""
 
         name: Literal["heatmap"] = "heatmap"
-        network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(
-            default_factory=lambda: NETWORKS["unet"].Config()
-        )
+        network: Annotated[Component, NETWORK] = NETWORK.default("unet")
         """Network that makes the maps."""
-        schedule: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(SCHEDULES, "schedule"))] = Field(
-            default_factory=lambda: SCHEDULES["adaloss"].Config()
-        )
+        schedule: Annotated[Component, SCHEDULE] = SCHEDULE.default("adaloss")
         """How the width of the targets moves."""
-        loss: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(LOSSES, "loss"))] = Field(
-            default_factory=lambda: LOSSES["mse"].Config()
-        )
+        loss: Annotated[Component, LOSS] = LOSS.default("mse")
         """How maps are compared with their targets."""
         transfer: CrossTask.Config | None = None
         """Regulariser by a frozen source model."""
@@ -75,14 +65,13 @@ class HeatmapMethod(MapMethod):
                 method.transfer, self.network, method.network, channels, (stages or {}).get("source")
             )
         self.codec = GaussianHeatmap(input_size, self.network.stride, method)
-        self.loss = LOSSES[component(method.loss)](method.loss)
+        self.loss: MapLoss = LOSS.find(method.loss.name)(method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
-        loss = component(method.loss)
-        if self.schedule.needs_normalized_targets and (method.normalize != "mean" or loss != "mse"):
+        if self.schedule.needs_normalized_targets and (method.normalize != "mean" or method.loss.name != "mse"):
             raise ConfigError(
-                f"schedule {component(method.schedule)} expects targets divided by their mean and the mse loss, got "
-                f"normalize={method.normalize}, loss={loss}; set method.normalize=mean method.loss=mse"
+                f"schedule {method.schedule.name} expects targets divided by their mean and the mse loss, got "
+                f"normalize={method.normalize}, loss={method.loss.name}; set method.normalize=mean method.loss=mse"
             )
         self.register_buffer("transfer_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
         self.transfer_loss = float("nan")  # mean over the images of the last epoch
@@ -95,8 +84,6 @@ class HeatmapMethod(MapMethod):
             super().check_data(data)
         else:
             self.transfer.check_data(data)
-
-    # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
@@ -120,7 +107,6 @@ class HeatmapMethod(MapMethod):
         return total
 
     def epoch_results(self) -> dict[str, float]:
-        """The regulariser's part of the loss."""
         regularised = self.transfer is not None and self.transfer.source is not None
         return {"transfer_loss": self.transfer_loss} if regularised else {}
 
@@ -128,7 +114,7 @@ class HeatmapMethod(MapMethod):
         """Lightning leaves modes as it finds them."""
         self.train()
 
-    def train(self, mode: bool = True) -> HeatmapMethod:
+    def train(self, mode: bool = True) -> Self:
         """As every module, but what is frozen of a source stays in inference mode."""
         super().train(mode)
         if self.transfer is not None:
@@ -136,17 +122,13 @@ class HeatmapMethod(MapMethod):
         return self
 
     def on_train_epoch_end(self) -> None:
-        """As of every method of maps, and the mean of the regulariser."""
         super().on_train_epoch_end()
-        total, images = sum_over_processes(self.transfer_sums).tolist()
+        total, images = take_sums(self.transfer_sums).tolist()
         self.transfer_loss = total / images if images else float("nan")
-        self.transfer_sums.zero_()
-
-    # -- validation and prediction ----------------------------------------------------------------------------------
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Detections:
-        """The decoded maps; a score is the height of its map's peak."""
+        """The decoded maps; a score is the value of its map's peak."""
         points, scores = self.decode_output(self.outputs(batch.images))
         return Detections(map_points(batch.to_original, points)[:, None], scores[:, None])
 
@@ -156,5 +138,4 @@ class HeatmapMethod(MapMethod):
 
     @torch.no_grad()
     def heatmaps(self, images: Tensor) -> Tensor:
-        """The maps as they are decoded, of the loss's kind."""
         return self.loss.maps(self.outputs(images))

@@ -11,21 +11,18 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PlainValidator, SerializeAsAny
+from pydantic import Field
 from torch import Tensor
 
-from trigpoint import config
 from trigpoint.codecs import InstanceHeatmap
-from trigpoint.config import choose
+from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, component
-from trigpoint.methods.maps import MapMethod, channels_last
+from trigpoint.methods.base import NotFinite
+from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.validation import instance_facts
-from trigpoint.nn import NETWORKS
 from trigpoint.recipe import MethodConfig
-from trigpoint.schedules import SCHEDULES
 
 
 class InstanceMethod(MapMethod):
@@ -38,13 +35,9 @@ class InstanceMethod(MapMethod):
         """What the method is made of; the codec's options are its own."""
 
         name: Literal["instances"] = "instances"
-        network: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(NETWORKS, "network"))] = Field(
-            default_factory=lambda: NETWORKS["unet"].Config.model_validate({"activation": "leaky_relu"})
-        )
+        network: Annotated[Component, NETWORK] = NETWORK.default("unet", activation="leaky_relu")
         """Network that makes the maps."""
-        schedule: Annotated[SerializeAsAny[config.Config], PlainValidator(choose(SCHEDULES, "schedule"))] = Field(
-            default_factory=lambda: SCHEDULES["adaloss"].Config.model_validate({"sigma_min": 3.0})
-        )
+        schedule: Annotated[Component, SCHEDULE] = SCHEDULE.default("adaloss", sigma_min=3.0)
         """How the width of the targets moves; they have to stay wide enough for the median, 3 px with 7 x 7."""
         radius: float | None = Field(default=None, gt=0)
         """How near a prediction has to be, original pixels; null: 20/576 of the image's height, as in EndoVis."""
@@ -66,9 +59,9 @@ class InstanceMethod(MapMethod):
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
         self._check_widths(method.schedule)
 
-    def _check_widths(self, options: config.Config) -> None:
+    def _check_widths(self, options: Component) -> None:
         """Refuse targets that become too narrow for the median, or that a schedule narrows without end."""
-        name, values, needed = component(options), dict(options), self.codec.smallest_sigma
+        name, values, needed = options.name, dict(options), self.codec.smallest_sigma
         if self.schedule.needs_normalized_targets:
             raise ConfigError(
                 f"schedule {name}: expected one for targets of height 1, since a map without instances has no mean to "
@@ -84,8 +77,6 @@ class InstanceMethod(MapMethod):
                 f"the {self.codec.median} x {self.codec.median} median leaves too little; raise it, or lower "
                 "method.median"
             )
-
-    # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
@@ -105,8 +96,6 @@ class InstanceMethod(MapMethod):
     def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
         """A landmark without any instance in the epoch says nothing about the width of its target, which stays."""
         super().move_schedule(losses.masked_fill(energy == 0, torch.nan), energy)
-
-    # -- prediction -------------------------------------------------------------------------------------------------
 
     def matching_radius(self, height: float) -> float:
         """How near a prediction has to be in an image of this many rows, original pixels."""

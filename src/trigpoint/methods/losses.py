@@ -13,11 +13,9 @@ needs.
   from the first epoch on, where a sharp MSE target is answered with empty maps for long.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -30,7 +28,7 @@ from trigpoint.errors import ConfigError
 
 
 class Terms(NamedTuple):
-    """What a loss says of each map, all (B, K); entries of missing points mean nothing."""
+    """What a loss gives for each map, all (B, K); entries of missing points mean nothing."""
 
     loss: Tensor
     misfit: Tensor
@@ -70,8 +68,6 @@ class MeanSquaredError(MapLoss):
     """
 
     class Config(config.Component):
-        """Options of ``MeanSquaredError``."""
-
         name: Literal["mse"] = "mse"
         relative: bool = False
         """Divide by the target's energy, so that the loss keeps its scale while the targets sharpen."""
@@ -79,7 +75,7 @@ class MeanSquaredError(MapLoss):
         """Over the pixels; a sum adds the landmarks up as well."""
 
         @model_validator(mode="after")
-        def _check(self) -> MeanSquaredError.Config:
+        def _check(self) -> Self:
             if self.relative and self.reduction == "sum":
                 raise ValueError(
                     "relative divides sums and means alike, got reduction=sum as well; remove one of the two"
@@ -89,11 +85,9 @@ class MeanSquaredError(MapLoss):
     options: Config
 
     def maps(self, output: Tensor) -> Tensor:
-        """The output as it is."""
         return output
 
     def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
-        """See ``MapLoss``."""
         target = codec.encode(points, sigma)
         with torch.no_grad():
             energy = codec.energy(points, sigma)
@@ -109,8 +103,6 @@ class SpatialDivergence(MapLoss):
     """KL(target || softmax(output)) + coordinate * |decoded - true| in map pixels."""
 
     class Config(config.Component):
-        """Options of ``SpatialDivergence``."""
-
         name: Literal["kl"] = "kl"
         coordinate: float = Field(default=1.0, ge=0)
         """Weight of the distance between decoded and true point; above 0 it needs ``decoder: soft_argmax``."""
@@ -130,7 +122,6 @@ class SpatialDivergence(MapLoss):
         return (0.5 * output.flatten(-2).log_softmax(-1)).exp().view_as(output)
 
     def __call__(self, output: Tensor, points: Tensor, sigma: Tensor, codec: GaussianHeatmap) -> Terms:
-        """See ``MapLoss``."""
         rows, columns = codec.marginals(points, sigma)
         # of a product of two distributions; the target itself is never needed
         entropy = -sum(torch.special.xlogy(side, side).sum(-1) for side in (rows, columns))
@@ -149,3 +140,4 @@ class SpatialDivergence(MapLoss):
 
 
 LOSSES: dict[str, type[MapLoss]] = {"mse": MeanSquaredError, "kl": SpatialDivergence}
+LOSS = config.Choice("loss", "trigpoint.methods.losses:LOSSES")

@@ -3,17 +3,18 @@
 A subclass calls ``build_network``, makes its codec, and calls ``build_schedule``, in this order.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from trigpoint import config
-from trigpoint.methods.base import LandmarkMethod, component, sum_over_processes
-from trigpoint.nn import NETWORKS, LandmarkNetwork
-from trigpoint.schedules import SCHEDULES, LearnedSigma, Schedule, resolve_sigma0
+from trigpoint.methods.base import LandmarkMethod, take_sums
+from trigpoint.nn import LandmarkNetwork
+from trigpoint.schedules import LearnedSigma, Schedule, resolve_sigma0
+
+NETWORK = config.Choice("network", "trigpoint.nn:NETWORKS")
+SCHEDULE = config.Choice("schedule", "trigpoint.schedules:SCHEDULES")
 
 
 class MapMethod(LandmarkMethod):
@@ -23,22 +24,19 @@ class MapMethod(LandmarkMethod):
     schedule: Schedule
     epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
 
-    def build_network(self, options: config.Config, channels: int) -> None:
+    def build_network(self, options: config.Component, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
-        count = len(self.landmark_names)
-        self.network = NETWORKS[component(options)](channels, count, options)
+        self.network = NETWORK.find(options.name)(channels, len(self.landmark_names), options)
         self.network.to(memory_format=torch.channels_last)  # faster convolutions
 
-    def build_schedule(self, options: config.Config, map_size: tuple[int, ...], epochs: int | None) -> None:
+    def build_schedule(self, options: config.Component, map_size: tuple[int, ...], epochs: int | None) -> None:
         """The schedule of a config from ``SCHEDULES``, and what is averaged; raises ConfigError."""
         count, values = len(self.landmark_names), dict(options)
         values["sigma0"] = resolve_sigma0(values["sigma0"], map_size)
         chosen = config.parse(type(options), values, "method.schedule")
-        self.schedule = SCHEDULES[component(options)](count, chosen, epochs=epochs)
+        self.schedule = SCHEDULE.find(options.name)(count, chosen, epochs=epochs)
         self.keep_average()
         self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
-
-    # -- training ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def count_in(self, counted: Tensor, misfit: Tensor, energy: Tensor) -> None:
@@ -56,28 +54,21 @@ class MapMethod(LandmarkMethod):
 
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
-        loss, energy, count = sum_over_processes(self.epoch_sums).cpu()
+        loss, energy, count = take_sums(self.epoch_sums)
         self.epoch_loss = float(loss.sum() / count.sum())
         self.move_schedule(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
-        self.epoch_sums.zero_()
 
     def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
         """The step at the end of an epoch, by the mean misfit and energy (K,) of its maps."""
         self.schedule.step(losses, energy)
 
-    # -- prediction -------------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def outputs(self, images: Tensor) -> Tensor:
         """The network's output (B, K, h, w) float32 for inputs (B, C, H, W)."""
-        output: Tensor = self.inference_network()(channels_last(images)).float()
-        return output
+        return cast(Tensor, self.inference_network()(channels_last(images)).float())
 
     def heatmaps(self, images: Tensor) -> Tensor:
-        """The maps as they are decoded."""
         return self.outputs(images)
-
-    # -- state ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The learned schedule is a module and saved with the weights; the others add their own state."""

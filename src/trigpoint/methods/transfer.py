@@ -1,8 +1,8 @@
 """Cross-task representation learning (Fu, Jiao, Suttie, Noble, MLMI 2020): a frozen source regularises few-label
 training.
 
-The landmark network begins with the source's encoder, theta_1, and while it learns the landmarks with L_R it is held to
-what the source says of the same images:
+The landmark network begins with the source's encoder, theta_1, and while it learns the landmarks with L_R it is
+penalised for features that differ from those of the source on the same images:
 
     L = L_R + lambda L_D                                                                    (Eq. 2)
     L_CD = mean_i || softmax(g(f_s(I_i)) / mu) - softmax(g(f_t(I_i)) / mu) ||_2^2            (Eq. 3, ``classifier``)
@@ -16,9 +16,9 @@ prints, lambda = 0.002 would be drowned (``method.loss.reduction=sum`` has it).
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -55,11 +55,7 @@ class SourceConfig(config.Config):
 
     @model_validator(mode="after")
     def _check(self) -> SourceConfig:
-        given = [
-            name
-            for name, value in (("pretrained", self.pretrained), ("weights", self.weights), ("run", self.run))
-            if value
-        ]
+        given = [name for name in ("pretrained", "weights", "run") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(f"expected one origin, got {' and '.join(given) or 'none'}; {REMEDIES}")
         if self.run is not None and self.normalize is not None:
@@ -72,14 +68,11 @@ class SourceConfig(config.Config):
 class CrossTask(nn.Module):
     """A network that starts as the source, and L_D, which keeps it near.
 
-    Called with the padded images (B, C, H, W) of a batch, the network's deepest features (B, F, h, w) of them and their
-    positions in the dataset (B,), it gives lambda L_D, a scalar. Raises ConfigError for a network without a timm
-    encoder, and for a source that does not fit (``load_source``).
+    Called with the padded images (B, C, H, W) of a batch, the network's deepest features (B, F, h, w) and positions in
+    the dataset (B,), it gives lambda L_D. Raises ConfigError for a network or source that does not fit.
     """
 
     class Config(config.Component):
-        """Options of ``CrossTask``."""
-
         name: Literal["cross_task"] = "cross_task"
         source: SourceConfig
         """Where the source model comes from."""
@@ -98,7 +91,7 @@ class CrossTask(nn.Module):
         encoder_norm: Literal["frozen", "batch"] = "frozen"
         """Statistics of batch normalisation: the source's, as small batches need, or those of each batch."""
         cache: bool = False
-        """Keep what the source says of each image; training then has to go without augmentation."""
+        """Keep the source's features of each image; training then has to go without augmentation."""
 
         @property
         def regularises(self) -> bool:
@@ -109,23 +102,21 @@ class CrossTask(nn.Module):
         self,
         options: CrossTask.Config,
         network: LandmarkNetwork,
-        about: config.Config,
+        about: config.Component,
         channels: int,
         run: StageRun | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(network, EncoderNetwork):
-            name = cast(Any, about).name
             raise ConfigError(
-                f"method.transfer: expected a network with a timm encoder, got {name}; "
+                f"method.transfer: expected a network with a timm encoder, got {about.name}; "
                 "set method.network.name=simple_baseline or timm_unet"
             )
         given = [key for key in ("pretrained", "weights") if getattr(about, key)]
         if given:
             raise ConfigError(
                 f"method.transfer: the encoder starts with the source's weights, got method.network.{given[0]} as "
-                f"well; "
-                f"move it to method.transfer.source.{given[0]}"
+                f"well; move it to method.transfer.source.{given[0]}"
             )
         self.options = options
         compares_classes = options.regularises and options.loss in ("classifier", "both")
@@ -146,7 +137,7 @@ class CrossTask(nn.Module):
         varied = data.augment.model_copy(update={"drop_outside": AugmentConfig().drop_outside})
         if self.options.cache and varied != AugmentConfig():
             raise ConfigError(
-                "method.transfer.cache: what the source says of an image can be kept only while the image stays the "
+                "method.transfer.cache: the source's features of an image can be kept only while the image stays the "
                 "same, got data.augment; remove the augmentation, or set method.transfer.cache=false"
             )
         if data.unlabelled and not self.options.regularises:
@@ -201,10 +192,7 @@ class CrossTask(nn.Module):
 
 
 def origin(options: SourceConfig, encoder: str, channels: int, classifier: bool, run: StageRun | None = None) -> Source:
-    """The source model that the options name, with the architecture ``encoder``; ``run`` is the one that they name.
-
-    Raises ConfigError for one that cannot be had or does not fit; the message says what helps.
-    """
+    """The source model that the options name, with the architecture ``encoder``; raises ConfigError with what helps."""
     if run is not None:
         return _of_run(run, encoder, channels, classifier)
     expects = None
@@ -253,9 +241,8 @@ def check_input(expects: ExpectedInput, given: InputConfig) -> None:
 
 
 def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=1e-4, abs_tol=1e-6) for x, y in zip(a, b, strict=True))
+    a, b = a or (), b or ()
+    return len(a) == len(b) and np.allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def encoder_distance(source: Tensor, target: Tensor, pooled: bool = False) -> Tensor:

@@ -5,8 +5,6 @@ which the first chooses the weights. ``RadialError`` is that of methods that fin
 ``DetectionError`` that of multi-instance methods.
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -82,11 +80,9 @@ class RadialError(ValidationMetric):
         return distances[~distances.isnan()]
 
     def summary(self, rows: Tensor) -> Sequence[float]:
-        """Mean and median."""
         return float(rows.mean()), float(rows.median()) if len(rows) else math.nan
 
     def told(self, values: Mapping[str, float]) -> str:
-        """``MRE 2.31 px``."""
         return f"MRE {values['val_mre_px']:.2f} px"
 
 
@@ -95,8 +91,7 @@ class DetectionError(ValidationMetric):
 
     The error is 1 - F1 + ``DISTANCE_WEIGHT`` * distance / radius; with it come mean F1 over the landmarks and mean
     distance of pairs, both at the threshold with the largest F1, and that threshold. ``radius`` gives the matching
-    radius
-    for an image's height.
+    radius for an image's height.
     """
 
     columns = ("val_error", "val_f1", "val_distance_px", "val_threshold")
@@ -125,7 +120,6 @@ class DetectionError(ValidationMetric):
         return torch.cat(parts)
 
     def summary(self, rows: Tensor) -> Sequence[float]:
-        """See the class; NaN without any instance."""
         table = rows.reshape(-1, 7).numpy()
         if not (table[:, 2] == 0).any():
             return (math.nan,) * len(self.columns)
@@ -143,7 +137,6 @@ class DetectionError(ValidationMetric):
         return 1.0 - f1 + DISTANCE_WEIGHT * share, f1, float(counts.distance.sum()) / pairs, threshold
 
     def told(self, values: Mapping[str, float]) -> str:
-        """``F1 0.912 at 3.14 px``."""
         distance = values["val_distance_px"]
         return f"F1 {values['val_f1']:.3f}" + ("" if math.isnan(distance) else f" at {distance:.2f} px")
 

@@ -13,8 +13,6 @@ pairs by the smallest sum of squared distances before it looks at the radius, an
 number of instances. Both are left out: with the second, a detector that marks every pixel would score 100 %.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -77,10 +75,9 @@ class Matches:
 def match_instances(pred: ArrayLike, truth: ArrayLike, radius: float, inclusive: bool = True) -> Matches:
     """Pair predictions (M, 2) with true instances (N, 2) one to one, at most ``radius`` apart.
 
-    As many pairs as possible, and among those the smallest sum of distances (Hungarian method). Everything unpaired is
-    counted, unlike in evaluations that count a miss only when there are fewer predictions than instances. Rows with
-    NaN are no detection, or no instance. ``inclusive=False`` wants pairs nearer than the radius, as the scores of a set
-    do. Raises DataError for other shapes, ConfigError for a radius not above 0.
+    As many pairs as possible, and among those the smallest sum of distances (Hungarian method). Rows with NaN are no
+    detection, or no instance. ``inclusive=False`` wants pairs nearer than the radius, as the scores of a set do. Raises
+    DataError for other shapes, ConfigError for a radius not above 0.
 
     >>> found = match_instances([[0.0, 1.0], [50.0, 50.0]], [[0.0, 0.0], [10.0, 0.0]], radius=5)
     >>> found.pred.tolist(), found.truth.tolist(), found.false_positives, found.false_negatives
@@ -88,9 +85,7 @@ def match_instances(pred: ArrayLike, truth: ArrayLike, radius: float, inclusive:
     """
     if not radius > 0:
         raise ConfigError(f"radius: expected above 0, got {radius}")
-    p, t = _rows(pred, "predictions"), _rows(truth, "truth")
-    if p.shape[1] != t.shape[1]:
-        raise DataError(f"predictions and truth: expected points alike, got {p.shape} and {t.shape}")
+    p, t = _points(pred, "predictions"), _points(truth, "truth")
     valid_p, valid_t = (np.flatnonzero(np.isfinite(rows).all(1)) for rows in (p, t))
     distance = distances(p[valid_p], t[valid_t])
     near = distance <= radius if inclusive else distance < radius
@@ -125,8 +120,7 @@ class DetectionCounts:
         """Missed instances (I, K); ``lenient`` never counts more than ``strict``."""
         check_counting(counting)
         found = self.true_positives if counting == "strict" else self.predicted
-        missed: IntArray = np.maximum(self.actual - found, 0)
-        return missed
+        return np.asarray(np.maximum(self.actual - found, 0))
 
 
 def count_detections(
@@ -221,8 +215,7 @@ def radii(radius: ArrayLike, images: int) -> FloatArray:
 
 def distances(pred: FloatArray, truth: FloatArray) -> FloatArray:
     """Distance (N, M) of every prediction (N, n) to every true instance (M, n)."""
-    gaps: FloatArray = np.linalg.norm(pred[:, None] - truth[None], axis=-1)
-    return gaps
+    return np.asarray(np.linalg.norm(pred[:, None] - truth[None], axis=-1))
 
 
 def check_counting(counting: str) -> None:
@@ -236,16 +229,7 @@ def _fetched(values: PerLandmark) -> PerLandmark:
 
 
 def _points(values: ArrayLike, what: str) -> FloatArray:
-    rows = _rows(values, what)
-    if rows.shape[1] != 2:
-        raise DataError(f"{what}: expected shape (M, 2), got {rows.shape}")
-    return rows
-
-
-def _rows(points: ArrayLike, what: str) -> FloatArray:
-    rows = as_array(points)
-    if rows.size == 0:
-        return rows.reshape(0, rows.shape[-1] if rows.ndim == 2 and rows.shape[-1] else 2)
-    if rows.ndim != 2:
-        raise DataError(f"{what}: expected shape (M, 2), got {rows.shape}")
-    return rows
+    points = as_array(values)
+    if points.size and (points.ndim != 2 or points.shape[1] != 2):
+        raise DataError(f"{what}: expected shape (M, 2), got {points.shape}")
+    return points.reshape(-1, 2)

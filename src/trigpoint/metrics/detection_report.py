@@ -5,8 +5,6 @@ of 0 and 0 is not defined and is NaN, never 0 or 1: the precision without a pred
 instance. F1 is 2 TP / (2 TP + FP + misses), which is 0 where there are instances and nothing was found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +16,7 @@ import numpy.typing as npt
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics.detection import COUNTINGS, Counting, DetectionCounts, PerLandmark, count_detections, radii
-from trigpoint.metrics.functional import ArrayLike, as_array, bootstrap_interval
+from trigpoint.metrics.functional import ArrayLike, as_array, bootstrap_interval, plain, plain_pair
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,8 @@ class DetectionScores:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON without the intervals, None where not defined."""
         measures = {"precision": self.precision, "recall": self.recall, "f1": self.f1, "distance_px": self.distance}
-        plain = {name: None if np.isnan(value) else value for name, value in measures.items()}
-        counts = ("true_positives", "false_positives", "misses")
-        return plain | {name: getattr(self, name) for name in counts}
+        counts = {name: getattr(self, name) for name in ("true_positives", "false_positives", "misses")}
+        return {name: plain(value) for name, value in measures.items()} | counts
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,8 @@ class DetectionReport:
         way of counting, ``detection_radius_px`` (or [smallest, largest]), ``detection_threshold``.
         """
         low, high = float(self.radius.min()), float(self.radius.max())
-        tables = {key: {name: row.to_dict() for name, row in rows.items()} for key, rows in self._tables().items()}
         return {
-            **tables,
+            **{key: {name: row.to_dict() for name, row in rows.items()} for key, rows in self._tables().items()},
             "detection_radius_px": low if low == high else [low, high],
             "detection_threshold": self.threshold,
         }
@@ -74,10 +70,7 @@ class DetectionReport:
     def intervals(self) -> dict[str, dict[str, dict[str, list[float] | None]]]:
         """What belongs under ``ci95``: {key of ``to_dict``: {row: {measure: [low, high], or None}}}."""
         return {
-            key: {
-                name: {measure: _pair(bounds) for measure, bounds in row.intervals.items()}
-                for name, row in rows.items()
-            }
+            key: {name: {measure: plain_pair(b) for measure, b in row.intervals.items()} for name, row in rows.items()}
             for key, rows in self._tables().items()
         }
 
@@ -104,8 +97,7 @@ def detection_scores(
 ) -> DetectionReport:
     """Precision, recall, F1 and mean distance of a set of images, counted strictly and leniently.
 
-    ``names`` of the K landmarks; the other arguments before ``groups`` are those of ``count_detections``: a pair is
-    nearer than ``radius`` (strict <), and landmarks not annotated in an image are ignored there altogether. ``groups``
+    ``names`` of the K landmarks; the other arguments before ``groups`` are those of ``count_detections``. ``groups``
     (I,): what the 95 % intervals are drawn over, such as subjects or sequences (None: images); (NaN, NaN) for fewer
     than two. ``draws=0`` leaves the intervals out.
 
@@ -139,8 +131,7 @@ def ratio(above: ArrayLike, below: ArrayLike) -> FloatArray:
     [0.5, 0.0, nan]
     """
     a, b = np.broadcast_arrays(as_array(above), as_array(below))
-    quotient: FloatArray = np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
-    return quotient
+    return np.asarray(np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0))
 
 
 # Of sums over images (true positives, predictions, misses, distance): what is divided by what.
@@ -167,7 +158,3 @@ def _scores(rows: FloatArray, groups: Sequence[Any] | None, draws: int, seed: in
 
 def _of_drawn(measure: Callable[[FloatArray], FloatArray], drawn: FloatArray) -> float:
     return float(measure(drawn.sum(axis=0)))
-
-
-def _pair(bounds: tuple[float, float]) -> list[float] | None:
-    return [float(bounds[0]), float(bounds[1])] if np.isfinite(bounds).all() else None

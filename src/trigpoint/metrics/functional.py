@@ -10,8 +10,6 @@ after ``to_millimetres``; results are float64 arrays or floats in the same unit.
 - Where nothing is annotated the result is NaN, not zero.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -154,8 +152,13 @@ def image_errors(errors: ArrayLike, missing: Missing = "raise") -> FloatArray:
     e = _finite(as_array(errors), missing)
     if e.ndim != 2:
         raise DataError(f"errors: expected shape (N, K), got {e.shape}")
-    counts = (~np.isnan(e)).sum(1)
-    return np.where(counts > 0, np.nansum(e, 1) / np.maximum(counts, 1), np.nan)
+    return mean_by_image(e)
+
+
+def mean_by_image(errors: FloatArray) -> FloatArray:
+    """As ``image_errors``, but inf for an image that lacks a prediction, which is a failure."""
+    counts = (~np.isnan(errors)).sum(1)
+    return np.where(counts > 0, np.nansum(errors, 1) / np.maximum(counts, 1), np.nan)
 
 
 def mean_error(errors: ArrayLike, missing: Missing = "raise") -> float:
@@ -165,17 +168,13 @@ def mean_error(errors: ArrayLike, missing: Missing = "raise") -> float:
 
 def standard_deviation(errors: ArrayLike, missing: Missing = "raise") -> float:
     """SD of the errors with N - 1 below, as the ISBI cephalogram challenge reports it; NaN for fewer than two."""
-    e = _finite(as_array(errors), missing)
-    return float(np.std(e[~np.isnan(e)], ddof=1)) if (~np.isnan(e)).sum() > 1 else float("nan")
+    values = _counted(_finite(as_array(errors), missing))
+    return float(np.std(values, ddof=1)) if values.size > 1 else float("nan")
 
 
 def median_error(errors: ArrayLike) -> float:
     """Median of the errors, NaN left out; a missing prediction counts as inf."""
-    values = np.sort(_counted(errors))
-    if not values.size:
-        return float("nan")
-    low, high = values[(values.size - 1) // 2], values[values.size // 2]
-    return float(low if low == high else (low + high) / 2)
+    return _reduce(np.median, as_array(errors))
 
 
 def success_rate(errors: ArrayLike, thresholds: Sequence[float]) -> dict[float, float]:
@@ -269,6 +268,16 @@ def as_array(values: ArrayLike) -> FloatArray:
     if isinstance(values, torch.Tensor):
         values = values.detach().to("cpu", torch.float64).numpy()
     return np.asarray(values, dtype=np.float64)
+
+
+def plain(value: float) -> float | None:
+    """A number for JSON: None where it is not defined."""
+    return float(value) if np.isfinite(value) else None
+
+
+def plain_pair(interval: tuple[float, float]) -> list[float] | None:
+    """An interval for JSON: None where it is not defined."""
+    return [float(bound) for bound in interval] if np.isfinite(interval).all() else None
 
 
 def _counted(errors: ArrayLike) -> FloatArray:

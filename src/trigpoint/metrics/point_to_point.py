@@ -12,8 +12,6 @@ The paper does not name its unit. Its errors of 0.83 are too small for distances
 px of the image, which come to about the same. State the reading and the unit beside every number.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -26,6 +24,7 @@ from trigpoint.metrics.functional import (
     area_under_ced,
     as_array,
     failure_rate,
+    mean_by_image,
     mean_error,
     radial_error,
     standard_deviation,
@@ -33,8 +32,7 @@ from trigpoint.metrics.functional import (
 
 Reading = Literal["mean", "stacked"]
 
-THRESHOLD = 1.2
-"""What the paper calls a failure, in its unit."""
+THRESHOLD = 1.2  # what the paper calls a failure, in its unit
 
 
 def mean_point_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
@@ -46,8 +44,7 @@ def mean_point_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
     >>> mean_point_error([[[3.0, 4.0], [0.0, 12.0]]], [[[0.0, 0.0], [0.0, 0.0]]]).tolist()  # (5 + 12) / 2
     [8.5]
     """
-    errors, counts = _annotated(pred, truth)
-    return _divided(np.nansum(errors, axis=1), counts)
+    return mean_by_image(radial_error(pred, truth))
 
 
 def stacked_point_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
@@ -58,8 +55,9 @@ def stacked_point_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
     >>> stacked_point_error([[[3.0, 4.0], [0.0, 12.0]]], [[[0.0, 0.0], [0.0, 0.0]]]).tolist()  # sqrt(25 + 144) / 2
     [6.5]
     """
-    errors, counts = _annotated(pred, truth)
-    return _divided(np.sqrt(np.nansum(errors**2, axis=1)), counts)
+    errors = radial_error(pred, truth)
+    counts = (~np.isnan(errors)).sum(axis=1)
+    return np.where(counts > 0, np.sqrt(np.nansum(errors**2, axis=1)) / np.maximum(counts, 1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -119,13 +117,3 @@ def point_error_scores(
         images=int((~np.isnan(per_image)).sum()),
         unpredicted=int(np.isinf(per_image).sum()),
     )
-
-
-def _annotated(pred: ArrayLike, truth: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Distances (N, K), NaN = not annotated, and how many of each image are annotated (N,)."""
-    errors = radial_error(pred, truth)
-    return errors, (~np.isnan(errors)).sum(axis=1).astype(np.float64)
-
-
-def _divided(sums: FloatArray, counts: FloatArray) -> FloatArray:
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

@@ -1,7 +1,5 @@
 """How smooth the filters of a network are: the normalised total variation of its convolution kernels."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -16,8 +16,6 @@
 A network is built as ``NETWORKS[name](C, K, config)`` for C channels and K landmarks, and has a ``stride``.
 """
 
-from __future__ import annotations
-
 from trigpoint.nn.backbones import TimmUNet
 from trigpoint.nn.base import EncoderNetwork, LandmarkNetwork, Output
 from trigpoint.nn.caffe_resnet import CaffeResNet
@@ -40,19 +38,6 @@ NETWORKS: dict[str, type[LandmarkNetwork]] = {
 }
 
 __all__ = [
-    "NETWORKS",
-    "LandmarkNetwork",
-    "EncoderNetwork",
-    "Output",
-    "UNet",
-    "DenseUNet",
-    "TimmUNet",
-    "ResUNet",
-    "SimpleBaseline",
-    "Hourglass",
-    "CaffeResNet",
-    "Source",
-    "load_source",
-    "GaussianPyramid",
-    "SpatializedFeatures",
-]
+    "NETWORKS", "LandmarkNetwork", "EncoderNetwork", "Output", "UNet", "DenseUNet", "TimmUNet", "ResUNet",
+    "SimpleBaseline", "Hourglass", "CaffeResNet", "Source", "load_source", "GaussianPyramid", "SpatializedFeatures",
+]  # fmt: skip

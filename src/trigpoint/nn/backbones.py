@@ -6,12 +6,12 @@ reduction 32. Others (patches, "same" padding) lie elsewhere. Where the features
 kernel, stride and padding of its strided layers; the decoder moves them accordingly.
 """
 
-from __future__ import annotations
-
 import difflib
 import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import timm
@@ -26,14 +26,11 @@ from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initiali
 from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import WeightsConfig
 
-PROBE = 128
-"""Side of the image that an encoder is tried with; a multiple of every usual reduction."""
+PROBE = 128  # side of the image that an encoder is tried with; a multiple of every usual reduction
 
 
 class TimmUNet(EncoderNetwork):
     """A timm encoder and a decoder that doubles the resolution until ``stride``, with skip connections.
-
-    Pretrained or not, it takes any number of input channels.
 
     Raises ConfigError for an unknown encoder, with the nearest names, for one that gives no pyramid of features, and
     for weights that cannot be reached or do not belong to the encoder.
@@ -44,8 +41,6 @@ class TimmUNet(EncoderNetwork):
     """
 
     class Config(WeightsConfig, config.Component):
-        """Options of ``TimmUNet``."""
-
         name: Literal["timm_unet"] = "timm_unet"
         encoder: str = "resnet18"
         """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
@@ -83,14 +78,12 @@ class TimmUNet(EncoderNetwork):
         initialise(self.head, last=self.head)
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """Maps from the encoder's features, finest first."""
         y = features[-1]
         width = self.multiple * y.shape[-1]
         by_reduction = {width // level.shape[-1]: level for level in features}
         for reduction, step in zip(self.reductions, self.steps, strict=True):
             y = step(y, by_reduction.get(reduction))
-        maps: torch.Tensor = self.head(y)
-        return maps
+        return cast(torch.Tensor, self.head(y))
 
 
 class DecoderStep(nn.Module):
@@ -109,8 +102,7 @@ class DecoderStep(nn.Module):
         x = double(move(x, self.shift))
         if skip is not None:
             x = torch.cat([x, move(skip, self.skip_shift)], dim=1)
-        out: torch.Tensor = self.convs(x)
-        return out
+        return cast(torch.Tensor, self.convs(x))
 
 
 def move(x: torch.Tensor, by: float) -> torch.Tensor:
@@ -143,10 +135,13 @@ def build_encoder(
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() gives all names"
         raise ConfigError(f"encoder: unknown to timm: '{name}'; {hint}")
+    create: Any = partial(timm.create_model, name, features_only=True, in_chans=in_channels)
+    if stages is not None:
+        create = partial(create, out_indices=stages)
     if weights is not None:
-        return _with_local_weights(name, in_channels, weights, stages)
+        return _with_local_weights(create, name, weights)
     try:
-        return _create(name, in_channels, pretrained, stages)
+        return cast(nn.Module, create(pretrained=pretrained))
     except Exception as error:  # timm and its hub client raise whatever their transport raises
         if not (pretrained or remote):
             raise ConfigError(f"encoder '{name}': timm cannot give its features: {error}; choose another") from error
@@ -154,30 +149,16 @@ def build_encoder(
         raise ConfigError(f"encoder '{name}': its weights cannot be had ({_short(error)}); {remedy}") from error
 
 
-def _create(
-    name: str,
-    in_channels: int,
-    pretrained: bool,
-    stages: tuple[int, ...] | None = None,
-    overlay: dict[str, Any] | None = None,
-) -> nn.Module:
-    chosen: dict[str, Any] = {} if stages is None else {"out_indices": stages}
-    model: nn.Module = timm.create_model(
-        name, pretrained=pretrained, features_only=True, in_chans=in_channels, pretrained_cfg_overlay=overlay, **chosen
-    )
-    return model
-
-
-def _with_local_weights(name: str, in_channels: int, weights: str, stages: tuple[int, ...] | None) -> nn.Module:
+def _with_local_weights(create: Callable[..., nn.Module], name: str, weights: str) -> nn.Module:
     """timm loads leniently, so the encoder is also made without the file: what is equal in both was not loaded.
 
     As many random numbers are drawn as without the file, so that the decoder begins alike with all weights.
     """
     state = read_weights(Path(weights))
     with torch.random.fork_rng(devices=[]):
-        plain = _create(name, in_channels, False, stages)
+        plain = create(pretrained=False)
     try:
-        loaded = _create(name, in_channels, True, stages, {"state_dict": state})
+        loaded = create(pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:
         raise ConfigError(f"{weights}: no weights of encoder '{name}': {_short(error)}") from error
     before = dict(plain.named_parameters())
@@ -231,19 +212,20 @@ def examine(encoder: nn.Module, name: str, in_channels: int) -> tuple[dict[int, 
 
 
 def _stride(layer: nn.Module) -> int:
-    stride = getattr(layer, "stride", 1) if hasattr(layer, "kernel_size") or hasattr(layer, "filt_size") else 1
-    return int(stride if isinstance(stride, int) else stride[0])
+    return _side(getattr(layer, "stride", 1)) if hasattr(layer, "kernel_size") or hasattr(layer, "filt_size") else 1
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def _first_center(layer: Any) -> float:
     """Where the first output of a convolution or pooling is centred, in pixels of its input."""
     size = layer.kernel_size if hasattr(layer, "kernel_size") else layer.filt_size  # the latter: timm's BlurPool2d
-    kernel, padding = (v if isinstance(v, int) else v[0] for v in (size, layer.padding))
+    kernel, padding = _side(size), _side(layer.padding)
     if type(layer).__name__.endswith("Same"):  # TensorFlow's rule for an even size, which pads the right side more
         padding = max(kernel - _stride(layer), 0) // 2
-    dilation = layer.dilation if hasattr(layer, "dilation") else 1
-    reach = (kernel - 1) * (dilation if isinstance(dilation, int) else dilation[0])
-    return reach / 2 - padding
+    return (kernel - 1) * _side(getattr(layer, "dilation", 1)) / 2 - padding
 
 
 def _center(reduction: int) -> float:

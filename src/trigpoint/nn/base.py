@@ -1,7 +1,5 @@
 """What every landmark network is: an image of any size in, one map per landmark out, aligned to the pixel."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -15,12 +13,11 @@ from trigpoint.errors import ConfigError
 
 Activation = Literal["relu", "leaky_relu"]
 
-HEAD_STD = 1e-3
-"""Standard deviation of the last layer's initial weights: the first maps are all but zero."""
+HEAD_STD = 1e-3  # standard deviation of the last layer's initial weights: the first maps are all but zero
 
 
 class Output(NamedTuple):
-    """What a network says of images: its ``maps`` (B, K, h, w); those of ``earlier`` stacks, which learn from the same
+    """What a network gives: its ``maps`` (B, K, h, w); those of ``earlier`` stacks, which learn from the same
     targets; and, where it has an encoder, its deepest ``features`` (B, C, h', w')."""
 
     maps: torch.Tensor
@@ -33,8 +30,7 @@ class LandmarkNetwork(nn.Module, ABC):
 
     Map cell (i, j) is centred at the input pixel ``geometry.from_grid((j, i), stride)``. An input whose sides are no
     multiples of ``multiple`` is continued at the right and at the bottom by its last pixels, so that pixel (0, 0) keeps
-    its place, and the maps are cut back. Besides the numbers of channels and landmarks it takes its ``Config``, or the
-    options as keywords; raises ConfigError for those out of range.
+    its place, and the maps are cut back. Raises ConfigError for options out of range.
     """
 
     Config: ClassVar[type[config.Component]]
@@ -67,12 +63,8 @@ class LandmarkNetwork(nn.Module, ABC):
         bottom, right = -x.shape[-2] % self.multiple, -x.shape[-1] % self.multiple
         return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
-    def compute(self, x: torch.Tensor) -> Output:
-        """All that the network says of images whose sides are multiples of ``multiple``."""
-        return Output(self.maps(x))
-
     @abstractmethod
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
+    def compute(self, x: torch.Tensor) -> Output:
         """The network proper, for images whose sides are multiples of ``multiple``."""
 
 
@@ -107,12 +99,7 @@ class EncoderNetwork(LandmarkNetwork):
 
     encoder: nn.Module
 
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """The network proper, for images whose sides are multiples of ``multiple``."""
-        return self.decode(self.encoder(x))
-
     def compute(self, x: torch.Tensor) -> Output:
-        """Maps and the deepest features."""
         features: list[torch.Tensor] = self.encoder(x)
         return Output(self.decode(features), features=features[-1])
 
@@ -157,8 +144,14 @@ def initialise(module: nn.Module, last: nn.Module | None = None) -> None:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     if last is not None:
-        final = [layer for layer in last.modules() if isinstance(layer, nn.Conv2d)][-1]
-        nn.init.normal_(final.weight, std=HEAD_STD)
+        nn.init.normal_([layer for layer in last.modules() if isinstance(layer, nn.Conv2d)][-1].weight, std=HEAD_STD)
+
+
+def initialise_head(head: nn.Conv2d) -> None:
+    """Weights near zero and no bias, for a last layer of a network that is otherwise initialised as torch does."""
+    nn.init.normal_(head.weight, std=HEAD_STD)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
 
 
 def double(x: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,6 @@ rounding the size up. It was also fed blue first, from 0 to 255, minus a mean. H
 features: ``resnet50_caffe`` is known to timm under that name, takes red first, and says what input it expects.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch
@@ -59,15 +57,5 @@ default_cfgs = generate_default_cfgs(
 @register_model
 def resnet50_caffe(pretrained: bool = False, **options: Any) -> ResNet:
     """ResNet-50 with Caffe's strides and pooling."""
-    return cast(
-        ResNet,
-        build_model_with_cfg(
-            CaffeResNet,
-            "resnet50_caffe",
-            pretrained,
-            pretrained_filter_fn=red_first,
-            block=Bottleneck,
-            layers=(3, 4, 6, 3),
-            **options,
-        ),
-    )
+    options = {"pretrained_filter_fn": red_first, "block": Bottleneck, "layers": (3, 4, 6, 3), **options}
+    return cast(ResNet, build_model_with_cfg(CaffeResNet, "resnet50_caffe", pretrained, **options))

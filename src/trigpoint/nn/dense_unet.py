@@ -4,8 +4,6 @@ The paper states 23 convolutions of kernel 11 with batch normalisation and ReLU,
 encoder levels of 2, bottom 2, four decoder levels of 2, three transitions between encoder levels, head 1.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
@@ -13,7 +11,16 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from trigpoint.nn.base import Activation, ConvolutionConfig, LandmarkNetwork, conv, conv_block, double, initialise
+from trigpoint.nn.base import (
+    Activation,
+    ConvolutionConfig,
+    LandmarkNetwork,
+    Output,
+    conv,
+    conv_block,
+    double,
+    initialise,
+)
 
 LEVELS = 4
 
@@ -34,7 +41,6 @@ class DenseBlock(nn.Module):
         self.out_channels = 2 * growth if only_new else channels + 2 * growth
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features of the block."""
         first = self.first(x)
         second = self.second(torch.cat([x, first], dim=1))
         return torch.cat([first, second] if self.only_new else [x, first, second], dim=1)
@@ -49,8 +55,6 @@ class DenseUNet(LandmarkNetwork):
     """
 
     class Config(ConvolutionConfig):
-        """Options of ``DenseUNet``."""
-
         name: Literal["dense_unet"] = "dense_unet"
         kernel: int = Field(default=11, ge=1)
         """Side of the convolutions' kernels, an odd number."""
@@ -91,8 +95,7 @@ class DenseUNet(LandmarkNetwork):
         self.head = conv(channels, num_landmarks, kernel, depthwise=depthwise)
         initialise(self, last=self.head)
 
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """The network proper, for images whose sides are multiples of ``multiple``."""
+    def compute(self, x: torch.Tensor) -> Output:
         x = self.stem(x)
         skips = []
         for level, block in enumerate(self.down):
@@ -102,5 +105,4 @@ class DenseUNet(LandmarkNetwork):
         x = self.bottom(x)
         for block in self.up:
             x = block(torch.cat([double(x), skips.pop()], dim=1))
-        maps: torch.Tensor = self.head(x)
-        return maps
+        return Output(self.head(x))

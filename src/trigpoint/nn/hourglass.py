@@ -6,8 +6,6 @@ one another, each with maps of its own that learn from the same targets (interme
 next.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, cast
 
 import torch
@@ -31,8 +29,6 @@ class Hourglass(LandmarkNetwork):
     """
 
     class Config(config.Component):
-        """Options of ``Hourglass``."""
-
         name: Literal["hourglass"] = "hourglass"
         stacks: int = Field(default=2, ge=1)
         """Hourglasses one after the other."""
@@ -65,7 +61,6 @@ class Hourglass(LandmarkNetwork):
             initialise(head, last=head)
 
     def compute(self, x: torch.Tensor) -> Output:
-        """Maps of the last stack, and of the earlier ones."""
         x = self.stem(x)
         all_maps = []
         for number, stack in enumerate(self.stacks):
@@ -74,10 +69,6 @@ class Hourglass(LandmarkNetwork):
             if number < len(self.features_back):
                 x = x + self.features_back[number](features) + self.maps_back[number](maps)
         return Output(all_maps[-1], tuple(all_maps[:-1]))
-
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps of the last stack."""
-        return self.compute(x).maps
 
 
 class Stack(nn.Module):
@@ -93,7 +84,6 @@ class Stack(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(width, num_landmarks, 1))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Down, noting what is passed; up, adding it."""
         passed = []
         for skip, down in zip(self.skip, self.down, strict=True):
             passed.append(skip(x))
@@ -112,19 +102,12 @@ class Residual(nn.Module):
         super().__init__()
         half = max(after // 2, 1)
         self.path = nn.Sequential(
-            nn.BatchNorm2d(before),
-            nn.ReLU(),
-            nn.Conv2d(before, half, 1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
-            nn.Conv2d(half, half, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
-            nn.Conv2d(half, after, 1),
+            *(nn.BatchNorm2d(before), nn.ReLU(), nn.Conv2d(before, half, 1, bias=False)),
+            *(nn.BatchNorm2d(half), nn.ReLU(), nn.Conv2d(half, half, 3, 1, 1, bias=False)),
+            *(nn.BatchNorm2d(half), nn.ReLU(), nn.Conv2d(half, after, 1)),
         )
         self.identity = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, before, H, W) -> (B, after, H, W)."""
-        out: torch.Tensor = self.identity(x) + self.path(x)
-        return out
+        return cast(torch.Tensor, self.identity(x) + self.path(x))

@@ -7,8 +7,6 @@ All levels agree on where a point lies: cell i of level l is centred at the imag
 (In the official code level l lies half of 2**l pixels off, because it keeps every second pixel.)
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -61,7 +59,6 @@ class GaussianPyramid(nn.Module):
         self.glimpse, self.levels = glimpse, levels
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Levels, finest first."""
         if image.dim() != 4 or 0 in image.shape:
             raise DataError(f"pyramid: expected images of shape (B, C, H, W), got {tuple(image.shape)}")
         count = self.levels or level_count((int(image.shape[2]), int(image.shape[3])), self.glimpse)

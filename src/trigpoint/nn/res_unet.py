@@ -6,9 +6,7 @@ connections instead of concatenating them. Pooling averages 2 x 2 cells and upsa
 share their centres.
 """
 
-from __future__ import annotations
-
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -16,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trigpoint import config
-from trigpoint.nn.base import HEAD_STD, LandmarkNetwork
+from trigpoint.nn.base import LandmarkNetwork, Output, initialise_head
 
 
 class ResUNet(LandmarkNetwork):
@@ -27,8 +25,6 @@ class ResUNet(LandmarkNetwork):
     """
 
     class Config(config.Component):
-        """Options of ``ResUNet``."""
-
         name: Literal["res_unet"] = "res_unet"
         stride: Literal[2, 4] = 4
         """Input pixels per cell of the maps."""
@@ -65,11 +61,9 @@ class ResUNet(LandmarkNetwork):
         self.skip = nn.ModuleList(nn.Conv2d(here, here, 1) for _, here in up)
         self.decoder = nn.ModuleList(_Block(here, here) for _, here in up)
         self.head = nn.Conv2d(width, num_landmarks, 1)
-        nn.init.normal_(self.head.weight, std=HEAD_STD)
-        nn.init.zeros_(cast(torch.Tensor, self.head.bias))
+        initialise_head(self.head)
 
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps (B, K, H / stride, W / stride) of images (B, C, H, W) whose sides are multiples of 32."""
+    def compute(self, x: torch.Tensor) -> Output:
         x = self.stem(x)
         features: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):
@@ -77,8 +71,7 @@ class ResUNet(LandmarkNetwork):
             features.append(x)
         for up, skip, block, feature in zip(self.up, self.skip, self.decoder, features[-2::-1], strict=True):
             x = block(F.interpolate(up(x), scale_factor=2.0, mode="nearest") + skip(feature))
-        maps: torch.Tensor = self.head(x)
-        return maps
+        return Output(self.head(x))
 
 
 class _Block(nn.Module):
@@ -98,5 +91,4 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        out: torch.Tensor = F.relu(self.path(x) + y)
-        return out
+        return F.relu(self.path(x) + y)

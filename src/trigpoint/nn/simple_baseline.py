@@ -5,8 +5,6 @@ three layers of 256 channels, 4 x 4 kernels and stride 2 after the encoder, each
 a 1 x 1 convolution. From an encoder of reduction 32 that gives maps at a quarter of the input.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, cast
 
 import torch
@@ -16,7 +14,7 @@ from torch import nn
 from trigpoint import config
 from trigpoint.errors import ConfigError
 from trigpoint.nn.backbones import build_encoder, examine
-from trigpoint.nn.base import HEAD_STD, EncoderNetwork
+from trigpoint.nn.base import EncoderNetwork, initialise_head
 from trigpoint.recipe import WeightsConfig
 
 
@@ -34,8 +32,6 @@ class SimpleBaseline(EncoderNetwork):
     """
 
     class Config(WeightsConfig, config.Component):
-        """Options of ``SimpleBaseline``."""
-
         name: Literal["simple_baseline"] = "simple_baseline"
         encoder: str = "resnet50"
         """Name of timm, with or without the tag of its weights, or ``hf_hub:owner/model``."""
@@ -67,10 +63,7 @@ class SimpleBaseline(EncoderNetwork):
         for layer in self.decoder:
             if isinstance(layer, nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.head.weight, std=HEAD_STD)
-        nn.init.zeros_(cast(torch.Tensor, self.head.bias))
+        initialise_head(self.head)
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """Maps from the deepest features."""
-        maps: torch.Tensor = self.head(self.decoder(features[-1]))
-        return maps
+        return cast(torch.Tensor, self.head(self.decoder(features[-1])))

@@ -5,12 +5,9 @@ pooling and one linear layer. It comes from timm (by name, or ``hf_hub:``), from
 of a network of ours.
 """
 
-from __future__ import annotations
-
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import timm
 import torch
@@ -41,21 +38,19 @@ class Source(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> Source:
+    def train(self, mode: bool = True) -> Self:
         """Stays in inference mode, whatever is asked for."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Deepest features (B, C, h, w) of images."""
-        features: torch.Tensor = self.encoder(x)[-1]
-        return features
+        return cast(torch.Tensor, self.encoder(x)[-1])
 
 
 def pooled_logits(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
     """Scores (B, classes) of the deepest features (B, C, h, w): average over the places, one linear layer."""
-    scores: torch.Tensor = classifier(features.mean((-2, -1)))
-    return scores
+    return cast(torch.Tensor, classifier(features.mean((-2, -1))))
 
 
 def load_source(
@@ -118,21 +113,20 @@ def _timm_classifier(weights: str | None, encoder: str, channels: int, body: nn.
     whole = timm.create_model(encoder, pretrained=True, in_chans=channels, **more).eval()
     head = cast(Any, whole).get_classifier()
     probe = torch.linspace(-1, 1, channels * 64 * 64).view(1, channels, 64, 64).sin()
-    body.eval()
-    with torch.no_grad():
-        same = (
-            isinstance(head, nn.Linear)
-            and head.in_features == body(probe)[-1].shape[1]
-            and torch.allclose(whole(probe), pooled_logits(head, body(probe)[-1]), rtol=1e-3, atol=1e-4)
-        )
-    if not isinstance(head, nn.Linear) and not math.prod(getattr(head, "weight", torch.empty(0)).shape):
+    if not isinstance(head, nn.Linear) and not getattr(head, "weight", torch.empty(0)).numel():
         raise ConfigError(_no_classes(f"encoder '{encoder}'"))
-    if not same or not isinstance(head, nn.Linear):
-        raise ConfigError(
-            f"encoder '{encoder}': expected a classifier that averages the deepest features and applies one linear "
-            "layer, got more than that; set method.transfer.loss=encoder, or choose a ResNet"
-        )
-    return head
+    with torch.no_grad():
+        features = body.eval()(probe)[-1]
+        if (
+            isinstance(head, nn.Linear)
+            and head.in_features == features.shape[1]
+            and torch.allclose(whole(probe), pooled_logits(head, features), rtol=1e-3, atol=1e-4)
+        ):
+            return head
+    raise ConfigError(
+        f"encoder '{encoder}': expected a classifier that averages the deepest features and applies one linear layer, "
+        "got more than that; set method.transfer.loss=encoder, or choose a ResNet"
+    )
 
 
 def _timm_settings(encoder: str) -> dict[str, Any]:
@@ -148,6 +142,5 @@ def _timm_settings(encoder: str) -> dict[str, Any]:
 def _no_classes(what: str) -> str:
     return (
         f"{what}: expected a source with a classifier, which method.transfer.loss=classifier or both compares, got "
-        f"none; "
-        "set method.transfer.loss=encoder, or give a source that was trained to classify"
+        "none; set method.transfer.loss=encoder, or give a source that was trained to classify"
     )

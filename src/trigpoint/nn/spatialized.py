@@ -5,9 +5,7 @@ with the same weights: 64 x 64 pixels to 256 maps of 8 x 8. Each map is reduced 
 (``SpatializedFeatures``); the head, a small perceptron, turns the numbers of all levels into an offset.
 """
 
-from __future__ import annotations
-
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -19,16 +17,11 @@ from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.base import conv_block, initialise
 from trigpoint.recipe import WeightsConfig
 
-HIDDEN = (512, 128)
-"""Widths of the head (the paper's 4608-512-128-2)."""
-EMBEDDING = 64
-"""Numbers that stand for a landmark when one head serves all."""
-REDUCTION = 8
-"""How much smaller than the glimpse the trunk's maps are."""
-FEW = 16
-"""Samples in a batch (images x starts x landmarks) below which their statistics are not used."""
-SMALL_WIDTH = 32
-"""Channels of the first convolution of the trunk ``small``."""
+HIDDEN = (512, 128)  # widths of the head (the paper's 4608-512-128-2)
+EMBEDDING = 64  # numbers that stand for a landmark when one head serves all
+REDUCTION = 8  # how much smaller than the glimpse the trunk's maps are
+FEW = 16  # samples in a batch (images x starts x landmarks) below which their statistics are not used
+SMALL_WIDTH = 32  # channels of the first convolution of the trunk ``small``
 TRUNKS = "resnet34, resnet18, resnet10t or small"
 """What to take where an encoder cannot serve."""
 
@@ -65,8 +58,6 @@ class GlimpseNetwork(nn.Module):
     """
 
     class Config(WeightsConfig):
-        """Options of ``GlimpseNetwork``."""
-
         trunk: str = "resnet34"
         """Convolutions that see each level: ``small``, or a timm encoder without its stages beyond an eighth."""
         glimpse: int = Field(default=64, ge=REDUCTION, multiple_of=REDUCTION)
@@ -115,14 +106,12 @@ class GlimpseNetwork(nn.Module):
             if self.embedding is not None:
                 numbers = torch.cat([numbers, self.embedding.expand(len(numbers), -1, -1)], dim=-1)
             hidden = self.first(numbers).relu()
-            out: Tensor = self.last(self.second(hidden).relu())
-        return out
+            return cast(Tensor, self.last(self.second(hidden).relu()))
 
     def maps(self, glimpses: Tensor) -> Tensor:
         """The trunk's maps (N, depth, g / 8, g / 8) of glimpses (N, C, g, g)."""
         found = self.trunk(glimpses.contiguous(memory_format=torch.channels_last))
-        maps: Tensor = found[-1] if isinstance(found, list) else found
-        return maps
+        return cast(Tensor, found[-1] if isinstance(found, list) else found)
 
 
 class Standardize(nn.BatchNorm1d):
@@ -153,7 +142,6 @@ class LandmarkLinear(nn.Module):
             nn.init.orthogonal_(matrix)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Every landmark by its own weights."""
         if len(self.weight) == 1:
             return x @ self.weight[0] + self.bias[0]
         return torch.einsum("mka,kab->mkb", x, self.weight) + self.bias
@@ -185,8 +173,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w), unchanged in shape."""
-        out: Tensor = (x + self.second(self.first(x))).relu()
-        return out
+        return cast(Tensor, (x + self.second(self.first(x))).relu())
 
 
 def build_trunk(

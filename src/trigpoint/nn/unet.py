@@ -1,7 +1,5 @@
 """The U-Net of the Adaloss paper (Teixeira et al. 2019, section 4.2; Ronneberger et al., MICCAI 2015)."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
@@ -9,7 +7,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from trigpoint.nn.base import ConvolutionConfig, LandmarkNetwork, conv, conv_block, double, initialise
+from trigpoint.nn.base import ConvolutionConfig, LandmarkNetwork, Output, conv, conv_block, double, initialise
 
 
 class UNet(LandmarkNetwork):
@@ -24,8 +22,6 @@ class UNet(LandmarkNetwork):
     """
 
     class Config(ConvolutionConfig):
-        """Options of ``UNet``."""
-
         name: Literal["unet"] = "unet"
         width: int = Field(default=32, ge=1)
         """Channels of the finest level; each further level has twice as many."""
@@ -53,8 +49,7 @@ class UNet(LandmarkNetwork):
         self.head = conv(channels[1] + channels[0], num_landmarks, kernel)
         initialise(self, last=self.head)
 
-    def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """The network proper, for images whose sides are multiples of ``multiple``."""
+    def compute(self, x: torch.Tensor) -> Output:
         x = self.stem(x)
         skips = []
         for block in self.down:
@@ -64,4 +59,4 @@ class UNet(LandmarkNetwork):
         x = self.bottom(x)
         for block in [*self.up, self.head]:
             x = block(torch.cat([double(x), skips.pop()], dim=1))
-        return x
+        return Output(x)

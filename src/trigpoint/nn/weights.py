@@ -3,8 +3,6 @@
 Nothing that is read is executed.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +14,7 @@ from torch import Tensor
 
 from trigpoint.errors import ConfigError
 
-FORMAT = 1
-"""Raised when a run folder changes so that an older trigpoint would read it wrongly."""
+FORMAT = 1  # raised when a run folder changes so that an older trigpoint would read it wrongly
 _FORMAT, _CHECKSUM = "trigpoint_format", "sha256"
 _REMEDY = "put back the file that was written, or train again"
 

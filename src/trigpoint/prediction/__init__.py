@@ -8,8 +8,6 @@
 - ``trace.py``: what the foveated pyramid saw on the way
 """
 
-from __future__ import annotations
-
 from trigpoint.prediction.predictor import Image, Predictor, Progress, is_lazy
 from trigpoint.prediction.stream import predict_files, predict_frames
 from trigpoint.prediction.table import prediction_frame, write_predictions

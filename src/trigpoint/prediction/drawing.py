@@ -1,7 +1,5 @@
 """Images with what was found in them, one picture each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Prediction on several devices or machines, whose processes Lightning, torchrun or Slurm starts: each image once."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Which images are meant by paths, how a table names them, and where their drawings go."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -125,17 +125,19 @@ class Predictor:
     def _per_image(self, found: Detections, names: Sequence[str]) -> Iterator[ImageDetections]:
         """The images of a batch; of multi-instance runs only the rows that hold an instance."""
         points, scores = (values.double().cpu().numpy() for values in (found.points, found.scores))
+        numbers = {key: values.double().cpu().numpy() for key, values in found.numbers.items()}
         for i, name in enumerate(names):
             if self.threshold is None:
-                spread = None if found.spread is None else found.spread[i].double().cpu().numpy()
-                yield ImageDetections(name, points[i], scores[i], spread)
+                yield ImageDetections(name, points[i], scores[i], {key: of[i] for key, of in numbers.items()})
                 continue
             rows = int((scores[i] > 0).sum(0).max(initial=0))
             places, heights = points[i, :rows], scores[i, :rows]
             heights = np.where(np.isfinite(places).all(-1), heights, np.nan)
+            others = {key: of[i, :rows] for key, of in numbers.items()}
             if self.group is not None:
                 places, heights = group_by_proximity(places, heights, self.group)
-            yield ImageDetections(name, places, heights)
+                others = {}  # what stood beside the points has lost its place
+            yield ImageDetections(name, places, heights, others)
 
     def _listed(self, images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
         if isinstance(images, LandmarkDataset):

@@ -1,7 +1,5 @@
 """Folders, lists of files and videos to one table, batch after batch; what was done is kept when it ends early."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

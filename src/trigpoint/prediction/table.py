@@ -1,7 +1,5 @@
 """Predictions as native tables: what ``trigpoint predict`` writes can be corrected, trained on and evaluated."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from trigpoint.landmarks import Prediction
 
 
 def prediction_frame(prediction: Prediction) -> pd.DataFrame:
-    """A row per image: image, then x, y, score and radius of each landmark, and its spread where there is one.
+    """A row per image: image, then x, y, score and radius of each landmark, and other numbers such as its spread.
 
     Of multi-instance runs a row per instance, with their number (1, 2, ... from the most certain on) in ``instance``;
     blank = no such landmark. An image in which nothing was found has one row with a blank instance.
@@ -35,7 +33,7 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     names = prediction.landmarks.names
     points = np.concatenate([found.points for found in rows]) if rows else np.zeros((0, len(names), 2))
     scores = np.concatenate([found.scores for found in rows]) if rows else np.zeros((0, len(names)))
-    spreads = [found.spread for found in rows if found.spread is not None]
+    others = {key for found in rows for key in found.numbers}
     for k, name in enumerate(names):
         columns |= {
             f"{name}_x": np.round(points[:, k, 0], 3),
@@ -43,8 +41,9 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
             f"{name}_score": np.round(scores[:, k], 5),
             f"{name}_radius": np.round(np.where(np.isfinite(scores[:, k]), prediction.radii[k], np.nan), 3),
         }
-        if spreads:
-            columns[f"{name}_spread"] = np.round(np.concatenate(spreads)[:, k], 3)
+        for key in sorted(others):
+            values = [found.numbers.get(key, np.full(found.scores.shape, np.nan))[:, k] for found in rows]
+            columns[f"{name}_{key}"] = np.round(np.concatenate(values), 3)
     return pd.DataFrame(columns)
 
 

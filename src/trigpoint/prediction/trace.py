@@ -4,8 +4,6 @@
 pixels of the original image, and draws them (``trigpoint.report`` does the drawing).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +33,7 @@ MOVES = ((0.0, 0.0), (-0.1875, -0.1875), (0.1875, -0.1875), (-0.1875, 0.1875), (
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The prediction of one image by T looks at glimpses of L levels, for K landmarks; points (x, y), original pixels.
+    """The prediction of one image by T glimpse steps of L levels, for K landmarks; points (x, y), original pixels.
 
     ``path`` (T + 1, K, 2): the guesses of the first start. ``found`` (K, 2): the prediction, which with one start is
     the end of the path. ``glimpses`` (K, L, C, g, g): what the network sees at the end of the path, finest level first,

@@ -1,13 +1,12 @@
 """The recipes of the package, and how a recipe extends another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from trigpoint.config import copied, read_yaml
+from trigpoint.config import read_yaml
 from trigpoint.errors import ConfigError, did_you_mean
 
 
@@ -45,7 +44,7 @@ def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
     >>> merged({"loss": {"name": "kl", "coordinate": 1.0}}, {"loss": {"name": "mse"}})
     {'loss': {'name': 'mse'}}
     """
-    out = copied(parent)
+    out = deepcopy(dict(parent))
     for key, value in child.items():
         old = out.get(key)
         if isinstance(old, str) and isinstance(value, Mapping) and "extends" not in value:
@@ -57,7 +56,7 @@ def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
         ):
             out[key] = merged(old, value)
         else:
-            out[key] = copied(value) if isinstance(value, Mapping) else value
+            out[key] = deepcopy(value)
     return out
 
 

@@ -1,7 +1,5 @@
 """Precision against recall, for methods that find any number of instances."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The trunk reduces a patch to maps; what the head is told of a map is where it li
 points and corners are (x, y) in pixels of the original image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

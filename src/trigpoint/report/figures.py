@@ -1,7 +1,5 @@
 """The curves and distributions of a report. Each function returns a matplotlib ``Figure``; ``save`` writes it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

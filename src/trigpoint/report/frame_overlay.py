@@ -1,7 +1,5 @@
 """Points drawn into the pixels of a frame: fast enough for a video, and of the frame's own size."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

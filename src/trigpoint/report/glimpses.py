@@ -4,8 +4,6 @@ Pure drawing. All points, and the corners of the patches, are (x, y) in pixels o
 is drawn over the extent between its corners, so what lies on top of one another in the figure does so in the image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One HTML file that carries everything: numbers, figures, settings, warnings and the rules behind the numbers."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Every panel is drawn in the pixel coordinates of its own image, so points go in unchanged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any, NamedTuple

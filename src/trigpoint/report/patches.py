@@ -1,7 +1,5 @@
 """Parts of the figures of glimpses: patches at their place in the image, one grey scale, checks of shapes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A contact sheet: many annotated images at a glance, so that a person sees what a program cannot."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """Several methods on the same images side by side, as in the qualitative figure of the cross-task paper."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -3,8 +3,6 @@
 Figures are plain ``matplotlib.figure.Figure`` objects, so drawing needs no display, no pyplot and no global state.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path

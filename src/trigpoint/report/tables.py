@@ -3,8 +3,6 @@
 ``metric_rows`` and ``landmark_rows`` turn the dict of an evaluation into rows, once, for the console and the report.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real

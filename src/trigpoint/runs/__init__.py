@@ -4,8 +4,6 @@
 - ``provenance.py``: what the run has learned from, against other data
 """
 
-from __future__ import annotations
-
 from trigpoint.runs.folder import LandmarkFile, RunFolder, environment_text
 
 __all__ = ["LandmarkFile", "RunFolder", "environment_text"]

@@ -7,8 +7,6 @@ each image was, by hashes of its pixels and annotations, ``skipped.csv`` images 
 ``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +49,7 @@ _PACKAGES = [
 class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
     annotations stayed below, NaN = none annotated. ``threshold``: score above which an instance counts, chosen on the
-    validation part; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
+    validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
 
     landmarks: LandmarkSet
     spacing_mm: float | None = None

@@ -1,7 +1,5 @@
 """What a run has learned from, against the images it is measured on and against what its dataset is now."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -9,10 +9,8 @@ A schedule is built as ``SCHEDULES[name](K, config, epochs=E)``, hands out ``sig
 and is stepped once per training epoch. Only the method that owns it turns it into targets.
 """
 
-from __future__ import annotations
-
 from trigpoint.schedules.adaloss import Adaloss
-from trigpoint.schedules.base import EpochSchedule, Schedule, resolve_sigma0
+from trigpoint.schedules.base import Schedule, resolve_sigma0
 from trigpoint.schedules.decay import Exponential, Linear
 from trigpoint.schedules.fixed import Fixed
 from trigpoint.schedules.learned import LearnedSigma
@@ -26,13 +24,6 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 __all__ = [
-    "SCHEDULES",
-    "Schedule",
-    "EpochSchedule",
-    "Fixed",
-    "Linear",
-    "Exponential",
-    "Adaloss",
-    "LearnedSigma",
+    "SCHEDULES", "Schedule", "Fixed", "Linear", "Exponential", "Adaloss", "LearnedSigma",
     "resolve_sigma0",
-]
+]  # fmt: skip

@@ -12,15 +12,12 @@ small: with w = 3 and pure noise P(V_(t-1) / V_t > a) is about 0.46 / a, so the 
 usable widths sooner or later. Hence the two guards.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from trigpoint.schedules.base import EpochSchedule, MovingConfig
+from trigpoint.schedules.base import MovingConfig, Schedule
 
 Rule = Literal["none", "paper", "non_increasing"]
 Guard = Literal["bounded", "literal"]
@@ -29,7 +26,7 @@ LITERAL_FLOOR = 0.1
 """Least width, heatmap px, that ``guard="literal"`` hands out for encoding: below it a Gaussian misses every pixel."""
 
 
-class Adaloss(EpochSchedule):
+class Adaloss(Schedule):
     """Widths per landmark by Eqs. 1-5; lengths in heatmap px.
 
     ``guard="bounded"`` keeps Eq. 5 usable. The loss enters as the share of the target's energy left unexplained,
@@ -50,8 +47,6 @@ class Adaloss(EpochSchedule):
     """
 
     class Config(MovingConfig):
-        """Options of ``Adaloss``."""
-
         name: Literal["adaloss"] = "adaloss"
         window: int = Field(default=3, ge=2)
         """Epochs whose losses the variance is taken of."""
@@ -68,6 +63,7 @@ class Adaloss(EpochSchedule):
             return self.sigma_min if self.guard == "bounded" else 0.0
 
     options: Config
+    state: ClassVar[tuple[str, ...]] = ("sigma", "history", "variance")
 
     def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         super().__init__(num_landmarks, *given, epochs=epochs, **options)
@@ -80,7 +76,6 @@ class Adaloss(EpochSchedule):
 
     @property
     def sigma(self) -> torch.Tensor:
-        """Widths (K,) float32 to encode with, heatmap px."""
         if self.guard == "bounded":
             return self._sigma.float()
         return self._sigma.nan_to_num(nan=LITERAL_FLOOR).clamp(min=LITERAL_FLOOR).float()
@@ -121,14 +116,3 @@ class Adaloss(EpochSchedule):
         if self.rule == "non_increasing":
             return change.clamp(max=0)
         return change
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epoch, widths (K,), loss history (window, K) with the oldest first, and last variance (K,); NaN = not yet."""
-        return {**super().state_dict(), "history": self._history.clone(), "variance": self._variance.clone()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take up where ``state_dict`` was called; raises RunError for a state of other landmarks or another window."""
-        history = self._read(state_dict, "history", self._history)
-        variance = self._read(state_dict, "variance", self._variance)
-        super().load_state_dict(state_dict)
-        self._history, self._variance = history, variance

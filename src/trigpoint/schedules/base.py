@@ -1,8 +1,5 @@
 """What every schedule is: a target width per landmark that moves once per epoch."""
 
-from __future__ import annotations
-
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -54,21 +51,20 @@ class MovingConfig(WidthConfig):
         return self
 
 
-class Schedule(ABC):
-    """Moves the width of the Gaussian targets; one value per landmark, in heatmap px.
+class Schedule:
+    """Moves the width of the Gaussian targets; one value per landmark, in heatmap px. As it is, the widths stay.
 
     The training method calls ``step`` once at the end of every training epoch and encodes the next epoch's targets
-    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run, everything else is ``Config``, given as it is or
-    as keywords. When ``epochs`` is known, the widths of the last ``freeze_last`` share of the epochs stay those of the
-    epoch in which that share begins, so that the network can settle on targets that no longer move.
-
-    Raises ConfigError for options out of range.
+    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run. When ``epochs`` is known, the widths of the last
+    ``freeze_last`` share of them stay as they are, so that the network can settle on targets that no longer move.
     """
 
     Config: ClassVar[type[WidthConfig]]
     options: WidthConfig
     needs_normalized_targets: ClassVar[bool] = False
     """True when the schedule only works with targets divided by their mean (a sharp target must cost more)."""
+    state: ClassVar[tuple[str, ...]] = ("sigma",)
+    """The tensors that a step changes; an attribute ``_sigma`` holds ``sigma``."""
 
     def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         if num_landmarks < 1:
@@ -80,18 +76,19 @@ class Schedule(ABC):
         self.sigma0 = self.options.sigma0
         frozen: float = getattr(self.options, "freeze_last", 0.0)
         self.freeze_epoch = None if epochs is None else epochs - round(frozen * epochs)
+        self._epoch = 0
+        self._sigma = torch.full((num_landmarks,), self.sigma0, dtype=torch.float64)
 
     @property
-    @abstractmethod
     def sigma(self) -> torch.Tensor:
         """Widths (K,) float32 to encode the current epoch's targets with, heatmap px."""
+        return self._sigma.float()
 
     @property
-    @abstractmethod
     def epoch(self) -> int:
         """Number of steps done so far."""
+        return self._epoch
 
-    @abstractmethod
     def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
         """Move on by one epoch.
 
@@ -99,14 +96,16 @@ class Schedule(ABC):
         annotated landmarks; NaN = not annotated in this epoch, its width stays. ``energy`` (K,): mean of the squared
         target, mean(G^2), over the same. Raises ConfigError for another shape and RunError for an infinite loss.
         """
+        loss = self._vector("losses", losses)
+        power = None if energy is None else self._vector("energy", energy)
+        moved = self._next(loss, power)
+        if not self.frozen:
+            self._sigma = torch.where(loss.isnan(), self._sigma, moved)
+        self._epoch += 1
 
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that ``step`` changes, as plain tensors and numbers."""
-
-    @abstractmethod
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take up where ``state_dict`` was called; raises RunError for a state of other landmarks or options."""
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+        """Widths (K,) of the next epoch; called while frozen too, so that a longer run can take up again."""
+        return self._sigma
 
     @property
     def frozen(self) -> bool:
@@ -130,53 +129,23 @@ class Schedule(ABC):
             )
         return vector
 
-
-class EpochSchedule(Schedule):
-    """A schedule whose widths are no parameters: counts the epochs, freezes, and keeps unannotated landmarks still."""
-
-    def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
-        super().__init__(num_landmarks, *given, epochs=epochs, **options)
-        self._epoch = 0
-        self._sigma = torch.full((num_landmarks,), self.sigma0, dtype=torch.float64)
-
-    @property
-    def sigma(self) -> torch.Tensor:
-        """Widths (K,) float32, heatmap px; a copy."""
-        return self._sigma.float()
-
-    @property
-    def epoch(self) -> int:
-        """Number of steps done so far."""
-        return self._epoch
-
-    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
-        """Move on by one epoch; see ``Schedule.step``."""
-        loss = self._vector("losses", losses)
-        power = None if energy is None else self._vector("energy", energy)
-        moved = self._next(loss, power)
-        if not self.frozen:
-            self._sigma = torch.where(loss.isnan(), self._sigma, moved)
-        self._epoch += 1
-
-    @abstractmethod
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
-        """Widths (K,) of the next epoch; called while frozen too, so that a longer run can take up again."""
-
     def state_dict(self) -> dict[str, Any]:
-        """Epoch (int) and widths (K,) float64."""
-        return {"epoch": self._epoch, "sigma": self._sigma.clone()}
+        """Epoch (int) and the tensors of ``state``."""
+        return {"epoch": self._epoch} | {key: getattr(self, f"_{key}").clone() for key in self.state}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
         """Take up where ``state_dict`` was called; raises RunError for a state of other landmarks or options."""
-        self._sigma = self._read(state_dict, "sigma", self._sigma)
-        self._epoch = int(self._read(state_dict, "epoch", torch.zeros((), dtype=torch.int64)))
-
-    def _read(self, state: Mapping[str, Any], key: str, like: torch.Tensor) -> torch.Tensor:
-        name = type(self).__name__
-        if key not in state:
-            raise RunError(f"{name} state: '{key}' is missing; the checkpoint is of another schedule")
-        value = torch.as_tensor(state[key], dtype=like.dtype).clone()
-        if value.shape != like.shape:
-            shapes = f"expected shape {tuple(like.shape)}, got {tuple(value.shape)}"
-            raise RunError(f"{name} state '{key}': {shapes}; the checkpoint is of other landmarks or another window")
-        return value
+        name, found = type(self).__name__, {}
+        for key in ("epoch", *self.state):
+            if key not in state_dict:
+                raise RunError(f"{name} state: '{key}' is missing; the checkpoint is of another schedule")
+            like = torch.as_tensor(getattr(self, f"_{key}"))
+            found[key] = torch.as_tensor(state_dict[key], dtype=like.dtype).clone()
+            if found[key].shape != like.shape:
+                shapes = f"expected shape {tuple(like.shape)}, got {tuple(found[key].shape)}"
+                raise RunError(
+                    f"{name} state '{key}': {shapes}; the checkpoint is of other landmarks or another window"
+                )
+        self._epoch = int(found.pop("epoch"))
+        for key, value in found.items():
+            setattr(self, f"_{key}", value)

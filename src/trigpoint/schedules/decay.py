@@ -1,17 +1,15 @@
 """Widths that shrink by the clock, whatever the loss does: the naive schedules that Adaloss is compared with."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
 from trigpoint.errors import ConfigError
-from trigpoint.schedules.base import EpochSchedule, MovingConfig
+from trigpoint.schedules.base import MovingConfig, Schedule
 
 
-class Linear(EpochSchedule):
+class Linear(Schedule):
     """A constant step of -k px per epoch down to ``sigma_min`` (the naive approach of Adaloss, section 3).
 
     A landmark without annotation in an epoch does not move in it. Raises ConfigError when both ``k`` and ``epochs`` are
@@ -24,8 +22,6 @@ class Linear(EpochSchedule):
     """
 
     class Config(MovingConfig):
-        """Options of ``Linear``."""
-
         name: Literal["linear"] = "linear"
         k: float | None = Field(default=None, gt=0)
         """Step per epoch, heatmap px; null: such that ``sigma_min`` is reached when the freeze begins."""
@@ -41,7 +37,7 @@ class Linear(EpochSchedule):
         return (self._sigma - self.k).clamp(min=self.sigma_min)
 
 
-class Exponential(EpochSchedule):
+class Exponential(Schedule):
     """The width times ``factor`` per epoch down to ``sigma_min``.
 
     A landmark without annotation in an epoch does not move in it. Raises ConfigError when both ``factor`` and
@@ -54,8 +50,6 @@ class Exponential(EpochSchedule):
     """
 
     class Config(MovingConfig):
-        """Options of ``Exponential``."""
-
         name: Literal["exponential"] = "exponential"
         factor: float | None = Field(default=None, gt=0, lt=1)
         """Share of the width that an epoch leaves; null: such that ``sigma_min`` is reached when the freeze begins."""
@@ -73,7 +67,7 @@ class Exponential(EpochSchedule):
         return (self._sigma * self.factor).clamp(min=self.sigma_min)
 
 
-def _moving_epochs(schedule: EpochSchedule, option: str) -> int:
+def _moving_epochs(schedule: Schedule, option: str) -> int:
     """Epochs before the freeze, at least 1."""
     if schedule.freeze_epoch is None:
         raise ConfigError(f"{option}: expected a number, or the number of epochs to spread the decay over; give one")

@@ -1,15 +1,11 @@
 """Fixed target width: the control that every other schedule is compared with."""
 
-from __future__ import annotations
-
 from typing import Literal
 
-import torch
-
-from trigpoint.schedules.base import EpochSchedule, WidthConfig
+from trigpoint.schedules.base import Schedule, WidthConfig
 
 
-class Fixed(EpochSchedule):
+class Fixed(Schedule):
     """The same width for all landmarks and epochs, ``sigma0`` heatmap px.
 
     >>> Fixed(num_landmarks=2, sigma0=3.0).sigma
@@ -17,9 +13,4 @@ class Fixed(EpochSchedule):
     """
 
     class Config(WidthConfig):
-        """Options of ``Fixed``."""
-
         name: Literal["fixed"] = "fixed"
-
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
-        return self._sigma

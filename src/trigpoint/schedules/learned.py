@@ -9,8 +9,6 @@ A landmark whose share u of the target's energy stays unexplained settles at sig
 pixels, a mean-square loss and targets divided by their mean: the harder to predict, the wider.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -40,8 +38,6 @@ class LearnedSigma(nn.Module, Schedule):
     needs_normalized_targets: ClassVar[bool] = True
 
     class Config(MovingConfig):
-        """Options of ``LearnedSigma``."""
-
         name: Literal["learned"] = "learned"
         alpha: float = Field(default=1.0, ge=0)
         """Weight of the regulariser, which pulls the widths down."""
@@ -77,7 +73,6 @@ class LearnedSigma(nn.Module, Schedule):
 
     @property
     def epoch(self) -> int:
-        """Number of steps done so far."""
         return int(self.steps)
 
     def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:

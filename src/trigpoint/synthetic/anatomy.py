@@ -1,12 +1,11 @@
 """The template of the synthetic radiographs, facing right: outlines in units of the image's height, and modes."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 
 from trigpoint.landmarks import FloatArray
+from trigpoint.synthetic.canvas import disk
 
 ASPECT = 0.806  # width over height of the template, that of a 2400 x 1935 film
 
@@ -25,11 +24,6 @@ class Mode(NamedTuple):
     center: tuple[float, float]
     reach: float
     move: FloatArray
-
-
-def _ring(x: float, y: float, rx: float, ry: float) -> list[tuple[float, float]]:
-    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
 
 
 def _tooth(x: float, y: float, half: float, crown: float, root: float) -> list[tuple[float, float]]:
@@ -65,6 +59,9 @@ _MANDIBLE += [(0.462, 0.610), (0.54, 0.622), (0.625, 0.628)]
 _MAXILLA = [(0.672, 0.516), (0.645, 0.535), (0.658, 0.566), (0.640, 0.572), (0.612, 0.548), (0.56, 0.528)]
 _MAXILLA += [(0.48, 0.520), (0.452, 0.508), (0.50, 0.505), (0.60, 0.506)]
 
+_UPPER_INCISOR = [(0.674, 0.606), (0.658, 0.580), (0.640, 0.555), (0.630, 0.534), (0.648, 0.552), (0.668, 0.578)]
+_LOWER_INCISOR = [(0.662, 0.596), (0.658, 0.622), (0.645, 0.650), (0.628, 0.676), (0.632, 0.648), (0.645, 0.618)]
+
 _CUP = [(0.415, 0.346), (0.407, 0.366), (0.388, 0.380), (0.370, 0.368), (0.362, 0.344), (0.350, 0.362)]
 
 OUTLINES: dict[str, Outline] = {
@@ -92,34 +89,11 @@ OUTLINES: dict[str, Outline] = {
     "cup": Outline([(0.60, 0.358), (0.54, 0.348), (0.47, 0.347), *_CUP, (0.338, 0.41), (0.318, 0.46)], closed=False),
     "sella": Outline([*_CUP[:5]]),
     "orbit": Outline([(0.568, 0.372), (0.552, 0.40), (0.560, 0.432), (0.590, 0.446), (0.618, 0.432)], closed=False),
-    "upper_incisor": Outline(
-        [
-            (0.674, 0.606),
-            (0.658, 0.580),
-            (0.640, 0.555),
-            (0.630, 0.534),
-            (0.648, 0.552),
-            (0.668, 0.578),
-            (0.674, 0.606),
-        ],
-        closed=False,
-    ),
-    "lower_incisor": Outline(
-        [
-            (0.662, 0.596),
-            (0.658, 0.622),
-            (0.645, 0.650),
-            (0.628, 0.676),
-            (0.632, 0.648),
-            (0.645, 0.618),
-            (0.662, 0.596),
-        ],
-        closed=False,
-        jaw=1,
-    ),
+    "upper_incisor": Outline([*_UPPER_INCISOR, _UPPER_INCISOR[0]], closed=False),
+    "lower_incisor": Outline([*_LOWER_INCISOR, _LOWER_INCISOR[0]], closed=False, jaw=1),
     **{f"upper_molar_{k}": Outline(_tooth(0.500 + 0.034 * k, 0.603, 0.0155, 0.022, -0.03)) for k in range(4)},
     **{f"lower_molar_{k}": Outline(_tooth(0.492 + 0.034 * k, 0.607, 0.0155, 0.022, 0.03), jaw=1) for k in range(4)},
-    "ear_rod": Outline(_ring(0.322, 0.432, 0.011, 0.011)),
+    "ear_rod": Outline(disk((0.322, 0.432), 0.011, points=12).tolist()),
 }
 
 # the point of an outline farthest in a direction, within a box (left, top, right, bottom) of the template

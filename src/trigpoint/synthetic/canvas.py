@@ -4,8 +4,6 @@ Every shape with a landmark is a polygon filled here. A pixel's value is the sha
 covers, computed in closed form, so an edge lies where the geometry says and not where a pixel is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,6 +112,23 @@ def rim(shape: tuple[int, int], polygon: FloatArray, radius: float) -> Patch:
     return stroke(shape, around, radius)
 
 
+def mask(shape: tuple[int, int], *polygons: FloatArray) -> Picture:
+    """A picture of (height, width) that is 1 under the union of polygons and 0 elsewhere."""
+    picture = np.zeros(shape, np.float32)
+    add(picture, fill(shape, *polygons), 1.0)
+    return picture
+
+
+def add(picture: Picture, patch: Patch, density: float) -> None:
+    """Add a patch, times ``density``, to a picture."""
+    picture[patch.window] += np.float32(density) * patch.cover
+
+
+def box(left: float, top: float, right: float, bottom: float) -> FloatArray:
+    """Polygon of an upright rectangle."""
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
 def disk(center: Sequence[float] | FloatArray, radius: float, stretch: float = 1.0, points: int = 32) -> FloatArray:
     """Polygon of an ellipse: half width ``radius``, half height ``radius * stretch``."""
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
@@ -130,8 +145,7 @@ def smooth(knots: Sequence[Sequence[float]] | FloatArray, step: float, closed: b
     count = np.maximum(np.ceil(chord / step), 1).astype(int)
     at = np.concatenate([np.linspace(a, b, n, endpoint=False) for a, b, n in zip(time, time[1:], count, strict=False)])
     at = at if closed else np.append(at, time[-1])
-    points: FloatArray = CubicSpline(time, nodes, bc_type="periodic" if closed else "natural")(at)
-    return points
+    return np.asarray(CubicSpline(time, nodes, bc_type="periodic" if closed else "natural")(at))
 
 
 def wander(
@@ -160,11 +174,9 @@ def enlarge(picture: Picture, shape: tuple[int, int]) -> Picture:
 
 def blur(picture: Picture, sigma: float) -> Picture:
     """Gaussian blur, the border repeated."""
-    out: Picture = gaussian_filter(picture, sigma, mode="nearest", truncate=3.0)
-    return out
+    return np.asarray(gaussian_filter(picture, sigma, mode="nearest", truncate=3.0))
 
 
 def to_bytes(picture: Picture) -> npt.NDArray[np.uint8]:
     """Values 0..1 as 8-bit grey levels, rounded and cut."""
-    levels: npt.NDArray[np.uint8] = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
-    return levels
+    return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)

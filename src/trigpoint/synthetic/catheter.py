@@ -5,30 +5,17 @@ cross the whole field and carry the same marker bands, so neither the darkest sp
 is the one place inside the field where a line ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trigpoint.data.files import Progress
 from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.synthetic import canvas
 from trigpoint.synthetic import folder as sets
-from trigpoint.synthetic.canvas import (
-    Patch,
-    Picture,
-    blur,
-    disk,
-    enlarge,
-    field,
-    fill,
-    ribbon,
-    smooth,
-    stroke,
-    to_bytes,
-    wander,
-)
+from trigpoint.synthetic.canvas import Picture, add, blur, box, disk, field, fill, mask, ribbon, smooth, stroke, wander
 
 LANDMARKS = LandmarkSet(("tip",))
 
@@ -38,8 +25,8 @@ class Catheter:
     """The line ``path`` (n, 2) from its tip outwards, and the coverage of its body and of its marker bands."""
 
     path: FloatArray
-    body: Patch
-    bands: Patch
+    body: canvas.Patch
+    bands: canvas.Patch
     body_density: float
     band_density: float
 
@@ -51,7 +38,7 @@ def write_catheter(
     seed: int = 0,
     splits: Mapping[str, float] = sets.SPLITS,
     per_subject: int = 1,
-    progress: sets.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write ``count`` grey fluoroscopy frames with the landmark ``tip``, the middle of the catheter's square end.
 
@@ -71,8 +58,8 @@ def write_catheter(
         anatomy = draw_anatomy(plan.random(1, plan.subject(index)), shape)
         rng = plan.random(2, index)
         catheter = draw_catheter(rng, shape)
-        image = expose(rng, anatomy, catheter)
-        return sets.Frame(to_bytes(image), [sets.Instance(catheter.path[:1], np.array([2]))])
+        image = canvas.to_bytes(expose(rng, anatomy, catheter))
+        return sets.Frame(image, [sets.Instance(catheter.path[:1], np.array([2]))])
 
     return sets.write_set(folder, plan, draw, progress)
 
@@ -121,7 +108,7 @@ def draw_anatomy(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
         turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
         reach = side * rng.uniform(0.35, 0.8) * (1 + 0.12 * rng.standard_normal(8))
         knots = center + reach[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-        _add(soft, fill(half, smooth(knots, 4, closed=True)), rng.uniform(0.15, 0.45))
+        add(soft, fill(half, smooth(knots, 4, closed=True)), rng.uniform(0.15, 0.45))
     soft = blur(soft, 0.015 * side)
     bone = np.zeros(half, np.float32)
     middle = rng.uniform(-0.15, 1.15) * width
@@ -130,14 +117,9 @@ def draw_anatomy(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
     _ribs(rng, bone, middle)
     bone = blur(bone, 0.004 * side + 0.4) * (1 + 0.10 * field(rng, half, 60))
     if rng.random() < 0.6:
-        tree = np.zeros(half, np.float32)
-        _vessels(rng, tree)
+        tree = mask(half, *_vessels(rng, half))
         bone += blur(tree, 0.5) * rng.uniform(0.06, 0.3)
-    return enlarge(soft + bone, shape)
-
-
-def _add(picture: Picture, patch: Patch, density: float) -> None:
-    picture[patch.window] += density * patch.cover
+    return canvas.enlarge(soft + bone, shape)
 
 
 def _spine(rng: np.random.Generator, bone: Picture, middle: float) -> None:
@@ -153,9 +135,9 @@ def _spine(rng: np.random.Generator, bone: Picture, middle: float) -> None:
         bodies.append(outline + np.array([x, y]))
         eyes += [disk((x + s * 0.55 * half, y - 0.1 * tall), 0.16 * half, 1.5, 12) for s in (-1, 1)]
     density = rng.uniform(0.12, 0.28)
-    _add(bone, fill(bone.shape, *bodies), density)
-    _add(bone, fill(bone.shape, *eyes), 0.5 * density)
-    _add(bone, fill(bone.shape, disk((middle, height / 2), 0.25 * half, 0.6 * height / half, 40)), 0.4 * density)
+    add(bone, fill(bone.shape, *bodies), density)
+    add(bone, fill(bone.shape, *eyes), 0.5 * density)
+    add(bone, fill(bone.shape, disk((middle, height / 2), 0.25 * half, 0.6 * height / half, 40)), 0.4 * density)
 
 
 def _ribs(rng: np.random.Generator, bone: Picture, middle: float) -> None:
@@ -172,14 +154,14 @@ def _ribs(rng: np.random.Generator, bone: Picture, middle: float) -> None:
             outer.append(ribbon(path, thick)[::-way])
             inner.append(ribbon(path, 0.6 * thick)[::-way])
     density = rng.uniform(0.06, 0.2)
-    _add(bone, fill(bone.shape, *outer), density)
-    _add(bone, fill(bone.shape, *inner), -0.4 * density)
+    add(bone, fill(bone.shape, *outer), density)
+    add(bone, fill(bone.shape, *inner), -0.4 * density)
 
 
-def _vessels(rng: np.random.Generator, tree: Picture) -> None:
-    """A branching tree of narrowing lines, some beyond the border."""
-    side = min(tree.shape)
-    middle, heading = np.array(tree.shape[::-1]) / 2, rng.uniform(0, 2 * np.pi)
+def _vessels(rng: np.random.Generator, shape: tuple[int, int]) -> list[FloatArray]:
+    """Polygons of a branching tree of narrowing lines, some beyond the border."""
+    side = min(shape)
+    middle, heading = np.array(shape[::-1]) / 2, rng.uniform(0, 2 * np.pi)
     out = np.array([np.cos(heading), np.sin(heading)])
     start = middle - out * middle * 1.5 + rng.normal(0, 0.1 * side, 2)  # the root lies outside the field
     branches = [(start, heading, side * rng.uniform(0.014, 0.024))]
@@ -196,7 +178,7 @@ def _vessels(rng: np.random.Generator, tree: Picture) -> None:
         branches.append((path[-1], onward - rng.uniform(0.1, 0.6), 0.62 * radius))
         if rng.random() < 0.5:
             branches.append((path[len(path) // 2], heading + rng.choice((-1, 1)) * rng.uniform(0.7, 1.2), 0.4 * radius))
-    _add(tree, fill(tree.shape, *lines), 1.0)
+    return lines
 
 
 def _distractors(rng: np.random.Generator, total: Picture, tip: FloatArray) -> None:
@@ -217,7 +199,7 @@ def _distractors(rng: np.random.Generator, total: Picture, tip: FloatArray) -> N
         if np.hypot(*(path - tip).T).min() < 9 * unit + 2:
             continue
         density = rng.uniform(0.35, 1.0)
-        _add(total, stroke(shape, path, radius), density)
+        add(total, stroke(shape, path, radius), density)
         wanted -= 1
         if rng.random() < 0.6:
             where = rng.uniform(0.2, 0.6) * len(path)
@@ -226,12 +208,12 @@ def _distractors(rng: np.random.Generator, total: Picture, tip: FloatArray) -> N
                 at = int(where + k * gap)
                 if at + 2 < len(path):
                     bands.append(ribbon(path[at : at + 2], 1.3 * max(radius, unit)))
-            _add(total, fill(shape, *bands), density * rng.uniform(0.3, 0.9))
+            add(total, fill(shape, *bands), density * rng.uniform(0.3, 0.9))
         elif rng.random() < 0.3:  # a skin electrode with its snap
             at = path[int(rng.uniform(0.25, 0.75) * len(path))]
             if np.hypot(*(at - tip)) > 24 * unit:
-                _add(total, fill(shape, disk(at, 7 * unit)), 0.15)
-                _add(total, fill(shape, disk(at, 3 * unit)), 0.5)
+                add(total, fill(shape, disk(at, 7 * unit)), 0.15)
+                add(total, fill(shape, disk(at, 3 * unit)), 0.5)
 
 
 def expose(
@@ -243,8 +225,8 @@ def expose(
     total = anatomy * rng.uniform(0.7, 1.3)
     metal = np.zeros(shape, np.float32)
     _distractors(rng, metal, catheter.path[0])
-    _add(metal, catheter.body, catheter.body_density)
-    _add(metal, catheter.bands, catheter.band_density)
+    add(metal, catheter.body, catheter.body_density)
+    add(metal, catheter.bands, catheter.band_density)
     light = np.exp(-total - metal * rng.uniform(0.7, 1.2))
     light = 0.92 * blur(light, max(rng.uniform(0.45, 0.85) * unit, 0.35)) + 0.08 * float(light.mean())
     across, down = np.linspace(-1, 1, shape[1], dtype=np.float32), np.linspace(-1, 1, shape[0], dtype=np.float32)
@@ -267,23 +249,17 @@ def _shutters(rng: np.random.Generator, shape: tuple[int, int], tip: FloatArray)
     height, width = shape
     side = min(shape)
     kind = rng.random()
-    open_part = np.ones(shape, np.float32)
     if kind < 0.45:
-        return open_part
+        return np.ones(shape, np.float32)
     if kind < 0.65:
-        round_field = disk((width / 2, height / 2), rng.uniform(0.5, 0.6) * side, 1.0, 90)
-        radius = float(np.hypot(*(round_field[0] - (width / 2, height / 2))))
-        if np.hypot(*(tip - (width / 2, height / 2))) > radius - 0.08 * side:
-            return open_part
-        frame = [round_field]
+        middle = np.array([width / 2, height / 2])
+        frame = disk(middle, rng.uniform(0.5, 0.6) * side, 1.0, 90)
+        if np.hypot(*(tip - middle)) > np.hypot(*(frame[0] - middle)) - 0.08 * side:
+            return np.ones(shape, np.float32)
     else:
         reach = rng.uniform(-0.05, 0.18, 4) * side
         room = np.array([tip[0], tip[1], width - tip[0], height - tip[1]]) - 0.08 * side
         left, top, right, bottom = np.minimum(reach, room)
-        frame = [
-            np.array([[left, top], [width - right, top], [width - right, height - bottom], [left, height - bottom]])
-        ]
-    hole = np.zeros(shape, np.float32)
-    _add(hole, fill(shape, *frame), 1.0)
+        frame = box(left, top, width - right, height - bottom)
     closed = rng.uniform(0.04, 0.3)
-    return closed + (1 - closed) * blur(hole, 0.006 * side + 0.5)
+    return closed + (1 - closed) * blur(mask(shape, frame), 0.006 * side + 0.5)

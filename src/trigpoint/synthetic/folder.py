@@ -4,8 +4,6 @@ The file ``synthetic.yaml`` marks a folder as one of ours: it names the drawing,
 digest of the table. Only what it accounts for is ever replaced.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -19,13 +17,14 @@ import pandas as pd
 from PIL import Image
 
 from trigpoint.config import read_yaml, to_yaml
+from trigpoint.data.description import DESCRIPTION, description_text
+from trigpoint.data.files import Progress
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet
 
-Progress = Callable[[int, int], None]
-
 SPLITS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
 MARK = "synthetic.yaml"
+_TEXTS = (DESCRIPTION, "landmarks.csv", "distractors.csv")
 
 
 @dataclass(frozen=True)
@@ -110,15 +109,8 @@ def write_set(folder: str | Path, plan: Plan, draw: Callable[[int, str], Frame],
     root = Path(folder)
     _clear(root, plan.count)
     (root / "images").mkdir(parents=True, exist_ok=True)
-    mark = {
-        "kind": plan.kind,
-        "count": plan.count,
-        "size": list(plan.size),
-        "seed": plan.seed,
-        "splits": dict(plan.splits),
-        "per_subject": plan.per_subject,
-        **plan.options,
-    }
+    mark = {"kind": plan.kind, "count": plan.count, "size": list(plan.size), "seed": plan.seed}
+    mark |= {"splits": dict(plan.splits), "per_subject": plan.per_subject, **plan.options}
     (root / MARK).write_text(to_yaml(mark), encoding="utf-8")  # first, so that an interrupted set is known as ours
     rows: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
@@ -128,27 +120,18 @@ def write_set(folder: str | Path, plan: Plan, draw: Callable[[int, str], Frame],
             split, last = next(names), plan.subject(index)
         frame = draw(index, split)
         Image.fromarray(frame.image).save(root / "images" / _image(index), compress_level=1)
-        about = {"image": _image(index), "split": split, "subject": f"s{last:04d}"}
-        rows += _rows(about, frame, plan)
+        rows += _rows({"image": _image(index), "split": split, "subject": f"s{last:04d}"}, frame, plan)
         notes += [{"image": _image(index), **note} for note in frame.notes]
         if progress is not None:
             progress(index + 1, plan.count)
     pd.DataFrame(rows).to_csv(root / "landmarks.csv", index=False, lineterminator="\n", float_format="%.4f")
     if notes:
         pd.DataFrame(notes).to_csv(root / "distractors.csv", index=False, lineterminator="\n", float_format="%.4f")
-    facts: dict[str, Any] = {"name": f"synthetic {plan.kind}", "images": "images", "table": "landmarks.csv"}
-    facts |= plan.landmarks.to_dict()
-    if plan.spacing_mm is not None:
-        facts["spacing_mm"] = plan.spacing_mm
-    if plan.instances:
-        facts["instances"] = True
-    (root / "dataset.yaml").write_text(to_yaml(facts), encoding="utf-8")
+    about = description_text(f"synthetic {plan.kind}", plan.landmarks, plan.spacing_mm, plan.instances)
+    (root / DESCRIPTION).write_text(about, encoding="utf-8")
     mark["sha256"] = {name: _digest(root / name) for name in _TEXTS if (root / name).exists()}
     (root / MARK).write_text(to_yaml(mark), encoding="utf-8")
     return root
-
-
-_TEXTS = ("dataset.yaml", "landmarks.csv", "distractors.csv")
 
 
 def _rows(about: dict[str, Any], frame: Frame, plan: Plan) -> list[dict[str, Any]]:
@@ -182,9 +165,8 @@ def _clear(root: Path, count: int) -> None:
     old = read_yaml(root / MARK)
     drawn = old.get("count")
     if not isinstance(drawn, int):
-        raise DataError(
-            f"{root / MARK}: expected the number of images as 'count', got {drawn!r}; choose another folder"
-        )
+        expected = "expected the number of images as 'count'"
+        raise DataError(f"{root / MARK}: {expected}, got {drawn!r}; choose another folder")
     digests = old.get("sha256") or {}
     for name in digests:
         if (root / name).exists() and _digest(root / name) != digests[name]:

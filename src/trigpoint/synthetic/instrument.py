@@ -5,18 +5,17 @@ tips of the claspers, the pin of the wrist and the middle of the shaft's end. "L
 tip, so mirroring an image swaps the two. Scissors share shaft and wrist and differ in the blades; they carry no label.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trigpoint.data.files import Progress
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.synthetic import folder as sets
-from trigpoint.synthetic.canvas import Patch, Picture, blur, disk, field, fill, ribbon, to_bytes, wander
+from trigpoint.synthetic.canvas import Patch, Picture, blur, disk, field, fill, mask, ribbon, to_bytes, wander
 
 LANDMARKS = LandmarkSet(("left_clasper", "right_clasper", "joint", "shaft"), pairs=(("left_clasper", "right_clasper"),))
 
@@ -48,7 +47,7 @@ def write_instruments(
     most: int = 3,
     scissors: float = 0.0,
     scissors_splits: Sequence[str] = ("test",),
-    progress: sets.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write ``count`` colour laparoscopy frames with 0 to ``most`` instruments, one table row for each.
 
@@ -81,15 +80,8 @@ def write_instruments(
         image, seen = render(plan.random(3, index), tissue, tools)
         mine = [(tool, row) for tool, row in zip(tools, seen, strict=True) if not tool.scissors]
         found = [sets.Instance(t.points, row, f"tool_{k}") for k, (t, row) in enumerate(mine, start=1)]
-        notes = [
-            {
-                f"{name}_{axis}": tool.points[k, a]
-                for k, name in enumerate(LANDMARKS.names)
-                for a, axis in enumerate("xy")
-            }
-            for tool in tools
-            if tool.scissors
-        ]
+        columns = [f"{name}_{axis}" for name in LANDMARKS.names for axis in "xy"]
+        notes = [dict(zip(columns, tool.points.ravel(), strict=True)) for tool in tools if tool.scissors]
         return sets.Frame(to_bytes(image), found, notes)
 
     return sets.write_set(folder, plan, draw, progress)
@@ -201,13 +193,9 @@ def draw_tissue(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
         start = rng.uniform(0, 1, 2) * (width, height)
         path = wander(rng, start, rng.uniform(0, 2 * np.pi), side * rng.uniform(0.4, 1.0), side / 60, 4)
         lines.append(ribbon(path, np.linspace(1, 0.3, len(path)) * side * rng.uniform(0.004, 0.010)))
-    veins = np.zeros(shape, np.float32)
-    patch = fill(shape, *lines)
-    veins[patch.window] = patch.cover
-    picture *= 1 - 0.35 * blur(veins, 0.004 * side)[..., None] * np.array([0.6, 1.0, 0.9], np.float32)
+    picture *= 1 - 0.35 * blur(mask(shape, *lines), 0.004 * side)[..., None] * np.array([0.6, 1.0, 0.9], np.float32)
     wet = np.clip(field(rng, shape, 40) + 0.9 * relief - 2.2, 0, 0.6)
-    out: Picture = np.clip(picture + blur(wet, 0.003 * side)[..., None], 0, 1).astype(np.float32)
-    return out
+    return np.asarray(np.clip(picture + blur(wet, 0.003 * side)[..., None], 0, 1), np.float32)
 
 
 def render(rng: np.random.Generator, tissue: Picture, tools: list[Tool]) -> tuple[Picture, list[np.ndarray]]:
@@ -247,9 +235,6 @@ def _light(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
     y = (np.arange(height, dtype=np.float32) - height * rng.uniform(0.4, 0.6))[:, None] / width
     light = rng.uniform(0.95, 1.2) * np.exp(-rng.uniform(1.0, 2.4) * (x**2 + y**2))
     if rng.random() < 0.25:
-        hole = np.zeros(shape, np.float32)
-        patch = fill(shape, disk((width / 2, height / 2), 0.52 * width, 1.0, 90))
-        hole[patch.window] = patch.cover
+        hole = mask(shape, disk((width / 2, height / 2), 0.52 * width, 1.0, 90))
         light = light * (0.03 + 0.97 * blur(hole, 0.006 * width))
-    out: Picture = light.astype(np.float32)[..., None]
-    return out
+    return np.asarray(light, np.float32)[..., None]

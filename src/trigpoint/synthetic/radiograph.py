@@ -6,8 +6,6 @@ adds pose and exposure. A landmark is a point of the bent outline itself: a corn
 extreme of a curve (menton, pogonion, gonion, orbitale), a notch (nasion, A, B) or the centre of a cup (sella).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from trigpoint.data.files import Progress
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import to_grid
 from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
+from trigpoint.synthetic import canvas
 from trigpoint.synthetic import folder as sets
 from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, MODES, OUTLINES, POINTS
-from trigpoint.synthetic.canvas import (
-    Patch,
-    Picture,
-    blur,
-    enlarge,
-    field,
-    fill,
-    rim,
-    smooth,
-    stroke,
-    to_bytes,
-)
+from trigpoint.synthetic.canvas import Picture, add, blur, box, enlarge, field, fill, mask, rim, smooth, stroke
 
 LANDMARKS = LandmarkSet(
     (*EXTREMES, *POINTS),
@@ -62,7 +51,7 @@ def write_radiographs(
     splits: Mapping[str, float] = sets.SPLITS,
     per_subject: int = 1,
     spacing_mm: float = 0.1,
-    progress: sets.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write ``count`` grey cephalogram-like radiographs with 13 landmarks and the pixel spacing ``spacing_mm``.
 
@@ -83,8 +72,7 @@ def write_radiographs(
     def draw(index: int, split: str) -> sets.Frame:
         head = draw_head(plan.random(1, plan.subject(index)), plan.random(2, index), shape)
         image = expose(plan.random(3, index), head, shape)
-        seen = np.full(len(LANDMARKS), 2)
-        return sets.Frame(to_bytes(image), [sets.Instance(head.points, seen)])
+        return sets.Frame(canvas.to_bytes(image), [sets.Instance(head.points, np.full(len(LANDMARKS), 2))])
 
     return sets.write_set(folder, plan, draw, progress)
 
@@ -108,8 +96,7 @@ def draw_head(subject: np.random.Generator, pose: np.random.Generator, shape: tu
             near = np.exp(-np.sum((points - mode.center) ** 2, axis=1) / (2 * mode.reach**2))
             bent = bent + amount * near[:, None] * mode.move
         bent = (bent - middle) * stretch @ turn + offset
-        placed: FloatArray = bent * scale + (np.array(shape[::-1], np.float64) - 1) / 2
-        return placed
+        return np.asarray(bent * scale + (np.array(shape[::-1], np.float64) - 1) / 2)
 
     lines = {}
     for name, outline in OUTLINES.items():
@@ -120,9 +107,9 @@ def draw_head(subject: np.random.Generator, pose: np.random.Generator, shape: tu
         share = outline.jaw if outline.jaw >= 0 else 1 / (1 + np.exp(-(dense[:, 1] - 0.61) / 0.02))
         lines[name] = place(dense, np.broadcast_to(np.asarray(share, np.float64), len(dense)))
     marks = []
-    for line, direction, box in EXTREMES.values():
+    for line, direction, (left, top, right, bottom) in EXTREMES.values():
         dense = smooth(np.array(OUTLINES[line].knots), 0.002, OUTLINES[line].closed)
-        inside = np.all((dense >= box[:2]) & (dense <= box[2:]), axis=1)
+        inside = np.all((dense >= (left, top)) & (dense <= (right, bottom)), axis=1)
         marks.append(_extreme(lines[line], inside, np.array(direction) @ turn))
     for line, at in POINTS.values():
         marks.append(lines[line].mean(axis=0) if at is None else lines[line][at])
@@ -143,8 +130,7 @@ def _extreme(line: FloatArray, inside: np.ndarray[Any, np.dtype[np.bool_]], dire
     bow = before - 2 * top + after
     t = float(np.clip((before - after) / (2 * bow), -0.5, 0.5)) if bow < 0 else 0.0
     a, b, c = line[i - 1 : i + 2]
-    point: FloatArray = b + t * (c - a) / 2 + t * t * (a - 2 * b + c) / 2
-    return point
+    return np.asarray(b + t * (c - a) / 2 + t * t * (a - 2 * b + c) / 2)
 
 
 def expose(rng: np.random.Generator, head: Head, shape: tuple[int, int], noise: bool = True) -> Picture:
@@ -164,12 +150,7 @@ def expose(rng: np.random.Generator, head: Head, shape: tuple[int, int], noise: 
     shown = 1 - np.clip(light, 0, 1)
     shown = np.float32(rng.uniform(0.85, 1.0)) * shown ** np.float32(rng.uniform(0.8, 1.25))
     _ruler(shown, head.scale)
-    picture: Picture = shown + np.float32(0.02)
-    return picture
-
-
-def _add(picture: Picture, patch: Patch, density: float) -> None:
-    picture[patch.window] += np.float32(density) * patch.cover
+    return np.asarray(shown + np.float32(0.02))
 
 
 def _soft(rng: np.random.Generator, head: Head, half: tuple[int, int]) -> Picture:
@@ -177,23 +158,19 @@ def _soft(rng: np.random.Generator, head: Head, half: tuple[int, int]) -> Pictur
     lines = {name: to_grid(line, 2) for name, line in head.lines.items()}
     scale = head.scale / 2
     out = 0.02 + 0.02 * field(rng, half, 3)
-    skin = np.zeros(half, np.float32)
-    _add(skin, fill(half, lines["skin"]), 0.22)
+    skin = np.float32(0.22) * mask(half, lines["skin"])
     for name, density in (("tongue", 0.07), ("palate_soft", 0.06), ("airway", -0.14), ("neck", 0.10)):
-        layer = np.zeros(half, np.float32)
-        _add(layer, fill(half, lines[name]), density)
-        skin += blur(layer, 0.004 * scale)
-    bone = np.zeros(half, np.float32)
+        skin += blur(np.float32(density) * mask(half, lines[name]), 0.004 * scale)
     vault = lines["vault"]
-    _add(bone, fill(half, vault), 0.20)
-    _add(bone, rim(half, vault, 0.006 * scale), 0.20)
+    bone = np.float32(0.20) * mask(half, vault)
+    add(bone, rim(half, vault, 0.006 * scale), 0.20)
     inner = vault.mean(axis=0) + 0.955 * (vault - vault.mean(axis=0))
-    _add(bone, rim(half, inner, 0.003 * scale), 0.15)
+    add(bone, rim(half, inner, 0.003 * scale), 0.15)
     for name, density in (("base", 0.28), ("zygoma", 0.18), ("sinus", -0.14), ("frontal_sinus", -0.16)):
-        _add(bone, fill(half, lines[name]), density)
+        add(bone, fill(half, lines[name]), density)
     for name in (n for n in lines if n.startswith("vertebra")):
-        _add(bone, fill(half, lines[name]), 0.26)
-        _add(bone, rim(half, lines[name], 0.002 * scale), 0.12)
+        add(bone, fill(half, lines[name]), 0.26)
+        add(bone, rim(half, lines[name], 0.002 * scale), 0.12)
     bone = blur(bone, 0.0022 * scale) * (1 + 0.10 * field(rng, half, 120) + 0.12 * field(rng, half, 14))
     return out + blur(skin, 0.0006 * scale) * (1 + 0.05 * field(rng, half, 30)) + bone
 
@@ -202,31 +179,27 @@ def _bones(sharp: Picture, head: Head) -> None:
     """Outlines that carry landmarks, at full resolution."""
     shape, lines, scale = sharp.shape, head.lines, head.scale
     for name, density, cortex in (("mandible", 0.24, 0.20), ("maxilla", 0.24, 0.16), ("nasal_bone", 0.16, 0.10)):
-        _add(sharp, fill(shape, lines[name]), density)
-        _add(sharp, rim(shape, lines[name], 0.0035 * scale), cortex)
+        add(sharp, fill(shape, lines[name]), density)
+        add(sharp, rim(shape, lines[name], 0.0035 * scale), cortex)
     for name in ("frontal", "cup", "orbit"):
-        _add(sharp, stroke(shape, lines[name], 0.0028 * scale), 0.26)
+        add(sharp, stroke(shape, lines[name], 0.0028 * scale), 0.26)
     for name in (n for n in lines if n.startswith(("upper_molar", "lower_molar"))):
-        _add(sharp, fill(shape, lines[name]), 0.32)
+        add(sharp, fill(shape, lines[name]), 0.32)
     for name in ("upper_incisor", "lower_incisor"):
-        _add(sharp, fill(shape, lines[name]), 0.42)
+        add(sharp, fill(shape, lines[name]), 0.42)
     rod = lines["ear_rod"]
     center = rod.mean(axis=0)
-    _add(sharp, fill(shape, rod), 1.3)
-    _add(sharp, fill(shape, center + 0.4 * (rod - center)), -0.9)
+    add(sharp, fill(shape, rod), 1.3)
+    add(sharp, fill(shape, center + 0.4 * (rod - center)), -0.9)
 
 
 def _ruler(shown: Picture, scale: float) -> None:
     """The film's scale at the right border: a line with a tick every 1/24 of the height."""
     height, width = shown.shape
     x, unit = width - 0.02 * scale, max(0.0006 * scale, 0.3)
-    bars = [
-        np.array(
-            [[x - unit, 0.04 * height], [x + unit, 0.04 * height], [x + unit, 0.34 * height], [x - unit, 0.34 * height]]
-        )
-    ]
+    bars = [box(x - unit, 0.04 * height, x + unit, 0.34 * height)]
     for k in range(8):
         y, long = 0.04 * height + k * scale / 24, (0.012 if k % 5 else 0.02) * scale
-        bars.append(np.array([[x - long, y - unit], [x, y - unit], [x, y + unit], [x - long, y + unit]]))
+        bars.append(box(x - long, y - unit, x, y + unit))
     patch = fill(shown.shape, *bars)
     shown[patch.window] = np.maximum(shown[patch.window], 0.9 * patch.cover)

@@ -7,8 +7,6 @@
 - ``optimizers.py``: what moves the weights, in which numbers
 """
 
-from __future__ import annotations
-
 from trigpoint.training.landmarks import train
 
 __all__ = ["train"]

@@ -6,8 +6,6 @@ where there is no terminal. ``Timer`` measures what both report. ``Steady`` make
 before it, and ``OneModel`` keeps several processes at one model.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import time

@@ -3,8 +3,6 @@
 What is learned, landmarks (``training``) or classes (``classification``), is not known here.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import os

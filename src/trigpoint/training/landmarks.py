@@ -1,10 +1,8 @@
 """``train``: from a recipe and a dataset folder to a run folder, on Lightning.
 
-The same call resumes an unfinished run. The best weights are chosen by the error on the validation part of the data;
+The same call resumes an unfinished run. The best weights are chosen by the error on the validation images;
 the split that is kept for testing is never opened.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -89,7 +87,7 @@ def dataset_of(recipe: Recipe) -> LandmarkDataset:
 
 
 def _parts(recipe: Recipe, run: RunFolder) -> dict[str, LandmarkDataset]:
-    """The training and the validation part; those of an existing run are taken from its ``split.csv``."""
+    """The training and the validation subset; those of an existing run are taken from its ``split.csv``."""
     data = dataset_of(recipe)
     if run.exists():
         check_same(recipe, run.recipe(), run)
@@ -117,9 +115,9 @@ def _parts(recipe: Recipe, run: RunFolder) -> dict[str, LandmarkDataset]:
         training = training.subset([i for i, part in enumerate(drawn) if part == "train"])
     _check_subjects(recipe, training, validation)
     labelled, rest = _labelled(recipe.data, training, recipe.seed)
-    for part, samples in (("training", labelled), ("validation", validation)):
+    for subset, samples in (("training", labelled), ("validation", validation)):
         if not (samples.visibility > 0).any():
-            raise DataError(f"{recipe.data.path}: expected annotated landmarks in the {part} part, got none")
+            raise DataError(f"{recipe.data.path}: expected annotated landmarks in the {subset} subset, got none")
     parts = {"train": labelled, "val": validation}
     if recipe.data.unlabelled:
         if not len(rest):

@@ -1,20 +1,12 @@
 """What moves the weights, in which numbers: optimizers, their learning rates, and the precision that is fast here."""
 
-from __future__ import annotations
-
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trigpoint.recipe import TrainConfig
-
-_OPTIMIZERS: dict[str, Any] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "adadelta": torch.optim.Adadelta,
-    "sgd": torch.optim.SGD,
-}
 
 
 def fast_precision() -> str:
@@ -27,12 +19,14 @@ def fast_precision() -> str:
 
 def make_optimizers(config: TrainConfig, parameters: list[torch.nn.Parameter], steps: int) -> dict[str, Any]:
     """Optimizer, and the learning rate as a function of the share of all ``steps`` done."""
+    kind = next(kind for name, kind in vars(torch.optim).items() if name.lower() == config.optimizer.name)
+    takes = inspect.signature(kind).parameters
     options: dict[str, Any] = {"lr": config.optimizer.lr, "weight_decay": config.optimizer.weight_decay}
-    if config.optimizer.name == "sgd":
+    if "momentum" in takes:
         options |= {"momentum": config.optimizer.momentum, "nesterov": config.optimizer.momentum > 0}
-    if config.optimizer.name != "adadelta" and {p.device.type for p in parameters} <= {"cpu", "cuda"}:
+    if "fused" in takes and {p.device.type for p in parameters} <= {"cpu", "cuda"}:
         options["fused"] = True  # one pass over all weights: several times faster, which small networks feel
-    optimizer = _OPTIMIZERS[config.optimizer.name](parameters, **options)
+    optimizer = kind(parameters, **options)
     # a fused step could undo the scaling of 16-mixed by itself, but then Lightning refuses to clip; let it do both
     optimizer._step_supports_amp_scaling = False
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: config.lr_schedule.factor(step / steps))

@@ -4,10 +4,6 @@ Its run folder can be named as ``method.transfer.source.run``. Classes are the s
 values of a column of a dataset's table.
 """
 
-from __future__ import annotations
-
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.files import read_text, write_text
+from trigpoint.data.files import read_csv, write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.pixels.images import SUFFIXES
@@ -27,7 +23,7 @@ from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
-from trigpoint.methods.base import NotFinite, TrainedModule, sum_over_processes
+from trigpoint.methods.base import NotFinite, TrainedModule, take_sums
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.source import pooled_logits
@@ -102,9 +98,8 @@ class SourceClassifier(TrainedModule):
 
     def on_train_epoch_end(self) -> None:
         """The mean of the epoch."""
-        total, count = sum_over_processes(self.loss_sums).tolist()
+        total, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = total / count
-        self.loss_sums.zero_()
 
     def validation_metric(self) -> ClassError:
         """The share of misclassified images."""
@@ -191,15 +186,15 @@ def read_classes(settings: SourceDataConfig) -> tuple[LandmarkDataset, tuple[str
 
 def _from_table(folder: Path, settings: SourceDataConfig) -> tuple[list[Sample], Path]:
     table = read_table(folder)
-    rows = list(csv.reader(io.StringIO(read_text(table.file), newline="")))
+    rows = read_csv(table.table)
     header = [cell.strip() for cell in rows[0]]
     if settings.column not in header:
-        raise DataError(f"{table.file}: no column '{settings.column}'; {did_you_mean(settings.column, header)}")
+        raise DataError(f"{table.table}: no column '{settings.column}'; {did_you_mean(settings.column, header)}")
     at = header.index(settings.column)
     existing = {sample.split for sample in table.samples if sample.split}
     unknown = [name for name in settings.splits or () if name not in existing]
     if unknown:
-        raise DataError(f"{table.file}: unknown split '{unknown[0]}'; {did_you_mean(unknown[0], existing)}")
+        raise DataError(f"{table.table}: unknown split '{unknown[0]}'; {did_you_mean(unknown[0], existing)}")
     samples, seen = [], set()
     for sample in table.samples:
         name = rows[sample.row - 1][at].strip()

@@ -1,7 +1,5 @@
 """The runs that a method begins from: those that are there, and those that have to be trained first."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,51 +1,55 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
-from __future__ import annotations
-
 import json
-import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import read_text, refuse_existing, shown, sound_text, write_text
 from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
-from trigpoint.landmarks import Sample
+from trigpoint.landmarks import FloatArray, Sample
 
 T = TypeVar("T")
 
 
-class Format(Protocol):
+class Format(ABC):
     """A foreign annotation format; options are keywords of the constructor, all with defaults.
 
-    ``read`` gives a dataset whose images are looked for below ``images`` (default: beside the annotations; they are not
-    opened). ``write`` stores the annotations of a dataset, not its images, and returns the files. Both raise DataError.
     The class attributes say what survives writing and reading back; what does not is in the class docstring.
     """
 
-    keeps_names: ClassVar[bool]
-    keeps_missing: ClassVar[bool]
-    keeps_visibility: ClassVar[bool]
-    keeps_instances: ClassVar[bool]
-    one_file: ClassVar[bool]
+    keeps_names: ClassVar[bool] = True
+    keeps_missing: ClassVar[bool] = True
+    keeps_visibility: ClassVar[bool] = False
+    keeps_instances: ClassVar[bool] = False
+    one_file: ClassVar[bool] = False
 
-    def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset: ...
+    @abstractmethod
+    def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
+        """A dataset whose images are looked for below ``images`` (default: beside the annotations), not opened."""
 
-    def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]: ...
+    @abstractmethod
+    def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Store the annotations of a dataset, not its images; returns the files. Raises DataError, as ``read``."""
 
 
-def annotation_files(source: Path, suffix: str) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and its annotation files in order (or the single file given)."""
-    if source.is_file():
-        return source.parent, [source]
-    if not source.is_dir():
-        raise DataError(f"{source}: expected a folder of *{suffix} files, got nothing there; check the path")
-    found = sorted(source.rglob(f"*{suffix}"))
+def annotation_files(
+    source: str | Path, suffix: str, images: str | Path | None = None
+) -> tuple[Path, Path, list[Path]]:
+    """The folder that names are relative to, that of the images (default: the same), and the files or single file."""
+    path = Path(source)
+    root = path.parent if path.is_file() else path
+    if not root.is_dir():
+        raise DataError(f"{path}: expected a folder of *{suffix} files, got nothing there; check the path")
+    found = [path] if path.is_file() else sorted(path.rglob(f"*{suffix}"))
     if not found:
-        raise DataError(f"{source}: expected *{suffix} files, got none; check the path")
-    return source, found
+        raise DataError(f"{path}: expected *{suffix} files, got none; check the path")
+    return root, root if images is None else Path(images), found
 
 
 def image_of(annotation: Path, root: Path, images: Path) -> Path:
@@ -56,33 +60,43 @@ def image_of(annotation: Path, root: Path, images: Path) -> Path:
             candidate = stem.with_name(stem.name + spelled)
             if candidate.is_file():
                 return candidate
-    raise DataError(
-        f"{annotation}: expected its image {stem}.* ({', '.join(SUFFIXES)}), got none; give the images folder"
-    )
+    expected = f"expected its image {stem}.* ({', '.join(SUFFIXES)})"
+    raise DataError(f"{annotation}: {expected}, got none; give the images folder")
+
+
+def visible(image: Path, points: FloatArray, **rest: Any) -> Sample:
+    """A sample of points (K, 2) of which NaN are missing and all others visible."""
+    return Sample(image, points, np.where(np.isnan(points[:, 0]), 0, 2).astype(np.int64), **rest)
 
 
 def write_per_image(
-    dataset: LandmarkDataset, target: Path, suffix: str, texts: Iterable[tuple[Sample, str]], *, overwrite: bool
+    dataset: LandmarkDataset,
+    target: str | Path,
+    suffix: str,
+    text: Callable[[Sample], str],
+    names: Sequence[str] | None = None,
+    *,
+    overwrite: bool,
 ) -> list[Path]:
-    """Write one text per sample, named as its image. Refuses, before writing, files in the way and equal names."""
+    """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
+
+    Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
+    """
+    if dataset.instances:
+        expected = f"one set of landmarks per image, as {suffix} files store it"
+        raise DataError(f"{target}: expected {expected}, got a dataset with instances; use coco instead")
     files: dict[Path, str] = {}
-    for sample, text in texts:
+    for sample in (dataset if names is None else dataset.pick(names)).samples:
         name = Path(dataset.image_name(sample))
         relative = Path(name.name) if name.is_absolute() else name
-        file = target / relative.with_suffix(suffix)
+        file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
         refuse_existing(file, overwrite)
-        files[file] = text
-    for file, text in files.items():
-        write_text(file, text, overwrite=overwrite)
+        files[file] = text(sample)
+    for file, content in files.items():
+        write_text(file, content, overwrite=overwrite)
     return list(files)
-
-
-def refuse_instances(dataset: LandmarkDataset, form: str) -> None:
-    """Raise DataError for a dataset with several instances per image."""
-    if dataset.instances:
-        raise DataError(f"{form} stores one set of landmarks per image, got a dataset with instances; use coco instead")
 
 
 def load_json(file: Path) -> Any:
@@ -140,17 +154,6 @@ def objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]
         if not isinstance(item, dict):
             raise DataError(f"{where}: {key}[{index}]: expected a JSON object, got {type(item).__name__}")
     return items
-
-
-def number(value: object) -> float | None:
-    """A finite number from JSON or text, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and "_" in value):
-        return None
-    try:
-        out = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return out if math.isfinite(out) else None
 
 
 def default_names(count: int) -> tuple[str, ...]:

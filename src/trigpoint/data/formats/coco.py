@@ -1,23 +1,21 @@
 """COCO keypoints JSON: names in the category, three numbers x, y, v per landmark, several instances per image."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import inside, shown, write_text
-from trigpoint.data.formats.base import member, number, objects, read_json
+from trigpoint.data.files import inside, number, shown, write_text
+from trigpoint.data.formats.base import Format, member, objects, read_json
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, FloatArray, IntArray, LandmarkSet, Sample
 
 
-class Coco:
+class Coco(Format):
     """Landmarks by the names in the category's ``keypoints``; ``category`` is needed when several have keypoints.
 
     COCO keypoints are pixel indices counted from 0, so the centre of the top-left pixel is (0, 0) as here, and the
@@ -31,11 +29,9 @@ class Coco:
     normaliser are not stored; boxes and areas are written from the points; skeletons are not read.
     """
 
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = True
-    keeps_instances: ClassVar[bool] = True
-    one_file: ClassVar[bool] = True
+    keeps_visibility = True
+    keeps_instances = True
+    one_file = True
 
     def __init__(self, category: str | None = None) -> None:
         self.category = category
@@ -64,9 +60,8 @@ class Coco:
             samples += _samples(folder / name, image, by_image.get(own, []), names, instances)
         for image_id, notes in by_image.items():
             if image_id not in seen:
-                raise DataError(
-                    f"{notes[0]['_where']}: expected the 'image_id' of a listed image, got {shown(image_id)}"
-                )
+                where = notes[0]["_where"]
+                raise DataError(f"{where}: expected the 'image_id' of a listed image, got {shown(image_id)}")
         marks = LandmarkSet(names)
         return LandmarkDataset(samples, marks, name=file.stem, images=folder, table=file, instances=instances)
 
@@ -99,11 +94,8 @@ class Coco:
                     continue  # no instance
                 notes.append(_annotation(sample, len(notes) + 1, number_, dataset.instances))
         kind = {"id": 1, "name": self.category or dataset.name or "object", "supercategory": "landmarks"}
-        values = {
-            "images": images,
-            "annotations": notes,
-            "categories": [{**kind, "keypoints": list(dataset.landmarks.names), "skeleton": []}],
-        }
+        categories = [{**kind, "keypoints": list(dataset.landmarks.names), "skeleton": []}]
+        values = {"images": images, "annotations": notes, "categories": categories}
         return [write_text(target, json.dumps(values, ensure_ascii=False) + "\n", overwrite=overwrite)]
 
 
@@ -126,7 +118,7 @@ def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> 
     if seen.any():
         low, high = sample.points[seen].min(axis=0), sample.points[seen].max(axis=0)
         box = [float(value) for value in (*low, *(high - low))]
-    note = {
+    return {
         "id": own_id,
         "image_id": image_id,
         "category_id": 1,
@@ -135,8 +127,8 @@ def _annotation(sample: Sample, own_id: int, image_id: int, instances: bool) -> 
         "bbox": box,
         "area": box[2] * box[3],
         "iscrowd": 0,
+        **({"instance": sample.instance} if instances else {}),
     }
-    return note | ({"instance": sample.instance} if instances else {})
 
 
 def _samples(

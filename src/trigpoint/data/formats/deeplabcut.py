@@ -1,27 +1,22 @@
 """DeepLabCut and lightning-pose CSV: header rows scorer, [individuals,] bodyparts, coords; one row per frame."""
 
-from __future__ import annotations
-
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import inside, read_text, shown, write_text
-from trigpoint.data.formats.base import number
+from trigpoint.data.files import csv_text, inside, number, read_csv, shown, write_text
+from trigpoint.data.formats.base import Format, visible
 from trigpoint.data.table import format_number, refuse_formulas
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
+from trigpoint.landmarks import LandmarkSet, Sample
 
 _HEADS = (["scorer", "bodyparts", "coords"], ["scorer", "individuals", "bodyparts", "coords"])
 _COORDS = ("x", "y", "likelihood")
 
 
-class DeepLabCut:
+class DeepLabCut(Format):
     """Landmarks by their ``bodyparts`` name; ``individuals`` become instances. ``scorer`` is written into the header.
 
     The image path stands in one column or in several (``labeled-data``, video, frame). The folder of a frame, its
@@ -32,11 +27,8 @@ class DeepLabCut:
     back as visible; split, pairs and groups are not stored.
     """
 
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = True
-    one_file: ClassVar[bool] = True
+    keeps_instances = True
+    one_file = True
 
     def __init__(self, scorer: str = "trigpoint") -> None:
         self.scorer = scorer
@@ -44,10 +36,7 @@ class DeepLabCut:
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read a CSV; ``images`` is the project folder (default: the nearest folder above the file that has them)."""
         file = Path(source)
-        try:
-            rows = list(csv.reader(io.StringIO(read_text(file), newline=""), strict=True))
-        except csv.Error as error:
-            raise DataError(f"{file}: not readable as csv: {error}") from None
+        rows = read_csv(file)
         head = _header(file, rows)
         frames = [(row, cells) for row, cells in enumerate(rows, start=1) if row > head.rows and any(cells)]
         if not frames:
@@ -83,9 +72,7 @@ class DeepLabCut:
             rows.append(cells)
         for row in rows:
             refuse_formulas([cell for cell in row if number(cell) is None], str(target))
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows(rows)
-        return [write_text(target, out.getvalue(), overwrite=overwrite)]
+        return [write_text(target, csv_text(rows), overwrite=overwrite)]
 
 
 @dataclass(frozen=True)
@@ -108,9 +95,8 @@ def _header(file: Path, rows: list[list[str]]) -> _Header:
     while paths < len(head[-1]) and not head[-1][paths].strip():
         paths += 1
     if any(len(cells) != len(head[-1]) for cells in head):
-        raise DataError(
-            f"{file}, row {count}: expected header rows of one length, got {[len(cells) for cells in head]}"
-        )
+        lengths = [len(cells) for cells in head]
+        raise DataError(f"{file}, row {count}: expected header rows of one length, got {lengths}")
     columns: dict[tuple[str, str, str], int] = {}
     for column in range(paths, len(head[-1])):
         person = head[1][column].strip() if count == 4 else ""
@@ -154,13 +140,8 @@ def _samples(file: Path, row: int, cells: list[str], image: Path, head: _Header)
             if (person, part, "x") in head.columns:
                 points[k] = _point(file, row, cells, (person, part), head)
         if not head.individuals or not np.isnan(points).all():
-            out.append(_sample(image, points, subject, person, row))
-    return out or [_sample(image, np.full((len(head.parts), 2), np.nan), subject, "", row)]
-
-
-def _sample(image: Path, points: FloatArray, subject: str, person: str, row: int) -> Sample:
-    visibility = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.int64)
-    return Sample(image, points, visibility, subject=subject, instance=person, row=row)
+            out.append(visible(image, points, subject=subject, instance=person, row=row))
+    return out or [visible(image, np.full((len(head.parts), 2), np.nan), subject=subject, row=row)]
 
 
 def _point(file: Path, row: int, cells: list[str], key: tuple[str, str], head: _Header) -> tuple[float, float]:

@@ -4,19 +4,18 @@ One file per sequence, a list of frames, each with ``filename`` and ``annotation
 ``id``, ``x`` and ``y``. The frames themselves belong to the EndoVis 2015 challenge and come from there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.files import inside as inside_folder
-from trigpoint.data.files import shown
-from trigpoint.data.formats.base import annotation_files, load_json, number
+from trigpoint.data.files import number, shown
+from trigpoint.data.formats.base import Format, annotation_files, load_json
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.geometry import inside
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
@@ -34,7 +33,7 @@ _ROOT = "Tracking_Robotic"  # the folders of the challenge begin with it
 Spots = dict[tuple[str, str], list[tuple[int, float, float, int]]]  # (tool, joint): entry, x, y, visibility
 
 
-class EndoVis:
+class EndoVis(Format):
     """One instance per tool and frame; ``tools`` is ``all``, ``needle_driver`` (tools 1, 2) or ``scissor`` (3, 4).
 
     ``source`` is one label file or a folder of ``*_labels.json``. Images are looked for under the path that the label
@@ -51,11 +50,8 @@ class EndoVis:
     Coordinates are kept as they are; the source does not say where its pixels have their origin.
     """
 
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = True
-    keeps_instances: ClassVar[bool] = True
-    one_file: ClassVar[bool] = False
+    keeps_visibility = True
+    keeps_instances = True
 
     def __init__(self, tools: str = "all") -> None:
         if tools not in TOOLS:
@@ -64,23 +60,16 @@ class EndoVis:
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read label files; ``images`` is the folder that holds the challenge's folders (default: the labels')."""
-        root, files = annotation_files(Path(source), "_labels.json")
-        folder = root if images is None else Path(images)
+        _, folder, files = annotation_files(source, "_labels.json", images)
         problems: list[Problem] = []
         samples: list[Sample] = []
         for file in files:
             samples += _sequence(file, folder, TOOLS[self.tools], problems)
         if not any((sample.visibility > 0).any() for sample in samples):
             raise DataError(f"{source}: expected joints of '{self.tools}', got none in {len(files)} label files")
-        return LandmarkDataset(
-            samples,
-            LandmarkSet(JOINTS, pairs=(("LeftClasperPoint", "RightClasperPoint"),)),
-            name="endovis2015",
-            images=folder,
-            table=Path(source),
-            instances=True,
-            problems=problems,
-        )
+        marks = LandmarkSet(JOINTS, pairs=(("LeftClasperPoint", "RightClasperPoint"),))
+        found = LandmarkDataset(samples, marks, name="endovis2015", images=folder, table=Path(source), instances=True)
+        return replace(found, problems=problems)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Refused: raises DataError."""
@@ -91,8 +80,11 @@ def _sequence(file: Path, folder: Path, tools: tuple[str, ...], problems: list[P
     """The annotated frames of one label file, a sample per tool."""
     subject = file.stem.removesuffix("_labels")
     split = next((name for name in ("train", "test") if subject.startswith(name)), "")
+    frames = load_json(file)
+    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
+        raise DataError(f"{file}: expected a JSON list of frames, got {type(frames).__name__}; is it a label file?")
     first: dict[str, int] = {}
-    for index, frame in enumerate(_frames(file)):
+    for index, frame in enumerate(frames):
         where = f"frame {index}"
         name, entries = frame.get("filename"), frame.get("annotations")
         if not isinstance(name, str) or not isinstance(entries, list):
@@ -105,21 +97,12 @@ def _sequence(file: Path, folder: Path, tools: tuple[str, ...], problems: list[P
             message = f"expected a path with a folder '{_ROOT}...' or a relative one, got {shown(name)}; frame left out"
             problems.append(Problem(file, f"{where}: {message}"))
         elif place in first:
-            problems.append(
-                Problem(file, f"{where}: expected each image once, got frame {first[place]} again; left out")
-            )
+            message = f"expected each image once, got frame {first[place]} again; left out"
+            problems.append(Problem(file, f"{where}: {message}"))
         else:
             first[place] = index
-            image = folder / place
             for tool, points, seen in _instances(file, where, entries, tools, problems):
-                yield Sample(image, points, seen, split, subject, tool)
-
-
-def _frames(file: Path) -> list[dict[str, Any]]:
-    frames = load_json(file)
-    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
-        raise DataError(f"{file}: expected a JSON list of frames, got {type(frames).__name__}; is it a label file?")
-    return frames
+                yield Sample(folder / place, points, seen, split, subject, tool)
 
 
 def _place(name: str) -> str:

@@ -1,15 +1,13 @@
 """ISBI 2015 cephalograms: one ``.txt`` per image with 19 lines ``x,y``, one folder per doctor."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text
-from trigpoint.data.formats.base import annotation_files, image_of, number, refuse_instances, write_per_image
+from trigpoint.data.files import number, read_text
+from trigpoint.data.formats.base import Format, annotation_files, image_of, visible, write_per_image
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
@@ -22,7 +20,7 @@ NAMES = (
 )  # fmt: skip
 
 
-class Isbi:
+class Isbi(Format):
     """The 19 landmarks of the challenge, in its order.
 
     ``annotator`` chooses the doctor, or the mean of both (default, when the source holds a folder of each, such as
@@ -34,11 +32,8 @@ class Isbi:
     visible; split, subject, pairs and groups are not stored.
     """
 
-    keeps_names: ClassVar[bool] = False
-    keeps_missing: ClassVar[bool] = False
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = False
-    one_file: ClassVar[bool] = False
+    keeps_names = False
+    keeps_missing = False
 
     def __init__(self, annotator: Annotator | None = None, spacing_mm: float | None = None) -> None:
         if annotator is not None and annotator not in get_args(Annotator):
@@ -50,15 +45,13 @@ class Isbi:
         """Read a folder of ``.txt`` files, or one with a folder per doctor. Raises DataError with file and line."""
         root = Path(source)
         folders = self._folders(root)
-        base, files = annotation_files(folders[0], ".txt")
+        base, _, files = annotation_files(folders[0], ".txt")
         place = root if images is None else Path(images)
         samples = []
         for file in files:
             name = file.relative_to(base)
             points = np.mean([_parse(folder / name if folder.is_dir() else folder) for folder in folders], axis=0)
-            visibility = np.full(len(NAMES), 2, dtype=np.int64)
-            image = image_of(file, base, place)
-            samples.append(Sample(image, points, visibility, spacing_mm=self.spacing_mm))
+            samples.append(visible(image_of(file, base, place), points, spacing_mm=self.spacing_mm))
         return LandmarkDataset(
             samples, LandmarkSet(NAMES), name=root.name, images=place, table=root, spacing_mm=self.spacing_mm
         )
@@ -73,31 +66,28 @@ class Isbi:
                     raise DataError(f"{root}: expected one folder '*{who}*', got {len(doctors[who])}; name one doctor")
             return [doctors[who][0] for who in wanted]
         if self.annotator is not None:
-            raise DataError(
-                f"{root}: expected a folder per doctor to take '{self.annotator}', got none; leave the annotator out"
-            )
+            expected = f"expected a folder per doctor to take '{self.annotator}'"
+            raise DataError(f"{root}: {expected}, got none; leave the annotator out")
         return [root]
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``; the landmarks are found by their names in ``NAMES``."""
-        refuse_instances(dataset, "isbi")
-        data = dataset.pick(NAMES)
-        for sample in data.samples:
-            for name, seen in zip(NAMES, sample.visibility, strict=True):
-                if not seen:
-                    where = f"{sample.image}, row {sample.row}, landmark '{name}'"
-                    raise DataError(
-                        f"{where}: expected all 19 points, got none here; isbi cannot store a missing point"
-                    )
-        texts = ((s, "".join(f"{format_number(x)},{format_number(y)}\n" for x, y in s.points)) for s in data.samples)
-        return write_per_image(data, Path(target), ".txt", texts, overwrite=overwrite)
+        return write_per_image(dataset, target, ".txt", _text, NAMES, overwrite=overwrite)
+
+
+def _text(sample: Sample) -> str:
+    for name, seen in zip(NAMES, sample.visibility, strict=True):
+        if not seen:
+            where = f"{sample.image}, row {sample.row}, landmark '{name}'"
+            fix = "isbi cannot store a missing point"
+            raise DataError(f"{where}: expected all 19 points, got none here; {fix}")
+    return "".join(f"{format_number(x)},{format_number(y)}\n" for x, y in sample.points)
 
 
 def _parse(file: Path) -> FloatArray:
     if not file.is_file():
-        raise DataError(
-            f"{file}: expected both doctors to have this file, got none; take one doctor instead of the mean"
-        )
+        fix = "take one doctor instead of the mean"
+        raise DataError(f"{file}: expected both doctors to have this file, got none; {fix}")
     points: list[list[float]] = []
     for line, raw in enumerate(read_text(file).splitlines(), start=1):
         values = [number(cell.strip()) for cell in raw.split(",")]

@@ -1,33 +1,21 @@
 """landmarker.io ``.ljson`` version 2: one JSON file per image. Its points are [y, x]."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import shown
-from trigpoint.data.formats.base import (
-    annotation_files,
-    default_names,
-    image_of,
-    member,
-    number,
-    objects,
-    read_json,
-    refuse_instances,
-    write_per_image,
-)
+from trigpoint.data.files import number, shown
+from trigpoint.data.formats import base
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
 VERSION = 2
 
 
-class Ljson:
+class Ljson(base.Format):
     """Names from the labels: a label whose mask is one point names that point, any other label is a group.
 
     Points without a label of their own are called after their first group and their place in it (``jaw_00``), or
@@ -36,16 +24,9 @@ class Ljson:
     connectivity, which only draws lines, is read past and written empty.
     """
 
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = False
-    one_file: ClassVar[bool] = False
-
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.ljson`` file or a folder of them; landmarks are matched by name. Raises DataError."""
-        root, files = annotation_files(Path(source), ".ljson")
-        folder = root if images is None else Path(images)
+        root, folder, files = base.annotation_files(source, ".ljson", images)
         landmarks: LandmarkSet | None = None
         samples = []
         for file in files:
@@ -55,34 +36,30 @@ class Ljson:
                 odd = sorted(set(marks.names) ^ set(landmarks.names))[0]
                 raise DataError(f"{file}: expected the landmarks of {files[0].name}, got a difference in '{odd}'")
             points = points[[marks.index(name) for name in landmarks.names]]
-            visibility = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.int64)
-            samples.append(Sample(image_of(file, root, folder), points, visibility))
+            samples.append(base.visible(base.image_of(file, root, folder), points))
         return LandmarkDataset(samples, landmarks or LandmarkSet(()), name=root.name, images=folder, table=Path(source))
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``."""
-        refuse_instances(dataset, "ljson")
         marks = dataset.landmarks
         labels: list[dict[str, Any]] = [{"label": name, "mask": [k]} for k, name in enumerate(marks.names)]
         labels += [{"label": g, "mask": [marks.index(m) for m in members]} for g, members in marks.groups.items()]
 
-        def text(points: FloatArray) -> str:
-            stored = [[None, None] if np.isnan(x) else [float(y), float(x)] for x, y in points]
+        def text(sample: Sample) -> str:
+            stored = [[None, None] if np.isnan(x) else [float(y), float(x)] for x, y in sample.points]
             values = {"version": VERSION, "labels": labels, "landmarks": {"points": stored, "connectivity": []}}
             return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
-        texts = ((sample, text(sample.points)) for sample in dataset.samples)
-        return write_per_image(dataset, Path(target), ".ljson", texts, overwrite=overwrite)
+        return base.write_per_image(dataset, target, ".ljson", text, overwrite=overwrite)
 
 
 def _parse(file: Path) -> tuple[LandmarkSet, FloatArray]:
-    values = read_json(file)
+    values = base.read_json(file)
     if values.get("version") != VERSION:
-        raise DataError(
-            f"{file}: expected ljson version {VERSION}, got {shown(values.get('version'))}; save it as version 2"
-        )
-    body: dict[str, Any] = member(values, "landmarks", dict, str(file))
-    stored: list[Any] = member(body, "points", list, f"{file}: landmarks")
+        got = shown(values.get("version"))
+        raise DataError(f"{file}: expected ljson version {VERSION}, got {got}; save it as version {VERSION}")
+    body: dict[str, Any] = base.member(values, "landmarks", dict, str(file))
+    stored: list[Any] = base.member(body, "points", list, f"{file}: landmarks")
     points = np.array([_point(file, index, item) for index, item in enumerate(stored)], dtype=np.float64)
     if not len(points):
         raise DataError(f"{file}: expected points, got none")
@@ -103,10 +80,10 @@ def _point(file: Path, index: int, item: Any) -> tuple[float, float]:
 def _landmarks(file: Path, values: dict[str, Any], count: int) -> LandmarkSet:
     names: dict[int, str] = {}
     groups: dict[str, list[int]] = {}
-    for index, label in enumerate(objects(values, "labels", str(file)) if "labels" in values else []):
+    for index, label in enumerate(base.objects(values, "labels", str(file)) if "labels" in values else []):
         where = f"{file}: labels[{index}]"
-        name: str = member(label, "label", str, where)
-        mask: list[Any] = member(label, "mask", list, where)
+        name: str = base.member(label, "label", str, where)
+        mask: list[Any] = base.member(label, "mask", list, where)
         for k in mask:
             if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < count:
                 raise DataError(f"{where}: expected point numbers 0 to {count - 1} in 'mask', got {shown(k)}")
@@ -114,7 +91,7 @@ def _landmarks(file: Path, values: dict[str, Any], count: int) -> LandmarkSet:
             names[mask[0]] = name
         else:
             groups[name] = mask
-    plain = default_names(count)
+    plain = base.default_names(count)
     for name, mask in groups.items():
         for place, k in enumerate(mask):
             names.setdefault(k, f"{name}_{place:02d}")

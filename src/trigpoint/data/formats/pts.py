@@ -1,78 +1,56 @@
 """300-W and ibug ``.pts``: one text file per image, points counted from 1, no names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text
-from trigpoint.data.formats.base import (
-    annotation_files,
-    default_names,
-    image_of,
-    number,
-    refuse_instances,
-    write_per_image,
-)
+from trigpoint.data.files import number, read_text
+from trigpoint.data.formats import base
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
-FIRST_PIXEL = (
-    1.0  # the centre of the top-left pixel is (1, 1) in a .pts file (Matlab); this is the only place that says so
-)
+FIRST_PIXEL = 1.0  # the centre of the top-left pixel is (1, 1) in a .pts file (Matlab); stated only here
 _HEADER = re.compile(r"^(version|n_points)\s*:\s*([0-9]{1,9})$")
 
 
-class Pts:
+class Pts(base.Format):
     """Points in the order of the file, named by ``names`` (default p00, p01, ...).
 
     A missing landmark is written and read as ``nan nan``, since the format has no sign of its own for it. Occluded
     points come back as visible; split, subject, pairs and groups are not stored.
     """
 
-    keeps_names: ClassVar[bool] = False
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = False
-    one_file: ClassVar[bool] = False
+    keeps_names = False
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
         self.names = None if names is None else tuple(names)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.pts`` file or a folder of them. Raises DataError with file and line."""
-        root, files = annotation_files(Path(source), ".pts")
-        folder = root if images is None else Path(images)
+        root, folder, files = base.annotation_files(source, ".pts", images)
         names = self.names
         samples = []
         for file in files:
             points = _parse(file)
-            names = default_names(len(points)) if names is None else names
+            names = base.default_names(len(points)) if names is None else names
             if len(points) != len(names):
-                raise DataError(
-                    f"{file}: expected {len(names)} points, got {len(points)}; all files need the same landmarks"
-                )
-            visibility = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.int64)
-            samples.append(Sample(image_of(file, root, folder), points, visibility))
+                fix = "all files need the same landmarks"
+                raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; {fix}")
+            samples.append(base.visible(base.image_of(file, root, folder), points))
         return LandmarkDataset(samples, LandmarkSet(names or ()), name=root.name, images=folder, table=Path(source))
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``, in the order of the landmarks (or of ``names``)."""
-        refuse_instances(dataset, "pts")
-        data = dataset if self.names is None else dataset.pick(self.names)
-        texts = ((sample, _text(sample.points)) for sample in data.samples)
-        return write_per_image(data, Path(target), ".pts", texts, overwrite=overwrite)
+        return base.write_per_image(dataset, target, ".pts", _text, self.names, overwrite=overwrite)
 
 
-def _text(points: FloatArray) -> str:
-    lines = [" ".join(format_number(value) or "nan" for value in point) for point in points + FIRST_PIXEL]
-    return "\n".join(["version: 1", f"n_points: {len(points)}", "{", *lines, "}", ""])
+def _text(sample: Sample) -> str:
+    lines = [" ".join(format_number(value) or "nan" for value in point) for point in sample.points + FIRST_PIXEL]
+    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
 
 
 def _parse(file: Path) -> FloatArray:
@@ -88,9 +66,8 @@ def _parse(file: Path) -> FloatArray:
         elif state == "head":
             found = _HEADER.match(text)
             if found is None:
-                raise DataError(
-                    f"{file}, line {line}: expected 'version: 1', 'n_points: <n>' or '{{', got {text[:40]!r}"
-                )
+                expected = "'version: 1', 'n_points: <n>' or '{'"
+                raise DataError(f"{file}, line {line}: expected {expected}, got {text[:40]!r}")
             count = int(found[2]) if found[1] == "n_points" else count
         elif state == "points" and text == "}":
             state = "end"
@@ -99,9 +76,8 @@ def _parse(file: Path) -> FloatArray:
         else:
             raise DataError(f"{file}, line {line}: expected nothing after '}}', got {text[:40]!r}")
     if state != "end":
-        raise DataError(
-            f"{file}, line {line if points or count else 1}: expected '{{ points }}', got the end of the file"
-        )
+        last = line if points or count else 1
+        raise DataError(f"{file}, line {last}: expected '{{ points }}', got the end of the file")
     if count is not None and count != len(points):
         raise DataError(f"{file}: expected n_points: {count} points, got {len(points)}; the file is cut or edited")
     if not points:

@@ -5,8 +5,6 @@ does both: fit, flip, scale, rotation and shift are one affine map, the elastic 
 image is sampled once; the points go through the same maps. Intensity changes come from torchvision.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -25,11 +23,7 @@ _FLAT = 1e-6  # relative spread below which an image counts as constant
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one sample in one epoch, the same whichever worker or process draws them.
-
-    >>> int(sample_rng(0, 1, 2).integers(1000)) == int(sample_rng(0, 1, 2).integers(1000))
-    True
-    """
+    """The random numbers of one sample in one epoch, the same whichever worker or process draws them."""
     return np.random.default_rng((seed, epoch, index))
 
 
@@ -94,10 +88,15 @@ class InputPipeline:
                 moved = moved[..., self.permutation, :]
             if self.augment.elastic > 0:
                 displacement = Displacement.random(size, self.augment.elastic, self.augment.elastic_spacing, rng)
-        moved = self._move(moved, to_input, displacement, drop=rng is not None and self.augment.drop_outside)
+        moved = to_input.apply(moved)
+        if displacement is not None:
+            moved = displacement.push(moved)
+        if rng is not None and self.augment.drop_outside:
+            moved[~inside(moved, size)] = np.nan
         values, shown = resample(image, to_input, size, displacement)
         values = to_channels(values, self.config.channels)
-        values = to_unit(values, value_range or _type_range(image.dtype))
+        white = 1.0 if image.is_floating_point() else float(torch.iinfo(image.dtype).max)
+        values = to_unit(values, value_range or (0.0, white))
         if rng is not None:
             values = vary_intensity(values, shown, self.augment, rng)
         values = self._normalize(values, shown)
@@ -122,14 +121,6 @@ class InputPipeline:
         dx, dy = rng.uniform(-a.shift, a.shift, 2) * (size[1], size[0])
         change = Affine.rotation(about, degrees, factor).then(Affine.shift(dx, dy))
         return Affine.flip(size[1]).then(change) if flipped else change, flipped
-
-    def _move(self, points: FloatArray, to_input: Affine, displacement: Displacement | None, drop: bool) -> FloatArray:
-        moved = to_input.apply(points)
-        if displacement is not None:
-            moved = displacement.push(moved)
-        if drop:
-            moved[~inside(moved, self.config.size)] = np.nan
-        return moved
 
     def _normalize(self, values: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         """Normalised ``values`` (C, H, W), 0 where the mask ``shown`` (H, W) says that there is no image."""
@@ -157,16 +148,10 @@ def _known(points: npt.NDArray[Any], visibility: npt.NDArray[Any] | None) -> Flo
     return known
 
 
-def _type_range(dtype: torch.dtype) -> tuple[float, float]:
-    return 0.0, 1.0 if dtype.is_floating_point else float(torch.iinfo(dtype).max)
-
-
 def to_unit(values: torch.Tensor, value_range: tuple[float, float]) -> torch.Tensor:
     """Values between black and white (``value_range``) as 0 to 1."""
     black, white = value_range
-    if white <= black:  # a constant image
-        return values - black
-    return (values - black) / (white - black)
+    return (values - black) / (white - black) if white > black else values - black  # of a constant image
 
 
 def to_channels(values: torch.Tensor, channels: int) -> torch.Tensor:

@@ -1,14 +1,15 @@
 """From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trigpoint.data.dataset import LandmarkDataset
@@ -58,7 +59,7 @@ class InputDataset(Dataset[Item]):
     ) -> None:
         if dataset.instances and not self.multi_instance:
             raise DataError(
-                f"{dataset.name}: has several instances of a landmark per image (instances: true); "
+                f"{dataset.name}: is a multi-instance set (instances: true); "
                 "this method learns one instance per image; set method.name=instances, or keep one row per image"
             )
         more = None if unlabelled is None else unlabelled.without_labels()
@@ -77,11 +78,12 @@ class InputDataset(Dataset[Item]):
         """Decode every image into the cache; without one, nothing."""
         if self.cache is not None:
             for position in range(len(self)):
-                try:
+                with self._skipping():
                     self._image(position)
-                except DataError:
-                    if self.skips is None:
-                        raise
+
+    def _skipping(self) -> AbstractContextManager[None]:
+        """With ``skips``, an image that cannot be read is no error."""
+        return nullcontext() if self.skips is None else suppress(DataError)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -92,12 +94,9 @@ class InputDataset(Dataset[Item]):
 
     def _points(self, image: Path, points: FloatArray, visibility: IntArray | None = None) -> torch.Tensor:
         """Points in input pixels, none of them known for an image that is to be skipped."""
-        try:
+        with self._skipping():
             return self.pipeline.points(image_size(image), points, visibility)
-        except DataError:
-            if self.skips is None:
-                raise
-            return torch.full(points.shape, math.nan)
+        return torch.full(points.shape, math.nan)
 
     def reader(self) -> Callable[[Path], ImageData]:
         """A function that gives the image of a file, from the cache where it is there."""
@@ -133,11 +132,12 @@ class InputDataset(Dataset[Item]):
         return image, torch.full_like(points, math.nan), back, position
 
     def _image(self, position: int) -> ImageData:
-        if self.cache is None:
-            return self.dataset.read(position)
-        if position not in self.cache:
-            self.cache[position] = self.dataset.read(position)
-        return self.cache[position]
+        if self.cache is not None and position in self.cache:
+            return self.cache[position]
+        image = self.dataset.read(position)
+        if self.cache is not None:
+            self.cache[position] = image
+        return image
 
 
 class InstanceInputs(InputDataset):
@@ -176,6 +176,7 @@ class InstanceInputs(InputDataset):
         return empty._replace(points=empty.points[:0], annotated=torch.zeros_like(empty.annotated))
 
 
+@dataclass(eq=False, repr=False)
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, position), the same for the same seed and epoch whatever happened before.
 
@@ -186,19 +187,16 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     others.
     """
 
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        rank: int = 0,
-        world: int = 1,
-        extra: tuple[int, int] = (0, 0),
-    ) -> None:
-        self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
-        self.rank, self.world, self.extra = rank, world, extra
-        self.epoch = 0
+    count: int
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = False
+    rank: int = 0
+    world: int = 1
+    extra: tuple[int, int] = (0, 0)
+    epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
         self.sampler = self  # where Lightning looks for set_epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -218,10 +216,9 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         own = self._own()
         epoch = self.epoch if self.shuffle else -1
-        if self.shuffle:
-            parts = np.array_split(own, len(self)) if len(own) else []
-        else:
-            parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
+        parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
+        if self.shuffle and parts:
+            parts = np.array_split(own, len(parts))
         more = self._more(len(parts))
         for number, part in enumerate(parts):
             yield [(epoch, int(position)) for position in (*part, *more[number])]
@@ -247,11 +244,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 def _padded(points: Sequence[torch.Tensor]) -> torch.Tensor:
     """Points (M, K, 2) of images with M of their own as (B, M, K, 2), NaN = no such instance."""
-    most = max((len(own) for own in points), default=0)
-    stacked = points[0].new_full((len(points), most, *points[0].shape[1:]), math.nan)
-    for row, own in zip(stacked, points, strict=True):
-        row[: len(own)] = own
-    return stacked
+    return pad_sequence(list(points), batch_first=True, padding_value=math.nan)
 
 
 def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: bool = False) -> DataLoader[Item]:

@@ -1,14 +1,9 @@
 """Which images could not be read while a run trained with ``data.on_error=skip``."""
 
-from __future__ import annotations
-
-import csv
-import io
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from trigpoint.data.files import read_text, write_text
+from trigpoint.data.files import csv_text, read_csv, write_text
 
 
 class SkipLog:
@@ -30,7 +25,7 @@ class SkipLog:
         if self.file is None or (epoch, image) in self._told:
             return
         self._told.add((epoch, image))
-        line = _csv_line(["" if epoch < 0 else epoch + 1, self.part, image, " ".join(reason.split())])
+        line = csv_text([["" if epoch < 0 else epoch + 1, self.part, image, " ".join(reason.split())]])
         handle = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             os.write(handle, line.encode())  # one call: lines of several processes do not mix
@@ -41,20 +36,14 @@ class SkipLog:
     def begin(cls, file: Path) -> None:
         """Make the file, if there is none, with no image in it."""
         if not file.exists():
-            write_text(file, _csv_line(cls.columns))
+            write_text(file, csv_text([cls.columns]))
 
     @classmethod
     def read(cls, file: Path) -> list[dict[str, str]]:
         """The different lines; one that a kill cut off is left out."""
-        rows = csv.reader(io.StringIO(read_text(file), newline=""))
+        rows = read_csv(file, strict=False)
         found = {tuple(row[:3]): row for row in rows if len(row) == len(cls.columns) and tuple(row) != cls.columns}
         return [dict(zip(cls.columns, row, strict=True)) for row in found.values()]
-
-
-def _csv_line(cells: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
 
 
 def summary(file: Path) -> str:

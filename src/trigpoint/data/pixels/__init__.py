@@ -4,9 +4,3 @@
 - ``dicom.py``, ``tiff.py``: what these formats need
 - ``frames.py``: the frames of a folder or a video, and a video written from frames
 """
-
-from __future__ import annotations
-
-from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
-
-__all__ = ["ImageData", "image_size", "image_spacing", "read_image"]

@@ -3,8 +3,6 @@
 Only the tags listed here are ever parsed, so nothing about a patient can reach a dataset, a message or a log.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from dataclasses import dataclass
@@ -47,7 +45,7 @@ def read_header(file: Path) -> Header:
     """Size and spacing without the pixels. Raises DataError naming the file."""
     data = _read(file, _HEADER, stop_before_pixels=True)
     spacing, source = _spacing(file, data)
-    return Header(_whole(file, data, "Rows"), _whole(file, data, "Columns"), spacing, source)
+    return Header(_value(file, data, "Rows", int), _value(file, data, "Columns", int), spacing, source)
 
 
 def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
@@ -68,13 +66,14 @@ def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
             return (table >> 8 if table.dtype == np.uint16 else table).astype(np.uint8), (0.0, 255.0)
     except Exception as error:  # whatever the decoders stumble over in damaged bytes; their text may cite the file
         raise DataError(f"{file}: {_why(data, error)}") from None
-    bits, signed = _whole(file, data, "BitsStored"), _whole(file, data, "PixelRepresentation", 0) == 1
+    bits, signed = _value(file, data, "BitsStored", int), _value(file, data, "PixelRepresentation", int, 0) == 1
     if not 1 <= bits <= 32:
         raise DataError(f"{file}: BitsStored: expected 1 to 32, got {bits}; repair the file")
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if kind == "MONOCHROME1":
         values = (low + high - values.astype(np.int64)).astype(values.dtype)
-    slope, intercept = _number(file, data, "RescaleSlope", 1.0), _number(file, data, "RescaleIntercept", 0.0)
+    slope = _value(file, data, "RescaleSlope", float, 1.0)
+    intercept = _value(file, data, "RescaleIntercept", float, 0.0)
     if (slope, intercept) == (1.0, 0.0):
         return (values if not signed and bits <= 16 else values.astype(np.float32)), (float(low), float(high))
     scaled = values.astype(np.float64) * slope + intercept
@@ -102,7 +101,7 @@ def _read(file: Path, tags: list[str], *, stop_before_pixels: bool = False) -> A
         raise DataError(f"{file}: expected a DICOM file, got a damaged one ({type(error).__name__})") from None
     if "Rows" not in data or "Columns" not in data:
         raise DataError(f"{file}: expected a DICOM image, got one without Rows and Columns")
-    frames = _whole(file, data, "NumberOfFrames", 1)
+    frames = _value(file, data, "NumberOfFrames", int, 1)
     if frames > 1:
         raise DataError(f"{file}: expected one image, got {frames} frames; export the frame that is meant")
     return data
@@ -141,23 +140,17 @@ def _spacing(file: Path, data: Any) -> tuple[float | None, str]:
     return None, "the file states none"
 
 
-def _number(file: Path, data: Any, name: str, default: float) -> float:
+def _value(file: Path, data: Any, name: str, kind: type[int] | type[float], default: float | None = None) -> Any:
     value = data.get(name)
+    if value in (None, "") and default is not None:
+        return default
     try:
-        number = default if value is None else float(value)
+        number = kind(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{file}: {name}: expected a number; repair the file")
+        raise DataError(f"{file}: {name}: expected a {'whole ' if kind is int else ''}number; repair the file")
     return number
-
-
-def _whole(file: Path, data: Any, name: str, default: int | None = None) -> int:
-    value = data.get(name)
-    try:
-        return default if value in (None, "") and default is not None else int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{file}: {name}: expected a whole number; repair the file") from None
 
 
 def _why(data: Any, error: Exception) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,15 +71,11 @@ class Frames:
             self.rate = None if stream.average_rate is None else stream.average_rate / every
 
     def __iter__(self) -> Iterator[Frame]:
-        return self._read_video() if self._images is None else self._read_images(self._images)
-
-    def _read_images(self, files: list[Path]) -> Iterator[Frame]:
-        root = self.source if self.source.is_dir() else self.source.parent
-        for index in range(0, len(files), self.every):
-            file = files[index]
-            yield Frame(index, file.relative_to(root).as_posix(), read_image(file))
-
-    def _read_video(self) -> Iterator[Frame]:
+        if self._images is not None:
+            for index in range(0, len(self._images), self.every):
+                file = self._images[index]
+                yield Frame(index, file.name, read_image(file))
+            return
         with _opened(self.source) as container:
             for index, frame in enumerate(_decoded(self.source, container)):
                 if index % self.every == 0:
@@ -180,7 +175,9 @@ def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vi
     try:
         for packet in container.demux(stream):
             if not packet.size and packet.dts is None:  # the end of the file
-                reason = _too_short(container, stream, end - begin)
+                missing = _seconds(container, stream) - (end - begin)
+                if missing * (stream.average_rate or 0) > _EARLY:
+                    reason = f"it ends {missing:.2f} s before its header says"
                 break
             if packet.is_corrupt:
                 reason = "the file ends within a frame"
@@ -206,13 +203,6 @@ def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vi
         yield frame
     if reason:
         raise _BrokenError(reason)
-
-
-def _too_short(container: InputContainer, stream: VideoStream, seconds: float) -> str:
-    """What is missing of a video of which only ``seconds`` were there, or nothing."""
-    missing = _seconds(container, stream) - seconds
-    early = missing * (stream.average_rate or 0) > _EARLY
-    return f"it ends {missing:.2f} s before its header says" if early else ""
 
 
 def _checked(frames: list[VideoFrame]) -> Iterator[VideoFrame]:
@@ -250,7 +240,7 @@ class VideoWriter:
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self._part = self.target.with_name(f".{self.target.stem}.part{self.target.suffix}")
         self._stream: Any = None
-        self._shape: tuple[int, ...] = ()
+        self._size = (0, 0)
         try:
             self._container: Any = self._av.open(str(self._part), "w")
         except ValueError as error:
@@ -265,25 +255,19 @@ class VideoWriter:
         """Append a frame (H, W, 3) uint8 RGB. Raises DataError for another shape than that of the first."""
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise DataError(f"{self.target}: expected a frame (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}")
+        height, width = pixels.shape[:2]
+        even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
-            self._shape = pixels.shape
-            self._stream = self._start(pixels.shape[0], pixels.shape[1])
-        if pixels.shape != self._shape:
-            height, width = self._shape[:2]
-            got = f"{pixels.shape[1]} x {pixels.shape[0]}"
-            raise DataError(f"{self.target}: expected frames of one size, {width} x {height}, got {got}")
-        even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+            codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"  # some builds leave out GPL parts
+            self._size = height, width
+            self._stream = self._container.add_stream(codec, rate=self.rate)
+            self._stream.height, self._stream.width, self._stream.pix_fmt = *even.shape[:2], "yuv420p"
+        if (height, width) != self._size:
+            expected = f"expected frames of one size, {self._size[1]} x {self._size[0]}"
+            raise DataError(f"{self.target}: {expected}, got {width} x {height}")
         self._container.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(even, format="rgb24")))
 
-    def _start(self, height: int, width: int) -> Any:
-        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"  # some builds leave out GPL parts
-        stream = self._container.add_stream(codec, rate=self.rate)
-        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
-        return stream
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if error is None and self._stream is not None:
                 self._container.mux(self._stream.encode(None))

@@ -4,8 +4,6 @@ The content decides how a file is decoded, its suffix only whether it is meant a
 are applied, palettes become RGB, alpha is dropped. No DICOM tag about a patient is ever read.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import threading
@@ -19,6 +17,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from trigpoint.data.files import decoding, reachable
 from trigpoint.data.pixels import dicom, tiff
 from trigpoint.errors import ConfigError, DataError
 
@@ -120,10 +119,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
             return tiff.read_size(file)
         stream.seek(0)
         with _opened(file, stream) as image:
-            try:
+            with decoding(file, "expected readable EXIF data, got damaged ones"):
                 turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            except Exception as error:  # whatever Pillow stumbles over in damaged bytes
-                raise DataError(f"{file}: expected readable EXIF data, got {_first_line(error)}") from None
             return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -139,21 +136,13 @@ def image_spacing(path: str | Path) -> tuple[float | None, str]:
 def _common(file: Path, data: bytes, max_pixels: int) -> npt.NDArray[Any]:
     with _opened(file, io.BytesIO(data)) as image:
         check_size(file, image.height, image.width, max_pixels)
-        try:
-            return _decode(file, data, image)
-        except DataError:
-            raise
-        except Exception as error:  # whatever the decoders stumble over in damaged bytes, and no memory left
-            raise DataError(f"{file}: expected a whole image, got a damaged one ({_first_line(error)})") from None
-
-
-def _decode(file: Path, data: bytes, image: PIL.Image.Image) -> npt.NDArray[Any]:
-    if image.format == "PNG":
-        _check_png(file, data)
-    depth, colour_type = data[24:26] if image.format == "PNG" else (8, 0)
-    if depth == 16 and colour_type != 0:
-        return _deep_colour(file, data)
-    return _planes(file, _pillow_array(image))
+        with decoding(file, "expected a whole image, got a damaged one"):
+            if image.format == "PNG":
+                _check_png(file, data)
+                depth, colour_type = data[24:26]
+                if depth == 16 and colour_type != 0:
+                    return _deep_colour(file, data)
+            return _planes(file, _pillow_array(image))
 
 
 def _check_png(file: Path, data: bytes) -> None:
@@ -221,17 +210,16 @@ def _check_suffix(file: Path) -> None:
 
 
 def _opened(file: Path, stream: IO[bytes]) -> PIL.Image.Image:
-    try:
-        # Pillow's own limit is one number per process; ours is per call and is checked right after
-        with _pillow_limit:
-            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = PIL.Image.open(stream, formats=_PILLOW)
-            finally:
-                PIL.Image.MAX_IMAGE_PIXELS = limit
+    # Pillow's own limit is one number per process; ours is per call and is checked right after
+    with decoding(file, "expected an image, got something else"), _pillow_limit:
+        limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = PIL.Image.open(stream, formats=_PILLOW)
+        except PIL.UnidentifiedImageError:
+            raise DataError(f"{file}: expected an image, got something else (no known image format)") from None
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = limit
         frames = getattr(image, "n_frames", 1)
-    except Exception as error:  # whatever Pillow stumbles over in damaged bytes
-        raise DataError(f"{file}: expected an image, got something else ({_first_line(error)})") from None
     if frames > 1 and image.format != "MPO":  # an MPO is a JPEG with previews
         raise DataError(f"{file}: expected one image, got {frames} frames; export one of them")
     return image
@@ -254,23 +242,13 @@ def _is_dicom(file: Path, head: bytes) -> bool:
 
 
 def _stream(file: Path) -> io.BufferedReader:
-    try:
+    with reachable(file):
         return file.open("rb")
-    except OSError as error:
-        raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
 
 
 def _bytes(file: Path) -> bytes:
-    with _stream(file) as stream:
-        try:
-            data = stream.read()
-        except OSError as error:  # a disk that fails after the file was opened
-            raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
+    with reachable(file), _stream(file) as stream:  # a disk may fail after the file was opened
+        data = stream.read()
     if not data:
         raise DataError(f"{file}: expected an image, got an empty file")
     return data
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return "no known image format" if text.startswith("cannot identify") else text.split(", ")[-1]

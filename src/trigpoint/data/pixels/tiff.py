@@ -1,7 +1,5 @@
 """TIFF files of any bit depth through tifffile; Pillow decodes the compressions that tifffile alone does not."""
 
-from __future__ import annotations
-
 import io
 import lzma
 import zlib
@@ -13,9 +11,11 @@ import numpy.typing as npt
 import PIL.Image
 import tifffile
 
+from trigpoint.data.files import decoding, reachable
 from trigpoint.errors import DataError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DAMAGED = "expected a whole TIFF image, got a damaged one"
 _ORIENTATION = 274
 _WHITE_IS_ZERO, _PALETTE, _PLANAR = 0, 3, 2
 _SAMPLES = 8  # per pixel: colour and some alpha or infrared; more are measurements, no picture
@@ -26,38 +26,26 @@ _PLAIN = (0, 1, 2, 3)  # grey, RGB and palette; Pillow converts CMYK, YCbCr and 
 
 def read_size(file: Path) -> tuple[int, int]:
     """(height, width) after orientation, from the header. Raises DataError naming the file."""
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            page = _page(file, tiff)
-            size = int(page.imagelength), int(page.imagewidth)
-            return size[::-1] if _orientation(page) > 4 else size
-    except DataError:
-        raise
-    except Exception as error:  # whatever tifffile stumbles over in damaged bytes
-        raise _damaged(file, error) from None
+    with decoding(file, _DAMAGED), tifffile.TiffFile(file) as tiff:
+        page = _page(file, tiff)
+        size = int(page.imagelength), int(page.imagewidth)
+        return size[::-1] if _orientation(page) > 4 else size
 
 
 def read_pixels(file: Path, data: bytes) -> npt.NDArray[Any]:
     """The page as (H, W) or (H, W, C), upright, black at zero, palette as RGB. Raises DataError naming the file."""
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = _page(file, tiff)
-            orientation = _orientation(page)
-            if int(page.photometric) not in _PLAIN:
-                return _orient(_by_pillow(file, data, page), orientation)
-            _refuse_bomb(file, page, data)
-            try:
-                values = np.asarray(page.asarray())
-            except ValueError as error:
-                if "imagecodecs" not in str(error):
-                    raise
-                return _orient(_by_pillow(file, data, page), orientation)
-            values = _meaning(page, values)
-    except DataError:
-        raise
-    except Exception as error:  # whatever the decoders stumble over in damaged bytes, and no memory left
-        raise _damaged(file, error) from None
-    return _orient(values, orientation)
+    with decoding(file, _DAMAGED), tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = _page(file, tiff)
+        if int(page.photometric) not in _PLAIN:
+            return _orient(_by_pillow(file, data, page), _orientation(page))
+        _refuse_bomb(file, page, data)
+        try:
+            values = _meaning(page, np.asarray(page.asarray()))
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            values = _by_pillow(file, data, page)
+        return _orient(values, _orientation(page))
 
 
 def _page(file: Path, tiff: tifffile.TiffFile) -> Any:
@@ -88,9 +76,8 @@ def _refuse_bomb(file: Path, page: Any, data: bytes) -> None:
             if not grown and not piece:
                 break  # truncated: for the decoder to tell
         if total > most:
-            raise DataError(
-                f"{file}: expected strips or tiles of {chunk} bytes, got one that inflates to {total} and more"
-            )
+            got = f"one that inflates to {total} and more"
+            raise DataError(f"{file}: expected strips or tiles of {chunk} bytes, got {got}")
 
 
 def _meaning(page: Any, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -117,9 +104,8 @@ def _by_pillow(file: Path, data: bytes, page: Any) -> npt.NDArray[Any]:
                 return np.asarray(image)
             return np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB"))
     name = getattr(page.compression, "name", str(page.compression))
-    raise DataError(
-        f"{file}: TIFF compression {name} needs a decoder; pip install imagecodecs, or save it uncompressed"
-    )
+    fix = "pip install imagecodecs, or save it uncompressed"
+    raise DataError(f"{file}: TIFF compression {name} needs a decoder; {fix}")
 
 
 def _orientation(page: Any) -> int:
@@ -138,6 +124,7 @@ def _orient(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     return values
 
 
-def _damaged(file: Path, error: Exception) -> DataError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return DataError(f"{file}: expected a whole TIFF image, got a damaged one ({reason})")
+def is_tiff(file: Path) -> bool:
+    """Whether a file begins as TIFF does. Raises DataError when it cannot be read."""
+    with reachable(file), file.open("rb") as stream:
+        return stream.read(4) in MAGIC

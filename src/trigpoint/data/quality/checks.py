@@ -3,12 +3,9 @@
 An error makes training refuse the dataset or the measured numbers wrong; a warning is for a person to look at.
 """
 
-from __future__ import annotations
-
-import csv
-import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +15,7 @@ import numpy as np
 
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
-from trigpoint.data.files import inside, read_text
+from trigpoint.data.files import Progress, inside, read_csv
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
@@ -26,7 +23,6 @@ from trigpoint.data.table import Table, read_table
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
 
-Progress = Callable[[int, int], None]
 _LISTED = 20  # of files that no row names; the rest are counted
 _SPARSE = 0.5  # unlabelled share of a landmark from which a warning is due
 
@@ -38,9 +34,8 @@ class Finding(Problem):
     severity: Literal["error", "warning"] = "error"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: severity, file, row, landmark, message."""
-        where = {"file": str(self.file), "row": self.row, "landmark": self.landmark}
-        return {"severity": self.severity, **where, "message": self.message}
+        """Plain values: file, message, row, landmark, severity."""
+        return asdict(self) | {"file": str(self.file)}
 
 
 @dataclass(frozen=True)
@@ -108,47 +103,39 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     ``folder`` does not exist.
     """
     table = read_table(folder, strict=False)
-    found = [Finding(p.file, p.message, p.row, p.landmark) for p in table.problems]
     listed = _listed_images(table)
-    images = _decode_all(list(listed), progress)
-    found += _image_findings(table, listed, images)
-    found += _point_findings(table, images)
-    found += _coinciding_findings(table)
-    found += _duplicate_findings(table, listed, images)
-    found += _copy_findings(table, listed, images)
-    found += _split_findings(table)
-    found += _label_findings(table, images)
+    checks = _Checks(table, listed, _decode_all(list(listed), progress))
+    checks.image_files()
+    checks.points()
+    checks.coinciding_points()
+    checks.same_pictures()
+    checks.copies()
+    checks.subjects_and_splits()
+    checks.labels()
     for swap in find_swaps([sample.points for sample in table.samples], table.landmarks):
-        found.append(Finding(table.file, swap.message, table.samples[swap.index].row, swap.landmark, "warning"))
-    found += _unnamed_findings(table, listed)
-    found.sort(key=lambda finding: (finding.severity == "warning", finding.row or 0))
-    return CheckReport(found, _summary(table, listed, images))
+        checks.warn(table.table, swap.message, table.samples[swap.index].row, swap.landmark)
+    checks.unnamed_images()
+    found = sorted(checks.found, key=lambda finding: (finding.severity == "warning", finding.row or 0))
+    return CheckReport(found, checks.summary())
 
 
 def _listed_images(table: Table) -> dict[Path, list[int]]:
     """Image files and the rows that name them, including rows that the reader had to drop for another problem."""
     listed: dict[Path, list[int]] = {}
     kept = {sample.row: sample.image for sample in table.samples}
-    for row, name in _names(table.file):
-        if row in kept or inside(name):
-            listed.setdefault(kept.get(row, table.images / name), []).append(row)
-    return listed
-
-
-def _names(file: Path) -> Iterator[tuple[int, str]]:
-    if not file.is_file():
-        return
     try:
-        rows = list(csv.reader(io.StringIO(read_text(file), newline="")))
-    except (DataError, csv.Error):  # the reader of the table has already reported it
-        return
+        rows = read_csv(table.table) if table.table.is_file() else []
+    except DataError:  # the reader of the table has already reported it
+        rows = []
     header = [cell.strip() for cell in rows[0]] if rows else []
     if "image" not in header:
-        return
+        return listed
     column = header.index("image")
-    for number, cells in enumerate(rows[1:], start=2):
-        if len(cells) > column and cells[column].strip():
-            yield number, cells[column].strip()
+    for row, cells in enumerate(rows[1:], start=2):
+        name = cells[column].strip() if len(cells) > column else ""
+        if name and (row in kept or inside(name)):
+            listed.setdefault(kept.get(row, table.images / name), []).append(row)
+    return listed
 
 
 def _decode_all(files: Sequence[Path], progress: Progress | None) -> dict[Path, _Image]:
@@ -170,174 +157,172 @@ def _decode(file: Path) -> _Image:
     return _Image(image.width, image.height, pixel_hash(image), look, image.spacing_mm is not None)
 
 
-def _image_findings(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Iterator[Finding]:
-    for file, rows in listed.items():
-        if images[file].damage:
-            message = images[file].damage if file.exists() else "expected an image file, got none there; check the name"
-            yield Finding(file, message, rows[0])
+class _Checks:
+    """What is known of a dataset; each check adds what it finds wrong to ``found``."""
 
+    def __init__(self, table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> None:
+        self.table, self.images = table, images
+        self.rows = sum(len(rows) for rows in listed.values())
+        self.first_row = {file: rows[0] for file, rows in listed.items()}
+        splits = {sample.row: sample.split for sample in table.samples}
+        self.split = {file: splits.get(row, "") for file, row in self.first_row.items()}
+        self.spaced = [
+            any((table.spacing_mm, sample.spacing_mm, images.get(sample.image, _Image()).spacing))
+            for sample in table.samples
+        ]
+        missing = [sample.visibility == 0 for sample in table.samples]
+        shares = np.mean(missing, axis=0).tolist() if missing else []
+        self.unlabelled: dict[str, float] = dict(zip(table.landmarks.names, shares, strict=False))
+        self.found = [Finding(p.file, p.message, p.row, p.landmark) for p in table.problems]
 
-def _point_findings(table: Table, images: dict[Path, _Image]) -> Iterator[Finding]:
-    """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
-    for sample in table.samples:
-        image = images.get(sample.image, _Image())
-        if not image.width:
-            continue
-        wrong_size = size_problem(sample, image.height, image.width)
-        if wrong_size is not None:
-            yield Finding(sample.image, wrong_size, sample.row)
-            if not table.instances:  # one instance of several: its image may well be the right one
-                continue
-        # One pixel beyond the outermost pixel centre is allowed: a point may sit on the very edge of the picture.
-        beyond = (sample.points < -1) | (sample.points > np.array([image.width, image.height]))
-        for k in np.flatnonzero(beyond.any(axis=1)):
-            x, y = sample.points[k]
-            message = f"expected a point inside the image of {image.width} x {image.height}, got ({x:g}, {y:g})"
-            fix = "; correct it, or blank its cells if it cannot be seen"
-            yield Finding(sample.image, message + fix, sample.row, table.landmarks.names[k], "warning")
+    def error(self, file: Path, message: str, row: int | None = None) -> None:
+        self.found.append(Finding(file, message, row))
 
+    def warn(self, file: Path, message: str, row: int | None = None, landmark: str | None = None) -> None:
+        self.found.append(Finding(file, message, row, landmark, "warning"))
 
-def _coinciding_findings(table: Table) -> Iterator[Finding]:
-    """The same landmark of two instances on one pixel: most likely one instance annotated twice."""
-    first: dict[tuple[Path, int, int, int], Sample] = {}
-    for sample in table.samples if table.instances else ():
-        for k in np.flatnonzero(sample.visibility > 0):
-            x, y = (int(value) for value in np.rint(sample.points[k]))
-            other = first.setdefault((sample.image, int(k), x, y), sample)
-            if other is not sample:
-                message = f"expected each instance elsewhere, got the pixel ({x}, {y}) of instance '{other.instance}'"
-                fix = f" (row {other.row}) again; remove one, or correct it"
-                yield Finding(table.file, message + fix, sample.row, table.landmarks.names[k], "warning")
+    def warn_of_first(self, warnings: Sequence[tuple[Path, str, int | None]], rest: str) -> None:
+        """Warn of the first ones (image, message, row) and count the rest."""
+        for warning in warnings[:_LISTED]:
+            self.warn(*warning)
+        if len(warnings) > _LISTED:
+            self.warn(self.table.images, f"{len(warnings) - _LISTED} more images {rest}")
 
-
-def _duplicate_findings(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Iterator[Finding]:
-    """The same picture under two names: an error across splits (the measure would be of training data)."""
-    splits = {sample.row: sample.split for sample in table.samples}
-    first: dict[str, Path] = {}
-    for file, image in images.items():
-        if not image.digest:
-            continue
-        twin = first.setdefault(image.digest, file)
-        if twin == file:
-            continue
-        row, other = listed[file][0], listed[twin][0]
-        a, b = splits.get(row, ""), splits.get(other, "")
-        where = f"same picture as {twin.name} (row {other})"
-        if a != b:
-            yield Finding(file, f"{where}, which is in split '{b}' while this is in '{a}'; keep one", row)
-        else:
-            yield Finding(file, f"{where}; keep one", row, severity="warning")
-
-
-def _copy_findings(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Iterator[Finding]:
-    """Pictures that look like copies of one in another split: other grey values, size or compression."""
-    splits = {sample.row: sample.split for sample in table.samples}
-    of_split: dict[str, list[Path]] = {}
-    for file, image in images.items():
-        if image.look:
-            of_split.setdefault(splits.get(listed[file][0], ""), []).append(file)
-    earlier: list[Path] = []
-    found = []
-    for split, files in of_split.items():
-        place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
-        for file, at, alike in zip(files, place, best, strict=True):
-            if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told
-                twin = earlier[at]
-                other = listed[twin][0]
-                message = (
-                    f"looks like a copy of {twin.name} (row {other}), which is in split '{splits.get(other, '')}' "
-                    f"while this is in '{split}' (similarity {alike:.2f}); keep one, or put both in one split"
+    def image_files(self) -> None:
+        for file, row in self.first_row.items():
+            if damage := self.images[file].damage:
+                self.error(
+                    file, damage if file.exists() else "expected an image file, got none there; check the name", row
                 )
-                found.append(Finding(file, message, listed[file][0], severity="warning"))
-        earlier += files
-    yield from found[:_LISTED]
-    if len(found) > _LISTED:
-        message = f"{len(found) - _LISTED} more images that look like copies of images in another split"
-        yield Finding(table.images, message, severity="warning")
 
+    def points(self) -> None:
+        """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
+        for sample in self.table.samples:
+            image = self.images.get(sample.image, _Image())
+            if not image.width:
+                continue
+            wrong_size = size_problem(sample, image.height, image.width)
+            if wrong_size is not None:
+                self.error(sample.image, wrong_size, sample.row)
+                if not self.table.instances:  # one instance of several: its image may well be the right one
+                    continue
+            # One pixel beyond the outermost pixel centre is allowed: a point may sit on the very edge of the picture.
+            beyond = (sample.points < -1) | (sample.points > np.array([image.width, image.height]))
+            for k in np.flatnonzero(beyond.any(axis=1)):
+                x, y = sample.points[k]
+                message = f"expected a point inside the image of {image.width} x {image.height}, got ({x:g}, {y:g})"
+                fix = "; correct it, or blank its cells if it cannot be seen"
+                self.warn(sample.image, message + fix, sample.row, self.table.landmarks.names[k])
 
-def _split_findings(table: Table) -> Iterator[Finding]:
-    rows: dict[str, dict[str, int]] = {}
-    for sample in table.samples:
-        if sample.subject and sample.split:
-            rows.setdefault(sample.subject, {}).setdefault(sample.split, sample.row)
-    for subject, places in rows.items():
-        if len(places) > 1:
-            where = ", ".join(f"'{split}' (row {row})" for split, row in places.items())
-            fix = "put it in one ('trigpoint data split' does)"
-            message = f"expected subject '{subject}' in one split, got {where}; {fix}"
-            yield Finding(table.file, message, max(places.values()))
-    used = {sample.split for sample in table.samples}
-    if used - {""}:
-        for sample in table.samples:
-            if not sample.split:
-                message = "expected a split, got a blank cell, so no split uses this row; fill it in"
-                yield Finding(table.file, message, sample.row, severity="warning")
-        for split in ("train", "val", "test"):
-            if split not in used:
-                message = f"no row is in split '{split}'; 'trigpoint data split' makes one"
-                yield Finding(table.file, message, severity="warning")
+    def coinciding_points(self) -> None:
+        """The same landmark of two instances on one pixel: most likely one instance annotated twice."""
+        first: dict[tuple[Path, int, int, int], Sample] = {}
+        for sample in self.table.samples if self.table.instances else ():
+            for k in np.flatnonzero(sample.visibility > 0):
+                x, y = (int(value) for value in np.rint(sample.points[k]))
+                other = first.setdefault((sample.image, int(k), x, y), sample)
+                if other is not sample:
+                    got = f"got the pixel ({x}, {y}) of instance '{other.instance}' (row {other.row}) again"
+                    message = f"expected each instance elsewhere, {got}; remove one, or correct it"
+                    self.warn(self.table.table, message, sample.row, self.table.landmarks.names[k])
 
+    def same_pictures(self) -> None:
+        """The same picture under two names: an error across splits (the measure would be of training data)."""
+        first: dict[str, Path] = {}
+        for file, image in self.images.items():
+            twin = first.setdefault(image.digest, file)
+            if not image.digest or twin == file:
+                continue
+            where, row = f"same picture as {twin.name} (row {self.first_row[twin]})", self.first_row[file]
+            a, b = self.split[file], self.split[twin]
+            if a != b:
+                self.error(file, f"{where}, which is in split '{b}' while this is in '{a}'; keep one", row)
+            else:
+                self.warn(file, f"{where}; keep one", row)
 
-def _label_findings(table: Table, images: dict[Path, _Image]) -> Iterator[Finding]:
-    never = [not any(sample.visibility[k] > 0 for sample in table.samples) for k in range(len(table.landmarks))]
-    for k, (name, share) in enumerate(_unlabelled(table.samples, table.landmarks.names).items()):
-        if never[k]:
-            message = "annotated in no row, so it cannot be learned; annotate it or drop its columns"
-            yield Finding(table.file, message, landmark=name, severity="warning")
-        elif share >= _SPARSE:
-            message = f"not annotated in {100 * share:.0f} % of the rows"
-            yield Finding(table.file, message, landmark=name, severity="warning")
-    for sample in table.samples:
-        if not np.isfinite(sample.points).any() and not table.instances:
-            message = "no landmark is annotated, so the row teaches and measures nothing"
-            yield Finding(table.file, message, sample.row, severity="warning")
-    known = [sample for sample in table.samples if _has_spacing(table, sample, images)]
-    if 0 < len(known) < len(table.samples):
-        missing = next(sample.row for sample in table.samples if not _has_spacing(table, sample, images))
-        message = (
-            f"{len(known)} of {len(table.samples)} rows have a pixel spacing; without all, no error is given in mm"
+    def copies(self) -> None:
+        """Pictures that look like copies of one in another split: other grey values, size or compression."""
+        images = self.images
+        of_split: dict[str, list[Path]] = {}
+        for file, image in images.items():
+            if image.look:
+                of_split.setdefault(self.split[file], []).append(file)
+        earlier: list[Path] = []
+        found: list[tuple[Path, str, int | None]] = []
+        for split, files in of_split.items():
+            place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
+            for file, at, alike in zip(files, place, best, strict=True):
+                if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told
+                    twin = earlier[at]
+                    where = f"{twin.name} (row {self.first_row[twin]}), which is in split '{self.split[twin]}'"
+                    fix = f"(similarity {alike:.2f}); keep one, or put both in one split"
+                    message = f"looks like a copy of {where} while this is in '{split}' {fix}"
+                    found.append((file, message, self.first_row[file]))
+            earlier += files
+        self.warn_of_first(found, "that look like copies of images in another split")
+
+    def subjects_and_splits(self) -> None:
+        file, samples = self.table.table, self.table.samples
+        rows: dict[str, dict[str, int]] = {}
+        for sample in samples:
+            if sample.subject and sample.split:
+                rows.setdefault(sample.subject, {}).setdefault(sample.split, sample.row)
+        for subject, places in rows.items():
+            if len(places) > 1:
+                where = ", ".join(f"'{split}' (row {row})" for split, row in places.items())
+                fix = "put it in one ('trigpoint data split' does)"
+                self.error(file, f"expected subject '{subject}' in one split, got {where}; {fix}", max(places.values()))
+        used = {sample.split for sample in samples}
+        if used - {""}:
+            for sample in samples:
+                if not sample.split:
+                    message = "expected a split, got a blank cell, so no split uses this row; fill it in"
+                    self.warn(file, message, sample.row)
+            for split in ("train", "val", "test"):
+                if split not in used:
+                    self.warn(file, f"no row is in split '{split}'; 'trigpoint data split' makes one")
+
+    def labels(self) -> None:
+        """Landmarks and rows with few annotations, and millimetres that only some rows have."""
+        file, samples = self.table.table, self.table.samples
+        for k, (name, share) in enumerate(self.unlabelled.items()):
+            if not any(sample.visibility[k] > 0 for sample in samples):
+                message = "annotated in no row, so it cannot be learned; annotate it or drop its columns"
+                self.warn(file, message, landmark=name)
+            elif share >= _SPARSE:
+                self.warn(file, f"not annotated in {100 * share:.0f} % of the rows", landmark=name)
+        for sample in samples:
+            if not np.isfinite(sample.points).any() and not self.table.instances:
+                self.warn(file, "no landmark is annotated, so the row teaches and measures nothing", sample.row)
+        if any(self.spaced) and not all(self.spaced):
+            message = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
+            message += "; without all, no error is given in mm"
+            self.warn(file, message, samples[self.spaced.index(False)].row)
+
+    def unnamed_images(self) -> None:
+        images = self.table.images
+        if not images.is_dir() or not self.table.table.is_file():
+            return
+        named = {file.resolve() for file in self.images}
+        present = sorted(file for file in images.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        left = [file for file in present if file.resolve() not in named]
+        message = "no row names this image; add a row or move it away"
+        self.warn_of_first([(f, message, None) for f in left], f"that no row names ({len(left)} of {len(present)})")
+
+    def summary(self) -> Summary:
+        sizes = sorted(
+            ((i.width, i.height) for i in self.images.values() if i.width), key=lambda size: size[0] * size[1]
         )
-        yield Finding(table.file, message, missing, severity="warning")
-
-
-def _unnamed_findings(table: Table, listed: dict[Path, list[int]]) -> Iterator[Finding]:
-    if not table.images.is_dir() or not table.file.is_file():
-        return
-    named = {file.resolve() for file in listed}
-    present = sorted(file for file in table.images.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    left = [file for file in present if file.resolve() not in named]
-    for file in left[:_LISTED]:
-        yield Finding(file, "no row names this image; add a row or move it away", severity="warning")
-    if len(left) > _LISTED:
-        message = f"{len(left) - _LISTED} more images that no row names ({len(left)} of {len(present)})"
-        yield Finding(table.images, message, severity="warning")
-
-
-def _has_spacing(table: Table, sample: Sample, images: dict[Path, _Image]) -> bool:
-    stated = table.spacing_mm is not None or sample.spacing_mm is not None
-    return stated or images.get(sample.image, _Image()).spacing
-
-
-def _unlabelled(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, float]:
-    if not samples:
-        return {}
-    missing = np.mean([sample.visibility == 0 for sample in samples], axis=0)
-    return {name: float(share) for name, share in zip(names, missing, strict=True)}
-
-
-def _summary(table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> Summary:
-    sizes = sorted(((i.width, i.height) for i in images.values() if i.width), key=lambda size: size[0] * size[1])
-    splits = [sample.split or "(none)" for sample in table.samples]
-    return Summary(
-        name=table.name,
-        rows=sum(len(rows) for rows in listed.values()),
-        images=len(listed),
-        landmarks=len(table.landmarks),
-        subjects=len({sample.subject for sample in table.samples if sample.subject}),
-        splits={split: splits.count(split) for split in dict.fromkeys(splits)},
-        unlabelled=_unlabelled(table.samples, table.landmarks.names),
-        smallest=sizes[0] if sizes else None,
-        largest=sizes[-1] if sizes else None,
-        with_spacing=sum(_has_spacing(table, sample, images) for sample in table.samples),
-    )
+        samples = self.table.samples
+        return Summary(
+            name=self.table.name,
+            rows=self.rows,
+            images=len(self.images),
+            landmarks=len(self.table.landmarks),
+            subjects=len({sample.subject for sample in samples if sample.subject}),
+            splits=dict(Counter(sample.split or "(none)" for sample in samples)),
+            unlabelled=self.unlabelled,
+            smallest=sizes[0] if sizes else None,
+            largest=sizes[-1] if sizes else None,
+            with_spacing=sum(self.spaced),
+        )

@@ -1,11 +1,10 @@
 """Which left/right pairs look swapped, judged by what the whole set does; mirrored views are told apart from swaps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from trigpoint.landmarks import FloatArray, LandmarkSet
 
@@ -47,16 +46,14 @@ def find_swaps(points: Sequence[FloatArray], landmarks: LandmarkSet) -> list[Swa
     known = np.isfinite(across)
     count = known.sum(axis=0)
     clear = (count >= _ENOUGH_ROWS) & ((agrees == 1).sum(axis=0) >= _CLEAR * np.maximum(count, 1))
-    far = np.abs(across) > _FAR * _medians(np.abs(across))
+    far = np.abs(across) > _FAR * pd.DataFrame(np.abs(across)).median().to_numpy()  # of what is known in each column
     found = []
     for i, p in np.argwhere((agrees == -1) & far & clear):
         a, b = landmarks.pairs[p]
         share = 100 * (agrees[:, p] == 1).sum() / count[p]
         view = " for a mirrored view such as this" if views[i] < 0 else ""
-        message = (
-            f"left and right may be swapped: '{a}' and '{b}' stand the other way round than in {share:.0f} % of rows"
-        )
-        found.append(Swap(int(i), a, message + view))
+        message = f"left and right may be swapped: '{a}' and '{b}' stand the other way round"
+        found.append(Swap(int(i), a, f"{message} than in {share:.0f} % of rows{view}"))
     mirrored = np.flatnonzero(views < 0)
     if 0 < len(mirrored) <= max(1, _RARE * len(points)):
         message = "nearly all left/right pairs stand the other way round: a mirrored image, or all pairs swapped"
@@ -72,8 +69,7 @@ def _relative(across: FloatArray, stack: FloatArray) -> FloatArray:
         if len(known) > 1:
             extent[i] = np.linalg.norm(np.ptp(known, axis=0))
     extent[~(extent > 0)] = np.nan
-    relative: FloatArray = across / extent[:, None]
-    return relative
+    return np.asarray(across / extent[:, None])
 
 
 def _majorities(across: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -92,8 +88,3 @@ def _majorities(across: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _vote(total: FloatArray) -> FloatArray:
     return np.where(total < 0, -1.0, 1.0)
-
-
-def _medians(values: FloatArray) -> FloatArray:
-    """Median of each column without its NaN; infinity for a column of nothing else."""
-    return np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else np.inf for c in values.T])

@@ -6,20 +6,9 @@
 - ``write``: a pyramidal tiled TIFF from strips of rows; ``copy``: from any image (``trigpoint data tile``)
 """
 
-from __future__ import annotations
-
 from trigpoint.data.tiled.copy import tile_image
 from trigpoint.data.tiled.image import StoredLevel, TiledImage, is_tiled, open_tiled
 from trigpoint.data.tiled.store import REMEDY
 from trigpoint.data.tiled.write import halve_edge, write_tiled
 
-__all__ = [
-    "REMEDY",
-    "StoredLevel",
-    "TiledImage",
-    "halve_edge",
-    "is_tiled",
-    "open_tiled",
-    "tile_image",
-    "write_tiled",
-]
+__all__ = ["REMEDY", "StoredLevel", "TiledImage", "halve_edge", "is_tiled", "open_tiled", "tile_image", "write_tiled"]

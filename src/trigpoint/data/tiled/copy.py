@@ -1,7 +1,5 @@
 """A tiled copy of an image, for methods that read only the tiles they need."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.data.files import refuse_existing
+from trigpoint.data.files import Progress, refuse_existing
 from trigpoint.data.pixels import tiff
 from trigpoint.data.pixels.images import ImageData, read_image
 from trigpoint.data.tiled.image import TiledImage, is_tiled, open_tiled
 from trigpoint.data.tiled.tiff import TiffTiles
-from trigpoint.data.tiled.write import Progress, write_tiled
+from trigpoint.data.tiled.write import write_tiled
 from trigpoint.errors import DataError
 
 _ANY_SIZE = 2**62
@@ -62,19 +60,12 @@ def _piecewise(file: Path, fill_missing: bool) -> TiledImage | None:
     """The image as tiles or as strips of rows; None: it has to be decoded whole."""
     if file.is_dir() or is_tiled(file):
         return open_tiled(file, cache_bytes=0, fill_missing=fill_missing)
-    if not _is_tiff(file):
+    if not file.is_file() or not tiff.is_tiff(file):
         return None
     try:
         return TiledImage(TiffTiles(file, strips=True), cache_bytes=0)
     except DataError:  # a palette, floating point, one huge strip, damage: decoding it whole works or says why not
         return None
-
-
-def _is_tiff(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        return stream.read(4) in tiff.MAGIC
 
 
 def _bands(image: TiledImage) -> Iterator[npt.NDArray[Any]]:

@@ -1,7 +1,4 @@
-"""Images too large for memory: tiled (OME-)TIFF and zarr, of which only the tiles that are needed are read.
-
-``open_tiled`` gives a ``TiledImage``; ``trigpoint data tile`` (``write.py``) makes such a file of any image.
-"""
+"""``open_tiled`` gives a ``TiledImage`` of a tiled (OME-)TIFF or zarr, of which only the tiles needed are read."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import math
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,9 +104,7 @@ class TiledImage:
     def __enter__(self) -> TiledImage:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -134,7 +128,7 @@ def open_tiled(path: str | Path, *, cache_bytes: int = CACHE_BYTES, fill_missing
         if not _is_zarr(file):
             raise DataError(f"{file}: expected a tiled TIFF or zarr, got a folder without {' or '.join(MARKERS)}")
         return TiledImage(ZarrTiles(file, fill_missing), cache_bytes)
-    if _head(file) not in tiff.MAGIC:
+    if not tiff.is_tiff(file):
         raise DataError(f"{file}: expected a tiled TIFF or zarr, got another kind of file; {REMEDY}")
     return TiledImage(TiffTiles(file, fill_missing=fill_missing), cache_bytes)
 
@@ -144,19 +138,11 @@ def is_tiled(path: str | Path) -> bool:
     file = Path(path)
     if file.is_dir():
         return _is_zarr(file)
-    return file.is_file() and _head(file) in tiff.MAGIC and starts_tiled(file)
+    return file.is_file() and tiff.is_tiff(file) and starts_tiled(file)
 
 
 def _is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MARKERS)
-
-
-def _head(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(4)
-    except OSError as error:
-        raise DataError(f"{file}: expected an image file, got {error.strerror or error}") from None
 
 
 def _strides(store: TileStore) -> tuple[StoredLevel, ...]:
@@ -164,9 +150,8 @@ def _strides(store: TileStore) -> tuple[StoredLevel, ...]:
     levels = [StoredLevel(store.sizes[0], 1.0)]
     for size in store.sizes[1:]:
         if not reduces(store.sizes[0], size):
-            raise DataError(
-                f"{store.file}: expected levels to be reduced copies of {store.sizes[0]}, got one of {size}; {REMEDY}"
-            )
+            expected = f"expected levels to be reduced copies of {store.sizes[0]}"
+            raise DataError(f"{store.file}: {expected}, got one of {size}; {REMEDY}")
         levels.append(StoredLevel(size, _stride(store.sizes[0], size, levels[-1].stride)))
     return tuple(levels)
 

@@ -6,8 +6,6 @@ where the pyramid in memory mixes in zero (two to three pixels of each level), a
 rounded.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 
@@ -15,23 +13,13 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from trigpoint import geometry
 from trigpoint.data.input.augment import as_tensor, to_channels, to_unit
 from trigpoint.data.pixels.images import MAX_PIXELS
 from trigpoint.data.tiled.image import TiledImage
 from trigpoint.data.tiled.store import REMEDY
 from trigpoint.data.tiled.write import halve_edge
 from trigpoint.errors import DataError
-from trigpoint.geometry import (
-    center,
-    fit,
-    from_grid,
-    glimpse_points,
-    halve,
-    map_points,
-    pixel_centers,
-    sample_points,
-    to_grid,
-)
 from trigpoint.recipe import InputConfig
 
 _SAMPLED_TILES = 256  # of which mean and standard deviation are taken
@@ -83,7 +71,7 @@ class LazyPyramid:
         self.size = canvas
         self.levels = levels
         self.input = input
-        to_canvas = fit(image.size, canvas, input.fit)
+        to_canvas = geometry.fit(image.size, canvas, input.fit)
         self.to_original = torch.from_numpy(to_canvas.inverse().matrix.copy())
         # image pixels per canvas pixel along x and y; fit neither turns nor shears
         self._scale = (float(self.to_original[0, 0]), float(self.to_original[1, 1]))
@@ -108,19 +96,19 @@ class LazyPyramid:
     def _level(self, level: int, centers: torch.Tensor, side: int, linear: torch.Tensor | None) -> torch.Tensor:
         """Glimpses (N, C, side, side) of one level at ``centers`` (N, 2)."""
         stride, source = 2.0**level, self._sources[level]
-        points = glimpse_points(centers, side, stride, linear)
+        points = geometry.glimpse_points(centers, side, stride, linear)
         columns, rows = source.blocks
         out = torch.zeros(len(centers), self.input.channels, side, side)
-        for dx in to_grid(pixel_centers(columns, torch.float64), columns).tolist():
-            for dy in to_grid(pixel_centers(rows, torch.float64), rows).tolist():
-                cells = self._cells(source, from_grid(points + points.new_tensor([dx, dy]), stride))
+        for dx in geometry.to_grid(geometry.pixel_centers(columns, torch.float64), columns).tolist():
+            for dy in geometry.to_grid(geometry.pixel_centers(rows, torch.float64), rows).tolist():
+                cells = self._cells(source, geometry.from_grid(points + points.new_tensor([dx, dy]), stride))
                 sampled = [self._sample(source, glimpse) for glimpse in cells]
                 out = out + torch.stack(sampled) if sampled else out
         return out / (columns * rows)
 
     def _cells(self, source: _Source, points: torch.Tensor) -> torch.Tensor:
         """Canvas points (..., 2) as cells of a source, those far outside moved to where everything is 0 already."""
-        cells = to_grid(map_points(self.to_original, points), source.stride)
+        cells = geometry.to_grid(geometry.map_points(self.to_original, points), source.stride)
         height, width = self._size(source)
         return torch.minimum(cells.clamp_min(-_MARGIN), cells.new_tensor([width, height]) + _MARGIN)
 
@@ -131,7 +119,7 @@ class LazyPyramid:
         right, bottom = (math.floor(value) + 2 for value in flat.amax(0).tolist())
         patch = self._patch(source, top, left, bottom - top, right - left)
         local = (cells - cells.new_tensor([left, top])).to(torch.float32)
-        return sample_points(patch[None], local[None])[0]
+        return geometry.sample_points(patch[None], local[None])[0]
 
     def _patch(self, source: _Source, top: int, left: int, height: int, width: int) -> torch.Tensor:
         """Normalised values (C, height, width) of a region of a source, 0 outside the image."""
@@ -146,7 +134,7 @@ class LazyPyramid:
             # cell i is made of the cells 2 i - 2 to 2 i + 3; the first and the last one come out wrong and are cut off
             h, w = y1 - y0, x1 - x0
             finer = self._patch(_finer(source), 2 * y0 - 2, 2 * x0 - 2, 2 * h + 4, 2 * w + 4)
-            inner = halve(finer[None])[0, :, 1 : 1 + h, 1 : 1 + w]
+            inner = geometry.halve(finer[None])[0, :, 1 : 1 + h, 1 : 1 + w]
         else:
             unit = self._unit(self.image.read(source.level, y0, x0, y1 - y0, x1 - x0))
             inner = (unit - self._mean) / self._sd
@@ -164,7 +152,7 @@ class LazyPyramid:
                 step = max(1, _STRIP // (width * 4**_DIRECT))
                 tops = range(0, height, step)
                 pixels = torch.cat([self._patch(finer, top, 0, min(step, height - top), width) for top in tops], dim=1)
-            self._kept[key] = halve(pixels[None])[0]
+            self._kept[key] = geometry.halve(pixels[None])[0]
         return self._kept[key]
 
     def _size(self, source: _Source) -> tuple[int, int]:
@@ -213,9 +201,9 @@ class LazyPyramid:
     def _sampled(self, source: _Source) -> list[tuple[int, int, int, int]]:
         """Regions (top, left, height, width) of a stored level: tiles, as far as the canvas shows them."""
         stored, tile = self.image.levels[source.level], self.image.tiles[source.level]
-        middle, half = torch.tensor(center(self.size)), torch.tensor(self.size[::-1]) / 2
-        corners = map_points(self.to_original, torch.stack([middle - half, middle + half]))
-        (x0, y0), (x1, y1) = to_grid(corners, stored.stride).tolist()
+        middle, half = torch.tensor(geometry.center(self.size)), torch.tensor(self.size[::-1]) / 2
+        corners = geometry.map_points(self.to_original, torch.stack([middle - half, middle + half]))
+        (x0, y0), (x1, y1) = geometry.to_grid(corners, stored.stride).tolist()
         rows = _spread(max(math.ceil(y0), 0), min(math.floor(y1) + 1, stored.size[0]), tile[0])
         columns = _spread(max(math.ceil(x0), 0), min(math.floor(x1) + 1, stored.size[1]), tile[1])
         down = min(len(rows), max(1, round(math.sqrt(_SAMPLED_TILES * len(rows) / max(len(columns), 1)))))

@@ -1,36 +1,28 @@
 """What a file of tiles offers, whatever its format, and how damage is reported."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.errors import DataError, TrigpointError
+from trigpoint.data.files import decoding
+from trigpoint.errors import DataError
 
 Size = tuple[int, int]
 
 MAX_TILE_PIXELS = 64_000_000  # a tile is decoded whole
 REMEDY = "make a tiled copy with: trigpoint data tile IN OUT"
-MILLIMETRES = {
-    "nm": 1e-6,
-    "nanometer": 1e-6,
-    "um": 1e-3,
-    "µm": 1e-3,  # micro sign
-    "μm": 1e-3,  # Greek mu
-    "micrometer": 1e-3,
-    "mm": 1.0,
-    "millimeter": 1.0,
-    "cm": 10.0,
-    "centimeter": 10.0,
-    "m": 1000.0,
-    "meter": 1000.0,
+_UNITS = {
+    1e-6: "nm nanometer",
+    1e-3: "um µm μm micrometer",  # the micro sign and the Greek letter
+    1.0: "mm millimeter",
+    10.0: "cm centimeter",
+    1000.0: "m meter",
 }
+MILLIMETRES = {name: size for size, names in _UNITS.items() for name in names.split()}
 
 
 class TileStore(ABC):
@@ -61,24 +53,10 @@ class TileStore(ABC):
         return np.ascontiguousarray(inside, dtype=self.dtype)
 
 
-@contextmanager
-def reading(file: Path, what: str = "") -> Iterator[None]:
-    """Whatever a decoder raises on a damaged file becomes a DataError that names it.
-
-    Decoders of foreign bytes fail in every way there is (struct.error, zlib.error, MemoryError, ...), so this guards
-    the calls into them and nothing else.
-    """
-    try:
-        yield
-    except TrigpointError:
-        raise
-    except Exception as error:
-        text = str(error).strip()
-        reason = text.splitlines()[0] if text else type(error).__name__
-        where = f"{what}: " if what else ""
-        raise DataError(
-            f"{file}: expected a whole tiled image, got a damaged one ({where}{reason}); copy or export it again"
-        ) from None
+def reading(file: Path, what: str) -> AbstractContextManager[None]:
+    """Guards what reads ``what`` (level and tile, say) of a file, which may be damaged."""
+    problem = "expected a whole tiled image, got a damaged one"
+    return decoding(file, problem, f"{what}: ", "; copy or export it again")
 
 
 def check_tile(file: Path, size: Size, tile: Size) -> None:
@@ -86,9 +64,8 @@ def check_tile(file: Path, size: Size, tile: Size) -> None:
     if min(*size, *tile) < 1:
         raise DataError(f"{file}: expected an image and tiles of at least 1 x 1 pixel, got {size} in tiles of {tile}")
     if min(size[0], tile[0]) * min(size[1], tile[1]) > MAX_TILE_PIXELS or max(tile) > MAX_TILE_PIXELS:
-        raise DataError(
-            f"{file}: expected tiles of at most {MAX_TILE_PIXELS} pixels, got {tile[1]} x {tile[0]}; {REMEDY}"
-        )
+        expected = f"expected tiles of at most {MAX_TILE_PIXELS} pixels"
+        raise DataError(f"{file}: {expected}, got {tile[1]} x {tile[0]}; {REMEDY}")
 
 
 def isotropic(x: float | None, y: float | None) -> float | None:

@@ -1,7 +1,5 @@
 """Tiles of a TIFF, BigTIFF or OME-TIFF; reduced levels are its SubIFDs or its following pages."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
 from typing import Any
@@ -62,16 +60,12 @@ class TiffTiles(TileStore):
         planes = int(page.samplesperpixel) if int(page.planarconfig) == 2 else 1
         count = planes * -(-size[0] // tile[0]) * -(-size[1] // tile[1])
         if not len(page.dataoffsets) == len(page.databytecounts) == count:
-            raise DataError(
-                f"{self.file}: expected {count} tiles of {tile[1]} x {tile[0]} for {size[1]} x {size[0]} pixels, "
-                f"got {len(page.dataoffsets)}; export it again"
-            )
+            expected = f"{count} tiles of {tile[1]} x {tile[0]} for {size[1]} x {size[0]} pixels"
+            raise DataError(f"{self.file}: expected {expected}, got {len(page.dataoffsets)}; export it again")
         reach = int(np.max(np.asarray(page.dataoffsets, np.float64) + np.asarray(page.databytecounts, np.float64)))
         if reach > self._tiff.filehandle.size:
-            raise DataError(
-                f"{self.file}: expected {reach} bytes, got {self._tiff.filehandle.size}: the file was cut short; "
-                "copy or export it again"
-            )
+            got = f"{self._tiff.filehandle.size}: the file was cut short"
+            raise DataError(f"{self.file}: expected {reach} bytes, got {got}; copy or export it again")
 
     def load(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
         """As ``TileStore`` says."""
@@ -86,7 +80,7 @@ class TiffTiles(TileStore):
                 self._segment(page, (plane * down + row) * across + column, (h, w))
                 for plane in range(self.channels if separate else 1)
             ]
-            values = np.concatenate(planes, axis=-1) if separate else planes[0][..., : self.channels]
+            values = np.concatenate(planes, axis=-1)[..., : self.channels]
             return self._oriented(page, self.crop(level, row, column, np.moveaxis(values, -1, 0)))
 
     def _segment(self, page: Any, index: int, tile: Size) -> npt.NDArray[Any]:
@@ -112,14 +106,12 @@ class TiffTiles(TileStore):
     def _rows(self, page: Any, row: int) -> npt.NDArray[Any]:
         """Rows (C, h, W) of an uncompressed image in one piece."""
         height, width = _size(page)
-        samples = int(page.samplesperpixel)
-        separate = int(page.planarconfig) == 2
-        shape = (samples, height, width) if separate else (height, width, samples)
-        dtype = self.dtype.newbyteorder(self._tiff.byteorder)
-        part = slice(row * _ROWS, min((row + 1) * _ROWS, height))
-        pixels = np.memmap(self.file, dtype, "r", int(page.dataoffsets[0]), shape)
-        values = pixels[:, part] if separate else np.moveaxis(pixels[part], -1, 0)
-        return np.array(values[: self.channels], self.dtype)
+        pixels = page.asarray(out="memmap")
+        if int(page.planarconfig) == 2:
+            planes = pixels.reshape(-1, height, width)
+        else:
+            planes = np.moveaxis(pixels.reshape(height, width, -1), -1, 0)
+        return np.array(planes[: self.channels, row * _ROWS : (row + 1) * _ROWS], self.dtype)
 
     def _oriented(self, page: Any, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.iinfo(self.dtype).max - values if int(page.photometric) == _WHITE_IS_ZERO else values
@@ -132,7 +124,7 @@ class TiffTiles(TileStore):
 def starts_tiled(file: Path) -> bool:
     """Whether the first page of a TIFF is tiled; False when that cannot be told."""
     try:
-        with reading(file), tifffile.TiffFile(file) as tiff:
+        with reading(file, "header"), tifffile.TiffFile(file) as tiff:
             first: Any = tiff.pages[0]
             return bool(first.is_tiled)
     except DataError:
@@ -143,9 +135,8 @@ def _check_kind(file: Path, page: Any) -> None:
     if page.bitspersample not in (8, 16) or int(page.sampleformat) != 1:
         raise DataError(f"{file}: expected 8 or 16 bit, got {page.bitspersample} bit of {page.dtype}; convert it")
     if int(page.imagedepth) != 1:
-        raise DataError(
-            f"{file}: expected one plane, got a volume of {page.imagedepth}; export the plane that is meant"
-        )
+        got = f"a volume of {page.imagedepth}"
+        raise DataError(f"{file}: expected one plane, got {got}; export the plane that is meant")
     jpeg = int(page.compression) in (6, 7)
     if int(page.photometric) not in (_WHITE_IS_ZERO, _GREY, _RGB) and not (jpeg and int(page.photometric) == _YCBCR):
         name = getattr(page.photometric, "name", page.photometric)
@@ -173,9 +164,8 @@ def _levels(file: Path, tiff: tifffile.TiffFile, first: Any) -> list[Any]:
     following: list[Any] = list(tiff.pages)[1:]
     same = [page for page in following if _size(page) == _size(first)]
     if same:
-        raise DataError(
-            f"{file}: expected one image, got {len(same) + 1} pages of one size; export the page that is meant"
-        )
+        got = f"{len(same) + 1} pages of one size"
+        raise DataError(f"{file}: expected one image, got {got}; export the page that is meant")
     reduced = list(first.pages) if first.subifds else [page for page in following if page.is_tiled]
     found: dict[Size, Any] = {_size(first): first}
     for page in reduced:

@@ -4,15 +4,14 @@ Each level is made from the one before by the filter of the foveated pyramid (``
 beyond the border the edge is repeated, because zero would store a dark frame.
 """
 
-from __future__ import annotations
-
+import itertools
 import math
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,11 @@ import tifffile
 import torch
 from torch.nn import functional as F
 
-from trigpoint.data.files import refuse_existing
+from trigpoint.data.files import Progress, refuse_existing
 from trigpoint.data.tiled.store import Size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import halve
 
-Progress = Callable[[int, int], None]  # (done, total)
 Rows = Iterator[npt.NDArray[Any]]
 
 _TOP = 64  # the coarsest level is about as large as one glimpse
@@ -43,71 +41,45 @@ def halve_edge(image: torch.Tensor) -> torch.Tensor:
     return halve(padded)[..., 1 : 1 + (height + 1) // 2, 1 : 1 + (width + 1) // 2]
 
 
-class _Halver:
-    """``halve_edge`` of an image whose rows come in strips (C, n, W) float32."""
+class _Level:
+    """A coarser level: ``halve_edge`` of an image whose rows come in strips, kept in a temporary file as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: np.dtype[Any], folder: Path) -> None:
+        self._dtype = dtype
+        # without a name, so that nothing is left behind however the process ends
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows: torch.Tensor | None = None  # from two rows before what the next coarser row is centred on
         self._count = 0
 
     def push(self, rows: torch.Tensor) -> torch.Tensor:
-        """Take rows and give the coarser rows (C, m, ceil(W / 2)) that they complete; m may be 0."""
+        """Take rows (C, n, W) float32 and give the coarser ones (C, m, ceil(W / 2)), unrounded, that they complete."""
         self._count += rows.shape[1]
-        if self._rows is None:
-            self._rows = rows[:, :1].expand(-1, 2, -1)
-        self._rows = torch.cat([self._rows, rows], dim=1)
-        return self._take()
+        before = rows[:, :1].expand(-1, 2, -1) if self._rows is None else self._rows
+        return self._take(torch.cat([before, rows], dim=1))
 
     def finish(self) -> torch.Tensor:
         """The coarser rows that the bottom edge completes."""
         assert self._rows is not None
-        self._rows = torch.cat([self._rows, self._rows[:, -1:].expand(-1, 2 + self._count % 2, -1)], dim=1)
-        return self._take()
+        return self._take(torch.cat([self._rows, self._rows[:, -1:].expand(-1, 2 + self._count % 2, -1)], dim=1))
 
-    def _take(self) -> torch.Tensor:
-        assert self._rows is not None
-        width = self._rows.shape[2]
-        ready = max((self._rows.shape[1] - 4) // 2, 0)
+    def _take(self, rows: torch.Tensor) -> torch.Tensor:
+        width, ready = rows.shape[2], max((rows.shape[1] - 4) // 2, 0)
+        self._rows = rows[:, 2 * ready :]
         if not ready:
-            return self._rows[:, :0, : (width + 1) // 2]
-        padded = F.pad(self._rows[None, :, : 2 * ready + 4], (2, 2 + width % 2, 0, 0), mode="replicate")
-        self._rows = self._rows[:, 2 * ready :]
-        return halve(padded)[0, :, 1 : 1 + ready, 1 : 1 + (width + 1) // 2]
+            return rows[:, :0, : (width + 1) // 2]
+        padded = F.pad(rows[None, :, : 2 * ready + 4], (2, 2 + width % 2, 0, 0), mode="replicate")
+        coarser = halve(padded)[0, :, 1 : 1 + ready, 1 : 1 + (width + 1) // 2]
+        values = coarser.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy().astype(self._dtype)
+        self.file.write(np.ascontiguousarray(np.moveaxis(values, 0, -1)).tobytes())
+        return coarser
 
 
-class _Reduced:
-    """The coarser levels, kept in temporary files as their rows come; each halves the unrounded rows before it."""
-
-    def __init__(self, sizes: list[Size], dtype: np.dtype[Any], folder: Path) -> None:
-        self._dtype = dtype
-        self._halvers = [_Halver() for _ in sizes]
-        # without a name, so that nothing is left behind however the process ends
-        self.files: list[IO[bytes]] = [tempfile.TemporaryFile(dir=folder) for _ in sizes]  # noqa: SIM115
-
-    def push(self, strip: npt.NDArray[Any]) -> None:
-        """Rows (h, W, C) of the finest level."""
-        for start in range(0, len(strip), _STRIP):
-            part = np.moveaxis(strip[start : start + _STRIP], -1, 0).astype(np.float32)
-            self._push(0, torch.from_numpy(part))
-
-    def _push(self, level: int, rows: torch.Tensor) -> None:
-        if level < len(self._halvers) and rows.shape[1]:
-            self._store(level, self._halvers[level].push(rows))
-
-    def _store(self, level: int, rows: torch.Tensor) -> None:
-        values = rows.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy().astype(self._dtype)
-        self.files[level].write(np.ascontiguousarray(np.moveaxis(values, 0, -1)).tobytes())
-        self._push(level + 1, rows)
-
-    def finish(self) -> None:
-        """Complete every level at its bottom edge."""
-        for level, halver in enumerate(self._halvers):
-            self._store(level, halver.finish())
-
-    def close(self) -> None:
-        """Remove the temporary files."""
-        for file in self.files:
-            file.close()
+def _push(levels: Sequence[_Level], rows: torch.Tensor) -> None:
+    """Rows (C, n, W) to the first level, the rows that they complete there to the next, and so on."""
+    for level in levels:
+        if not rows.shape[1]:
+            return
+        rows = level.push(rows)
 
 
 def write_tiled(
@@ -116,7 +88,6 @@ def write_tiled(
     rows: Iterable[npt.NDArray[Any]],
     *,
     tile: int = 256,
-    compression: Literal["zlib"] | None = "zlib",
     spacing_mm: float | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -148,32 +119,34 @@ def write_tiled(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{uuid.uuid4().hex}.part"
     count = _Counter(sum(height for height, _ in sizes), progress)
-    reduced = _Reduced(sizes[1:], first.dtype, target.parent)
+    coarser = [_Level(first.dtype, target.parent) for _ in sizes[1:]]
     colour = first.shape[2] == 3
     options: dict[str, Any] = {
         "dtype": first.dtype,
         "tile": (tile, tile),
         "photometric": "rgb" if colour else "minisblack",
-        "compression": compression,
+        "compression": "zlib",
         "maxworkers": 1,
     }
     try:
         with tifffile.TiffWriter(part, bigtiff=True, ome=True) as writer:
             for level, (height, width) in enumerate(sizes):
                 if level == 0:
-                    source = _finest(first, strips, reduced)
+                    source = _finest(itertools.chain([first], strips), coarser)
                     options |= {"subifds": len(sizes) - 1, "metadata": _ome(colour, spacing_mm)}
                 else:
-                    source = _stored(reduced.files[level - 1], (height, width, first.shape[2]), first.dtype, tile)
+                    source = _stored(coarser[level - 1].file, (height, width, first.shape[2]), first.dtype, tile)
                     options |= {"subifds": None, "metadata": None, "subfiletype": 1}
                 shape = (height, width, 3) if colour else (height, width)
                 writer.write(_tiles(source, tile, colour, count), shape=shape, **options)
                 if level == 0:  # the writer asks for no more than the last tile
                     next(strips, None)
-                    reduced.finish()
+                    for done, finished in enumerate(coarser, start=1):
+                        _push(coarser[done:], finished.finish())
         part.replace(target)
     finally:
-        reduced.close()
+        for made in coarser:
+            made.file.close()
         part.unlink(missing_ok=True)
     return target
 
@@ -217,9 +190,8 @@ def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: in
         part = part[..., None] if part.ndim == 2 else part
         kind = kind or (part.dtype, part.shape[1:])
         if part.dtype not in (np.uint8, np.uint16) or part.shape[1:] not in ((width, 1), (width, 3)):
-            raise DataError(
-                f"{target}: expected rows of {width} grey or RGB pixels, uint8 or uint16, got {part.shape} {part.dtype}"
-            )
+            expected = f"rows of {width} grey or RGB pixels, uint8 or uint16"
+            raise DataError(f"{target}: expected {expected}, got {part.shape} {part.dtype}")
         if (part.dtype, part.shape[1:]) != kind or seen + len(part) > height:
             raise DataError(f"{target}: expected {height} rows of one kind, got more, or some of {part.dtype}")
         seen += len(part)
@@ -235,12 +207,12 @@ def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: in
         yield np.concatenate(kept)
 
 
-def _finest(first: npt.NDArray[Any], strips: Rows, reduced: _Reduced) -> Rows:
-    """The finest level strip by strip, the coarser ones made on the way."""
-    reduced.push(first)
-    yield first
+def _finest(strips: Rows, coarser: Sequence[_Level]) -> Rows:
+    """The strips (h, W, C) of the finest level; the coarser ones are made on the way."""
     for strip in strips:
-        reduced.push(strip)
+        for start in range(0, len(strip), _STRIP):
+            rows = np.moveaxis(strip[start : start + _STRIP], -1, 0).astype(np.float32)
+            _push(coarser, torch.from_numpy(rows))
         yield strip
 
 

@@ -1,7 +1,5 @@
 """Tiles of a zarr array (version 2 or 3) or of an OME-NGFF multiscales group; needs the extra ``zarr``."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,56 +31,53 @@ class ZarrTiles(TileStore):
             raise DataError(f'{folder}: reading zarr needs a package; pip install "trigpoint[zarr]"') from None
         with reading(folder, "metadata"):
             node: Any = zarr.open(str(folder), mode="r")
+            self._levels: list[tuple[Any, Path]] = [(node, folder)]
             scales = None if isinstance(node, zarr.Array) else _multiscales(folder, node)
-            self._arrays: list[Any] = [node]
-            self._folders = [folder]
             if scales is not None:
                 names = [str(entry["path"]) for entry in scales["datasets"]]
                 if not all(files.inside(name) for name in names):
                     raise DataError(f"{folder}: expected arrays inside the group, got {', '.join(names)}")
-                self._arrays = [node[name] for name in names]
-                self._folders = [folder / name for name in names]
+                self._levels = [(node[name], folder / name) for name in names]
             self._describe(scales)
 
     def _describe(self, scales: Mapping[str, Any] | None) -> None:
-        first = self._arrays[0]
+        arrays = [array for array, _ in self._levels]
+        first = arrays[0]
         names = _axis_names(scales, first.ndim) if scales is not None else None
         self._channel_axis, self._y, self._x = _axes(self.file, first.shape, names)
         self.dtype = np.dtype(first.dtype).newbyteorder("=")
         if self.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
             raise DataError(f"{self.file}: expected uint8 or uint16, got {first.dtype}; convert it")
         self.channels = 1 if self._channel_axis is None else int(first.shape[self._channel_axis])
-        for array in self._arrays:
+        for array in arrays:
             if _axes(self.file, array.shape, names)[0] != self._channel_axis or array.dtype != first.dtype:
                 raise DataError(f"{self.file}: expected levels of one kind, got {array.shape} of {array.dtype}")
             if self._channel_axis is not None and array.shape[self._channel_axis] != self.channels:
                 raise DataError(f"{self.file}: expected {self.channels} channels on every level, got {array.shape}")
-        order = sorted(range(len(self._arrays)), key=lambda i: -self._arrays[i].shape[self._x])
-        self._arrays, self._folders = [self._arrays[i] for i in order], [self._folders[i] for i in order]
-        self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a in self._arrays)
-        self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a in self._arrays)
+        self._levels.sort(key=lambda level: -level[0].shape[self._x])
+        self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a, _ in self._levels)
+        self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a, _ in self._levels)
         for size, tile in zip(self.sizes, self.tiles, strict=True):
             check_tile(self.file, size, tile)
         self.spacing_mm = None if scales is None else _spacing(scales, self._y, self._x)
 
     def load(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
         """As ``TileStore`` says."""
-        array, (h, w) = self._arrays[level], self.tiles[level]
+        (array, folder), (h, w) = self._levels[level], self.tiles[level]
         with reading(self.file, f"level {level}, chunk {column}, {row}"):
             place: list[Any] = [slice(0, 1)] * array.ndim
             place[self._y], place[self._x] = slice(row * h, (row + 1) * h), slice(column * w, (column + 1) * w)
             if self._channel_axis is not None:
                 place[self._channel_axis] = slice(0, self.channels)
             if not self.fill_missing:
-                self._check_there(level, place)
+                self._check_there(array, folder, place)
             values = np.asarray(array[tuple(place)])
             axes = [self._y, self._x] if self._channel_axis is None else [self._channel_axis, self._y, self._x]
             values = np.moveaxis(values, axes, range(-len(axes), 0))
             return self.crop(level, row, column, values.reshape(self.channels, *values.shape[-2:]))
 
-    def _check_there(self, level: int, place: Sequence[slice]) -> None:
+    def _check_there(self, array: Any, folder: Path, place: Sequence[slice]) -> None:
         """Raise DataError when a chunk, or the shard that holds it, has no file."""
-        array = self._arrays[level]
         stored = getattr(array, "shards", None) or array.chunks
         spans = [
             range(part.start // n, -(-min(part.stop, size) // n))
@@ -90,12 +85,10 @@ class ZarrTiles(TileStore):
         ]
         for chunk in itertools.product(*spans):
             key = array.metadata.encode_chunk_key(chunk)
-            if not (self._folders[level] / key).is_file():
-                raise DataError(
-                    f"{self.file}: expected every chunk of {self._folders[level].name}, got none at {key}; copy it "
-                    "again, or when chunks were left out because they are empty: "
-                    "trigpoint data tile IN OUT --fill-missing"
-                )
+            if not (folder / key).is_file():
+                fix = "when chunks were left out because they are empty: trigpoint data tile IN OUT --fill-missing"
+                missing = f"expected every chunk of {folder.name}, got none at {key}"
+                raise DataError(f"{self.file}: {missing}; copy it again, or {fix}")
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -106,10 +99,8 @@ def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
     scales = attributes.get("ome", attributes).get("multiscales")
     if not scales:
         arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
-        raise DataError(
-            f"{folder}: expected a zarr array or an OME-NGFF multiscales group, got a group of arrays: {arrays}; "
-            "name one of them"
-        )
+        expected = "a zarr array or an OME-NGFF multiscales group"
+        raise DataError(f"{folder}: expected {expected}, got a group of arrays: {arrays}; name one of them")
     first: Mapping[str, Any] = scales[0]
     return first
 

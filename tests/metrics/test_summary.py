@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trigpoint.landmarks import LandmarkSet, Normalizer
-from trigpoint.metrics.evaluate import summarize
+from trigpoint.metrics.summary import summarize
 
 NAN = float("nan")
 MARKS = LandmarkSet(
