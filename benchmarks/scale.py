@@ -1,8 +1,8 @@
 """How the cost of a prediction grows with the image: ``python -m benchmarks scale [--out FOLDER]``.
 
 Square images of side 512, 1024, ... through the foveated pyramid (one network for all landmarks, three iterations),
-for one landmark and for 19; the largest from a tiled file that is never in memory as a whole; and through a U-Net at full
-resolution as long as that fits. Each measurement is a process of its own, see ``benchmarks.prediction``. Writes
+for one landmark and for 19; the largest from a tiled file that is never in memory as a whole; and through a U-Net at
+full resolution as long as that fits. Each measurement is a process of its own, see ``benchmarks.prediction``. Writes
 ``scale.json`` and ``scale.png`` and returns the tables.
 """
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from cli_entry import call
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from PIL import Image
 
 from trigpoint.errors import ConfigError
@@ -178,3 +180,16 @@ def test_devices_that_are_not_the_started_processes_are_refused(monkeypatch: pyt
     with pytest.raises(ConfigError, match="--devices: expected 2, as many processes were started, got 3; leave it out"):
         engine.processes(3)
     assert not engine.tells_errors()
+
+
+def test_more_devices_than_there_are_is_a_clear_error(
+    trained: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fewer(**options: Any) -> None:
+        raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
+
+    monkeypatch.setattr(engine, "Fabric", fewer)
+    result = call("predict", trained, drawn / "images", "--devices", 2, "--out", tmp_path / "p.csv")
+    assert result.exit_code == 2
+    assert "error: --devices: You requested gpu: [0, 1]" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -108,7 +108,7 @@ def _together(kind: str, devices: int) -> Fabric:
     nodes = int(os.environ["SLURM_NNODES"]) if slurm else count // int(os.environ.get("LOCAL_WORLD_SIZE", count))
     try:
         fabric = Fabric(
-            accelerator="gpu" if kind == "cuda" else kind,
+            accelerator=kind,
             devices=count // nodes,
             num_nodes=nodes,
             strategy=DDPStrategy(cluster_environment=environment),
