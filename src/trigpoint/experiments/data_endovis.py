@@ -45,10 +45,9 @@ def drawn(request: Request, count: int, size: Sequence[int], draw: Callable[[], 
     request.open_folder(stand_in="synthetic", count=count, size=list(size))
     folder = draw()
     test, file = LandmarkDataset.load(folder, split="test"), folder / "distractors.csv"
-    names, found = test.landmarks.names, dict[str, FloatArray]()
-    for image, rows in pd.read_csv(file).groupby("image") if file.is_file() else ():
-        columns = [f"{landmark}_{axis}" for landmark in names for axis in "xy"]
-        found[str(image)] = rows[columns].to_numpy(dtype=np.float64).reshape(len(rows), len(names), 2)
+    columns = [f"{name}_{axis}" for name in test.landmarks.names for axis in "xy"]
+    groups = pd.read_csv(file).groupby("image") if file.is_file() else ()
+    found = {str(image): rows[columns].to_numpy(np.float64).reshape(len(rows), -1, 2) for image, rows in groups}
     shown = [test.image_name(test.samples[rows[0]]) in found for rows in test.by_image()]
     facts = {"drawn": count, "height": size[0], "width": size[1], "scissors": sum(shown), "tested": len(shown)}
     return Bench(folder, test, _subsets(shown), facts, found)
@@ -60,9 +59,8 @@ def laparoscopy(request: Request) -> Bench:
         raise ConfigError(f"{request.name}: stand_in=laparoscopy expected a native set with instances; give --data")
     whole = LandmarkDataset.load(request.data)
     if not whole.instances:
-        raise DataError(
-            f"{request.data}: expected a multi-instance set (instances: true), got one instance per image; see the docs"
-        )
+        expected = "expected a multi-instance set (instances: true), got one instance per image; see the docs"
+        raise DataError(f"{request.data}: {expected}")
     for split in ("train", "test"):
         whole.only(split)  # raises with the splits that exist
     folder, test, facts = _written(request, whole, stand_in="laparoscopy")
@@ -73,15 +71,16 @@ def challenge(request: Request, tools: str, needs: str) -> Bench:
     """EndoVis 2015 from the user's labels and frames; ``needs`` says what they are."""
     if request.data is None:
         raise ConfigError(f"{request.name}: expected the EndoVis 2015 frames and labels, got no --data; {needs}")
-    if not any(Path(request.data).rglob("*_labels.json")):
+    folders = sorted({file.parent for file in Path(request.data).rglob("*_labels.json")})
+    if not folders:
         raise DataError(f"{request.data}: expected label files *_labels.json, got none; {needs}")
-    whole = EndoVis(tools).read(_label_folder(request.data), request.data).pick(CLASPERS)
-    missing = sorted({str(s.image) for s in whole.samples if not s.image.is_file()})
-    if missing:
-        raise DataError(
-            f"{request.data}: expected {len(whole.by_image())} annotated frames, {len(missing)} of them are missing, "
-            f"such as {missing[0]}; {needs}"
-        )
+    if len(folders) > 1:
+        wanted = "expected all *_labels.json in one folder"
+        raise DataError(f"{request.data}: {wanted}, got {len(folders)}; move them together")
+    whole = EndoVis(tools).read(folders[0], request.data).pick(CLASPERS)
+    if missing := sorted({str(s.image) for s in whole.samples if not s.image.is_file()}):
+        frames = f"{len(whole.by_image())} annotated frames, {len(missing)} of them are missing, such as {missing[0]}"
+        raise DataError(f"{request.data}: expected {frames}; {needs}")
     folder, test, facts = _written(request, whole, stand_in="none", tools=tools)
     scissors = [test.samples[rows[0]].subject in ("test5", "test6") for rows in test.by_image()]
     return Bench(folder, test, _subsets(scissors), facts)
@@ -95,44 +94,32 @@ def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = 
     """
     if "val" in data.splits():
         return data
-    of_subject: dict[str, list[tuple[int, ...]]] = {}
+    videos: dict[str, list[list[Sample]]] = {}
     for rows in data.by_image():
-        if data.samples[rows[0]].split == "train":
-            of_subject.setdefault(data.samples[rows[0]].subject, []).append(rows)
+        image = [data.samples[row] for row in rows]
+        if image[0].split == "train":
+            videos.setdefault(image[0].subject, []).append(image)
     samples: list[Sample] = []
-    for subject, images in of_subject.items():
-        ordered = sorted(images, key=lambda rows: data.samples[rows[0]].image.name)
-        held = max(1, round(share * len(ordered)))
-        learned = len(ordered) - held - gap
-        if learned < 1:
-            raise DataError(
-                f"{data.name}: expected more than {held + gap} training images of '{subject}', got {len(ordered)}; "
-                "give the set a split 'val'"
-            )
-        samples += [data.samples[row] for rows in ordered[:learned] for row in rows]
-        for rows in ordered[-held:]:
-            samples += [replace(data.samples[row], split="val", subject=f"{subject} (end)") for row in rows]
-    test = data.only("test")
-    subjects = {subject for subject in of_subject if subject}
-    samples += [
-        replace(s, subject=f"{s.subject} (test)") if s.subject in subjects else s for s in test.samples
-    ]  # a video that goes on among the test images
-    return LandmarkDataset(
-        samples,
-        data.landmarks,
-        name=data.name,
-        images=data.images,
-        spacing_mm=data.spacing_mm,
-        instances=True,
-    )
+    for subject, images in videos.items():
+        images.sort(key=lambda image: image[0].image.name)
+        held = max(1, round(share * len(images)))
+        if len(images) <= held + gap:
+            wanted = f"expected more than {held + gap} training images of '{subject}', got {len(images)}"
+            raise DataError(f"{data.name}: {wanted}; give the set a split 'val'")
+        samples += [sample for image in images[: -held - gap] for sample in image]
+        ends = [sample for image in images[-held:] for sample in image]
+        samples += [replace(sample, split="val", subject=f"{subject} (end)") for sample in ends]
+    for sample in data.only("test").samples:  # a video that goes on among the test images gets another name there
+        goes_on = sample.subject and sample.subject in videos
+        samples.append(replace(sample, subject=f"{sample.subject} (test)") if goes_on else sample)
+    about: dict[str, Any] = {"name": data.name, "images": data.images, "spacing_mm": data.spacing_mm}
+    return LandmarkDataset(samples, data.landmarks, instances=True, **about)
 
 
 def _subsets(scissors: Sequence[bool]) -> dict[str, list[int]]:
-    return {
-        "no scissors": [i for i, shown in enumerate(scissors) if not shown],
-        "with scissors": [i for i, shown in enumerate(scissors) if shown],
-        "all": list(range(len(scissors))),
-    }
+    every = list(range(len(scissors)))
+    plain, busy = ([i for i in every if scissors[i] is seen] for seen in (False, True))
+    return {"no scissors": plain, "with scissors": busy, "all": every}
 
 
 def _written(request: Request, whole: LandmarkDataset, **facts: str) -> tuple[Path, LandmarkDataset, dict[str, Any]]:
@@ -144,11 +131,3 @@ def _written(request: Request, whole: LandmarkDataset, **facts: str) -> tuple[Pa
         data.save(folder, images="link", overwrite=True)
     counts = {name: len(data.only(name).by_image()) for name in ("train", "val", "test")}
     return folder, LandmarkDataset.load(folder, split="test"), {"set": whole.name, **counts}
-
-
-def _label_folder(root: Path) -> Path:
-    """The folder that holds the label files; raises DataError when they lie in several."""
-    folders = sorted({file.parent for file in Path(root).rglob("*_labels.json")})
-    if len(folders) > 1:
-        raise DataError(f"{root}: expected all *_labels.json in one folder, got {len(folders)}; move them together")
-    return folders[0]

@@ -16,13 +16,15 @@ from trigpoint.data.files import write_text
 from trigpoint.report.style import save
 from trigpoint.report.tables import UNKNOWN, markdown_table
 
+Row = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Table:
     """Rows under a title; ``note`` says what the columns mean."""
 
     title: str
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     note: str = ""
 
 
@@ -66,19 +68,17 @@ class Findings:
     tables: list[Table] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Row] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """The text of ``table.md``."""
-        blocks = [f"# {self.title}", self.setting]
-        blocks += [f"**Note:** {warning}" for warning in self.warnings]
+        blocks = [f"# {self.title}", self.setting, *(f"**Note:** {warning}" for warning in self.warnings)]
         for table in self.tables:
             blocks += [f"## {table.title}", markdown_table(table.rows), *([table.note] if table.note else [])]
         if self.claims:
             blocks += ["## Claims", *(f"- {c.text}: **{c.outcome}**. {c.numbers}" for c in self.claims)]
-        blocks += [f"![{name}]({name}.png)" for name in self.figures]
-        return "\n\n".join(blocks) + "\n"
+        return "\n\n".join([*blocks, *(f"![{name}]({name}.png)" for name in self.figures)]) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinity are null."""
@@ -91,8 +91,7 @@ class Findings:
             "figures": [f"{name}.png" for name in self.figures],
             "runs": self.runs,
         }
-        plain: dict[str, Any] = _plain(values)
-        return plain
+        return {key: _plain(value) for key, value in values.items()}
 
     def write(self, out: Path) -> None:
         """Write ``results.json``, ``table.md`` and the figures into ``out``, over those of an earlier call."""
@@ -111,10 +110,9 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return UNKNOWN
-    text = f"{np.mean(known):.{digits}f}"
-    if len(known) > 1:
-        text += f" ± {np.std(known, ddof=1):.{digits}f}"
-    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
+    deviation = f" ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else ""
+    counted = "" if len(known) == len(values) else f" ({len(known)} of {len(values)})"
+    return f"{np.mean(known):.{digits}f}{deviation}{counted}"
 
 
 def between(bounds: tuple[float, float]) -> str:
