@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,21 +70,23 @@ class Ablation(Experiment):
         self.levels = level_count(self.canvas, self.scale.recipe["method"].get("glimpse", 64))
 
     def jobs(self) -> list[Job]:
-        common = {
-            "data.input.size": list(self.canvas),
-            "data.landmarks": self.names,
-            "data.cache": True,
-            "method.levels": self.levels,
-        }
+        common = {"data.input.size": list(self.canvas), "data.landmarks": self.names, "data.cache": True}
         found = []
-        for seed in self.seeds:
-            for key, changed in settings(self.levels).items():
-                steps = changed.get("method.train_iterations", BASE)
-                epochs = max(1, round(self.values["steps"] / steps))
-                # validated once, at the end: the settings have different numbers of epochs to choose from
-                length = {"method.train_iterations": steps, "train.epochs": epochs, "train.val_every": epochs}
-                found.append(Job(key, self.scale.recipe, {**common, **length, **changed}, seed))
+        for job in super().jobs():
+            levels, steps = (job.overrides.get(f"method.{key}", 0) for key in ("levels", "train_iterations"))
+            epochs = max(1, round(self.values["steps"] / (steps or BASE)))
+            # validated once, at the end: the settings have different numbers of epochs to choose from
+            length = {"method.train_iterations": steps or BASE, "train.epochs": epochs, "train.val_every": epochs}
+            if levels < self.levels:
+                every = {**common, "method.levels": self.levels, **length}
+                found.append(replace(job, overrides={**every, **job.overrides}))
         return found
+
+    def label(self, setting: str) -> str:
+        """A setting in words; those with fewer levels have the words of the others at ``BASE`` steps."""
+        used = int(setting.removeprefix("levels")) if setting.startswith("levels") else self.levels
+        text = self.labels.get(setting, self.labels[f"looks{BASE}"])
+        return self.filled(text, {"levels": f"{used} level{'' if used == 1 else 's'}"})
 
     def facts(self) -> dict[str, Any]:
         data, (height, width) = self.request.data, self.canvas
@@ -108,7 +110,7 @@ class Ablation(Experiment):
 
     def tables(self) -> list[Table]:
         rows: list[Row] = [
-            {"training": label(key, self.levels), **{_steps(n): spread(values) for n, values in each.items()}}
+            {"training": self.label(key), **{_steps(n): spread(values) for n, values in each.items()}}
             for key, each in self.sweep.errors.items()
         ]
         rows.append({"training": f"no step, the mean training position: {self.sweep.start:.2f} px"})
@@ -118,32 +120,9 @@ class Ablation(Experiment):
         return ablation_claims(self.sweep)
 
     def figures(self) -> dict[str, Figure]:
-        lines = {label(key, self.levels): list(each.values()) for key, each in self.sweep.errors.items()}
+        lines = {self.label(key): list(each.values()) for key, each in self.sweep.errors.items()}
         about = "Error against the number of glimpse steps"
         return {"steps": seed_lines(lines, STEPS, "glimpse steps in prediction", about)}
-
-
-def settings(levels: int) -> dict[str, dict[str, Any]]:
-    """What each setting changes, by its name in folder names.
-
-    >>> list(settings(3))
-    ['looks1', 'looks3', 'looks10', 'flatten', 'levels1', 'levels2']
-    """
-    varied: dict[str, dict[str, Any]] = {f"looks{n}": {"method.train_iterations": n} for n in TRAINED}
-    varied["flatten"] = {"method.features": "flatten"}
-    return varied | {f"levels{n}": {"method.levels": n} for n in range(1, levels)}
-
-
-def label(setting: str, levels: int) -> str:
-    """Name of a setting as the table shows it.
-
-    >>> label("looks3", 4), label("levels1", 4)
-    ('3 steps per batch, spatialised features, 4 levels', '3 steps per batch, spatialised features, 1 level')
-    """
-    steps = int(setting.removeprefix("looks")) if setting.startswith("looks") else BASE
-    used = int(setting.removeprefix("levels")) if setting.startswith("levels") else levels
-    features = "flattened maps" if setting == "flatten" else "spatialised features"
-    return f"{_steps(steps)} per batch, {features}, {used} level{'' if used == 1 else 's'}"
 
 
 def _steps(count: int) -> str:

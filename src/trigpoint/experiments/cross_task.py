@@ -35,9 +35,6 @@ SHOWN = 4  # images of the qualitative grid
 class CrossTask(Experiment):
     """The source is trained first, then every method from it."""
 
-    def scale_name(self) -> str:
-        return "drawn" if self.request.data is None and self.request.scale == "small" else self.request.scale
-
     def prepare(self) -> None:
         """The dataset and the source; raises DataError for a set without its splits or with shared subjects."""
         labels, given = read_labels(self.options["labels"] or self.values["labels"]), self.options["source"]
@@ -92,19 +89,15 @@ class CrossTask(Experiment):
             "train.val_every": every,
         }
         if method == "HG":
-            found["method.network"] = {"name": "hourglass", "width": values["hourglass_width"]}
-            found["method.transfer"] = None
+            hourglass = {"name": "hourglass", "width": values["hourglass_width"]}
+            found |= {"method.network": hourglass, "method.transfer": None}
         else:
+            transfer = {"name": "cross_task", "source": {"run": str(self.source.folder.resolve())}}
             found["method.network.encoder"] = source.encoder
-            origin = {"run": str(self.source.folder.resolve())}
-            found["method.transfer"] = {"name": "cross_task", "source": origin, **values["transfer"][method]}
-        if variant == "adaloss":
-            rho = 0.9 * values["size"] / 4 / 256
-            found["method.schedule"] = {"name": "adaloss", "sigma_min": 1.0, "rho": rho}
-        elif variant == "unlabelled":
-            found["data.unlabelled"] = values["batch"]
-        elif variant == "scratch":
-            found["method.transfer"] = None
+            found["method.transfer"] = {**transfer, **values["transfer"][method]}
+        adaloss = {"name": "adaloss", "sigma_min": 1.0, "rho": 0.9 * values["size"] / 4 / 256}
+        more = {"adaloss": {"method.schedule": adaloss}, "unlabelled": {"data.unlabelled": values["batch"]}}
+        found |= {**more, "scratch": {"method.transfer": None}}.get(variant, {})
         return found
 
     def facts(self) -> dict[str, Any]:

@@ -6,8 +6,7 @@ video, with a gap before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import pandas as pd
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats.endovis import JOINTS, EndoVis
-from trigpoint.errors import ConfigError, DataError
-from trigpoint.experiments.study import Request
+from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, Sample
 
 CLASPERS = JOINTS[:2]  # what the paper reports
@@ -25,65 +23,37 @@ GAP = 10  # frames left out between what is learned and what chooses the weights
 VAL_SHARE = 0.15
 
 
-@dataclass(frozen=True)
-class Bench:
-    """``folder``: the native set to learn from, with the splits train, val and test. ``test``: its test images, and
-    ``subsets`` the positions of its images, by name. ``facts``: numbers for readers. ``scissors``: points (S, K, 2) of
-    unlabelled tools by image name."""
-
-    folder: Path
-    test: LandmarkDataset
-    subsets: dict[str, list[int]]
-    facts: dict[str, Any]
-    scissors: dict[str, FloatArray] = field(default_factory=dict)
+def read_scissors(folder: Path) -> dict[str, FloatArray]:
+    """Points (S, K, 2) of the tools without a label in a drawn set, by image name."""
+    file = folder / "distractors.csv"
+    table = pd.read_csv(file).set_index("image") if file.is_file() else pd.DataFrame()
+    points = table.to_numpy(np.float64).reshape(len(table), -1, 2)
+    return {str(image): points[table.index == image] for image in table.index.unique()}
 
 
-def drawn(request: Request, count: int, size: Sequence[int], draw: Callable[[], Path]) -> Bench:
-    """Drawn instruments; half of the test images show scissors as well, which no training image does."""
-    if request.data is not None:
-        raise ConfigError(f"{request.name}: stand_in=synthetic draws its own images, got --data; leave one of them out")
-    request.open_folder(stand_in="synthetic", count=count, size=list(size))
-    folder = draw()
-    test, file = LandmarkDataset.load(folder, split="test"), folder / "distractors.csv"
-    columns = [f"{name}_{axis}" for name in test.landmarks.names for axis in "xy"]
-    groups = pd.read_csv(file).groupby("image") if file.is_file() else ()
-    found = {str(image): rows[columns].to_numpy(np.float64).reshape(len(rows), -1, 2) for image, rows in groups}
-    shown = [test.image_name(test.samples[rows[0]]) in found for rows in test.by_image()]
-    facts = {"drawn": count, "height": size[0], "width": size[1], "scissors": sum(shown), "tested": len(shown)}
-    return Bench(folder, test, _subsets(shown), facts, found)
-
-
-def laparoscopy(request: Request) -> Bench:
+def read_video(root: Path) -> LandmarkDataset:
     """Frames of one real video with up to two instruments each, in the native format."""
-    if request.data is None:
-        raise ConfigError(f"{request.name}: stand_in=laparoscopy expected a native set with instances; give --data")
-    whole = LandmarkDataset.load(request.data)
+    whole = LandmarkDataset.load(root)
     if not whole.instances:
         expected = "expected a multi-instance set (instances: true), got one instance per image; see the docs"
-        raise DataError(f"{request.data}: {expected}")
+        raise DataError(f"{root}: {expected}")
     for split in ("train", "test"):
         whole.only(split)  # raises with the splits that exist
-    folder, test, facts = _written(request, whole, stand_in="laparoscopy")
-    return Bench(folder, test, {"all": list(range(len(test.by_image())))}, facts)
+    return whole
 
 
-def challenge(request: Request, tools: str, needs: str) -> Bench:
+def read_challenge(root: Path, tools: str, needs: str) -> LandmarkDataset:
     """EndoVis 2015 from the user's labels and frames; ``needs`` says what they are."""
-    if request.data is None:
-        raise ConfigError(f"{request.name}: expected the EndoVis 2015 frames and labels, got no --data; {needs}")
-    folders = sorted({file.parent for file in Path(request.data).rglob("*_labels.json")})
+    folders = sorted({file.parent for file in Path(root).rglob("*_labels.json")})
     if not folders:
-        raise DataError(f"{request.data}: expected label files *_labels.json, got none; {needs}")
+        raise DataError(f"{root}: expected label files *_labels.json, got none; {needs}")
     if len(folders) > 1:
-        wanted = "expected all *_labels.json in one folder"
-        raise DataError(f"{request.data}: {wanted}, got {len(folders)}; move them together")
-    whole = EndoVis(tools).read(folders[0], request.data).pick(CLASPERS)
+        raise DataError(f"{root}: expected all *_labels.json in one folder, got {len(folders)}; move them together")
+    whole = EndoVis(tools).read(folders[0], root).pick(CLASPERS)
     if missing := sorted({str(s.image) for s in whole.samples if not s.image.is_file()}):
         frames = f"{len(whole.by_image())} annotated frames, {len(missing)} of them are missing, such as {missing[0]}"
-        raise DataError(f"{request.data}: expected {frames}; {needs}")
-    folder, test, facts = _written(request, whole, stand_in="none", tools=tools)
-    scissors = [test.samples[rows[0]].subject in ("test5", "test6") for rows in test.by_image()]
-    return Bench(folder, test, _subsets(scissors), facts)
+        raise DataError(f"{root}: expected {frames}; {needs}")
+    return whole
 
 
 def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = GAP) -> LandmarkDataset:
@@ -114,20 +84,3 @@ def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = 
         samples.append(replace(sample, subject=f"{sample.subject} (test)") if goes_on else sample)
     about: dict[str, Any] = {"name": data.name, "images": data.images, "spacing_mm": data.spacing_mm}
     return LandmarkDataset(samples, data.landmarks, instances=True, **about)
-
-
-def _subsets(scissors: Sequence[bool]) -> dict[str, list[int]]:
-    every = list(range(len(scissors)))
-    plain, busy = ([i for i in every if scissors[i] is seen] for seen in (False, True))
-    return {"no scissors": plain, "with scissors": busy, "all": every}
-
-
-def _written(request: Request, whole: LandmarkDataset, **facts: str) -> tuple[Path, LandmarkDataset, dict[str, Any]]:
-    """The set with validation images as a native folder with links to the images (one that is there is kept), its test
-    images, and the number of images of each split."""
-    data, folder = with_validation(whole), request.out / "data"
-    request.open_folder(**facts)
-    if not (folder / "dataset.yaml").is_file():
-        data.save(folder, images="link", overwrite=True)
-    counts = {name: len(data.only(name).by_image()) for name in ("train", "val", "test")}
-    return folder, LandmarkDataset.load(folder, split="test"), {"set": whole.name, **counts}

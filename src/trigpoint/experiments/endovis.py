@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.evaluation import Report, evaluate
-from trigpoint.experiments.data_endovis import Bench, challenge, drawn, laparoscopy
+from trigpoint.experiments.data_endovis import read_challenge, read_scissors, read_video, with_validation
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, judged, spread
 from trigpoint.experiments.measures import Job, Outcome
@@ -18,6 +19,7 @@ from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import DetectionReport, DetectionScores, count_detections, detection_scores
 from trigpoint.report.detection_figures import precision_recall_plot
 
+SCISSORS = ("test5", "test6")  # sequences of the challenge that show them
 WIDER = (1.0, 2.0, 3.0)
 """Multiples of the matching radius."""
 MOST_LOST = 5.0
@@ -64,22 +66,42 @@ class Endovis(Experiment):
     """Adaloss and a fixed sigma on the challenge's frames, on another video, or on drawn instruments."""
 
     measures_points = False
-    bench: Bench
+    scissors: Mapping[str, FloatArray] = {}  # points (S, K, 2) of unlabelled tools by image name
 
     def prepare(self) -> None:
         """Raises ConfigError for options that do not fit, DataError for data that are not complete."""
-        stand_in, tools = self.options["stand_in"], self.options["tools"]
-        if "tools" in self.request.options and stand_in != "none":
+        request, stand_in, tools = self.request, self.options["stand_in"], self.options["tools"]
+        if "tools" in request.options and stand_in != "none":
             both = f"is of the EndoVis labels, got stand_in={stand_in} as well"
             raise ConfigError(f"tools: {both}; leave one of them out")
         if stand_in == "synthetic":
+            if request.data is not None:
+                raise ConfigError(
+                    f"{request.name}: {stand_in=!s} draws its own images, got --data; leave one of them out"
+                )
             draw = self.scale.draw or {}
-            self.bench = drawn(self.request, draw["images"], draw["size"], lambda: self.draw("drawn"))
-        elif stand_in == "laparoscopy":
-            self.bench = laparoscopy(self.request)
+            request.open_folder(stand_in=stand_in, count=draw["images"], size=list(draw["size"]))
+            self.folder = self.draw("drawn")
+            self.scissors = read_scissors(self.folder)
+        elif request.data is None:
+            needs = "a native set with instances" if stand_in == "laparoscopy" else "the EndoVis 2015 frames and labels"
+            raise ConfigError(f"{request.name}: {stand_in=!s} expected {needs}, got no --data; {self.study.needs}")
         else:
-            self.bench = challenge(self.request, tools, self.study.needs)
-        self.folder, self.test = self.bench.folder, self.bench.test
+            known = stand_in == "laparoscopy"
+            whole = read_video(request.data) if known else read_challenge(request.data, tools, self.study.needs)
+            data, self.folder = with_validation(whole), request.out / "data"
+            request.open_folder(stand_in=stand_in, **({} if known else {"tools": tools}))
+            if not (self.folder / "dataset.yaml").is_file():
+                data.save(self.folder, images="link", overwrite=True)
+        self.test = LandmarkDataset.load(self.folder, split="test")
+        firsts = [self.test.samples[rows[0]] for rows in self.test.by_image()]
+        self.images = [self.test.image_name(sample) for sample in firsts]
+        every = list(range(len(firsts)))
+        self.subsets = {"all": every}
+        if stand_in != "laparoscopy":
+            seen = [name in self.scissors or s.subject in SCISSORS for name, s in zip(self.images, firsts, strict=True)]
+            plain, busy = ([i for i in every if seen[i] is there] for there in (False, True))
+            self.subsets = {"no scissors": plain, "with scissors": busy, "all": every}
 
     def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes = super().measured(jobs)
@@ -103,13 +125,15 @@ class Endovis(Experiment):
 
     def facts(self) -> dict[str, Any]:
         radii = sorted(set(self.found["adaloss"][0].radius.tolist()))
-        about = self.note(self.options["stand_in"], **self.bench.facts, tools=self.options["tools"])
         radius = " to ".join(f"{radius:g}" for radius in dict.fromkeys((radii[0], radii[-1])))
-        return {**super().facts(), "data": about, "radius": radius}
+        whole, facts = LandmarkDataset.load(self.folder, check_images=False), super().facts()
+        about = {name: len(whole.only(name).by_image()) for name in ("train", "val", "test")}
+        about |= {"set": whole.name, "scissors": len(self.subsets.get("with scissors", []))}
+        return {**facts, "data": self.note(self.options["stand_in"], **{**facts, **about}), "radius": radius}
 
     def tables(self) -> list[Table]:
-        found = [self._subset_table(name, where) for name, where in self.bench.subsets.items() if where]
-        return [*found, self._wider_table(), *([self._scissor_table()] if self.bench.scissors else [])]
+        found = [self._subset_table(name, where) for name, where in self.subsets.items() if where]
+        return [*found, self._wider_table(), *([self._scissor_table()] if self.scissors else [])]
 
     def _subset_table(self, subset: str, where: Sequence[int]) -> Table:
         rows, columns = list[Row](), ("recall %", "precision %", "distance px")
@@ -131,7 +155,7 @@ class Endovis(Experiment):
 
     def _wider_table(self) -> Table:
         """Is a low score due to instruments that were not found, or to points that lie elsewhere on them?"""
-        rows, everything = [], range(len(self.test.by_image()))
+        rows, everything = [], self.subsets["all"]
         for setting, runs in self.found.items():
             reports = {times: [run.among(everything, times) for run in runs] for times in WIDER}
             for name in self.test.landmarks.names:
@@ -154,9 +178,8 @@ class Endovis(Experiment):
         return Table("Scissors taken for a known instrument", rows, self.note("scissors"))
 
     def _taken_for(self, run: Detected) -> FloatArray:
-        images = [self.test.image_name(self.test.samples[rows[0]]) for rows in self.test.by_image()]
-        where = [i for i, name in enumerate(images) if name in self.bench.scissors]
-        truth = [list(self.bench.scissors[images[i]].swapaxes(0, 1)) for i in where]
+        where = [i for i, name in enumerate(self.images) if name in self.scissors]
+        truth = [list(self.scissors[self.images[i]].swapaxes(0, 1)) for i in where]
         points, scores = [run.points[i] for i in where], [run.scores[i] for i in where]
         counts = count_detections(points, truth, run.radius[where], scores=scores, threshold=run.threshold)
         shares: FloatArray = counts.true_positives.sum(0) / counts.actual.sum(0)
@@ -178,7 +201,7 @@ class Endovis(Experiment):
         numbers = f"F1 {spread(f1['adaloss'])} against {spread(f1['fixed'])} %"
         holds = bool(np.mean(f1["adaloss"]) > np.mean(f1["fixed"]))
         claims = [judged("Adaloss finds more than the fixed sigma", holds, numbers, bad.values())]
-        where = [self.bench.subsets.get(name) for name in ("no scissors", "with scissors")]
+        where = [self.subsets.get(name) for name in ("no scissors", "with scissors")]
         if all(where):
             each = [[100 * run.total(part).precision for run in ours] for part in where]
             lost = float(np.mean(each[0]) - np.mean(each[1]))
@@ -190,7 +213,7 @@ class Endovis(Experiment):
     def figures(self) -> dict[str, Figure]:
         found = self.found["adaloss"][0]
         busy = [int(i) for i in np.argsort(-found.counts.actual.sum(1), kind="stable")]
-        with_scissors = set(self.bench.subsets.get("with scissors", []))
+        with_scissors = set(self.subsets.get("with scissors", []))
         wanted = [i for i in busy if i in with_scissors][:3]
         wanted += [i for i in busy if i not in wanted][: 6 - len(wanted)]
         curve = precision_recall_plot(found.curve, self.test.landmarks.names, found.threshold)

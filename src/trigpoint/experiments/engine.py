@@ -53,7 +53,8 @@ class Experiment:
     def __init__(self, study: Study, request: Request) -> None:
         self.study, self.request = study, request
         self.options = request.chosen(study.choices)
-        name = self.scale_name()
+        drawn = "drawn" in study.scales and request.data is None and request.scale == "small"
+        name = "drawn" if drawn else request.scale
         if name not in study.scales:
             raise ConfigError(f"{study.name}: no scale '{name}'; {did_you_mean(name, study.scales)}")
         self.scale = study.scales[name]
@@ -80,10 +81,6 @@ class Experiment:
         return found
 
     # -- what an analysis replaces ----------------------------------------------------------------------------------
-
-    def scale_name(self) -> str:
-        """The scale of the study that is run."""
-        return self.request.scale
 
     def prepare(self) -> None:
         """Take the user's dataset, or draw one; a dataset that will not do is refused before anything is written."""

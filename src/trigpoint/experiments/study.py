@@ -112,6 +112,7 @@ class Study(Config):
     ``analysis``: the one with its own tables and claims (None: only those stated here). ``bars``: whether single runs
     are long enough for a bar each. ``needs``: the data that it cannot do without. ``first_seed_only``: patterns of
     settings that are trained with the first seed alone. ``title``, ``setting`` and ``notes`` (of tables) name {facts}.
+    A scale ``drawn`` takes the place of ``small`` without data.
     """
 
     name: str
