@@ -14,10 +14,10 @@ import pytest
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.experiments import Request, Study, load_study, run_study
-from trigpoint.experiments.ablation import Ablation, Sweep, ablation_claims
+from trigpoint.experiments.ablation import TRAINED, Ablation
 from trigpoint.experiments.data_isbi import read_radiographs
 from trigpoint.experiments.isbi2015 import PAPER, STEPS, Evidence, Isbi2015, isbi_claims
-from trigpoint.experiments.measures import Job, measure
+from trigpoint.experiments.measures import Job, Measured
 from trigpoint.experiments.task import Task, kept, predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import radial_error
@@ -157,7 +157,7 @@ def test_points_after_steps_are_those_of_predictions(out: Path, folder: Path) ->
             predictor.method.options = options  # type: ignore[assignment]
             np.testing.assert_allclose(points, predictor.predict(test).points, atol=1e-3)
         assert np.abs(found[0] - found[1]).max() > 0.01
-    with pytest.raises(ConfigError, match="unknown key 'method.iterations'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'method\.iterations'"):
         predicted(RunFolder(out / "runs" / "cascade-seed0" / "coarse"), test, (3,))
 
 
@@ -341,22 +341,26 @@ def test_several_seeds_are_paired_and_the_network_per_landmark_stands_for_the_pa
 
 
 def test_measured_counts_what_was_not_predicted_as_a_failure() -> None:
-    found = measure([np.array([[1.0, np.inf], [np.nan, 3.0]])], ["a", "b"])
+    found = Measured([np.array([[1.0, np.inf], [np.nan, 3.0]])], ["a", "b"])
     assert (found.mre, found.sdr[2.0], found.sdr[3.0]) == (2.0, 1 / 3, 2 / 3)
-    assert measure([np.full((2, 1), np.inf)], ["a", "b"]).cells()["MRE ± SD mm"] == "–"
+    assert Measured([np.full((2, 1), np.inf)], ["a", "b"]).cells()["MRE ± SD mm"] == "–"
 
 
 # -- ablation ---------------------------------------------------------------------------------------------------------
 
 
-def sweep_like_the_slides() -> Sweep:
+def sweep_like_the_slides(start: float = 60.0, **changed: dict[int, float]) -> Ablation:
+    """The experiment with two seeds of each setting; ``changed`` are errors by setting and steps."""
     last = {"looks1": 5.0, "looks3": 4.0, "looks10": 3.0, "flatten": 6.0, "levels1": 40.0, "levels2": 20.0}
-    errors = {key: {n: [2 * v if n < 3 else v] * 2 for n in STEPS} for key, v in last.items()}
-    return Sweep(errors, 3, 60.0)
+    errors = {key: {n: 2 * v if n < 3 else v for n in STEPS} | changed.get(key, {}) for key, v in last.items()}
+    sweep = Ablation(ABLATION, Request(ABLATION.name, Path("x")))
+    sweep.errors = {key: {n: [error] * 2 for n, error in row.items()} for key, row in errors.items()}
+    sweep.levels, sweep.start = 3, start
+    return sweep
 
 
 def test_a_sweep_like_the_slides_bears_out_every_claim() -> None:
-    assert [claim.holds for claim in ablation_claims(sweep_like_the_slides())] == [True] * 4
+    assert [claim.holds for claim in sweep_like_the_slides().claims()] == [True] * 4
 
 
 @pytest.mark.parametrize(
@@ -370,14 +374,12 @@ def test_a_sweep_like_the_slides_bears_out_every_claim() -> None:
     ],
 )
 def test_one_changed_setting_changes_its_outcome(setting: str, looks: int, error: float, lost: list[int]) -> None:
-    sweep = sweep_like_the_slides()
-    errors = {**sweep.errors, setting: {**sweep.errors[setting], looks: [error, error]}}
-    found = ablation_claims(replace(sweep, errors=errors))
+    found = sweep_like_the_slides(**{setting: {looks: error}}).claims()  # type: ignore[arg-type]
     assert [i for i, claim in enumerate(found) if not claim.holds] == lost
 
 
 def test_parts_of_what_learned_nothing_are_not_testable() -> None:
-    claims = ablation_claims(replace(sweep_like_the_slides(), start=3.5))
+    claims = sweep_like_the_slides(start=3.5).claims()
     assert [claim.outcome for claim in claims] == ["holds", "holds", "not testable", "not testable"]
     assert claims[2].numbers.endswith("Not testable: looks3 no better than the mean training position, 3.50 px")
 
@@ -387,7 +389,13 @@ def test_every_setting_makes_the_same_number_of_steps() -> None:
         experiment = Ablation(ABLATION, Request(ABLATION.name, Path("x"), scale, seeds=(0,)))
         experiment.canvas, experiment.names, experiment.levels = (512, 512), DRAWN, 4
         planned = experiment.jobs()
-        assert [job.name for job in planned] == ["looks1", "looks3", "looks10", "flatten", "levels1", "levels2", "levels3"]
+        assert [job.name for job in planned] == [
+            *(f"looks{n}" for n in TRAINED),
+            "flatten",
+            "levels1",
+            "levels2",
+            "levels3",
+        ]
         steps = [job.overrides["train.epochs"] * job.overrides["method.train_iterations"] for job in planned]
         assert max(steps) - min(steps) <= 1
         for job in planned:

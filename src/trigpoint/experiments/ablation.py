@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -28,20 +28,6 @@ TRAINED = (1, 3, 10)
 BASE = 3
 """Steps per batch of the settings that vary something else."""
 CLOSE = 1.02  # times the error after the most steps
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Test MRE in px of each seed by setting and number of steps in prediction; ``levels`` is the most, ``start`` the
-    error of the mean training position."""
-
-    errors: Mapping[str, Mapping[int, Sequence[float]]]
-    levels: int
-    start: float
-
-    def mean(self, setting: str, steps: int = STEPS[-1]) -> float:
-        """Mean over the seeds; infinite when one has none."""
-        return finite_mean(self.errors[setting][steps])
 
 
 class Ablation(Experiment):
@@ -96,8 +82,8 @@ class Ablation(Experiment):
         return {**super().facts(), **more, "landmarks": ", ".join(self.names)}
 
     @cached_property
-    def sweep(self) -> Sweep:
-        """Errors of every run after each number of steps."""
+    def errors(self) -> Mapping[str, Mapping[int, Sequence[float]]]:
+        """Test MRE in px of each seed by setting and number of steps in prediction."""
         errors: dict[str, dict[int, list[float]]] = {}
         for name, outcomes in self.runs.items():
             row = errors.setdefault(name, {count: [] for count in STEPS})
@@ -106,67 +92,67 @@ class Ablation(Experiment):
                 points = predicted(outcome.run, self.test, STEPS) if known else [outcome.points] * len(STEPS)
                 for count, at in zip(STEPS, points, strict=True):
                     row[count].append(mean_error(radial_error(at, self.test.points)) if known else float("nan"))
-        return Sweep(errors, self.levels, self.constant(self.test))
+        return errors
+
+    @cached_property
+    def start(self) -> float:
+        """The error of the mean training position."""
+        return self.constant(self.test)
 
     def tables(self) -> list[Table]:
         rows: list[Row] = [
             {"training": self.label(key), **{_steps(n): spread(values) for n, values in each.items()}}
-            for key, each in self.sweep.errors.items()
+            for key, each in self.errors.items()
         ]
-        rows.append({"training": f"no step, the mean training position: {self.sweep.start:.2f} px"})
+        rows.append({"training": f"no step, the mean training position: {self.start:.2f} px"})
         return [Table("Error after a number of glimpse steps in prediction", rows, self.note("steps"))]
 
-    def claims(self) -> list[Claim]:
-        return ablation_claims(self.sweep)
-
     def figures(self) -> dict[str, Figure]:
-        lines = {self.label(key): list(each.values()) for key, each in self.sweep.errors.items()}
+        lines = {self.label(key): list(each.values()) for key, each in self.errors.items()}
         about = "Error against the number of glimpse steps"
         return {"steps": seed_lines(lines, STEPS, "glimpse steps in prediction", about)}
+
+    def mean(self, setting: str, steps: int = STEPS[-1]) -> float:
+        """Mean over the seeds; infinite when one has none."""
+        return finite_mean(self.errors[setting][steps])
+
+    def shown(self, setting: str, steps: int = STEPS[-1]) -> str:
+        """The error over the seeds, as text."""
+        return f"{spread(self.errors[setting][steps])} px"
+
+    def claims(self) -> list[Claim]:
+        """What is said of the foveated pyramid, on the mean over the seeds; settings have to beat the mean position."""
+        most, base, fewer = STEPS[-1], f"looks{BASE}", [f"levels{n}" for n in range(1, self.levels)]
+        by_steps, ours = {n: self.mean(f"looks{n}") for n in TRAINED}, self.mean(base)
+        ten, spatial = self.shown("looks10"), f"{self.shown(base)} against {self.shown('flatten')}"
+        levels = "; ".join(f"{n}: {self.shown(name)}" for n, name in enumerate([*fewer, base], 1))
+        all_levels = all(ours < self.mean(name) for name in fewer) if fewer else None
+        enough = bool(np.isfinite(by_steps[10]) and self.mean("looks10", 3) <= CLOSE * by_steps[10])
+        found = {
+            "10 glimpse steps per batch are the best in training, at the same number of optimizer steps": (
+                all(by_steps[10] < by_steps[n] for n in TRAINED if n != 10),
+                "; ".join(f"{n}: {self.shown(f'looks{n}')}" for n in TRAINED),
+                "looks10",
+            ),
+            f"3 glimpse steps are enough in prediction (error at most {CLOSE - 1:.0%} above that of {most})": (
+                enough,
+                f"trained with 10: {self.shown('looks10', 3)} after 3, {ten} after {most}",
+                "looks10",
+            ),
+            "Spatialised features err less than flattened maps": (
+                ours < self.mean("flatten"),
+                f"{spatial} after {most} glimpse steps",
+                base,
+            ),
+            "All levels err less than any fewer": (all_levels, f"{levels} after {most} glimpse steps", base),
+        }
+        return [judged(text, holds, numbers, [self.obstacle(name)]) for text, (holds, numbers, name) in found.items()]
+
+    def obstacle(self, name: str) -> str:
+        """That a setting is no better than a constant answer, or an empty text."""
+        better = self.mean(name) < self.start
+        return "" if better else f"{name} no better than the mean training position, {self.start:.2f} px"
 
 
 def _steps(count: int) -> str:
     return f"{count} step{'' if count == 1 else 's'}"
-
-
-def ablation_claims(sweep: Sweep) -> list[Claim]:
-    """What is said of the foveated pyramid, on the mean over the seeds; settings have to beat the mean position."""
-    most, base = STEPS[-1], f"looks{BASE}"
-
-    def claim(text: str, holds: bool | None, numbers: str, name: str) -> Claim:
-        bad = "" if sweep.mean(name) < sweep.start else f"{name} no better than the mean training position, "
-        return judged(text, holds, numbers, [bad and f"{bad}{sweep.start:.2f} px"])
-
-    def shown(setting: str, steps: int = most) -> str:
-        return f"{spread(sweep.errors[setting][steps])} px"
-
-    by_steps, ours, after = {n: sweep.mean(f"looks{n}") for n in TRAINED}, sweep.mean(base), f"after {most}"
-    enough = bool(np.isfinite(by_steps[10]) and sweep.mean("looks10", 3) <= CLOSE * by_steps[10])
-    fewer = [f"levels{n}" for n in range(1, sweep.levels)]
-    levels = "; ".join(f"{n}: {shown(name)}" for n, name in enumerate([*fewer, base], 1))
-    return [
-        claim(
-            "10 glimpse steps per batch are the best in training, at the same number of optimizer steps",
-            all(by_steps[10] < by_steps[n] for n in TRAINED if n != 10),
-            "; ".join(f"{n}: {shown(f'looks{n}')}" for n in TRAINED),
-            "looks10",
-        ),
-        claim(
-            f"3 glimpse steps are enough in prediction (error at most {CLOSE - 1:.0%} above that of {most})",
-            enough,
-            f"trained with 10: {shown('looks10', 3)} after 3, {shown('looks10')} {after}",
-            "looks10",
-        ),
-        claim(
-            "Spatialised features err less than flattened maps",
-            ours < sweep.mean("flatten"),
-            f"{shown(base)} against {shown('flatten')} {after} glimpse steps",
-            base,
-        ),
-        claim(
-            "All levels err less than any fewer",
-            all(ours < sweep.mean(name) for name in fewer) if fewer else None,
-            f"{levels} {after} glimpse steps",
-            base,
-        ),
-    ]

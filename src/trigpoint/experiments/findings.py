@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic_core import to_json
 
 from trigpoint.data.files import write_text
 from trigpoint.report.style import save
@@ -38,11 +39,7 @@ class Claim:
 
     @property
     def outcome(self) -> Literal["holds", "fails", "not testable"]:
-        """In words.
-
-        >>> Claim("Adaloss trains", False, "1 of 3 runs").outcome
-        'fails'
-        """
+        """In words."""
         return "not testable" if self.holds is None else "holds" if self.holds else "fails"
 
 
@@ -91,7 +88,8 @@ class Findings:
             "figures": [f"{name}.png" for name in self.figures],
             "runs": self.runs,
         }
-        return {key: _plain(value) for key, value in values.items()}
+        plain: dict[str, Any] = json.loads(to_json(values, inf_nan_mode="null", fallback=lambda value: value.item()))
+        return plain
 
     def write(self, out: Path) -> None:
         """Write ``results.json``, ``table.md`` and the figures into ``out``, over those of an earlier call."""
@@ -116,19 +114,5 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def between(bounds: tuple[float, float]) -> str:
-    """Bounds as text, a dash where there are none.
-
-    >>> between((0.951, 1.08)), between((math.nan, math.nan))
-    ('0.95 to 1.08', '–')
-    """
+    """Bounds as text, a dash where there are none."""
     return f"{bounds[0]:.2f} to {bounds[1]:.2f}" if np.isfinite(bounds).all() else UNKNOWN
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

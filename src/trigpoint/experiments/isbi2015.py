@@ -14,7 +14,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.experiments.data_isbi import read_radiographs
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, between, judged, spread
-from trigpoint.experiments.measures import Job, Measured, difference, errors_mm, mean_and_sd, measure, sdr_cells
+from trigpoint.experiments.measures import Job, Measured, difference, errors_mm, mean_and_sd, sdr_cells
 from trigpoint.experiments.task import predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error
@@ -66,7 +66,7 @@ class Evidence:
     def measured(self, errors: Errors, where: Sequence[int] | None = None) -> Measured:
         """Errors of all seeds on the images at ``where`` (None: all)."""
         rows = list(range(len(self.subjects)) if where is None else where)
-        return measure([seed[rows] for seed in errors], [self.subjects[i] for i in rows])
+        return Measured([seed[rows] for seed in errors], [self.subjects[i] for i in rows])
 
     def obstacle(self, found: float, three: bool = False, after: str = "") -> str:
         """That a mean error is no better than a constant answer, or an empty text."""
@@ -200,7 +200,7 @@ class Isbi2015(Experiment):
         steps = self.evidence.steps
         if self.stepped is None:
             return []
-        rows = [{"glimpse steps": n, **measure([errors], self.sample.groups).cells()} for n, errors in steps.items()]
+        rows = [{"glimpse steps": n, **Measured([errors], self.sample.groups).cells()} for n, errors in steps.items()]
         note = f"Run {self.stepped.job.folder} on {len(self.sample)} images of test1."
         return [Table(f"Glimpse steps in prediction ({', '.join(map(str, STEPS))})", rows, note)]
 

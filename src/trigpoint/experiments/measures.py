@@ -187,10 +187,7 @@ def clamped(widths: FloatArray, least: float, most: float) -> str:
 
 
 def nme_of_images(points: FloatArray, test: LandmarkDataset) -> FloatArray:
-    """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length.
-
-    ``points`` (N, K, 2) found, original pixels.
-    """
+    """``Outcome.nme`` of the points (N, K, 2) that were found, original pixels."""
     marks = test.landmarks
     if marks.normalizer is None or not np.isfinite(points).any():
         return np.full(len(test), np.nan)
@@ -202,36 +199,27 @@ def errors_mm(points: FloatArray, test: LandmarkDataset) -> FloatArray:
     return metrics.to_millimetres(metrics.radial_error(points, test.points), test.spacings)
 
 
-@dataclass(frozen=True)
 class Measured:
-    """Errors in mm summed up: mean and its 95 % interval over subjects, SD, SDR (0 to 1) by threshold.
+    """Errors (N, K) in mm of all seeds together: mean and its 95 % interval over subjects (N,), SD, SDR by threshold.
 
     A point without prediction is a failure in the SDR and left out of the others, which are NaN without any.
+
+    >>> found = Measured([np.array([[1.0, 3.0], [2.0, np.nan]])], ["anna", "ben"])
+    >>> found.mre, found.sdr[2.0], found.interval
+    (2.0, 0.6666666666666666, (2.0, 2.0))
     """
 
-    mre: float
-    sd: float
-    interval: tuple[float, float]
-    sdr: Mapping[float, float]
+    def __init__(self, errors: Sequence[FloatArray], subjects: Sequence[str]) -> None:
+        together = np.concatenate(errors)
+        known = np.where(np.isinf(together), np.nan, together)
+        self.mre, self.sd = metrics.mean_error(known), metrics.standard_deviation(known)
+        self.interval = metrics.bootstrap_interval(known, list(subjects) * len(errors))
+        self.sdr = metrics.success_rate(together, SDR_MM)
 
     def cells(self) -> dict[str, str]:
         """Columns of a table."""
         mean = {"MRE ± SD mm": mean_and_sd(self.mre, self.sd), "95 % of MRE": between(self.interval)}
         return mean | sdr_cells([100 * share for share in self.sdr.values()], 1)
-
-
-def measure(errors: Sequence[FloatArray], subjects: Sequence[str]) -> Measured:
-    """Errors (N, K) in mm of all seeds together; subjects (N,) are what the interval is drawn over.
-
-    >>> found = measure([np.array([[1.0, 3.0], [2.0, np.nan]])], ["anna", "ben"])
-    >>> found.mre, found.sdr[2.0], found.interval
-    (2.0, 0.6666666666666666, (2.0, 2.0))
-    """
-    together = np.concatenate(errors)
-    known = np.where(np.isinf(together), np.nan, together)
-    interval = metrics.bootstrap_interval(known, list(subjects) * len(errors))
-    sdr = metrics.success_rate(together, SDR_MM)
-    return Measured(metrics.mean_error(known), metrics.standard_deviation(known), interval, sdr)
 
 
 def difference(
@@ -253,20 +241,12 @@ def difference(
 
 
 def mean_and_sd(mean: float | None, sd: float | None = None) -> str:
-    """MRE +- SD, as far as they are known.
-
-    >>> mean_and_sd(1.012, 0.85), mean_and_sd(1.84), mean_and_sd(None)
-    ('1.01 ± 0.85', '1.84', '–')
-    """
+    """MRE ± SD as text, as far as they are known."""
     if mean is None or math.isnan(mean):
         return UNKNOWN
     return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
 
 
 def sdr_cells(per_cent: Sequence[float], digits: int = 2) -> dict[str, str]:
-    """SDR at the thresholds of ``SDR_MM`` as cells of a row.
-
-    >>> sdr_cells((88.32, 93.12, 96.14, 98.63))["SDR 2.5 mm %"]
-    '93.12'
-    """
+    """SDR at the thresholds of ``SDR_MM`` as cells of a row."""
     return {f"SDR {limit:g} mm %": f"{share:.{digits}f}" for limit, share in zip(SDR_MM, per_cent, strict=True)}
