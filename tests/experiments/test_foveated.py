@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.experiments import Request, Study, load_study, run_study
 from trigpoint.experiments.ablation import TRAINED, Ablation
 from trigpoint.experiments.data_isbi import read_radiographs
-from trigpoint.experiments.isbi2015 import PAPER, STEPS, Evidence, Isbi2015, isbi_claims
+from trigpoint.experiments.isbi2015 import PAPER, STEPS, Isbi2015
 from trigpoint.experiments.measures import Job, Measured
 from trigpoint.experiments.task import Task, kept, predicted
 from trigpoint.landmarks import FloatArray
@@ -189,7 +190,7 @@ def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path) -> None:
     assert some.clean is None
     assert some.doctors is None
     assert [warning.split(" ")[0] for warning in some.warnings] == ["duplicates.csv", "landmarks_junior.csv"]
-    assert list(Evidence(some.test.groups, {}, 1.0, clean=some.clean).sets()) == ["all"]
+    assert list(evidence_like_the_paper(clean=some.clean).sets()) == ["all"]
     with pytest.raises(DataError, match=r"landmarks_challenge.csv: .* labels that are there: mean, junior, senior"):
         read_radiographs(folder, "challenge")
     renamed = copy_without(folder, tmp_path / "b", "landmarks.csv")
@@ -276,21 +277,20 @@ def flat(value: float, landmarks: int = 5) -> list[FloatArray]:
     return [np.full((6, landmarks), value)]
 
 
-def evidence_like_the_paper() -> Evidence:
-    return Evidence(
-        [f"subject:{i}" for i in range(6)],
-        ISBI.labels,
-        1.01,
-        {"shared": flat(1.0), "cascade": flat(0.9), "coarse": flat(1.5)},
-        {"single": flat(0.8, 3), "shared3": flat(0.84, 3)},
-        {n: flat(error)[0] for n, error in zip(STEPS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)},
-        flat(2.1)[0],
-        (0, 1, 2),
-    )
+def evidence_like_the_paper(**changed: Any) -> Isbi2015:
+    """The experiment with what was measured of its runs."""
+    found = Isbi2015(ISBI, Request(ISBI.name, Path("x")))
+    found.subjects, found.constants = [f"subject:{i}" for i in range(6)], (float("inf"), float("inf"))
+    found.errors = {"shared": flat(1.0), "cascade": flat(0.9), "coarse": flat(1.5)}
+    found.three = {"single": flat(0.8, 3), "shared3": flat(0.84, 3)}
+    found.steps = {n: flat(error)[0] for n, error in zip(STEPS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)}
+    found.doctors, found.clean = flat(2.1)[0], (0, 1, 2)
+    vars(found).update(changed)
+    return found
 
 
 def test_evidence_like_the_papers_bears_out_every_claim() -> None:
-    claims = isbi_claims(evidence_like_the_paper())
+    claims = evidence_like_the_paper().claims()
     assert [claim.text for claim in claims if not claim.holds] == []
     assert len(claims) == 7
     assert claims[0].numbers == "1.00 mm, 95 % 1.00 to 1.00 (all); 1.00 mm, 95 % 1.00 to 1.00 (without copies)"
@@ -311,19 +311,20 @@ def test_evidence_like_the_papers_bears_out_every_claim() -> None:
 )
 def test_one_changed_number_changes_its_outcomes(field: str, changed: dict[str, object], lost: list[int]) -> None:
     evidence = evidence_like_the_paper()
-    evidence = replace(evidence, **{field: {**getattr(evidence, field), **changed}})  # type: ignore[arg-type]
-    assert [i for i, claim in enumerate(isbi_claims(evidence)) if not claim.holds] == lost
+    setattr(evidence, field, {**getattr(evidence, field), **changed})
+    assert [i for i, claim in enumerate(evidence.claims()) if not claim.holds] == lost
 
 
 def test_what_was_not_run_is_not_testable() -> None:
-    evidence = replace(evidence_like_the_paper(), errors={"shared": flat(1.0)}, three={}, steps={}, doctors=None)
-    assert [claim.outcome for claim in isbi_claims(evidence)] == ["holds", *["not testable"] * 5]
-    assert isbi_claims(evidence)[-1].numbers == "needs runs=cascade,shared"
-    assert [claim.holds for claim in isbi_claims(replace(evidence, errors={}))] == [None] * 6
+    evidence = evidence_like_the_paper(errors={"shared": flat(1.0)}, three={}, steps={}, doctors=None)
+    assert [claim.outcome for claim in evidence.claims()] == ["holds", *["not testable"] * 5]
+    assert evidence.claims()[-1].numbers == "needs runs=cascade,shared"
+    evidence.errors = {}
+    assert [claim.holds for claim in evidence.claims()] == [None] * 6
 
 
 def test_what_is_no_better_than_the_mean_position_is_not_testable() -> None:
-    claims = isbi_claims(replace(evidence_like_the_paper(), constants=(0.95, 0.82)))
+    claims = evidence_like_the_paper(constants=(0.95, 0.82)).claims()
     found = [claim.outcome for claim in claims]
     assert found == ["not testable", "holds", "not testable", "not testable", *["not testable"] * 3]
     assert claims[4].numbers.endswith("Not testable: 0.84 mm, the mean training position 0.82 mm")
@@ -332,9 +333,9 @@ def test_what_is_no_better_than_the_mean_position_is_not_testable() -> None:
 def test_several_seeds_are_paired_and_the_network_per_landmark_stands_for_the_paper() -> None:
     evidence = evidence_like_the_paper()
     seeds = {"shared": [*flat(1.0), *flat(1.2)], "single": [*flat(0.9), *flat(1.0)]}
-    evidence = replace(evidence, errors={**evidence.errors, **seeds, "cascade": [*flat(0.9), *flat(1.2)]})
+    evidence.errors = {**evidence.errors, **seeds, "cascade": [*flat(0.9), *flat(1.2)]}
     assert evidence.main == "single"
-    found = isbi_claims(evidence)
+    found = evidence.claims()
     assert found[0].numbers.startswith("0.95 mm")
     assert found[-1].numbers.startswith("1.05 against 1.10 mm, difference -0.05 mm")
     assert found[-1].holds
