@@ -14,8 +14,7 @@ from PIL import Image
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments import Request, Study, load_study, run_study
-from trigpoint.experiments.data_endovis import GAP, with_validation
-from trigpoint.experiments.endovis import Endovis
+from trigpoint.experiments.endovis import GAP, Endovis, with_validation
 from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.synthetic import write_instruments
 

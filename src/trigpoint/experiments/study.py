@@ -190,15 +190,14 @@ class Request:
         for key, value, valid in (("scale", self.scale, SCALES), ("launcher", self.launcher, ("local", "submitit"))):
             if value not in valid:
                 raise ConfigError(f"{key}: expected {' or '.join(valid)}, got '{value}'")
-        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) != len(self.seeds)):
-            raise ConfigError(f"seeds: expected different numbers such as 0,1,2, got {list(self.seeds)}")
-        if self.seeds is not None and min(self.seeds) < 0:
-            raise ConfigError(f"seeds: expected numbers of 0 or more, got {min(self.seeds)}")
+        seeds = (0,) if self.seeds is None else self.seeds
+        if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+            raise ConfigError(f"seeds: expected different numbers of 0 or more such as 0,1,2, got {list(seeds)}")
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"jobs: expected 1 or more, got {self.jobs}")
-        if self.slurm and self.launcher == "local":
-            key = f"{SLURM}{next(iter(self.slurm))}"
-            raise ConfigError(f"{key}: is of Slurm jobs, got --launcher local; add --launcher submitit")
+        if self.launcher == "local":
+            for key in self.slurm:
+                raise ConfigError(f"{SLURM}{key}: is of Slurm jobs, got --launcher local; add --launcher submitit")
 
     @property
     def slurm(self) -> dict[str, str]:
