@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import ConfigError
-from trigpoint.experiments.engine import Experiment, seed_lines
+from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, judged, spread
 from trigpoint.experiments.isbi2015 import STEPS
 from trigpoint.experiments.measures import Job, finite_mean
 from trigpoint.experiments.task import predicted
 from trigpoint.metrics import mean_error, radial_error
 from trigpoint.nn.pyramid import level_count
+from trigpoint.report.figures import comparison
 from trigpoint.synthetic.folder import height_width
 from trigpoint.synthetic.radiograph import LANDMARKS
 
@@ -108,9 +109,9 @@ class Ablation(Experiment):
         return [Table("Error after a number of glimpse steps in prediction", rows, self.note("steps"))]
 
     def figures(self) -> dict[str, Figure]:
-        lines = {self.label(key): list(each.values()) for key, each in self.errors.items()}
-        about = "Error against the number of glimpse steps"
-        return {"steps": seed_lines(lines, STEPS, "glimpse steps in prediction", about)}
+        lines = {self.label(key): (STEPS, np.transpose(list(each.values()))) for key, each in self.errors.items()}
+        title = "Error against the number of glimpse steps"
+        return {"steps": comparison(lines, title=title, against="glimpse steps in prediction")}
 
     def mean(self, setting: str, steps: int = STEPS[-1]) -> float:
         """Mean over the seeds; infinite when one has none."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.experiments.engine import Experiment, seed_lines
+from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, between, judged, spread
 from trigpoint.experiments.launch import launched
 from trigpoint.experiments.measures import Job, Outcome, difference, obstacles, shown
@@ -21,7 +21,7 @@ from trigpoint.metrics import bootstrap_interval, mean_error
 from trigpoint.metrics.point_to_point import THRESHOLD, mean_point_error, point_error_scores
 from trigpoint.prediction import Predictor
 from trigpoint.recipes import recipe_values
-from trigpoint.report.figures import ced_plot
+from trigpoint.report.figures import ced_plot, comparison
 from trigpoint.report.side_by_side import Compared, comparison_grid
 from trigpoint.runs import RunFolder
 
@@ -73,9 +73,7 @@ class CrossTask(Experiment):
     def overrides(self, key: Key) -> dict[str, Any]:
         """What a setting changes in the recipe."""
         (labels, method, variant), values, source = key, self.values, self.source.source_recipe()
-        images = len(self.data.only("train").by_image())
-        count = images if labels == ALL else min(int(labels), images)
-        rounds = max(1, round(values["steps"] / -(-count // values["batch"])))
+        rounds = max(1, round(values["steps"] / -(-self.labelled(labels) // values["batch"])))
         every = max(1, round(rounds / values["validations"]))
         seen = source.data.input.model_copy(update={"size": (values["size"], values["size"])})
         found: dict[str, Any] = {
@@ -99,6 +97,11 @@ class CrossTask(Experiment):
         more = {"adaloss": {"method.schedule": adaloss}, "unlabelled": {"data.unlabelled": values["batch"]}}
         found |= {**more, "scratch": {"method.transfer": None}}.get(variant, {})
         return found
+
+    def labelled(self, labels: str) -> int:
+        """How many images have labels."""
+        images = len(self.data.only("train").by_image())
+        return images if labels == ALL else min(int(labels), images)
 
     def facts(self) -> dict[str, Any]:
         classes = (self.source.folder / "classes.csv").read_text(encoding="utf-8").splitlines()
@@ -230,11 +233,12 @@ class CrossTask(Experiment):
         }
         top = max(THRESHOLD, float(np.nanquantile(np.concatenate(list(per_image.values())), 0.95)))
         drawn = {"fig4_ced": ced_plot(per_image, threshold=float(f"{top:.2g}"), unit="map cells")}
-        counts = list(dict.fromkeys(key[0] for key in self.plan))
+        counts = sorted({key[0]: self.labelled(key[0]) for key in self.plan}.items(), key=lambda each: each[1])
         if len(counts) > 1:
-            methods = [key[1] for key in self.plan if key[0] == counts[-1] and not key[2]]
-            lines = {m: [[run.mre for run in self.of(count, m)] for count in counts] for m in methods}
-            drawn["labels"] = seed_lines(lines, counts, "labelled images", "Error against the number of labels")
+            methods = [key[1] for key in self.plan if key[0] != self.first and not key[2]]
+            errors = {m: [[run.mre for run in self.of(count, m)] for count, _ in counts] for m in methods}
+            lines = {name: ([n for _, n in counts], np.transpose(each)) for name, each in errors.items()}
+            drawn["labels"] = comparison(lines, title="Error against the number of labels", against="labelled images")
         return {**drawn, "fig3_comparison": _grid({self.name(key): self.of(*key)[0] for key in same}, self.test)}
 
 

@@ -137,7 +137,7 @@ class Endovis(Experiment):
         radii = sorted(set(self.found["adaloss"][0].radius.tolist()))
         radius = " to ".join(f"{radius:g}" for radius in dict.fromkeys((radii[0], radii[-1])))
         whole, facts = LandmarkDataset.load(self.folder, check_images=False), super().facts()
-        about = {name: len(whole.only(name).by_image()) for name in ("train", "val", "test")}
+        about: Row = {name: len(whole.only(name).by_image()) for name in ("train", "val", "test")}
         about |= {"set": whole.name, "scissors": len(self.subsets.get("with scissors", []))}
         return {**facts, "data": self.note(self.options["stand_in"], **{**facts, **about}), "radius": radius}
 

@@ -24,7 +24,7 @@ from trigpoint.experiments.study import FigureSpec, Request, Study, TableSpec
 from trigpoint.experiments.task import Task, work
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
-from trigpoint.report import figures, style
+from trigpoint.report import figures
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_instruments, write_radiographs
 from trigpoint.synthetic.folder import MARK, height_width
@@ -276,22 +276,6 @@ def timed(run: Outcome) -> tuple[list[float], list[float]]:
 def padded(values: FloatArray, length: int) -> FloatArray:
     """``values`` with NaN up to ``length``."""
     return np.concatenate([values, np.full(length - len(values), np.nan)])
-
-
-def seed_lines(lines: Mapping[str, Sequence[Sequence[float]]], ticks: Sequence[Any], about: str, title: str) -> Figure:
-    """MRE of each seed by setting and tick, px: a line through the means, and a dot for each seed."""
-    figure = style.new_figure(8.2, 4.4)
-    axes = figure.subplots()
-    for i, (name, values) in enumerate(lines.items()):
-        look = style.line_style(i)
-        axes.plot(range(len(ticks)), [float(np.mean(seeds)) for seeds in values], label=name, linewidth=1.8, **look)
-        for x, seeds in enumerate(values):
-            axes.plot([x] * len(seeds), seeds, linestyle="", marker="o", markersize=4, color=look["color"], alpha=0.6)
-    axes.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
-    axes.set_yscale("log")
-    style.dress(axes, about, "mean radial error (px, log scale)", title)
-    style.legend(axes, len(lines), beside=True)
-    return figure
 
 
 def _no_history(test: LandmarkDataset) -> pd.DataFrame:
