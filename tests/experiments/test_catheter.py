@@ -82,11 +82,11 @@ def test_every_run_is_an_ordinary_one_with_the_stated_options(folder: Path) -> N
     assert recipe.data.path == str((folder / "data").resolve())
     rules = {}
     for key in ("adaloss", "falling"):
-        options = dict(load_recipe(folder / "runs" / f"adam-1e-3-{key}-seed0" / "config.yaml").method.schedule)  # type: ignore[attr-defined]
+        options = load_recipe(folder / "runs" / f"adam-1e-3-{key}-seed0" / "config.yaml").method.schedule.model_dump()  # type: ignore[attr-defined]
         rules[key] = (options["rule"], options["guard"], options["rho"])
     assert rules == {"adaloss": ("paper", "bounded", 0.1688), "falling": ("non_increasing", "bounded", 0.9)}
     fixed = load_recipe(folder / "runs" / "adadelta-fixed60-seed0" / "config.yaml")
-    assert dict(fixed.method.schedule) == {"name": "fixed", "sigma0": 11.25}  # type: ignore[attr-defined]
+    assert fixed.method.schedule.model_dump() == {"name": "fixed", "sigma0": 11.25}  # type: ignore[attr-defined]
     assert fixed.train.optimizer.name == "adadelta"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from trigpoint.experiments import Claim, Findings, Request, Table, load_study
-from trigpoint.experiments.catheter import OPTIMIZERS, Catheter, Sweep, catheter_claims
+from trigpoint.experiments.catheter import OPTIMIZERS, Catheter
 from trigpoint.experiments.findings import judged
 from trigpoint.experiments.measures import Job, Outcome, clamped
 from trigpoint.report.figures import comparison
@@ -31,7 +31,16 @@ def outcome(error: float, sigma: tuple[float, ...] = (16.0, 8.0, 1.25), last: fl
     return Outcome(Job("x", {}, {}, seed), RunFolder("x"), np.zeros((2, 1, 2)), errors, history, constant=GUESS)
 
 
-def sweep_like_the_paper(size: int = 64) -> Sweep:
+def sweep_of(runs: Mapping[tuple[str, str], list[Outcome]], size: int = 64) -> Catheter:
+    """The experiment with runs by (optimizer, setting), and filters that are smoother with Adaloss."""
+    sweep = Catheter(STUDY, Request("adaloss-catheter", Path("out")))
+    sweep.runs = {f"{OPTIMIZERS[optimizer]}-{key}": each for (optimizer, key), each in runs.items()}
+    sweep.guess, sweep.size = GUESS, size
+    sweep.smoothness = {(which, form): (3.0, 2.8) for which in ("all", "last") for form in ("valid", "zero_padded")}
+    return sweep
+
+
+def runs_like_the_papers() -> dict[tuple[str, str], list[Outcome]]:
     """Every claim holds: fixed sigmas at 1e-3 and with Adadelta guess, at 1e-4 only sigma 5 does."""
     runs: dict[tuple[str, str], list[Outcome]] = {}
     slow = {"fixed5": 20.0, "fixed25": 5.0, "fixed40": 2.2, "fixed60": 2.9, "adaloss": 0.9, "literal": 0.9}
@@ -42,26 +51,23 @@ def sweep_like_the_paper(size: int = 64) -> Sweep:
             error = slow[key] if optimizer == "Adam 1e-4" else quick
             seeds = (0, 1, 2) if optimizer == "Adam 1e-3" else (0,)
             runs[optimizer, key] = [outcome(error, seed=seed) for seed in seeds]
-    ntv = {(which, form): (3.0, 2.8) for which in ("all", "last") for form in ("valid", "zero_padded")}
-    return Sweep(runs, GUESS, size, 1.0, ntv)
+    return runs
 
 
-def outcomes(sweep: Sweep) -> list[str]:
-    return [claim.outcome for claim in catheter_claims(sweep)]
+def outcomes(sweep: Catheter) -> list[str]:
+    return [claim.outcome for claim in sweep.claims()]
 
 
 def test_every_claim_holds_in_a_sweep_like_the_papers() -> None:
-    claims = catheter_claims(sweep_like_the_paper())
+    claims = sweep_of(runs_like_the_papers()).claims()
     assert [c.text for c in claims if not c.holds] == []
     assert len(claims) == 11
     assert "3 of 3 seeds" in claims[0].numbers
 
 
-def change(key: tuple[str, str], new: Callable[[Outcome], Outcome]) -> Sweep:
-    sweep = sweep_like_the_paper()
-    runs = dict(sweep.runs)
-    runs[key] = [new(runs[key][0]), *runs[key][1:]]
-    return replace(sweep, runs=runs)
+def change(key: tuple[str, str], new: Callable[[Outcome], Outcome]) -> Catheter:
+    runs = runs_like_the_papers()
+    return sweep_of({**runs, key: [new(runs[key][0]), *runs[key][1:]]})
 
 
 @pytest.mark.parametrize(
@@ -86,51 +92,48 @@ def test_one_changed_run_changes_its_outcomes(optimizer: str, key: str, new: Out
 
 def test_adaloss_may_be_ten_per_cent_worse_than_the_best_fixed_sigma() -> None:
     for error, found in ((2.41, "holds"), (2.43, "fails")):
-        sweep = sweep_like_the_paper()
-        runs = dict(sweep.runs)
+        runs = runs_like_the_papers()
         runs["Adam 1e-3", "adaloss"] = [outcome(error)]
         runs["Adam 1e-3", "fixed60"] = [outcome(2.2)]
-        assert outcomes(replace(sweep, runs=runs))[1] == found
+        assert outcomes(sweep_of(runs))[1] == found
 
 
 def test_the_rule_with_the_lower_validation_error_is_judged() -> None:
-    sweep = sweep_like_the_paper()
-    assert sweep.ours == "adaloss"
-    runs = dict(sweep.runs)
+    runs = runs_like_the_papers()
+    assert sweep_of(runs).ours == "adaloss"
     runs["Adam 1e-3", "falling"] = [replace(outcome(0.4), errors=np.full((2, 1), 25.0)) for _ in range(3)]
-    other = replace(sweep, runs=runs)
+    other = sweep_of(runs)
     assert other.ours == "falling"  # although it is worse on the test images
-    assert catheter_claims(other)[0].holds is False
-    assert "0 of 3 seeds; test MRE 25.00" in catheter_claims(other)[0].numbers
+    assert other.claims()[0].holds is False
+    assert "0 of 3 seeds; test MRE 25.00" in other.claims()[0].numbers
 
 
 def test_a_run_without_weights_counts_as_not_learned() -> None:
     broken = replace(outcome(1.0), errors=np.full((2, 1), np.nan), note="the training loss became infinite or NaN")
-    claims = catheter_claims(change(("Adam 1e-3", "adaloss"), lambda old: broken))
+    claims = change(("Adam 1e-3", "adaloss"), lambda old: broken).claims()
     assert claims[0].holds is False
     assert "infinite or NaN" in claims[0].numbers
     assert claims[1].outcome == "not testable"  # there is nothing to compare
-    assert catheter_claims(change(("Adam 1e-3", "fixed5"), lambda old: broken))[3].holds is True
+    assert change(("Adam 1e-3", "fixed5"), lambda old: broken).claims()[3].holds is True
 
 
 def test_rougher_filters_fail_table_two() -> None:
-    sweep = sweep_like_the_paper()
+    sweep = sweep_of(runs_like_the_papers())
     sweep.smoothness["last", "valid"] = (1.6, 1.7)
     assert outcomes(sweep)[-2:] == ["holds", "fails"]
 
 
 def test_what_is_no_better_than_a_constant_answer_is_not_compared() -> None:
-    sweep = sweep_like_the_paper()
-    runs = {**sweep.runs, ("Adam 1e-3", "adaloss"): [outcome(error) for error in (0.5, 0.5, 80.0)]}
-    claims = catheter_claims(replace(sweep, runs=runs))
+    runs = {**runs_like_the_papers(), ("Adam 1e-3", "adaloss"): [outcome(error) for error in (0.5, 0.5, 80.0)]}
+    claims = sweep_of(runs).claims()
     assert [claim.outcome for claim in claims[:2]] == ["fails", "not testable"]
     assert "27.00 px, the mean training position 24.00 px" in claims[1].numbers
 
 
 def test_nothing_follows_from_a_setting_that_fails_where_everything_fails() -> None:
-    sweep = sweep_like_the_paper()
-    runs = {key: [outcome(22.0) for _ in each] if key[0] == "Adam 1e-4" else each for key, each in sweep.runs.items()}
-    claim = catheter_claims(replace(sweep, runs=runs))[4]
+    runs = runs_like_the_papers()
+    runs = {key: [outcome(22.0) for _ in each] if key[0] == "Adam 1e-4" else each for key, each in runs.items()}
+    claim = sweep_of(runs).claims()[4]
     assert (claim.outcome, claim.numbers.split(". ")[-1]) == (
         "not testable",
         "Not testable: nothing trains with Adam 1e-4, Adaloss included",
@@ -139,8 +142,7 @@ def test_nothing_follows_from_a_setting_that_fails_where_everything_fails() -> N
 
 def test_a_width_at_its_bound_tells_nothing() -> None:
     at_bound = [outcome(0.5, sigma=(16.0, 4.0, 1.0)) for _ in range(3)]
-    sweep = sweep_like_the_paper()
-    claim = catheter_claims(replace(sweep, runs={**sweep.runs, ("Adam 1e-3", "adaloss"): at_bound}))[8]
+    claim = sweep_of({**runs_like_the_papers(), ("Adam 1e-3", "adaloss"): at_bound}).claims()[8]
     assert claim.outcome == "not testable"  # although 4 px of a 256-px map would count
     assert claim.numbers.endswith("Not testable: sigma ends at its lower bound, 1 map px")
     assert clamped(np.array([[2.0, 2.0], [2.0, 2.0]]), 1.0, 2.0) == "sigma never left its upper bound, 2 map px"

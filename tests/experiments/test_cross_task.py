@@ -100,7 +100,7 @@ def test_a_second_call_reads_what_is_there(
     found: tuple[Path, Findings], small: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, findings = found
-    monkeypatch.setattr("trigpoint.training.fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("trigpoint.training.landmarks.fit", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setattr("trigpoint.training.source.fit", lambda *a, **k: pytest.fail("trained again"))
     again = run_study(small, request(out))
     assert again.tables[0].rows == findings.tables[0].rows

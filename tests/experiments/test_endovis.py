@@ -14,7 +14,7 @@ from PIL import Image
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments import Request, Study, load_study, run_study
-from trigpoint.experiments.data_endovis import GAP, challenge, with_validation
+from trigpoint.experiments.endovis import GAP, Endovis, with_validation
 from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.synthetic import write_instruments
 
@@ -164,18 +164,19 @@ def test_the_challenge_in_its_parts(tmp_path: Path) -> None:
             file = root / f"Tracking_Robotic_{kind}" / name / f"img_{index:04d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (720, 576)).save(file)
-    bench = challenge(request(tmp_path / "out", root), "needle_driver", STUDY.needs)
-    assert {name: len(rows) for name, rows in bench.subsets.items()} == {
+    found = Endovis(STUDY, request(tmp_path / "out", root))
+    found.prepare()
+    assert {name: len(rows) for name, rows in found.subsets.items()} == {
         "no scissors": 16,
         "with scissors": 16,
         "all": 32,
     }
-    assert bench.test.landmarks.names == ("LeftClasperPoint", "RightClasperPoint")
-    written = LandmarkDataset.load(bench.folder)
+    assert found.test.landmarks.names == ("LeftClasperPoint", "RightClasperPoint")
+    written = LandmarkDataset.load(found.folder)
     assert written.splits() == {"train": 4, "val": 2, "test": 32}
     for part, subject in (("no scissors", "test1"), ("with scissors", "test5")):
-        images = bench.test.by_image()
-        assert {bench.test.samples[images[i][0]].subject for i in bench.subsets[part]} == {subject}
+        images = found.test.by_image()
+        assert {found.test.samples[images[i][0]].subject for i in found.subsets[part]} == {subject}
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,10 @@ import pytest
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.experiments import Request, Study, load_study, run_study
-from trigpoint.experiments.ablation import Ablation, Sweep, ablation_claims, settings
+from trigpoint.experiments.ablation import TRAINED, Ablation
 from trigpoint.experiments.data_isbi import read_radiographs
-from trigpoint.experiments.isbi2015 import PAPER, STEPS, Evidence, Isbi2015, isbi_claims
-from trigpoint.experiments.measures import Job, measure
+from trigpoint.experiments.isbi2015 import PAPER, STEPS, Isbi2015
+from trigpoint.experiments.measures import Job, Measured
 from trigpoint.experiments.task import Task, kept, predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import radial_error
@@ -157,7 +158,7 @@ def test_points_after_steps_are_those_of_predictions(out: Path, folder: Path) ->
             predictor.method.options = options  # type: ignore[assignment]
             np.testing.assert_allclose(points, predictor.predict(test).points, atol=1e-3)
         assert np.abs(found[0] - found[1]).max() > 0.01
-    with pytest.raises(ConfigError, match="unknown key 'iterations'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'method\.iterations'"):
         predicted(RunFolder(out / "runs" / "cascade-seed0" / "coarse"), test, (3,))
 
 
@@ -189,7 +190,7 @@ def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path) -> None:
     assert some.clean is None
     assert some.doctors is None
     assert [warning.split(" ")[0] for warning in some.warnings] == ["duplicates.csv", "landmarks_junior.csv"]
-    assert list(Evidence(some.test.groups, {}, 1.0, clean=some.clean).sets()) == ["all"]
+    assert list(evidence_like_the_paper(clean=some.clean).sets()) == ["all"]
     with pytest.raises(DataError, match=r"landmarks_challenge.csv: .* labels that are there: mean, junior, senior"):
         read_radiographs(folder, "challenge")
     renamed = copy_without(folder, tmp_path / "b", "landmarks.csv")
@@ -248,7 +249,7 @@ def test_runs_of_both_scales_are_valid_recipes_and_pretrained_can_be_left_out() 
     single = planned("paper", pretrained=True)["single"]
     assert single.overrides == {}
     plain = load_recipe(single.recipe)
-    options = dict(plain.method)
+    options = plain.method.model_dump()
     assert (options["trunk"], options["pretrained"], options["shared"]) == ("resnet34", True, False)
     assert (options["train_iterations"], options["train_starts"], options["start"]) == (10, 2, "mean")
     assert (plain.train.epochs, plain.train.batch_size, plain.train.optimizer.lr) == (40, 2, 1e-4)
@@ -276,21 +277,20 @@ def flat(value: float, landmarks: int = 5) -> list[FloatArray]:
     return [np.full((6, landmarks), value)]
 
 
-def evidence_like_the_paper() -> Evidence:
-    return Evidence(
-        [f"subject:{i}" for i in range(6)],
-        ISBI.labels,
-        1.01,
-        {"shared": flat(1.0), "cascade": flat(0.9), "coarse": flat(1.5)},
-        {"single": flat(0.8, 3), "shared3": flat(0.84, 3)},
-        {n: flat(error)[0] for n, error in zip(STEPS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)},
-        flat(2.1)[0],
-        (0, 1, 2),
-    )
+def evidence_like_the_paper(**changed: Any) -> Isbi2015:
+    """The experiment with what was measured of its runs."""
+    found = Isbi2015(ISBI, Request(ISBI.name, Path("x")))
+    found.subjects, found.constants = [f"subject:{i}" for i in range(6)], (float("inf"), float("inf"))
+    found.errors = {"shared": flat(1.0), "cascade": flat(0.9), "coarse": flat(1.5)}
+    found.three = {"single": flat(0.8, 3), "shared3": flat(0.84, 3)}
+    found.steps = {n: flat(error)[0] for n, error in zip(STEPS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)}
+    found.doctors, found.clean = flat(2.1)[0], (0, 1, 2)
+    vars(found).update(changed)
+    return found
 
 
 def test_evidence_like_the_papers_bears_out_every_claim() -> None:
-    claims = isbi_claims(evidence_like_the_paper())
+    claims = evidence_like_the_paper().claims()
     assert [claim.text for claim in claims if not claim.holds] == []
     assert len(claims) == 7
     assert claims[0].numbers == "1.00 mm, 95 % 1.00 to 1.00 (all); 1.00 mm, 95 % 1.00 to 1.00 (without copies)"
@@ -311,19 +311,20 @@ def test_evidence_like_the_papers_bears_out_every_claim() -> None:
 )
 def test_one_changed_number_changes_its_outcomes(field: str, changed: dict[str, object], lost: list[int]) -> None:
     evidence = evidence_like_the_paper()
-    evidence = replace(evidence, **{field: {**getattr(evidence, field), **changed}})  # type: ignore[arg-type]
-    assert [i for i, claim in enumerate(isbi_claims(evidence)) if not claim.holds] == lost
+    setattr(evidence, field, {**getattr(evidence, field), **changed})
+    assert [i for i, claim in enumerate(evidence.claims()) if not claim.holds] == lost
 
 
 def test_what_was_not_run_is_not_testable() -> None:
-    evidence = replace(evidence_like_the_paper(), errors={"shared": flat(1.0)}, three={}, steps={}, doctors=None)
-    assert [claim.outcome for claim in isbi_claims(evidence)] == ["holds", *["not testable"] * 5]
-    assert isbi_claims(evidence)[-1].numbers == "needs runs=cascade,shared"
-    assert [claim.holds for claim in isbi_claims(replace(evidence, errors={}))] == [None] * 6
+    evidence = evidence_like_the_paper(errors={"shared": flat(1.0)}, three={}, steps={}, doctors=None)
+    assert [claim.outcome for claim in evidence.claims()] == ["holds", *["not testable"] * 5]
+    assert evidence.claims()[-1].numbers == "needs runs=cascade,shared"
+    evidence.errors = {}
+    assert [claim.holds for claim in evidence.claims()] == [None] * 6
 
 
 def test_what_is_no_better_than_the_mean_position_is_not_testable() -> None:
-    claims = isbi_claims(replace(evidence_like_the_paper(), constants=(0.95, 0.82)))
+    claims = evidence_like_the_paper(constants=(0.95, 0.82)).claims()
     found = [claim.outcome for claim in claims]
     assert found == ["not testable", "holds", "not testable", "not testable", *["not testable"] * 3]
     assert claims[4].numbers.endswith("Not testable: 0.84 mm, the mean training position 0.82 mm")
@@ -332,31 +333,35 @@ def test_what_is_no_better_than_the_mean_position_is_not_testable() -> None:
 def test_several_seeds_are_paired_and_the_network_per_landmark_stands_for_the_paper() -> None:
     evidence = evidence_like_the_paper()
     seeds = {"shared": [*flat(1.0), *flat(1.2)], "single": [*flat(0.9), *flat(1.0)]}
-    evidence = replace(evidence, errors={**evidence.errors, **seeds, "cascade": [*flat(0.9), *flat(1.2)]})
+    evidence.errors = {**evidence.errors, **seeds, "cascade": [*flat(0.9), *flat(1.2)]}
     assert evidence.main == "single"
-    found = isbi_claims(evidence)
+    found = evidence.claims()
     assert found[0].numbers.startswith("0.95 mm")
     assert found[-1].numbers.startswith("1.05 against 1.10 mm, difference -0.05 mm")
     assert found[-1].holds
 
 
 def test_measured_counts_what_was_not_predicted_as_a_failure() -> None:
-    found = measure([np.array([[1.0, np.inf], [np.nan, 3.0]])], ["a", "b"])
+    found = Measured([np.array([[1.0, np.inf], [np.nan, 3.0]])], ["a", "b"])
     assert (found.mre, found.sdr[2.0], found.sdr[3.0]) == (2.0, 1 / 3, 2 / 3)
-    assert measure([np.full((2, 1), np.inf)], ["a", "b"]).cells()["MRE ± SD mm"] == "–"
+    assert Measured([np.full((2, 1), np.inf)], ["a", "b"]).cells()["MRE ± SD mm"] == "–"
 
 
 # -- ablation ---------------------------------------------------------------------------------------------------------
 
 
-def sweep_like_the_slides() -> Sweep:
+def sweep_like_the_slides(start: float = 60.0, **changed: dict[int, float]) -> Ablation:
+    """The experiment with two seeds of each setting; ``changed`` are errors by setting and steps."""
     last = {"looks1": 5.0, "looks3": 4.0, "looks10": 3.0, "flatten": 6.0, "levels1": 40.0, "levels2": 20.0}
-    errors = {key: {n: [2 * v if n < 3 else v] * 2 for n in STEPS} for key, v in last.items()}
-    return Sweep(errors, 3, 60.0)
+    errors = {key: {n: 2 * v if n < 3 else v for n in STEPS} | changed.get(key, {}) for key, v in last.items()}
+    sweep = Ablation(ABLATION, Request(ABLATION.name, Path("x")))
+    sweep.errors = {key: {n: [error] * 2 for n, error in row.items()} for key, row in errors.items()}
+    sweep.levels, sweep.start = 3, start
+    return sweep
 
 
 def test_a_sweep_like_the_slides_bears_out_every_claim() -> None:
-    assert [claim.holds for claim in ablation_claims(sweep_like_the_slides())] == [True] * 4
+    assert [claim.holds for claim in sweep_like_the_slides().claims()] == [True] * 4
 
 
 @pytest.mark.parametrize(
@@ -370,14 +375,12 @@ def test_a_sweep_like_the_slides_bears_out_every_claim() -> None:
     ],
 )
 def test_one_changed_setting_changes_its_outcome(setting: str, looks: int, error: float, lost: list[int]) -> None:
-    sweep = sweep_like_the_slides()
-    errors = {**sweep.errors, setting: {**sweep.errors[setting], looks: [error, error]}}
-    found = ablation_claims(replace(sweep, errors=errors))
+    found = sweep_like_the_slides(**{setting: {looks: error}}).claims()  # type: ignore[arg-type]
     assert [i for i, claim in enumerate(found) if not claim.holds] == lost
 
 
 def test_parts_of_what_learned_nothing_are_not_testable() -> None:
-    claims = ablation_claims(replace(sweep_like_the_slides(), start=3.5))
+    claims = sweep_like_the_slides(start=3.5).claims()
     assert [claim.outcome for claim in claims] == ["holds", "holds", "not testable", "not testable"]
     assert claims[2].numbers.endswith("Not testable: looks3 no better than the mean training position, 3.50 px")
 
@@ -387,7 +390,13 @@ def test_every_setting_makes_the_same_number_of_steps() -> None:
         experiment = Ablation(ABLATION, Request(ABLATION.name, Path("x"), scale, seeds=(0,)))
         experiment.canvas, experiment.names, experiment.levels = (512, 512), DRAWN, 4
         planned = experiment.jobs()
-        assert [job.name for job in planned] == list(settings(4))
+        assert [job.name for job in planned] == [
+            *(f"looks{n}" for n in TRAINED),
+            "flatten",
+            "levels1",
+            "levels2",
+            "levels3",
+        ]
         steps = [job.overrides["train.epochs"] * job.overrides["method.train_iterations"] for job in planned]
         assert max(steps) - min(steps) <= 1
         for job in planned:

@@ -77,7 +77,7 @@ def test_shipped_studies_are_complete() -> None:
         assert study.name == name
         assert study.analysis in ANALYSES
         assert {"small", "paper"} <= set(study.scales)
-        assert all(column.of in MEASURES for table in study.tables for column in table.columns.values())
+        assert all(column.measure in MEASURES for table in study.tables for column in table.columns.values())
     kinds = [study.analysis for study in map(load_study, study_names())]
     assert sorted(map(str, kinds)) == sorted(ANALYSES)
 

@@ -3,10 +3,9 @@
 - ``studies``: what each study varies and publishes, as YAML; ``study`` reads them
 - ``engine`` trains (``task``, and ``launch``: here or as Slurm jobs), measures (``measures``) and tabulates
 - ``findings``: tables, claims with their outcomes, and the files they become
-- ``catheter``, ``faces`` (with ``data_300w`` and ``baseline``), ``isbi2015`` (with ``data_isbi``), ``ablation``,
-  ``cross_task``, ``endovis`` (with ``data_endovis``): the data, tables and claims of their own
+- the others: the data, tables and claims that a study has for itself, as a subclass of ``Experiment`` in ``ANALYSES``
 
-A new study is a YAML file; one with claims of its own adds a subclass of ``Experiment`` and a line in ``ANALYSES``.
+A new study is a YAML file; only claims or data of its own need code.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ their landmarks only; the whole image is its box, as it is our input.
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from importlib.util import find_spec
@@ -25,6 +24,7 @@ from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments.measures import Job, Outcome
 from trigpoint.experiments.study import Request
+from trigpoint.experiments.task import write_array
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import radial_error
 from trigpoint.runs import RunFolder
@@ -54,9 +54,7 @@ def baseline(request: Request, folder: Path, test: LandmarkDataset) -> Outcome:
     about, found = out / "about.yaml", out / "points.npy"
     if not about.is_file():
         points, facts = _train(request, folder, test)
-        stream = io.BytesIO()
-        np.save(stream, points, allow_pickle=False)
-        write_bytes(found, stream.getvalue(), overwrite=True)
+        write_array(found, points)
         write_text(about, to_yaml({**facts, "settings": SETTINGS}))  # last: its presence says that it is whole
     values: dict[str, Any] = read_yaml(about)
     points = np.load(found, allow_pickle=False)
@@ -108,10 +106,8 @@ def pixels(path: Path) -> npt.NDArray[np.uint8]:
 def _box(image: npt.NDArray[np.uint8]) -> Any:
     import dlib
 
-    height, width = image.shape[:2]
-    return dlib.rectangle(0, 0, width - 1, height - 1)
+    return dlib.rectangle(0, 0, image.shape[1] - 1, image.shape[0] - 1)
 
 
 def _points(predictor: Any, image: npt.NDArray[np.uint8]) -> FloatArray:
-    shape = predictor(image, _box(image))
-    return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float64)
+    return np.array([(point.x, point.y) for point in predictor(image, _box(image)).parts()], dtype=np.float64)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -58,8 +58,7 @@ LANDMARKS = LandmarkSet(
 )
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """What a folder holds: samples of each expected folder, and how their numbers differ from 300-W's."""
 
     samples: Mapping[str, tuple[Sample, ...]]
@@ -74,30 +73,21 @@ def check_layout(root: Path, counts: Mapping[str, int] | None = COUNTS) -> Layou
     """
     if not root.is_dir():
         raise DataError(f"{root}: expected the folder of 300-W, got none; check --data")
-    missing = [
-        f"{folder}/ (expected {count} images with .pts)" for folder, count in COUNTS.items() if not _pts(root / folder)
-    ]
-    missing += [
-        f"image of {file.relative_to(root)}"
-        for folder in COUNTS
-        for file in _pts(root / folder)
-        if not _has_image(file)
-    ]
+    missing = []
+    for folder, count in COUNTS.items():
+        files = sorted((root / folder).rglob("*"))
+        images = {file.with_suffix("") for file in files if file.suffix.lower() in SUFFIXES}
+        marks = [file for file in files if file.suffix == ".pts"]
+        missing += [] if marks else [f"{folder}/ (expected {count} images with .pts)"]
+        missing += [f"image of {file.relative_to(root)}" for file in marks if file.with_suffix("") not in images]
     if missing:
         shown = "\n".join(f"  {text}" for text in missing[:30])
         more = f"\n  and {len(missing) - 30} more" if len(missing) > 30 else ""
-        raise DataError(
-            f"{root}: 300-W is incomplete, missing:\n{shown}{more}\nDownload the parts from "
-            "https://ibug.doc.ic.ac.uk/resources/300-W/ and put them into these folders"
-        )
+        fix = "Download the parts from https://ibug.doc.ic.ac.uk/resources/300-W/ and put them into these folders"
+        raise DataError(f"{root}: 300-W is incomplete, missing:\n{shown}{more}\n{fix}")
     samples = {folder: tuple(Pts(_NAMES).read(root / folder).samples) for folder in COUNTS}
-    found = {folder: len(members) for folder, members in samples.items()}
-    differences = tuple(
-        f"{folder}: expected {count} images, got {found[folder]}"
-        for folder, count in (counts or {}).items()
-        if found[folder] != count
-    )
-    return Layout(samples, differences)
+    found = ((folder, count, len(samples[folder])) for folder, count in (counts or {}).items())
+    return Layout(samples, tuple(f"{name}: expected {n} images, got {got}" for name, n, got in found if got != n))
 
 
 def prepare(layout: Layout, target: Path, say: Say) -> Path:
@@ -106,11 +96,11 @@ def prepare(layout: Layout, target: Path, say: Say) -> Path:
     Each crop is the square around the middle of the face's landmark box, ``MARGIN`` larger on every side, resampled
     once to ``SIDE`` pixels; the points go through the same map. Images are named <folder>-<name>.png.
     """
-    facts = {"side": SIDE, "margin": MARGIN, **{folder: len(members) for folder, members in layout.samples.items()}}
+    counts = {folder: len(members) for folder, members in layout.samples.items()}
+    facts = {"side": SIDE, "margin": MARGIN, **counts}
     if (target / DONE).is_file() and read_yaml(target / DONE) == facts:
         return target
-    total = sum(len(members) for members in layout.samples.values())
-    say(f"cropping {total} faces to {SIDE} x {SIDE} pixels")
+    say(f"cropping {sum(counts.values())} faces to {SIDE} x {SIDE} pixels")
     samples, names = [], []
     for folder, members in layout.samples.items():
         for sample in members:
@@ -126,26 +116,12 @@ def prepare(layout: Layout, target: Path, say: Say) -> Path:
 
 def crop_face(sample: Sample) -> tuple[bytes, FloatArray]:
     """PNG of the face and its points (68, 2) in pixels of that crop."""
-    to_crop = face_map(sample.points)
+    low, high = np.nanmin(sample.points, axis=0), np.nanmax(sample.points, axis=0)
+    (x, y), side = ((low + high) / 2).tolist(), float((high - low).max()) * (1 + 2 * MARGIN)
+    to_x, to_y = center((SIDE, SIDE))
+    to_crop = Affine.shift(to_x - x, to_y - y).then(Affine.scale_about((to_x, to_y), SIDE / side))
     pixels = warp(as_tensor(read_image(sample.image).pixels), to_crop, (SIDE, SIDE), fill="edge")
     values = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(values if values.shape[2] == 3 else values[..., 0]).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue(), to_crop.apply(sample.points)
-
-
-def face_map(points: FloatArray) -> Affine:
-    """The map from an image to its crop, from the landmarks (68, 2)."""
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    middle, side = (low + high) / 2, float((high - low).max()) * (1 + 2 * MARGIN)
-    (x, y), (to_x, to_y) = middle.tolist(), center((SIDE, SIDE))
-    return Affine.shift(to_x - x, to_y - y).then(Affine.scale_about((to_x, to_y), SIDE / side))
-
-
-def _pts(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.pts")) if folder.is_dir() else []
-
-
-def _has_image(annotation: Path) -> bool:
-    stem = annotation.with_suffix("")
-    return any(stem.with_name(stem.name + end).is_file() for s in SUFFIXES for end in (s, s.upper()))

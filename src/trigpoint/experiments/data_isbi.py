@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,26 +23,23 @@ TABLES: Mapping[str, str] = {
     "challenge": "landmarks_challenge.csv",
 }
 """Tables of the folder by the value of ``labels``."""
-TRAIN, TEST = "train", "test1"
+TEST = "test1"
 COPIES = "duplicates.csv"
 
 
-@dataclass(frozen=True)
-class Radiographs:
+class Radiographs(NamedTuple):
     """What the experiment needs of the folder.
 
-    ``table`` is trained from, ``test`` measured on, ``training`` images are trained and validated on. ``clean``:
-    positions in ``test`` of the images that are no copy of another one, None when the folder does not say.
-    ``doctors`` (N, K): distance of the two doctors on the test images in mm, None without both tables.
-    ``warnings`` say what is missing.
+    ``table`` is trained from, ``test`` measured on. ``clean``: positions in ``test`` of the images that are no copy of
+    another one, None when the folder does not say. ``doctors`` (N, K): distance of the two doctors on the test images
+    in mm, None without both tables. ``warnings`` say what is missing.
     """
 
     table: Path
     test: LandmarkDataset
-    training: int
     clean: tuple[int, ...] | None
     doctors: FloatArray | None
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str]
 
 
 def read_radiographs(folder: Path, labels: str) -> Radiographs:
@@ -53,31 +50,28 @@ def read_radiographs(folder: Path, labels: str) -> Radiographs:
         found = f"labels that are there: {', '.join(there)}" if there else f"none of {', '.join(TABLES.values())} is"
         raise DataError(f"{table}: expected the table of labels={labels}, got no such file; {found}")
     test = LandmarkDataset.load(table, split=TEST)
-    unspaced = np.flatnonzero(~np.isfinite(test.spacings))
-    if len(unspaced):
-        name = test.image_name(test.samples[int(unspaced[0])])
-        raise DataError(
-            f"{folder}: expected millimetres per pixel, got none for {name}; add spacing_mm to dataset.yaml"
-        )
-    training = len(LandmarkDataset.load(table, split=TRAIN, check_images=False))
+    for name, spacing in zip(_names(test), test.spacings, strict=True):
+        if not np.isfinite(spacing):
+            fix = "add spacing_mm to dataset.yaml"
+            raise DataError(f"{folder}: expected millimetres per pixel, got none for {name}; {fix}")
     warnings: list[str] = []
     clean = _clean(folder / COPIES, test, warnings)
-    return Radiographs(table, test, training, clean, _doctors(folder, test, warnings), warnings)
+    return Radiographs(table, test, clean, _doctors(folder, test, warnings), warnings)
+
+
+def _names(data: LandmarkDataset) -> list[str]:
+    return [data.image_name(sample) for sample in data.samples]
 
 
 def _clean(file: Path, test: LandmarkDataset, warnings: list[str]) -> tuple[int, ...] | None:
     if not file.is_file():
         warnings.append(f"{file.name} is not there, so it is unknown which test images were trained on as copies")
         return None
-    rows = list(csv.DictReader(io.StringIO(read_text(file))))
-    columns = ("image", "same_radiograph_as")
-    missing = [column for column in columns if not rows or rows[0].get(column) is None]
-    if missing:
+    rows, columns = list(csv.DictReader(io.StringIO(read_text(file)))), ("image", "same_radiograph_as")
+    if missing := [column for column in columns if not rows or rows[0].get(column) is None]:
         raise DataError(f"{file}: expected rows with the columns {', '.join(columns)}, got no {missing[0]}")
-    names = [test.image_name(sample) for sample in test.samples]
-    copies = set()
-    for row in rows:
-        copies |= {next((row[column] for column in columns if row[column] in names), "")}
+    names = _names(test)
+    copies = {next((row[column] for column in columns if row[column] in names), "") for row in rows}
     clean = tuple(i for i, name in enumerate(names) if name not in copies)
     if not clean:
         raise DataError(f"{file}: expected a part of the test images, got all {len(names)} of them")
@@ -89,12 +83,10 @@ def _clean(file: Path, test: LandmarkDataset, warnings: list[str]) -> tuple[int,
 
 def _doctors(folder: Path, test: LandmarkDataset, warnings: list[str]) -> FloatArray | None:
     files = [folder / TABLES[name] for name in ("junior", "senior")]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
+    if missing := [file.name for file in files if not file.is_file()]:
         warnings.append(f"{' and '.join(missing)} not there, so the distance of the doctors is unknown")
         return None
-    names = [test.image_name(sample) for sample in test.samples]
-    junior, senior = (_points(file, names, test.landmarks.names) for file in files)
+    junior, senior = (_points(file, _names(test), test.landmarks.names) for file in files)
     both = np.where(np.isnan(senior), np.nan, junior)  # a point that one of them left out counts as missing
     return to_millimetres(radial_error(both, np.where(np.isnan(both), np.nan, senior)), test.spacings)
 
@@ -102,8 +94,7 @@ def _doctors(folder: Path, test: LandmarkDataset, warnings: list[str]) -> FloatA
 def _points(file: Path, names: Sequence[str], landmarks: Sequence[str]) -> FloatArray:
     """Points (N, K, 2) of the images ``names`` in another table. Raises DataError when it lacks one."""
     data = LandmarkDataset.load(file, names=landmarks, check_images=False)
-    rows = {data.image_name(sample): i for i, sample in enumerate(data.samples)}
-    lost = [name for name in names if name not in rows]
-    if lost:
+    rows = {name: i for i, name in enumerate(_names(data))}
+    if lost := [name for name in names if name not in rows]:
         raise DataError(f"{file}: expected a row for each test image, got none for {lost[0]}; add it")
     return data.points[[rows[name] for name in names]]

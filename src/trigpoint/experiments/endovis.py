@@ -1,179 +1,175 @@
-"""Instruments of EndoVis 2015, the third experiment of the Adaloss paper: multi-instance, with unknown tools."""
+"""Instruments of EndoVis 2015, the third experiment of the Adaloss paper: multi-instance, with unknown tools.
+
+Frames of a video are alike, so images for validation are never drawn at random: they are the end of each training
+video, with a gap before it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.errors import ConfigError, RunError
+from trigpoint.data.formats.endovis import JOINTS, EndoVis
+from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.evaluation import Report, evaluate
-from trigpoint.experiments.data_endovis import Bench, challenge, drawn, laparoscopy
-from trigpoint.experiments.engine import Experiment, Runs
-from trigpoint.experiments.findings import Claim, Table, judged, spread
+from trigpoint.experiments.engine import Experiment
+from trigpoint.experiments.findings import Claim, Row, Table, judged, spread
 from trigpoint.experiments.measures import Job, Outcome
-from trigpoint.landmarks import FloatArray
+from trigpoint.landmarks import FloatArray, Sample
 from trigpoint.metrics import DetectionReport, DetectionScores, count_detections, detection_scores
 from trigpoint.report.detection_figures import precision_recall_plot
 
+CLASPERS = JOINTS[:2]  # what the paper reports
+GAP = 10  # frames left out between what is learned and what chooses the weights
+VAL_SHARE = 0.15
+SCISSORS = ("test5", "test6")  # sequences of the challenge that show them
 WIDER = (1.0, 2.0, 3.0)
 """Multiples of the matching radius."""
 MOST_LOST = 5.0
 """Percentage points of precision that unknown tools may cost and still count as told apart; the paper loses 4.4."""
 
 
-@dataclass(frozen=True)
 class Detected:
     """What a run finds in the test images, and the truth: for each image K arrays of points, and of scores.
 
-    All candidates, of which those with more than ``threshold`` count; ``annotated`` (N, K), ``radius`` (N,).
+    All candidates, of which those with more than ``threshold`` count; ``radius`` (N,).
     """
 
-    report: Report
-    points: Sequence[Sequence[FloatArray]]
-    scores: Sequence[Sequence[FloatArray]]
-    truth: Sequence[Sequence[FloatArray]]
-    annotated: Any
-    radius: FloatArray
-    threshold: float
-
-    @classmethod
-    def of(cls, report: Report) -> Detected:
-        """The one place that knows how a report keeps instances."""
+    def __init__(self, report: Report) -> None:
         detected = report.detected
         if detected is None:
             raise RunError(f"{report.run.folder}: expected a multi-instance run, got another kind")
+        self.report, self.threshold, self.curve = report, detected.threshold, detected.curve
+        self.radius, self.counts = detected.scores.radius, detected.scores.counts
         pairs = [found.by_landmark() for found in report.prediction.detections]
-        truth = [list(image.points.swapaxes(0, 1)) for image in detected.images]
-        annotated = np.array([image.annotated for image in detected.images])
-        points, scores = [points for points, _ in pairs], [scores for _, scores in pairs]
-        return cls(report, points, scores, truth, annotated, detected.scores.radius, detected.threshold)
+        self.points, self.scores = [points for points, _ in pairs], [scores for _, scores in pairs]
+        self.truth = [list(image.points.swapaxes(0, 1)) for image in detected.images]
+        self.annotated = np.array([image.annotated for image in detected.images])
 
-    def among(
-        self, positions: Sequence[int], times: float = 1.0, constant: FloatArray | None = None
-    ) -> DetectionReport:
+    def among(self, where: Sequence[int], times: float = 1.0, constant: FloatArray | None = None) -> DetectionReport:
         """Scores of the images at these positions, with a matching radius so many ``times`` the usual one.
 
         With ``constant`` (K, 2) those of answering with these points in every image.
         """
-        where = list(positions)
         points, scores = [self.points[i] for i in where], [self.scores[i] for i in where]
         if constant is not None:
-            points, scores = (
-                [[point[None] for point in constant]] * len(where),
-                [[np.ones(1)] * len(constant)] * len(where),
-            )
-        return detection_scores(
-            points,
-            [self.truth[i] for i in where],
-            times * self.radius[where],
-            self.report.dataset.landmarks.names,
-            scores=scores,
-            threshold=self.threshold,
-            annotated=self.annotated[where],
-            draws=0,
-        )
+            points = [[point[None] for point in constant]] * len(where)
+            scores = [[np.ones(1)] * len(constant)] * len(where)
+        options: dict[str, Any] = {"scores": scores, "threshold": self.threshold, "draws": 0}
+        truth, annotated = [self.truth[i] for i in where], self.annotated[list(where)]
+        names, radius = self.report.dataset.landmarks.names, times * self.radius[list(where)]
+        return detection_scores(points, truth, radius, names, annotated=annotated, **options)
 
-    def total(self, positions: Sequence[int] | None = None, constant: FloatArray | None = None) -> DetectionScores:
-        """All landmarks together, counted strictly, on the images at ``positions`` (None: all)."""
-        where = range(len(self.truth)) if positions is None else positions
-        total: Mapping[str, DetectionScores] = cast(Any, self.among(where, constant=constant).total)
-        return total["strict"]
+    def total(self, where: Sequence[int] | None = None, constant: FloatArray | None = None) -> DetectionScores:
+        """All landmarks together, counted strictly, on the images at these positions (None: all)."""
+        return self.among(range(len(self.truth)) if where is None else where, constant=constant).total["strict"]
 
 
 class Endovis(Experiment):
     """Adaloss and a fixed sigma on the challenge's frames, on another video, or on drawn instruments."""
 
     measures_points = False
-    bench: Bench
+    scissors: Mapping[str, FloatArray] = {}  # points (S, K, 2) of unlabelled tools by image name
 
     def prepare(self) -> None:
         """Raises ConfigError for options that do not fit, DataError for data that are not complete."""
-        stand_in, tools = self.options["stand_in"], self.options["tools"]
-        if "tools" in self.request.options and stand_in != "none":
-            raise ConfigError(
-                f"tools: is of the EndoVis labels, got stand_in={stand_in} as well; leave one of them out"
-            )
+        request, stand_in, tools = self.request, self.options["stand_in"], self.options["tools"]
+        if "tools" in request.options and stand_in != "none":
+            both = f"is of the EndoVis labels, got stand_in={stand_in} as well"
+            raise ConfigError(f"tools: {both}; leave one of them out")
         if stand_in == "synthetic":
+            if request.data is not None:
+                raise ConfigError(
+                    f"{request.name}: {stand_in=!s} draws its own images, got --data; leave one of them out"
+                )
             draw = self.scale.draw or {}
-            self.bench = drawn(self.request, draw["images"], draw["size"], lambda: self.draw("drawn"))
+            request.open_folder(stand_in=stand_in, count=draw["images"], size=list(draw["size"]))
+            self.folder = self.draw("drawn")
+            self.scissors = read_scissors(self.folder)
+        elif request.data is None:
+            needs = "a native set with instances" if stand_in == "laparoscopy" else "the EndoVis 2015 frames and labels"
+            raise ConfigError(f"{request.name}: {stand_in=!s} expected {needs}, got no --data; {self.study.needs}")
         else:
-            self.bench = (
-                laparoscopy(self.request)
-                if stand_in == "laparoscopy"
-                else challenge(self.request, tools, self.study.needs)
-            )
-        self.folder, self.test = self.bench.folder, self.bench.test
+            known = stand_in == "laparoscopy"
+            whole = read_video(request.data) if known else read_challenge(request.data, tools, self.study.needs)
+            data, self.folder = with_validation(whole), request.out / "data"
+            request.open_folder(stand_in=stand_in, **({} if known else {"tools": tools}))
+            if not (self.folder / "dataset.yaml").is_file():
+                data.save(self.folder, images="link", overwrite=True)
+        self.test = LandmarkDataset.load(self.folder, split="test")
+        firsts = [self.test.samples[rows[0]] for rows in self.test.by_image()]
+        self.images = [self.test.image_name(sample) for sample in firsts]
+        every = list(range(len(firsts)))
+        self.subsets = {"all": every}
+        if stand_in != "laparoscopy":
+            seen = [name in self.scissors or s.subject in SCISSORS for name, s in zip(self.images, firsts, strict=True)]
+            plain, busy = ([i for i in every if seen[i] is there] for there in (False, True))
+            self.subsets = {"no scissors": plain, "with scissors": busy, "all": every}
 
     def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes = super().measured(jobs)
         self.found: dict[str, list[Detected]] = {}
-        self.reports: dict[str, Report] = {}
+        self.reports: dict[str, Detected] = {}
         for outcome in outcomes:
-            report = evaluate(outcome.run, self.test, split=None)
-            detected = Detected.of(report)
+            detected = Detected(evaluate(outcome.run, self.test, split=None))
             self.found.setdefault(outcome.job.name, []).append(detected)
-            self.reports[outcome.job.folder] = report
+            self.reports[outcome.job.folder] = detected
             total = detected.total()
             shares = f"recall {100 * total.recall:.1f} %, precision {100 * total.precision:.1f} %"
             self.request.say(f"{outcome.job.folder}: {shares}")
         return outcomes
 
-    def summary(self, outcome: Outcome) -> dict[str, Any]:
-        report = self.reports[outcome.job.folder]
-        return {
-            "run": outcome.run.folder.name,
-            "setting": outcome.job.name,
-            "seed": outcome.job.seed,
-            "threshold": None if report.detected is None else report.detected.threshold,
-            "epochs": len(outcome.history),
-            "minutes": outcome.minutes,
-            **{key: report.metrics[key] for key in ("detection", "detection_lenient", "detection_total")},
-        }
+    def summary(self, run: Outcome) -> Row:
+        detected = self.reports[run.job.folder]
+        keys = ("detection", "detection_lenient", "detection_total")
+        about: Row = {"run": run.run.folder.name, "setting": run.job.name, "seed": run.job.seed}
+        about |= {"threshold": detected.threshold, "epochs": len(run.history), "minutes": run.minutes}
+        return about | {key: detected.report.metrics[key] for key in keys}
 
-    def facts(self, runs: Runs) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         radii = sorted(set(self.found["adaloss"][0].radius.tolist()))
-        shown = radii[:1] if len(radii) == 1 else [radii[0], radii[-1]]
-        radius = " to ".join(f"{r:g}" for r in shown)
-        return {
-            **super().facts(runs),
-            "data": self.note(self.options["stand_in"], **self.bench.facts, tools=self.options["tools"]),
-            "radius": radius,
-        }
+        radius = " to ".join(f"{radius:g}" for radius in dict.fromkeys((radii[0], radii[-1])))
+        whole, facts = LandmarkDataset.load(self.folder, check_images=False), super().facts()
+        about: Row = {name: len(whole.only(name).by_image()) for name in ("train", "val", "test")}
+        about |= {"set": whole.name, "scissors": len(self.subsets.get("with scissors", []))}
+        return {**facts, "data": self.note(self.options["stand_in"], **{**facts, **about}), "radius": radius}
 
-    def tables(self, runs: Runs) -> list[Table]:
-        found = [self._subset_table(name, where) for name, where in self.bench.subsets.items() if where]
-        return [*found, self._wider_table(), *([self._scissor_table()] if self.bench.scissors else [])]
+    def tables(self) -> list[Table]:
+        found = [self._subset_table(name, where) for name, where in self.subsets.items() if where]
+        return [*found, self._wider_table(), *([self._scissor_table()] if self.scissors else [])]
 
     def _subset_table(self, subset: str, where: Sequence[int]) -> Table:
-        rows, names = list[dict[str, Any]](), self.test.landmarks.names
+        rows, columns = list[Row](), ("recall %", "precision %", "distance px")
         for setting, runs in self.found.items():
-            reports = [cast(Any, run.among(where)) for run in runs]
+            reports = [run.among(where) for run in runs]
             for counting in ("strict", "lenient"):
-                each = {name: [one.per_landmark[counting][name] for one in reports] for name in names}
-                each["all together"] = [one.total[counting] for one in reports]
-                rows += [_row(setting, counting, name, scores) for name, scores in each.items()]
+                for name in (*self.test.landmarks.names, "all together"):
+                    scores = [
+                        {**one.per_landmark[counting], "all together": one.total[counting]}[name] for one in reports
+                    ]
+                    row = {"model": setting, "counting": counting, "landmark": name}
+                    rows.append({**row, **_cells(scores)})
         published = self.options["stand_in"] == "none"
-        if published:
-            for name, numbers in self.values["paper"][subset].items():
-                cells = dict(
-                    zip(("recall %", "precision %", "distance px"), (f"{n:.2f}" for n in numbers), strict=True)
-                )
-                rows.append({"model": "paper", "counting": "not stated", "landmark": name, **cells})
+        for name, numbers in self.values["paper"][subset].items() if published else ():
+            cells = dict(zip(columns, (f"{n:.2f}" for n in numbers), strict=True))
+            rows.append({"model": "paper", "counting": "not stated", "landmark": name, **cells})
         note = self.note("subset") + ("" if published else " The paper has no number for this set.")
         return Table(f"Test images: {subset} ({len(where)})", rows, note)
 
     def _wider_table(self) -> Table:
         """Is a low score due to instruments that were not found, or to points that lie elsewhere on them?"""
-        rows, everything = [], range(len(self.test.by_image()))
+        rows, everything = [], self.subsets["all"]
         for setting, runs in self.found.items():
-            reports = {times: [cast(Any, run.among(everything, times)) for run in runs] for times in WIDER}
+            reports = {times: [run.among(everything, times) for run in runs] for times in WIDER}
             for name in self.test.landmarks.names:
-                row: dict[str, Any] = {"model": setting, "landmark": name}
+                row: Row = {"model": setting, "landmark": name}
                 for times, found in reports.items():
                     each = [report.per_landmark["strict"][name] for report in found]
                     row[f"F1 % within {times:g} x"] = spread([100 * one.f1 for one in each])
@@ -186,34 +182,27 @@ class Endovis(Experiment):
         rows = []
         for setting, runs in self.found.items():
             shares = np.array([self._taken_for(run) for run in runs])
-            cells = {
-                f"{n} %": spread((100 * shares[:, k]).tolist(), 1) for k, n in enumerate(self.test.landmarks.names)
-            }
+            names = enumerate(self.test.landmarks.names)
+            cells = {f"{name} %": spread((100 * shares[:, k]).tolist(), 1) for k, name in names}
             rows.append({"model": setting, **cells})
         return Table("Scissors taken for a known instrument", rows, self.note("scissors"))
 
-    def _taken_for(self, run: Detected) -> list[float]:
-        names = [self.test.image_name(self.test.samples[rows[0]]) for rows in self.test.by_image()]
-        shown = [i for i, name in enumerate(names) if name in self.bench.scissors]
-        counts = count_detections(
-            [run.points[i] for i in shown],
-            [list(self.bench.scissors[names[i]].swapaxes(0, 1)) for i in shown],
-            run.radius[shown],
-            scores=[run.scores[i] for i in shown],
-            threshold=run.threshold,
-        )
-        shares: list[float] = (counts.true_positives.sum(0) / counts.actual.sum(0)).tolist()
+    def _taken_for(self, run: Detected) -> FloatArray:
+        where = [i for i, name in enumerate(self.images) if name in self.scissors]
+        truth = [list(self.scissors[self.images[i]].swapaxes(0, 1)) for i in where]
+        points, scores = [run.points[i] for i in where], [run.scores[i] for i in where]
+        counts = count_detections(points, truth, run.radius[where], scores=scores, threshold=run.threshold)
+        shares: FloatArray = counts.true_positives.sum(0) / counts.actual.sum(0)
         return shares
 
-    def claims(self, runs: Runs) -> list[Claim]:
+    def claims(self) -> list[Claim]:
         """Adaloss against the fixed sigma, and precision with scissors in the image against that without.
 
         Not testable where a run finds no more than the mean training position, answered in every image, does.
         """
-        training = LandmarkDataset.load(self.folder, "train", check_images=False)
-        middle: FloatArray = np.nanmean(training.points, axis=0)
+        ours, middle = self.found["adaloss"], self.mean_position(self.test.landmarks.names)
         f1 = {name: [100 * run.total().f1 for run in found] for name, found in self.found.items()}
-        constant = 100 * float(np.nan_to_num(self.found["adaloss"][0].total(constant=middle).f1))
+        constant = 100 * float(np.nan_to_num(ours[0].total(constant=middle).f1))
         bad = {
             name: f"{name} has F1 {np.mean(each):.2f} %, the mean training position {constant:.2f} %"
             for name, each in f1.items()
@@ -222,35 +211,94 @@ class Endovis(Experiment):
         numbers = f"F1 {spread(f1['adaloss'])} against {spread(f1['fixed'])} %"
         holds = bool(np.mean(f1["adaloss"]) > np.mean(f1["fixed"]))
         claims = [judged("Adaloss finds more than the fixed sigma", holds, numbers, bad.values())]
-        where = [self.bench.subsets.get(name) for name in ("no scissors", "with scissors")]
+        where = [self.subsets.get(name) for name in ("no scissors", "with scissors")]
         if all(where):
-            each = [[100 * run.total(part).precision for run in self.found["adaloss"]] for part in where]
+            each = [[100 * run.total(part).precision for run in ours] for part in where]
             lost = float(np.mean(each[0]) - np.mean(each[1]))
             text = f"Tools that were never seen are told apart (at most {MOST_LOST:g} points of precision are lost)"
             shown = f"precision {spread(each[0])} % without, {spread(each[1])} % with scissors; paper 96.56 and 92.16 %"
             claims.append(judged(text, None if np.isnan(lost) else lost <= MOST_LOST, shown, [bad.get("adaloss", "")]))
         return claims
 
-    def figures(self, runs: Runs) -> dict[str, Figure]:
-        report = self.found["adaloss"][0].report
-        detected = report.detected
-        if detected is None:
-            return {}
-        busy = [int(i) for i in np.argsort(-detected.scores.counts.actual.sum(1), kind="stable")]
-        with_scissors = set(self.bench.subsets.get("with scissors", []))
+    def figures(self) -> dict[str, Figure]:
+        found = self.found["adaloss"][0]
+        busy = [int(i) for i in np.argsort(-found.counts.actual.sum(1), kind="stable")]
+        with_scissors = set(self.subsets.get("with scissors", []))
         wanted = [i for i in busy if i in with_scissors][:3]
         wanted += [i for i in busy if i not in wanted][: 6 - len(wanted)]
-        curve = precision_recall_plot(detected.curve, self.test.landmarks.names, detected.threshold)
-        return {"precision_recall": curve, "instances": report.overlay(wanted)}
+        curve = precision_recall_plot(found.curve, self.test.landmarks.names, found.threshold)
+        return {"precision_recall": curve, "instances": found.report.overlay(wanted)}
 
 
-def _row(setting: str, counting: str, name: str, scores: Sequence[DetectionScores]) -> dict[str, Any]:
-    return {
-        "model": setting,
-        "counting": counting,
-        "landmark": name,
-        "recall %": spread([100 * one.recall for one in scores]),
-        "precision %": spread([100 * one.precision for one in scores]),
-        "F1 %": spread([100 * one.f1 for one in scores]),
-        "distance px": spread([one.distance for one in scores]),
+def _cells(scores: Sequence[DetectionScores]) -> Row:
+    shares = {key: spread([100 * getattr(one, key) for one in scores]) for key in ("recall", "precision", "f1")}
+    names = {"recall": "recall %", "precision": "precision %", "f1": "F1 %"}
+    return {names[key]: text for key, text in shares.items()} | {
+        "distance px": spread([one.distance for one in scores])
     }
+
+
+# -- data -------------------------------------------------------------------------------------------------------------
+
+
+def read_scissors(folder: Path) -> dict[str, FloatArray]:
+    """Points (S, K, 2) of the tools without a label in a drawn set, by image name."""
+    file = folder / "distractors.csv"
+    table = pd.read_csv(file).set_index("image") if file.is_file() else pd.DataFrame()
+    points = table.to_numpy(np.float64).reshape(len(table), -1, 2)
+    return {str(image): points[table.index == image] for image in table.index.unique()}
+
+
+def read_video(root: Path) -> LandmarkDataset:
+    """Frames of one real video with up to two instruments each, in the native format."""
+    whole = LandmarkDataset.load(root)
+    if not whole.instances:
+        expected = "expected a multi-instance set (instances: true), got one instance per image; see the docs"
+        raise DataError(f"{root}: {expected}")
+    for split in ("train", "test"):
+        whole.only(split)  # raises with the splits that exist
+    return whole
+
+
+def read_challenge(root: Path, tools: str, needs: str) -> LandmarkDataset:
+    """EndoVis 2015 from the user's labels and frames; ``needs`` says what they are."""
+    folders = sorted({file.parent for file in Path(root).rglob("*_labels.json")})
+    if not folders:
+        raise DataError(f"{root}: expected label files *_labels.json, got none; {needs}")
+    if len(folders) > 1:
+        raise DataError(f"{root}: expected all *_labels.json in one folder, got {len(folders)}; move them together")
+    whole = EndoVis(tools).read(folders[0], root).pick(CLASPERS)
+    if missing := sorted({str(s.image) for s in whole.samples if not s.image.is_file()}):
+        frames = f"{len(whole.by_image())} annotated frames, {len(missing)} of them are missing, such as {missing[0]}"
+        raise DataError(f"{root}: expected {frames}; {needs}")
+    return whole
+
+
+def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = GAP) -> LandmarkDataset:
+    """The last ``share`` of the training images of each subject as split ``val``, the ``gap`` images before left out.
+
+    Validation images get a subject of their own. A set that has a split ``val`` is left as it is. Raises DataError when
+    too few images remain.
+    """
+    if "val" in data.splits():
+        return data
+    videos: dict[str, list[list[Sample]]] = {}
+    for rows in data.by_image():
+        image = [data.samples[row] for row in rows]
+        if image[0].split == "train":
+            videos.setdefault(image[0].subject, []).append(image)
+    samples: list[Sample] = []
+    for subject, images in videos.items():
+        images.sort(key=lambda image: image[0].image.name)
+        held = max(1, round(share * len(images)))
+        if len(images) <= held + gap:
+            wanted = f"expected more than {held + gap} training images of '{subject}', got {len(images)}"
+            raise DataError(f"{data.name}: {wanted}; give the set a split 'val'")
+        samples += [sample for image in images[: -held - gap] for sample in image]
+        ends = [sample for image in images[-held:] for sample in image]
+        samples += [replace(sample, split="val", subject=f"{subject} (end)") for sample in ends]
+    for sample in data.only("test").samples:  # a video that goes on among the test images gets another name there
+        goes_on = sample.subject and sample.subject in videos
+        samples.append(replace(sample, subject=f"{sample.subject} (test)") if goes_on else sample)
+    about: dict[str, Any] = {"name": data.name, "images": data.images, "spacing_mm": data.spacing_mm}
+    return LandmarkDataset(samples, data.landmarks, instances=True, **about)

@@ -17,19 +17,18 @@ from matplotlib.figure import Figure
 from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
-from trigpoint.experiments.findings import Claim, Findings, Table, spread
+from trigpoint.experiments.findings import Claim, Findings, Row, Table, spread
 from trigpoint.experiments.launch import check_launcher, launched
 from trigpoint.experiments.measures import MEASURES, Job, Outcome
 from trigpoint.experiments.study import FigureSpec, Request, Study, TableSpec
 from trigpoint.experiments.task import Task, work
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
-from trigpoint.report.figures import ced_plot, comparison, sigma_curves, time_to_accuracy
+from trigpoint.report import figures
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_instruments, write_radiographs
 from trigpoint.synthetic.folder import MARK, height_width
 
-Runs = Mapping[str, list[Outcome]]
 DRAWINGS: Mapping[str, Callable[..., Path]] = {
     "catheter": write_catheter,
     "radiograph": write_radiographs,
@@ -38,26 +37,32 @@ DRAWINGS: Mapping[str, Callable[..., Path]] = {
 
 
 class Experiment:
-    """A study as it is asked for: ``prepare`` sets ``folder`` (the dataset that is trained on) and ``test``.
+    """A study as it is asked for; ``prepare`` sets ``folder``, the dataset that is trained on, and ``test``.
 
-    ``values`` and ``labels`` are those of the study and its scale, ``options`` what the user chose, ``warnings`` what a
-    reader of the numbers has to know. Raises ConfigError for a scale or options that the study has not.
+    ``values`` and ``labels`` are those of the study and its scale, ``options`` what the user chose, ``marks`` facts
+    that the runs depend on, ``runs`` the outcomes by setting, ``warnings`` what a reader of the numbers has to know.
+    Raises ConfigError for a scale or options that the study has not.
     """
 
     folder: Path
     test: LandmarkDataset
+    split = "test"
+    names: Sequence[str] | None = None  # landmarks that are looked for; None: all
     measures_points = True
 
     def __init__(self, study: Study, request: Request) -> None:
         self.study, self.request = study, request
         self.options = request.chosen(study.choices)
-        name = self.scale_name()
+        drawn = "drawn" in study.scales and request.data is None and request.scale == "small"
+        name = "drawn" if drawn else request.scale
         if name not in study.scales:
             raise ConfigError(f"{study.name}: no scale '{name}'; {did_you_mean(name, study.scales)}")
         self.scale = study.scales[name]
         self.seeds = request.seeds or self.scale.seeds
         self.values: dict[str, Any] = {**study.values, **self.scale.values}
         self.labels = {**study.labels, **self.scale.labels}
+        self.marks: dict[str, Any] = {}
+        self.runs: dict[str, list[Outcome]] = {}
         self.warnings: list[str] = []
         self._constants: dict[tuple[str, ...], float] = {}
 
@@ -65,31 +70,31 @@ class Experiment:
         """Train, measure, and write tables, figures and claims into ``request.out``."""
         check_launcher(self.request)
         self.prepare()
-        runs: dict[str, list[Outcome]] = {}
         outcomes = self.measured(self.jobs())
         for outcome in outcomes:
-            runs.setdefault(outcome.job.name, []).append(outcome)
-        found = self.report(runs)
-        found.runs = [self.summary(outcome) for outcome in outcomes]
+            self.runs.setdefault(outcome.job.name, []).append(outcome)
+        facts = self.facts()
+        title, setting = (self.filled(text, facts) for text in (self.study.title, self.study.setting))
+        summaries = [self.summary(outcome) for outcome in outcomes]
+        found = Findings(title, setting, self.tables(), self.claims(), self.warnings, summaries, self.figures())
         found.write(self.request.out)
         return found
 
     # -- what an analysis replaces ----------------------------------------------------------------------------------
 
-    def scale_name(self) -> str:
-        """The scale of the study that is run."""
-        return self.request.scale
-
     def prepare(self) -> None:
         """Take the user's dataset, or draw one; a dataset that will not do is refused before anything is written."""
         if self.request.data is None and self.scale.draw is not None:
-            self.request.open_folder()
-            self.folder = self.draw("data")
-            self.test = LandmarkDataset.load(self.folder, split="test")
+            self.request.open_folder(**self.marks)
+            self.folder = self.draw()
         else:
             self.folder = self.user_data()
-            self.test = LandmarkDataset.load(self.folder, split="test")
-            self.request.open_folder()
+        self.test = LandmarkDataset.load(self.folder, self.split, self.names)
+        self.check()
+        self.request.open_folder(**self.marks)
+
+    def check(self) -> None:
+        """Refuse a dataset that the analysis cannot use."""
 
     def jobs(self) -> list[Job]:
         """Every setting with every seed, but those of ``first_seed_only`` with the first."""
@@ -101,26 +106,14 @@ class Experiment:
             if seed == self.seeds[0] or not any(fnmatchcase(name, pattern) for pattern in once)
         ]
 
-    def report(self, runs: Runs) -> Findings:
-        """Everything there is to say of the runs, by setting; ``run`` adds their summaries."""
-        facts = self.facts(runs)
-        return Findings(
-            self.filled(self.study.title, facts),
-            self.filled(self.study.setting, facts),
-            self.tables(runs),
-            self.claims(runs),
-            self.warnings,
-            figures=self.figures(runs),
-        )
-
-    def facts(self, runs: Runs) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What ``title``, ``setting`` and notes may name."""
         drawn = self.scale.draw or {}
         counts = drawn.get("images")
         return {
-            **self.values,
             **drawn,
             **(counts if isinstance(counts, dict) else {}),
+            **self.values,
             **self.options,
             "name": self.study.name,
             "scale": self.request.scale,
@@ -131,21 +124,21 @@ class Experiment:
             "count": len(self.test),
         }
 
-    def tables(self, runs: Runs) -> list[Table]:
+    def tables(self) -> list[Table]:
         """Those that the study states."""
-        return [self.table(spec, runs) for spec in self.study.tables]
+        return [self.table(spec, self.runs) for spec in self.study.tables]
 
-    def claims(self, runs: Runs) -> list[Claim]:
+    def claims(self) -> list[Claim]:
         """None, unless the analysis knows some."""
         return []
 
-    def figures(self, runs: Runs) -> dict[str, Figure]:
+    def figures(self) -> dict[str, Figure]:
         """Those that the study states."""
-        return {name: self.figure(spec, runs) for name, spec in self.study.figures.items()}
+        return {name: self.figure(spec) for name, spec in self.study.figures.items()}
 
-    def summary(self, outcome: Outcome) -> dict[str, Any]:
+    def summary(self, run: Outcome) -> Row:
         """What ``results.json`` keeps of a run."""
-        return outcome.summary()
+        return run.summary()
 
     # -- what analyses use ------------------------------------------------------------------------------------------
 
@@ -156,26 +149,23 @@ class Experiment:
             raise ConfigError(f"{self.study.name}: expected {needs}")
         return self.request.data
 
-    def draw(self, name: str) -> Path:
+    def draw(self, name: str = "data") -> Path:
         """The folder ``out/name`` with the drawn set of this scale, which is drawn unless it is there complete."""
         options, folder = dict(self.scale.draw or {}), self.request.out / name
         kind, images, size = (options.pop(key, None) for key in ("kind", "images", "size"))
         if kind not in DRAWINGS or images is None or size is None:
-            valid = ", ".join(DRAWINGS)
-            raise ConfigError(
-                f"{self.study.name}: draw: expected kind ({valid}), images and size, got {self.scale.draw}"
-            )
-        count, size = images, list(height_width(size if isinstance(size, int) else tuple(size)))
+            wanted = f"kind ({', '.join(DRAWINGS)}), images and size"
+            raise ConfigError(f"{self.study.name}: draw: expected {wanted}, got {self.scale.draw}")
+        count, size = images, height_width(size if isinstance(size, int) else tuple(size))
         if isinstance(images, dict):
             count = sum(images.values())
             options["splits"] = {split: number / count for split, number in images.items()}
-        wanted = {"count": count, "size": size, **{key: options[key] for key in ("splits",) if key in options}}
-        if (folder / MARK).is_file():
-            mark = read_yaml(folder / MARK)  # its digests are written last
-            if "sha256" in mark and all(mark[key] == value for key, value in wanted.items()):
-                return folder
+        same = {"count": count, "size": list(size), **{key: options[key] for key in ("splits",) if key in options}}
+        mark = read_yaml(folder / MARK) if (folder / MARK).is_file() else {}
+        if "sha256" in mark and all(mark[key] == value for key, value in same.items()):  # its digests are written last
+            return folder
         self.request.say(f"drawing {count} images ({kind}) of {size[0]} x {size[1]} pixels")
-        return DRAWINGS[kind](folder, count, size=tuple(size), seed=0, **options)
+        return DRAWINGS[kind](folder, count, size=size, seed=0, **options)
 
     def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Train every job in ``out/runs`` (finished ones are only read) and measure it on the test images."""
@@ -192,23 +182,30 @@ class Experiment:
             self.request.say(f"[{len(outcomes)}/{len(jobs)}] {job.folder}: {found} {outcome.minutes:.1f} min{ending}")
         return outcomes
 
-    def outcome(self, job: Job, points: FloatArray | None, note: str) -> Outcome:
-        """A run that ``work`` has trained, with its errors; without ``points`` it has none."""
+    def outcome(self, job: Job, found: FloatArray | None, note: str) -> Outcome:
+        """A run that ``work`` has trained, with its errors; without points it has none."""
         run, test = RunFolder(self.request.out / "runs" / job.folder), job.own(self.test)
         history = run.history_table() if run.metrics.is_file() else _no_history(test)
-        if points is None:
-            unknown = np.full((len(test), len(test.landmarks), 2), np.nan)
-            return Outcome(job, run, unknown, unknown[..., 0], history, note, self.constant(test), test)
-        return Outcome(job, run, points, radial_error(points, test.points), history, note, self.constant(test), test)
+        points = np.full(test.points.shape, np.nan) if found is None else found
+        errors = points[..., 0] if found is None else radial_error(points, test.points)
+        return Outcome(job, run, points, errors, history, note, self.constant(test), test)
 
     def constant(self, test: LandmarkDataset) -> float:
         """Mean error of always answering with the mean training position, px, for the landmarks of ``test``."""
         names = test.landmarks.names
         if names not in self._constants:
-            training = LandmarkDataset.load(self.folder, "train", names, check_images=False)
-            middle = np.broadcast_to(np.nanmean(training.points, axis=0), test.points.shape)
+            middle = np.broadcast_to(self.mean_position(names), test.points.shape)
             self._constants[names] = mean_error(radial_error(middle, test.points))
         return self._constants[names]
+
+    def mean_position(self, names: Sequence[str]) -> FloatArray:
+        """Mean (K, 2) of the points of the training images."""
+        mean: FloatArray = np.nanmean(self.training(names).points, axis=0)
+        return mean
+
+    def training(self, names: Sequence[str] | None = None) -> LandmarkDataset:
+        """The training images, not opened."""
+        return LandmarkDataset.load(self.folder, "train", names, check_images=False)
 
     def label(self, setting: str) -> str:
         """A setting in words: its own label, or that of its last factor."""
@@ -227,9 +224,9 @@ class Experiment:
             name = str(error.args[0])
             raise ConfigError(f"{self.study.name}: unknown fact '{{{name}}}'; {did_you_mean(name, facts)}") from None
 
-    def table(self, spec: TableSpec, runs: Runs) -> Table:
+    def table(self, spec: TableSpec, runs: Mapping[str, Sequence[Outcome]]) -> Table:
         """A row for each setting, mean ± sd over its seeds."""
-        rows, facts = list[dict[str, Any]](), self.facts(runs)
+        rows, facts = list[Row](), self.facts()
         for name in matching(runs, spec.runs):
             row = {spec.first: self.label(name)}
             for heading, column in spec.columns.items():
@@ -239,23 +236,23 @@ class Experiment:
             rows.append(row)
         return Table(spec.title, rows, self.filled(spec.note, facts))
 
-    def figure(self, spec: FigureSpec, runs: Runs) -> Figure:
+    def figure(self, spec: FigureSpec) -> Figure:
         """Validation error, widths, distribution of errors, or error against minutes, a line for each setting."""
         patterns = (spec.runs,) if isinstance(spec.runs, str) else spec.runs
-        shown = {self.label(name): runs[name] for name in matching(runs, *patterns)}
+        shown = {self.label(name): self.runs[name] for name in matching(self.runs, *patterns)}
         if spec.kind == "validation":
             lines = {name: curves(each) for name, each in shown.items() if any(len(run.history) for run in each)}
-            return comparison(lines, title=spec.title)
+            return figures.comparison(lines, title=spec.title)
         if spec.kind == "sigma":
             wide = {f"{name}, seed {run.job.seed}": run.sigma() for name, each in shown.items() for run in each}
             longest = max((len(values) for values in wide.values()), default=0)
             means = {name: padded(values.mean(axis=1), longest).tolist() for name, values in wide.items()}
-            return sigma_curves(list(range(longest)), means)
+            return figures.sigma_curves(list(range(longest)), means)
         if spec.kind == "ced":
             errors = {name: np.concatenate([run.errors for run in each]) for name, each in shown.items()}
             top = float(np.nanquantile(np.concatenate([values.ravel() for values in errors.values()]), 0.97))
-            return ced_plot(errors, threshold=float(f"{top:.2g}"))
-        return time_to_accuracy({name: timed(each[0]) for name, each in shown.items()})
+            return figures.ced_plot(errors, threshold=float(f"{top:.2g}"))
+        return figures.time_to_accuracy({name: timed(each[0]) for name, each in shown.items()})
 
 
 def matching(names: Mapping[str, Any], *patterns: str) -> list[str]:

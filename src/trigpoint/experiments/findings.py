@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic_core import to_json
 
 from trigpoint.data.files import write_text
 from trigpoint.report.style import save
 from trigpoint.report.tables import UNKNOWN, markdown_table
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Table:
     """Rows under a title; ``note`` says what the columns mean."""
 
     title: str
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     note: str = ""
 
 
@@ -36,11 +39,7 @@ class Claim:
 
     @property
     def outcome(self) -> Literal["holds", "fails", "not testable"]:
-        """In words.
-
-        >>> Claim("Adaloss trains", False, "1 of 3 runs").outcome
-        'fails'
-        """
+        """In words."""
         return "not testable" if self.holds is None else "holds" if self.holds else "fails"
 
 
@@ -66,19 +65,17 @@ class Findings:
     tables: list[Table] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Row] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """The text of ``table.md``."""
-        blocks = [f"# {self.title}", self.setting]
-        blocks += [f"**Note:** {warning}" for warning in self.warnings]
+        blocks = [f"# {self.title}", self.setting, *(f"**Note:** {warning}" for warning in self.warnings)]
         for table in self.tables:
             blocks += [f"## {table.title}", markdown_table(table.rows), *([table.note] if table.note else [])]
         if self.claims:
             blocks += ["## Claims", *(f"- {c.text}: **{c.outcome}**. {c.numbers}" for c in self.claims)]
-        blocks += [f"![{name}]({name}.png)" for name in self.figures]
-        return "\n\n".join(blocks) + "\n"
+        return "\n\n".join([*blocks, *(f"![{name}]({name}.png)" for name in self.figures)]) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinity are null."""
@@ -91,7 +88,7 @@ class Findings:
             "figures": [f"{name}.png" for name in self.figures],
             "runs": self.runs,
         }
-        plain: dict[str, Any] = _plain(values)
+        plain: dict[str, Any] = json.loads(to_json(values, inf_nan_mode="null", fallback=lambda value: value.item()))
         return plain
 
     def write(self, out: Path) -> None:
@@ -111,26 +108,11 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return UNKNOWN
-    text = f"{np.mean(known):.{digits}f}"
-    if len(known) > 1:
-        text += f" ± {np.std(known, ddof=1):.{digits}f}"
-    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
+    deviation = f" ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else ""
+    counted = "" if len(known) == len(values) else f" ({len(known)} of {len(values)})"
+    return f"{np.mean(known):.{digits}f}{deviation}{counted}"
 
 
 def between(bounds: tuple[float, float]) -> str:
-    """Bounds as text, a dash where there are none.
-
-    >>> between((0.951, 1.08)), between((math.nan, math.nan))
-    ('0.95 to 1.08', '–')
-    """
+    """Bounds as text, a dash where there are none."""
     return f"{bounds[0]:.2f} to {bounds[1]:.2f}" if np.isfinite(bounds).all() else UNKNOWN
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

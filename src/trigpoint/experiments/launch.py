@@ -19,16 +19,8 @@ from trigpoint.experiments.study import SLURM, Request
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
-SHARED = (
-    "name",
-    "timeout_min",
-    "mem_gb",
-    "nodes",
-    "cpus_per_task",
-    "gpus_per_node",
-    "tasks_per_node",
-    "stderr_to_stdout",
-)
+SIZES = ("mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
+SHARED = (*SIZES, "name", "timeout_min", "stderr_to_stdout")
 """Parameters of submitit that every executor has; the others are Slurm's own."""
 DEFAULTS = {"name": "trigpoint", "timeout_min": 1440}  # submitit's own five minutes would cut trainings off
 
@@ -60,26 +52,22 @@ def check_launcher(request: Request) -> None:
 
 def _executor(request: Request, folder: Path) -> Any:
     if find_spec("submitit") is None:
-        raise ConfigError(
-            "launcher submitit: expected submitit, which is not installed; pip install 'trigpoint[slurm]'"
-        )
+        fix = "which is not installed; pip install 'trigpoint[slurm]'"
+        raise ConfigError(f"launcher submitit: expected submitit, {fix}")
     import submitit
 
     options = dict(request.slurm)
     cluster = options.pop("executor", "slurm")
-    values: dict[str, Any] = dict(DEFAULTS)
     try:
-        values |= {key if key in SHARED else f"slurm_{key}": parse_yaml(text) for key, text in options.items()}
+        values = {key if key in SHARED else f"slurm_{key}": parse_yaml(text) for key, text in options.items()}
         executor = submitit.AutoExecutor(folder, cluster=cluster)
-        executor.update_parameters(**values)
+        executor.update_parameters(**(DEFAULTS | values))
     except (NameError, AssertionError, yaml.YAMLError) as error:  # an unknown parameter, or one of another type
         given = ", ".join(f"{SLURM}{key}={text}" for key, text in options.items())
         raise ConfigError(f"{given}: expected parameters of submitit, got {' '.join(str(error).split())}") from None
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"{SLURM}executor={cluster}: expected an executor that works here, got '{error}'; run this where srun is, "
-            f"or give {SLURM}executor=local"
-        ) from None
+        wanted = f"{SLURM}executor={cluster}: expected an executor that works here, got '{error}'"
+        raise ConfigError(f"{wanted}; run this where srun is, or give {SLURM}executor=local") from None
     return executor
 
 
@@ -98,10 +86,8 @@ def _submitted(
                 yield jobs[i].result()
             except UncompletedJobError as error:
                 trace = str(error).partition("trace:")[2].strip("-\n ").partition("\n------")[0] or str(error)
-                raise RunError(
-                    f"{name}: job {jobs[i].job_id} failed: {trace.strip().splitlines()[-1]}; see "
-                    f"{jobs[i].paths.stderr}, then run the same command again"
-                ) from None
+                failed = f"{name}: job {jobs[i].job_id} failed: {trace.strip().splitlines()[-1]}"
+                raise RunError(f"{failed}; see {jobs[i].paths.stderr}, then run the same command again") from None
     finally:
         for job in jobs:
             if not job.done():

@@ -1,4 +1,4 @@
-"""What a finished run is worth: its errors, its widths, and the numbers that tables show of them."""
+"""What a finished run is worth: its errors, its widths, and the numbers that tables and claims show of them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trigpoint import metrics
 from trigpoint.data import LandmarkDataset
-from trigpoint.experiments.findings import between
+from trigpoint.experiments.findings import Claim, Row, between, judged, spread
 from trigpoint.landmarks import FloatArray
-from trigpoint.metrics import (
-    bootstrap_interval,
-    failure_rate,
-    mean_error,
-    median_error,
-    normalized_error,
-    radial_error,
-    standard_deviation,
-    success_rate,
-    to_millimetres,
-)
 from trigpoint.metrics.functional import image_errors
 from trigpoint.metrics.summary import SDR_MM
 from trigpoint.report.tables import UNKNOWN
@@ -77,7 +67,7 @@ class Outcome:
     @cached_property
     def mre(self) -> float:
         """Mean error on the test images, px; NaN without weights."""
-        return mean_error(self.errors)
+        return metrics.mean_error(self.errors)
 
     @property
     def val_mre(self) -> float:
@@ -88,30 +78,30 @@ class Outcome:
     def last_val_mre(self) -> float:
         """Mean error on the validation images after the last epoch, px."""
         known = self.history["val_mre_px"].dropna()
-        return float(known.iloc[-1]) if len(known) else float("nan")
+        return float(known.iloc[-1]) if len(known) else math.nan
 
     @property
     def epochs(self) -> list[int]:
-        """Numbers of the epochs, from 0."""
+        """Numbers of the epochs."""
         return [int(epoch) for epoch in self.history["epoch"]]
 
     def sigma(self, names: Sequence[str] | None = None) -> FloatArray:
         """Widths (E, K) that each epoch trained with, heatmap px; of all landmarks or of ``names``."""
-        given = None if names is None else [f"sigma_{name}" for name in names]
-        columns = [c for c in self.history if str(c).startswith("sigma_")] if given is None else given
+        every = [column for column in self.history if str(column).startswith("sigma_")]
+        columns = every if names is None else [f"sigma_{name}" for name in names]
         return np.asarray(self.history[columns], dtype=np.float64)
 
     @property
     def last_sigma(self) -> float:
         """Width of the last epoch, map px; NaN when no epoch was finished."""
         widths = self.sigma()
-        return float(widths[-1].mean()) if widths.size else float("nan")
+        return float(widths[-1].mean()) if widths.size else math.nan
 
     @property
     def least_sigma(self) -> float:
         """Least width of any epoch, map px; NaN when no epoch was finished."""
         widths = self.sigma()
-        return float(widths.min()) if widths.size else float("nan")
+        return float(widths.min()) if widths.size else math.nan
 
     @property
     def minutes(self) -> float:
@@ -123,14 +113,14 @@ class Outcome:
         """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length."""
         return np.zeros(0) if self.test is None else nme_of_images(self.points, self.test)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Row:
         """What ``results.json`` keeps of it."""
         return {
             "run": self.run.folder.name,
             "setting": self.job.name,
             "seed": self.job.seed,
             "test_mre_px": self.mre,
-            "test_median_px": median_error(self.errors),
+            "test_median_px": metrics.median_error(self.errors),
             "constant_mre_px": self.constant,
             "val_mre_px": self.val_mre,
             "last_val_mre_px": self.last_val_mre,
@@ -144,10 +134,10 @@ class Outcome:
 
 MEASURES: Mapping[str, Callable[[Outcome, float], float]] = {
     "mre": lambda run, at: run.mre,
-    "median": lambda run, at: median_error(run.errors),
-    "within": lambda run, at: 100 * success_rate(run.errors, [at])[at],
-    "nme": lambda run, at: 100 * mean_error(run.nme),
-    "nme_above": lambda run, at: 100 * failure_rate(run.nme, at),
+    "median": lambda run, at: metrics.median_error(run.errors),
+    "within": lambda run, at: 100 * metrics.success_rate(run.errors, [at])[at],
+    "nme": lambda run, at: 100 * metrics.mean_error(run.nme),
+    "nme_above": lambda run, at: 100 * metrics.failure_rate(run.nme, at),
     "val_mre": lambda run, at: run.val_mre,
     "last_to_best": lambda run, at: run.last_val_mre / run.val_mre,
     "last_sigma": lambda run, at: run.last_sigma,
@@ -155,6 +145,17 @@ MEASURES: Mapping[str, Callable[[Outcome, float], float]] = {
     "minutes": lambda run, at: run.minutes,
 }
 """Numbers of a run that a study's tables can name; ``at`` is a limit, for those that have one."""
+
+
+def finite_mean(values: Sequence[float]) -> float:
+    """Mean over the seeds; infinite when a seed has no value."""
+    mean = float(np.mean(values))
+    return mean if math.isfinite(mean) else math.inf
+
+
+def shown(runs: Sequence[Outcome]) -> str:
+    """Test MRE over the seeds, as text."""
+    return spread([run.mre for run in runs])
 
 
 def obstacles(*settings: Sequence[Outcome]) -> list[str]:
@@ -165,6 +166,13 @@ def obstacles(*settings: Sequence[Outcome]) -> list[str]:
         if not error < constant:
             found.append(f"{runs[0].job.name} has {error:.2f} px, the mean training position {constant:.2f} px")
     return found
+
+
+def compared(
+    text: str, holds: bool, ours: Sequence[Outcome], other: Sequence[Outcome], more: str = "", about: str = ""
+) -> Claim:
+    """A claim on the test MRE of two settings; not testable where one is no better than a constant answer."""
+    return judged(text, holds, f"{about}{shown(ours)} against {shown(other)} px{more}", obstacles(ours, other))
 
 
 def clamped(widths: FloatArray, least: float, most: float) -> str:
@@ -179,53 +187,39 @@ def clamped(widths: FloatArray, least: float, most: float) -> str:
 
 
 def nme_of_images(points: FloatArray, test: LandmarkDataset) -> FloatArray:
-    """Normalised mean error (N,) of each test image, a share; NaN where it has no normalising length.
-
-    ``points`` (N, K, 2) found, original pixels.
-    """
+    """``Outcome.nme`` of the points (N, K, 2) that were found, original pixels."""
     marks = test.landmarks
     if marks.normalizer is None or not np.isfinite(points).any():
         return np.full(len(test), np.nan)
-    return image_errors(normalized_error(points, test.points, marks.normalizer, marks))
+    return image_errors(metrics.normalized_error(points, test.points, marks.normalizer, marks))
 
 
 def errors_mm(points: FloatArray, test: LandmarkDataset) -> FloatArray:
     """Errors (N, K) in mm; NaN = not annotated, infinite = not predicted."""
-    return to_millimetres(radial_error(points, test.points), test.spacings)
+    return metrics.to_millimetres(metrics.radial_error(points, test.points), test.spacings)
 
 
-@dataclass(frozen=True)
 class Measured:
-    """Errors in mm summed up: mean and its 95 % interval over subjects, SD, SDR (0 to 1) by threshold.
+    """Errors (N, K) in mm of all seeds together: mean and its 95 % interval over subjects (N,), SD, SDR by threshold.
 
     A point without prediction is a failure in the SDR and left out of the others, which are NaN without any.
-    """
 
-    mre: float
-    sd: float
-    interval: tuple[float, float]
-    sdr: Mapping[float, float]
-
-    def cells(self) -> dict[str, str]:
-        """Columns of a table."""
-        return {
-            "MRE ± SD mm": mean_and_sd(self.mre, self.sd),
-            "95 % of MRE": between(self.interval),
-            **sdr_cells([100 * share for share in self.sdr.values()], 1),
-        }
-
-
-def measure(errors: Sequence[FloatArray], subjects: Sequence[str]) -> Measured:
-    """Errors (N, K) in mm of all seeds together; subjects (N,) are what the interval is drawn over.
-
-    >>> found = measure([np.array([[1.0, 3.0], [2.0, np.nan]])], ["anna", "ben"])
+    >>> found = Measured([np.array([[1.0, 3.0], [2.0, np.nan]])], ["anna", "ben"])
     >>> found.mre, found.sdr[2.0], found.interval
     (2.0, 0.6666666666666666, (2.0, 2.0))
     """
-    together = np.concatenate(errors)
-    known = np.where(np.isinf(together), np.nan, together)
-    interval = bootstrap_interval(known, list(subjects) * len(errors))
-    return Measured(mean_error(known), standard_deviation(known), interval, success_rate(together, SDR_MM))
+
+    def __init__(self, errors: Sequence[FloatArray], subjects: Sequence[str]) -> None:
+        together = np.concatenate(errors)
+        known = np.where(np.isinf(together), np.nan, together)
+        self.mre, self.sd = metrics.mean_error(known), metrics.standard_deviation(known)
+        self.interval = metrics.bootstrap_interval(known, list(subjects) * len(errors))
+        self.sdr = metrics.success_rate(together, SDR_MM)
+
+    def cells(self) -> dict[str, str]:
+        """Columns of a table."""
+        mean = {"MRE ± SD mm": mean_and_sd(self.mre, self.sd), "95 % of MRE": between(self.interval)}
+        return mean | sdr_cells([100 * share for share in self.sdr.values()], 1)
 
 
 def difference(
@@ -240,27 +234,19 @@ def difference(
     (-0.5, (-1.0, 0.0))
     """
     means = [np.stack(list(seeds)).mean(axis=0) for seeds in (ours, others)]
-    if any(np.isinf(mean).any() for mean in means):
+    if np.isinf(means).any():
         return math.nan, (math.nan, math.nan)
     gaps = means[0] - means[1]
-    return mean_error(gaps), bootstrap_interval(gaps, list(subjects))
+    return metrics.mean_error(gaps), metrics.bootstrap_interval(gaps, list(subjects))
 
 
-def mean_and_sd(mean: float | None, sd: float | None) -> str:
-    """MRE +- SD, as far as they are known.
-
-    >>> mean_and_sd(1.012, 0.85), mean_and_sd(1.84, None), mean_and_sd(None, None)
-    ('1.01 ± 0.85', '1.84', '–')
-    """
+def mean_and_sd(mean: float | None, sd: float | None = None) -> str:
+    """MRE ± SD as text, as far as they are known."""
     if mean is None or math.isnan(mean):
         return UNKNOWN
     return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
 
 
 def sdr_cells(per_cent: Sequence[float], digits: int = 2) -> dict[str, str]:
-    """SDR at the thresholds of ``SDR_MM`` as cells of a row.
-
-    >>> sdr_cells((88.32, 93.12, 96.14, 98.63))["SDR 2.5 mm %"]
-    '93.12'
-    """
+    """SDR at the thresholds of ``SDR_MM`` as cells of a row."""
     return {f"SDR {limit:g} mm %": f"{share:.{digits}f}" for limit, share in zip(SDR_MM, per_cent, strict=True)}

@@ -21,6 +21,7 @@ Say = Callable[[str], None]
 SCALES = ("small", "paper")
 MARK = "experiment.yaml"
 SLURM = "slurm."
+STUDIES = files("trigpoint.experiments.studies")
 
 
 def silent(text: str) -> None:
@@ -108,9 +109,10 @@ class Scale(Config):
 class Study(Config):
     """What an experiment is: see the files in ``studies``.
 
-    ``analysis``: the module with its own tables and claims (None: only those stated here). ``bars``: whether single
-    runs are long enough for a bar each. ``needs``: the data that it cannot do without. ``first_seed_only``: patterns of
+    ``analysis``: the one with its own tables and claims (None: only those stated here). ``bars``: whether single runs
+    are long enough for a bar each. ``needs``: the data that it cannot do without. ``first_seed_only``: patterns of
     settings that are trained with the first seed alone. ``title``, ``setting`` and ``notes`` (of tables) name {facts}.
+    A scale ``drawn`` takes the place of ``small`` without data.
     """
 
     name: str
@@ -132,9 +134,7 @@ class Study(Config):
 
 def study_names() -> list[str]:
     """Names of the studies that come with the package."""
-    return sorted(
-        file.name[:-5] for file in files("trigpoint.experiments.studies").iterdir() if file.name[-5:] == ".yaml"
-    )
+    return sorted(file.name[:-5] for file in STUDIES.iterdir() if file.name.endswith(".yaml"))
 
 
 def load_study(source: str | Path | Mapping[str, Any], home: Path | None = None) -> Study:
@@ -161,7 +161,7 @@ def load_study(source: str | Path | Mapping[str, Any], home: Path | None = None)
 def _named(name: str) -> Path:
     if name not in study_names():
         raise ConfigError(f"unknown experiment '{name}'; {did_you_mean(name, study_names())}")
-    return Path(str(files("trigpoint.experiments.studies") / f"{name}.yaml"))
+    return Path(str(STUDIES / f"{name}.yaml"))
 
 
 @dataclass(frozen=True)
@@ -190,16 +190,14 @@ class Request:
         for key, value, valid in (("scale", self.scale, SCALES), ("launcher", self.launcher, ("local", "submitit"))):
             if value not in valid:
                 raise ConfigError(f"{key}: expected {' or '.join(valid)}, got '{value}'")
-        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) != len(self.seeds)):
-            raise ConfigError(f"seeds: expected different numbers such as 0,1,2, got {list(self.seeds)}")
-        if self.seeds is not None and min(self.seeds) < 0:
-            raise ConfigError(f"seeds: expected numbers of 0 or more, got {min(self.seeds)}")
+        seeds = (0,) if self.seeds is None else self.seeds
+        if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+            raise ConfigError(f"seeds: expected different numbers of 0 or more such as 0,1,2, got {list(seeds)}")
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"jobs: expected 1 or more, got {self.jobs}")
-        if self.slurm and self.launcher == "local":
-            raise ConfigError(
-                f"{SLURM}{next(iter(self.slurm))}: is of Slurm jobs, got --launcher local; add --launcher submitit"
-            )
+        if self.launcher == "local":
+            for key in self.slurm:
+                raise ConfigError(f"{SLURM}{key}: is of Slurm jobs, got --launcher local; add --launcher submitit")
 
     @property
     def slurm(self) -> dict[str, str]:
@@ -211,15 +209,13 @@ class Request:
 
         Raises ConfigError for an unknown option or value, with the nearest one.
         """
-        for key, value in self.options.items():
-            if not known and not key.startswith(SLURM):
-                raise ConfigError(f"{self.name}: expected no options, got {key}={value}; leave it out")
-            if key not in known and not key.startswith(SLURM):
-                raise ConfigError(f"{self.name}: unknown option '{key}'; {did_you_mean(key, known)}")
+        for key in [key for key in self.options if key not in known and not key.startswith(SLURM)]:
+            if not known:
+                raise ConfigError(f"{self.name}: expected no options, got {key}={self.options[key]}; leave it out")
+            raise ConfigError(f"{self.name}: unknown option '{key}'; {did_you_mean(key, known)}")
         found: dict[str, Any] = {}
         for key, option in known.items():
-            text = self.options.get(key, option.default)
-            valid = option.values or ()
+            text, valid = self.options.get(key, option.default), option.values or ()
             given = [] if text is None else [each.strip() for each in text.split(",")] if option.several else [text]
             if wrong := [value for value in given if valid and value not in valid]:
                 raise ConfigError(f"{key}: unknown value '{wrong[0]}'; {did_you_mean(wrong[0], valid)}")
@@ -231,21 +227,17 @@ class Request:
 
         Raises RunError when it holds other files or another experiment.
         """
-        mark = self.out / MARK
-        data = None if self.data is None else str(self.data.resolve())
+        mark, data = self.out / MARK, None if self.data is None else str(self.data.resolve())
         facts = {"experiment": self.name, "scale": self.scale, "data": data, **more}
         if self.out.exists() and not self.out.is_dir():
             raise RunError(f"{self.out}: expected a folder to write to, got a file; give another --out")
         if mark.is_file():
             for key, value in read_yaml(mark).items():
                 if facts.get(key) != value:
-                    raise RunError(
-                        f"{self.out}: holds a reproduction with {key} {value}, not {facts.get(key)}; give another --out"
-                    )
+                    other = f"a reproduction with {key} {value}, not {facts.get(key)}"
+                    raise RunError(f"{self.out}: holds {other}; give another --out")
             return
         if self.out.exists() and any(self.out.iterdir()):
-            raise RunError(
-                f"{self.out}: expected a new folder or a reproduction to go on with, got other files; "
-                "give another --out"
-            )
+            wanted = "a new folder or a reproduction to go on with"
+            raise RunError(f"{self.out}: expected {wanted}, got other files; give another --out")
         write_text(mark, to_yaml(facts))

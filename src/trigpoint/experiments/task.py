@@ -49,14 +49,13 @@ def work(task: Task) -> tuple[FloatArray | None, str]:
 
     A loss that is not finite is a result, and no error.
     """
-    note = ""
+    note, run = "", RunFolder(task.out)
     try:
         train(task.recipe(), out=task.out, progress=task.progress)
     except RunError as error:
         if not isinstance(error.__context__, NotFinite):
             raise
         note = "the training loss became infinite or NaN"
-    run = RunFolder(task.out)
     if task.test is None or not run.weights.is_file():
         return None, note
     return predicted(run, task.job.own(task.test)), note
@@ -68,14 +67,11 @@ def predicted(run: RunFolder, test: LandmarkDataset, steps: Sequence[int] | None
     With ``steps`` (len(steps), N, K, 2): with each number of glimpse steps in prediction.
     Raises ConfigError when its method has no such option.
     """
-
-    def compute() -> FloatArray:
-        if steps is None:
-            return _points(run, test)
-        return np.stack([_points(_Changed(run, count), test) for count in steps])
-
     key = [str(sample.image) for sample in test.samples]
-    return kept(run, key if steps is None else [*key, "looks", *map(str, steps)], compute)
+    if steps is None:
+        return kept(run, key, lambda: _points(run, test))
+    every = [*key, "looks", *map(str, steps)]
+    return kept(run, every, lambda: np.stack([_points(_Changed(run, count), test) for count in steps]))
 
 
 class _Changed(RunFolder):
@@ -111,12 +107,16 @@ def kept(run: RunFolder, key: Sequence[str], compute: Callable[[], FloatArray]) 
 
     The file is named by the weights, the recipe and ``key``, so what depends on anything else belongs into ``key``.
     """
-    digest = hashlib.sha256(run.weights.read_bytes() + run.config.read_bytes())
-    digest.update("\0".join(key).encode())
+    digest = hashlib.sha256(run.weights.read_bytes() + run.config.read_bytes() + "\0".join(key).encode())
     file = run.folder / "measured" / f"{digest.hexdigest()[:20]}.npy"
     if not file.is_file():
-        stream = io.BytesIO()
-        np.save(stream, compute(), allow_pickle=False)
-        write_bytes(file, stream.getvalue(), overwrite=True)
+        write_array(file, compute())
     values: FloatArray = np.load(file, allow_pickle=False)
     return values
+
+
+def write_array(file: Path, values: FloatArray) -> None:
+    """Write an array whole, or not at all."""
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    write_bytes(file, stream.getvalue(), overwrite=True)

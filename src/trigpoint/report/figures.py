@@ -196,9 +196,13 @@ def time_to_accuracy(
 
 
 def comparison(
-    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]], unit: str = "px", log: bool = True, title: str = ""
+    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]],
+    unit: str = "px",
+    log: bool = True,
+    title: str = "",
+    against: str = "epoch",
 ) -> Figure:
-    """Error against the epoch for several settings of one experiment.
+    """Error against the epoch, or another number, for several settings of one experiment.
 
     ``settings``: {label: (epochs (E,), errors (E,) or (seeds, E))}; seeds give a mean line within their range.
     """
@@ -218,7 +222,7 @@ def comparison(
             low, high = np.nanmin(seeds, axis=0), np.nanmax(seeds, axis=0)
             axes.fill_between(at, low, high, color=line_style(i)["color"], alpha=0.15, linewidth=0)
         drawn += 1
-    dress(axes, "epoch", f"mean radial error ({unit}{', log scale' if log else ''})", title or "Settings compared")
+    dress(axes, against, f"mean radial error ({unit}{', log scale' if log else ''})", title or "Settings compared")
     _finish_epochs(axes, drawn, "no run has finished an epoch")
     if log:
         _log_if_positive(axes)
