@@ -8,8 +8,6 @@
 A new study is a YAML file; only claims or data of its own need code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from trigpoint.errors import ConfigError, did_you_mean

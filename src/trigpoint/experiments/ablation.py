@@ -1,7 +1,5 @@
 """What the parts of the foveated pyramid are worth: glimpse steps in training and in prediction, features, levels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property

@@ -4,8 +4,6 @@ dlib is an extra (``pip install "trigpoint[dlib]"``). It reads and finds whole p
 their landmarks only; the whole image is its box, as it is our input.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from importlib.util import find_spec

@@ -6,8 +6,6 @@ when its test error is ``COLLAPSED`` times that of the best setting, or when its
 times its own best.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """Cross-task representation learning (Fu et al., MLMI 2020): Table 1, Figs. 3 and 4, and fewer labels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path

@@ -5,8 +5,6 @@ Expected below one folder, images beside their ``.pts`` files: ``afw``, ``helen/
 challenging: IBUG; full: both together.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from pathlib import Path

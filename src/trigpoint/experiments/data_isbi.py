@@ -1,7 +1,5 @@
 """The folder of the ISBI 2015 cephalograms: labels of each doctor, the copies within it, the doctors' distance."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

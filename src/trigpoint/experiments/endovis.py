@@ -4,8 +4,6 @@ Frames of a video are alike, so images for validation are never drawn at random:
 video, with a gap before it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

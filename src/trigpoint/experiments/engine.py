@@ -3,8 +3,6 @@
 An analysis is a subclass of ``Experiment`` with the data, tables and claims of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path

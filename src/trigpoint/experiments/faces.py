@@ -1,7 +1,5 @@
 """Faces, section 4.3 of the Adaloss paper: Table 3 on 300-W, and sigma per region of the face (Fig. 7), or on MUCT."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an experiment found: tables beside the paper's numbers, and claims with their outcome, as Markdown and JSON."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Sequence

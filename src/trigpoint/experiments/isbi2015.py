@@ -1,7 +1,5 @@
 """The foveated pyramid on the ISBI 2015 cephalograms: its tables, and what is claimed of it, by rules stated here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Where trainings run: in this process, in several on this machine, or as Slurm jobs through submitit."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """What a finished run is worth: its errors, its widths, and the numbers that tables and claims show of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

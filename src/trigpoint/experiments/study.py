@@ -1,7 +1,5 @@
 """A study as data: the YAML file that says what an experiment varies, and what a user asks of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """One training of a study and its predictions, as a task that another process can do."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
