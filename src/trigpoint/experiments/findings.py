@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
-from pydantic_core import to_json
 
 from trigpoint.data.files import write_text
 from trigpoint.report.style import save
@@ -86,7 +85,8 @@ class Findings:
             "figures": [f"{name}.png" for name in self.figures],
             "runs": self.runs,
         }
-        plain: dict[str, Any] = json.loads(to_json(values, inf_nan_mode="null", fallback=lambda value: value.item()))
+        text = json.dumps(values, default=lambda number: number.item())  # of NumPy
+        plain: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
         return plain
 
     def write(self, out: Path) -> None:
