@@ -298,7 +298,7 @@ def test_detections_need_no_training(name: str, tmp_path: Path) -> None:
     instances = found.points.shape[1]
     assert found.points.shape == (2, instances, len(NAMES), 2)
     assert found.scores.shape == (2, instances, len(NAMES))
-    assert found.spread is None or found.spread.shape == found.scores.shape
+    assert all(values.shape == found.scores.shape for values in found.numbers.values())
     there = found.points.isfinite().all(-1)
     if method.threshold is None:
         assert instances == 1

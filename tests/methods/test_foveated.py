@@ -307,8 +307,7 @@ def test_several_starts_give_their_median_and_spread(starts: int) -> None:
     middle = np.median(ends, axis=1)
     np.testing.assert_allclose(found.points[:, 0].numpy(), 2.5 * middle, rtol=1e-5)
     spread = np.sqrt(((ends - middle[:, None]) ** 2).sum(-1).mean(1))
-    assert found.spread is not None
-    np.testing.assert_allclose(found.spread[:, 0].numpy(), 2.5 * spread, rtol=1e-4)
+    np.testing.assert_allclose(found.numbers["spread"][:, 0].numpy(), 2.5 * spread, rtol=1e-4)
     np.testing.assert_allclose(found.scores[:, 0].numpy(), 1 / (1 + spread), rtol=1e-4)
     assert torch.equal(m.predict(given).points, found.points)  # the same starts every time
 

@@ -171,7 +171,7 @@ def test_other_batches_and_other_runs_are_refused(trained: RunFolder, data: Path
     with pytest.raises(RunError, match="InstanceInputs"):
         method_of().training_step(plain, 0)
     single = parse(Recipe, recipe(data).model_dump(mode="json") | {"method": {"name": "heatmap"}})
-    with pytest.raises(DataError, match=r"several instances .*method\.name=instances"):
+    with pytest.raises(DataError, match=r"multi-instance .*method\.name=instances"):
         train(single, out=tmp_path / "run", progress=False)
 
 
@@ -338,5 +338,5 @@ def test_a_run_of_another_method_says_so(tmp_path: Path, data: Path) -> None:
     (set_of_one / "images").mkdir(parents=True)
     Image.new("L", (32, 32)).save(set_of_one / "images" / "a.png")
     (set_of_one / "landmarks.csv").write_text("image,split,instance,tip_x,tip_y\na.png,test,1,3,4\na.png,test,2,9,9\n")
-    with pytest.raises(DataError, match=r"several instances .*got a run of the method heatmap"):
+    with pytest.raises(DataError, match=r"multi-instance .*got a run of the method heatmap"):
         tp.evaluate(run, set_of_one)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trigpoint.config import apply_overrides, parse
-from trigpoint.errors import ConfigError, RunError
+from trigpoint.errors import ConfigError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import build_method
 from trigpoint.methods.transfer import SourceConfig, check_input, origin
@@ -135,7 +135,7 @@ def test_a_source_that_does_not_fit_is_refused(
 
 
 def test_a_source_that_is_no_run_is_refused(place: Path) -> None:
-    with pytest.raises(RunError, match=r"nowhere: no such run folder"):
+    with pytest.raises(ConfigError, match=r"expected a run folder as its source, got none at .*nowhere"):
         source_of(run=str(place / "nowhere"))
 
 

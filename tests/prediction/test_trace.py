@@ -75,7 +75,7 @@ def test_patches_lie_where_their_corners_say() -> None:
     """A blob of the original image is found again in every patch, at its place between the corners."""
     at = to_original(np.array([43.0, 58.0]))
     x, y = (pixel_centers(n, torch.float64).numpy() for n in (SIZE[1], SIZE[0]))
-    spread = 2.0 / fit(SIZE, CANVAS).scale
+    spread = 2.0 / np.sqrt(np.linalg.det(fit(SIZE, CANVAS).matrix[:, :2]))
     blob = np.exp(-((x[None] - at[0]) ** 2 + (y[:, None] - at[1]) ** 2) / (2 * spread**2))
     followed = trace(predictor(still=True), (200 * blob).astype(np.uint8))
     assert followed.glimpses.shape[:3] == (3, 4, 1)
@@ -86,7 +86,7 @@ def test_patches_lie_where_their_corners_say() -> None:
         weights = np.maximum(patch - np.median(patch) - 0.3 * np.ptp(patch), 0)
         found = expected_positions((weights / weights.sum())[None, None], corners[None, level])[0, 0]
         cell = (corners[level, 1, 0] - corners[level, 0, 0]) / 16
-        np.testing.assert_allclose(cell, 2**level / fit(SIZE, CANVAS).scale)
+        np.testing.assert_allclose(cell, 2**level / np.sqrt(np.linalg.det(fit(SIZE, CANVAS).matrix[:, :2])))
         assert np.abs(found - at).max() < 0.25 * cell
 
 

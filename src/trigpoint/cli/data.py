@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trigpoint.data.quality.checks import CheckReport
 
 NATIVE = "native"
+_ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the formats' names; importing them takes time
+_FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name != "base")])
 _TOLD = 20  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
@@ -90,7 +93,7 @@ def show(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, depending on the format.")],
-    start: Annotated[str, typer.Option("--from", help="The format to read; an unknown name is answered with all.")],
+    start: Annotated[str, typer.Option("--from", help=f"{_FORMATS}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
     images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,

@@ -17,6 +17,7 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     Of multi-instance runs a row per instance, with their number (1, 2, ... from the most certain on) in ``instance``;
     blank = no such landmark. An image in which nothing was found has one row with a blank instance.
 
+    >>> from trigpoint.landmarks import ImageDetections, LandmarkSet
     >>> found = [ImageDetections("a.png", np.array([[[2.5, 3.0]]]), np.array([[0.9]]))]
     >>> found += [ImageDetections("b.png", np.zeros((0, 1, 2)), np.zeros((0, 1)))]
     >>> several = Prediction(found, LandmarkSet(("tip",)), np.array([4.0]), threshold=0.5)

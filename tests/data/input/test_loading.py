@@ -81,7 +81,7 @@ def test_validation_is_not_augmented(tmp_path: Path) -> None:
 
 def test_several_instances_are_refused(tmp_path: Path) -> None:
     dataset = LandmarkDataset.load(write_instruments(tmp_path / "set", 4, size=(48, 64)))
-    with pytest.raises(DataError, match="several instances"):
+    with pytest.raises(DataError, match="multi-instance set"):
         InputDataset(dataset, InputPipeline(InputConfig(), dataset.landmarks))
 
 
