@@ -127,9 +127,8 @@ def test_bad_numbers_of_labels_are_refused(text: str) -> None:
 def test_a_subject_in_two_splits_is_refused(found: tuple[Path, Findings], tmp_path: Path) -> None:
     data = LandmarkDataset.load(found[0] / "data")
     by_split = {s.split: s.subject for s in data.samples}
-    mixed = data._replace(
-        [replace(s, subject=by_split["test"]) if s.subject == by_split["val"] else s for s in data.samples]
-    )
+    moved = [replace(s, subject=by_split["test"]) if s.subject == by_split["val"] else s for s in data.samples]
+    mixed = replace(data, samples=moved)
     mixed.save(tmp_path / "mixed", images="copy")
     with pytest.raises(DataError, match="expected each subject in one split"):
         run_study(STUDY, replace(request(tmp_path / "out"), data=tmp_path / "mixed"))
