@@ -83,7 +83,7 @@ def predict_in_parallel(
     fabric = _together(predictor.device.type, devices)
     predictor.device = fabric.device
     predictor.method.to(fabric.device)
-    size = min(batch_size, -(-len(files) // fabric.world_size))
+    size = max(1, min(batch_size, -(-len(files) // fabric.world_size)))
     found = list[ImageDetections]()
     with _asked_to_stop() as asked:
         for start in range(0, len(files), size * fabric.world_size):
