@@ -7,7 +7,7 @@ several instances per image also ``ABSENT``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -228,24 +228,6 @@ class Prediction:
     radii: FloatArray
     coverage: float = COVERAGE
     threshold: float | None = None
-
-    @classmethod
-    def of_points(
-        cls,
-        points: FloatArray,
-        scores: FloatArray,
-        landmarks: LandmarkSet,
-        images: Sequence[str] = (),
-        radii: FloatArray | None = None,
-        **numbers: FloatArray,
-    ) -> Prediction:
-        """One instance per image, from points (N, K, 2), scores (N, K) and other ``numbers`` (N, K) by name."""
-        names = images or [f"array {i}" for i in range(len(points))]
-        found = [
-            ImageDetections(name, points[i, None], scores[i, None], {key: of[i, None] for key, of in numbers.items()})
-            for i, name in enumerate(names)
-        ]
-        return cls(found, landmarks, np.full(len(landmarks), np.nan) if radii is None else radii)
 
     def __len__(self) -> int:
         return len(self.detections)

@@ -25,13 +25,8 @@ from trigpoint.report.style import (
 )
 
 
-def sigma_curves(
-    epochs: Sequence[float],
-    sigmas: Mapping[str, Sequence[float]],
-    unit: str = "heatmap px",
-    freeze: float | None = None,
-) -> Figure:
-    """Sigma per landmark or group against the epoch; ``freeze`` marks where the schedule stopped.
+def sigma_curves(epochs: Sequence[float], sigmas: Mapping[str, Sequence[float]]) -> Figure:
+    """Sigma per landmark or group against the epoch.
 
     Every series is as long as ``epochs``. Up to 10 are named; of more, the median, the range and the two extremes at
     the end are drawn. NaN leaves a gap.
@@ -44,12 +39,8 @@ def sigma_curves(
     else:
         for i, (name, values) in enumerate(table.items()):
             axes.plot(epochs, values, label=name, linewidth=1.8, **line_style(i))
-    if freeze is not None:
-        axes.axvline(freeze, color=MUTED, linewidth=1, linestyle=":")
-        at: dict[str, Any] = {"xytext": (4, -10), "textcoords": "offset points", "fontsize": 8.5}
-        axes.annotate("frozen", (freeze, 1.0), xycoords=("data", "axes fraction"), color=MUTED, **at)
     _finish_epochs(axes, sum(int(np.isfinite(v).sum()) for v in table.values()), "no sigma was recorded")
-    dress(axes, "epoch", f"sigma ({unit})", "Target precision during training")
+    dress(axes, "epoch", "sigma (heatmap px)", "Target precision during training")
     axes.set_ylim(bottom=0)
     legend(axes, len(axes.get_legend_handles_labels()[0]))
     return figure
@@ -168,9 +159,7 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
 
 
 def time_to_accuracy(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    line: tuple[str, float] | None = None,
-    unit: str = "px",
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], line: tuple[str, float] | None = None
 ) -> Figure:
     """Error (log) against training minutes. ``curves``: {label: (minutes, error)}; one pair of numbers is a marker.
 
@@ -186,7 +175,7 @@ def time_to_accuracy(
         axes.axhline(line[1], color=INK, linewidth=1.1, linestyle=(0, (2, 2)))
         at: dict[str, Any] = {"xytext": (-4, 4), "textcoords": "offset points", "fontsize": 9, "ha": "right"}
         axes.annotate(line[0], (1.0, line[1]), xycoords=("axes fraction", "data"), color=INK, **at)
-    dress(axes, "training time (minutes)", f"mean radial error ({unit}, log scale)", "Time to accuracy")
+    dress(axes, "training time (minutes)", "mean radial error (px, log scale)", "Time to accuracy")
     axes.set_xlim(left=0)
     _log_if_positive(axes)
     if not curves:
@@ -196,11 +185,7 @@ def time_to_accuracy(
 
 
 def comparison(
-    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]],
-    unit: str = "px",
-    log: bool = True,
-    title: str = "",
-    against: str = "epoch",
+    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]], title: str = "", against: str = "epoch"
 ) -> Figure:
     """Error against the epoch, or another number, for several settings of one experiment.
 
@@ -222,12 +207,9 @@ def comparison(
             low, high = np.nanmin(seeds, axis=0), np.nanmax(seeds, axis=0)
             axes.fill_between(at, low, high, color=line_style(i)["color"], alpha=0.15, linewidth=0)
         drawn += 1
-    dress(axes, against, f"mean radial error ({unit}{', log scale' if log else ''})", title or "Settings compared")
+    dress(axes, against, "mean radial error (px, log scale)", title or "Settings compared")
     _finish_epochs(axes, drawn, "no run has finished an epoch")
-    if log:
-        _log_if_positive(axes)
-    else:
-        axes.set_ylim(bottom=0)
+    _log_if_positive(axes)
     legend(axes, drawn)
     return figure
 
