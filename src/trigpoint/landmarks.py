@@ -101,12 +101,8 @@ class LandmarkSet:
         if self.groups:
             out["groups"] = {name: list(members) for name, members in self.groups.items()}
         if self.normalizer is not None:
-            length: dict[str, Any] = {"name": self.normalizer.name}
-            if self.normalizer.between is not None:
-                length["between"] = list(self.normalizer.between)
-            if self.normalizer.box:
-                length["box"] = True
-            out["normalizer"] = length
+            given = {"between": list(self.normalizer.between or ()), "box": self.normalizer.box}
+            out["normalizer"] = {"name": self.normalizer.name, **{key: value for key, value in given.items() if value}}
         return out
 
     @classmethod

@@ -42,7 +42,7 @@ def sigma_curves(epochs: Sequence[float], sigmas: Mapping[str, Sequence[float]])
     _finish_epochs(axes, sum(int(np.isfinite(v).sum()) for v in table.values()), "no sigma was recorded")
     dress(axes, "epoch", "sigma (heatmap px)", "Target precision during training")
     axes.set_ylim(bottom=0)
-    legend(axes, len(axes.get_legend_handles_labels()[0]))
+    legend(axes)
     return figure
 
 
@@ -109,10 +109,9 @@ def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = 
     axes.set_xlim(0, threshold)
     axes.set_ylim(0, 1.01)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    drawn = len(axes.get_lines())
-    if drawn == 0:
+    if not axes.get_lines():
         empty_note(axes, "no error is known")
-    legend(axes, drawn)
+    legend(axes)
     return figure
 
 
@@ -180,7 +179,7 @@ def time_to_accuracy(
     _log_if_positive(axes)
     if not curves:
         empty_note(axes, "no run was given")
-    legend(axes, len(curves))
+    legend(axes)
     return figure
 
 
@@ -210,7 +209,7 @@ def comparison(
     dress(axes, against, "mean radial error (px, log scale)", title or "Settings compared")
     _finish_epochs(axes, drawn, "no run has finished an epoch")
     _log_if_positive(axes)
-    legend(axes, drawn)
+    legend(axes)
     return figure
 
 

@@ -123,16 +123,11 @@ class Recorder(Checkpoint):
             self._keep_best(method, row)
             write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
             self.announce(trainer, row)
-        if trainer.strategy.broadcast(self._is_time(trainer)):
-            self._save_last(trainer)
-
-    def _is_time(self, trainer: L.Trainer) -> bool:
-        """Whether to save now: after the first and the last epoch, and when ``SAVE_EVERY`` seconds have passed.
-
-        Epochs of a second would otherwise spend most of their time on writing checkpoints.
-        """
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        return last or self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
+        # epochs of a second would otherwise spend most of their time on writing checkpoints
+        due = self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
+        if trainer.strategy.broadcast(due or trainer.current_epoch + 1 == trainer.max_epochs):
+            trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: fitting.WholeFile
+            self._saved = time.monotonic()
 
     def _keep_best(self, method: TrainedModule, row: dict[str, Any]) -> None:
         column = method.metric.columns[0]
@@ -141,11 +136,6 @@ class Recorder(Checkpoint):
             self.best = error
             note = {"epoch": str(row["epoch"]), column: f"{error:.6f}", "validated": method.metric.told(row)}
             self.run.save_weights(method.inference_network().state_dict(), note)
-
-    def _save_last(self, trainer: L.Trainer) -> None:
-        """Write ``last.ckpt``; every process takes part in it."""
-        trainer.save_checkpoint(self.run.last)  # whole or not at all: fitting.WholeFile
-        self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Best error so far and the rows of ``metrics.csv``."""
