@@ -36,11 +36,9 @@ MOVES = ((0.0, 0.0), (-0.1875, -0.1875), (0.1875, -0.1875), (-0.1875, 0.1875), (
 class Trace:
     """The prediction of one image by T glimpse steps of L levels, for K landmarks; points (x, y), original pixels.
 
-    ``path`` (T + 1, K, 2): the guesses of the first start. ``found`` (K, 2): the prediction, which with one start is
-    the end of the path. ``glimpses`` (K, L, C, g, g): what the network sees at the end of the path, finest level first,
-    in the intensities it is given. ``maps`` (K, L, D, h, w): the trunk's maps there, each softmaxed over its cells as
-    ``SpatializedFeatures`` does. ``extents`` (K, L, 2, 2): the top left and the bottom right corner of each patch.
-    ``image`` (C, H, W): the picture reduced by ``factor`` >= 1 to at most 1024 pixels a side; ``names``: the landmarks.
+    ``path`` (T + 1, K, 2), ``found`` (K, 2), and at the end of the path ``glimpses`` (K, L, C, g, g), finest level
+    first, ``maps`` (K, L, D, h, w) and ``extents`` (K, L, 2, 2), all as in ``methods.base.GlimpseTrace``. ``image``
+    (C, H, W): the picture reduced by ``factor`` >= 1 to at most 1024 pixels a side; ``names``: the landmarks.
     """
 
     path: FloatArray

@@ -24,6 +24,7 @@ from rich.progress import Progress as Bar
 from torch.nn.parallel import DistributedDataParallel
 
 from trigpoint.data.files import write_text
+from trigpoint.data.input.loading import EpochBatches
 from trigpoint.methods.base import TrainedModule
 from trigpoint.runs import RunFolder
 
@@ -152,8 +153,18 @@ class Steady(L.Callback):
     """Random numbers and learning rate of an epoch follow from seed, epoch and process alone, so that a resumed run
     goes on as if it had never been stopped, and an extended one by the schedule of its new length."""
 
+    batches: EpochBatches | None = None  # of the training loader
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Tell the batches the epoch before worker processes begin to fetch them; Lightning tells them afterwards.
+
+        Called before anything asks for the loaders, as even counting the optimizer's steps does.
+        """
+        if self.batches is not None:
+            self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The rate that is due; a checkpoint brings the one of the length that the run had then."""

@@ -49,20 +49,6 @@ class WholeFile(TorchCheckpointIO):
         write_bytes(path, stream.getbuffer(), overwrite=True)
 
 
-class _Resumed(L.Callback):
-    """Tells the batches which epoch a resumed run stands at before worker processes begin to fetch them.
-
-    Lightning tells them afterwards, so with workers the first epoch after a resume had the order of epoch 0.
-    """
-
-    batches: EpochBatches | None = None
-
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Called before anything asks for the loaders, as even counting the optimizer's steps does."""
-        if self.batches is not None:
-            self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-
-
 def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run: RunFolder) -> None:
     """Refuse to go on with a run of another recipe; its words, and where and how fast it is computed, may change."""
     free = {
@@ -154,8 +140,8 @@ def fit(
     """
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
-    resumed = _Resumed()
-    watching: list[L.Callback] = [Steady(recipe.seed), OneModel(), timer, recorder, resumed]
+    steady = Steady(recipe.seed)
+    watching: list[L.Callback] = [steady, OneModel(), timer, recorder]
     watching += [bar] if progress else []
     trainer = _trainer(recipe.train, run, watching, method)
     if first_process():
@@ -166,7 +152,7 @@ def fit(
         if data.skips is not None:
             data.skips.file = run.skipped
     training, validation = _loaders(recipe, inputs, trainer)
-    resumed.batches = cast(EpochBatches, training.batch_sampler)
+    steady.batches = cast(EpochBatches, training.batch_sampler)
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
