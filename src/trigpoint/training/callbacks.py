@@ -73,12 +73,7 @@ class Recorder(Checkpoint):
     A ``Checkpoint`` only so that Lightning calls its epoch end after the module's, which moves the schedule.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        timer: Timer,
-        announce: Callable[[L.Trainer, dict[str, Any]], None],
-    ) -> None:
+    def __init__(self, run: RunFolder, timer: Timer, announce: Callable[[L.Trainer, dict[str, Any]], None]) -> None:
         super().__init__()
         self.run = run
         self.timer = timer
