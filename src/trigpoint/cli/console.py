@@ -11,22 +11,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from trigpoint.errors import DataError, TrigpointError
+from trigpoint.errors import REFUSED, DataError, TrigpointError
 
 BAD_INPUT, STOPPED = 2, 130
 _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
-_SYSTEM = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENOSPC,
-    errno.EROFS,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-)
+_SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 
 class Verbs(TyperGroup):

@@ -121,12 +121,13 @@ def _write(out: Path, report: Report) -> None:
 
 
 def _show(out: Path, run: RunFolder, report: Report, chosen: Demo) -> None:
+    from trigpoint.data import LandmarkDataset
     from trigpoint.report.tables import metric_rows
 
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
     title = f"{report.metrics['n_images']} test images of {chosen.pixels} px"
     show_table(metric_rows(report.metrics), columns, title)
-    names, drawn = report.dataset.landmarks.names, _drawn(out / "data")
+    names, drawn = report.dataset.landmarks.names, len(LandmarkDataset.load(out / "data").landmarks)
     if len(names) < drawn:
         say(f"landmarks            {', '.join(names)} (of the {drawn} that are drawn; data.landmarks in the recipe)")
     say(f"best validation      {best_line(run)}")
@@ -138,10 +139,3 @@ def _show(out: Path, run: RunFolder, report: Report, chosen: Demo) -> None:
     say(f"{out / 'run'!s:<{len(str(out)) + 16}}  the trained run: trigpoint predict {out / 'run'} IMAGES...")
     say("On your own images: trigpoint data check FOLDER, then")
     say(chosen.own)
-
-
-def _drawn(data: Path) -> int:
-    """How many landmarks the drawn set has."""
-    from trigpoint.data import LandmarkDataset
-
-    return len(LandmarkDataset.load(data).landmarks)

@@ -162,7 +162,7 @@ class RunFolder:
         try:
             marks = LandmarkSet.from_dict(values)
             radius = values.get("radius_px") or {}
-            numbers = np.array([_number(radius.get(name)) for name in marks.names])
+            numbers = np.array([radius.get(name) for name in marks.names], dtype=np.float64)  # None: NaN
             threshold, spacing = values.get("threshold"), values.get("spacing_mm")
             return LandmarkFile(
                 marks,
@@ -245,7 +245,3 @@ def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
 def _damaged(file: Path, error: Exception) -> RunError:
     what = " ".join(str(part) for part in error.args) or type(error).__name__
     return RunError(f"{file}: expected what training wrote, got a damaged file ({what}); put it back, or train again")
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
