@@ -3,8 +3,9 @@
 An analysis is a subclass of ``Experiment`` with the data, tables and claims of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ from matplotlib.figure import Figure
 from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
-from trigpoint.experiments.findings import Claim, Findings, Row, Table, spread
+from trigpoint.experiments.findings import Claim, Findings, Row, Table, between, finite_mean, judged, spread
 from trigpoint.experiments.launch import check_launcher, launched
-from trigpoint.experiments.measures import MEASURES, Job, Outcome
-from trigpoint.experiments.study import FigureSpec, Request, Study, TableSpec
+from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, difference, figure_of
+from trigpoint.experiments.study import ClaimSpec, FigureSpec, Request, Study, TableSpec
 from trigpoint.experiments.task import Task, work
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
-from trigpoint.report import figures
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_instruments, write_radiographs
 from trigpoint.synthetic.folder import MARK, height_width
@@ -45,6 +45,7 @@ class Experiment:
     folder: Path
     test: LandmarkDataset
     split = "test"
+    unit = "px"  # of errors
     names: Sequence[str] | None = None  # landmarks that are looked for; None: all
     measures_points = True
 
@@ -127,8 +128,8 @@ class Experiment:
         return [self.table(spec, self.runs) for spec in self.study.tables]
 
     def claims(self) -> list[Claim]:
-        """None, unless the analysis knows some."""
-        return []
+        """Those that the study states."""
+        return [self.claim(spec) for spec in self.study.claims]
 
     def figures(self) -> dict[str, Figure]:
         """Those that the study states."""
@@ -137,6 +138,15 @@ class Experiment:
     def summary(self, run: Outcome) -> Row:
         """What ``results.json`` keeps of a run."""
         return run.summary()
+
+    @cached_property
+    def errors(self) -> Mapping[str, Errors]:
+        """What claims compare, by setting."""
+        return {name: [run.errors for run in runs] for name, runs in self.runs.items()}
+
+    def constant_of(self, setting: str) -> float:
+        """The error of always answering with the mean training position where a setting predicts."""
+        return self.runs[setting][0].constant
 
     # -- what analyses use ------------------------------------------------------------------------------------------
 
@@ -234,46 +244,60 @@ class Experiment:
             rows.append(row)
         return Table(spec.title, rows, self.filled(spec.note, facts))
 
+    @cached_property
+    def subjects(self) -> Sequence[str]:
+        """Subjects (N,) of the test images."""
+        return self.test.groups
+
+    def means(self, setting: str) -> list[float]:
+        """Mean error of each seed; NaN without predictions."""
+        return [mean_error(errors, missing="ignore") for errors in self.errors[setting]]
+
+    def mean(self, setting: str) -> float:
+        """Mean error over the seeds; infinite when one has none."""
+        return finite_mean(self.means(setting))
+
+    def validation(self, setting: str) -> float:
+        """Mean validation error over the seeds, of the weights that were kept; infinite when one has none."""
+        return finite_mean([run.val_mre for run in self.runs[setting]])
+
+    def obstacle(self, name: str, error: float, constant: float) -> str:
+        """That what is no better than a constant answer cannot be compared, or an empty text."""
+        found = f"{name} has {error:.2f} {self.unit}, the mean training position {constant:.2f} {self.unit}"
+        return "" if error < constant else found
+
+    def obstacles(self, *settings: str) -> list[str]:
+        """``obstacle`` of every setting."""
+        return [self.obstacle(name, self.mean(name), self.constant_of(name)) for name in settings]
+
+    def claim(self, spec: ClaimSpec) -> Claim:
+        """Ours against the best of the others; the difference is paired by image and landmark."""
+        ours, others = (matching(self.errors, wanted) for wanted in (spec.ours, spec.than))
+        if not (ours and others):
+            return Claim(spec.text, None, f"not run: {' or '.join(patterns(spec.than if ours else spec.ours))}")
+        pair = ours[0] if len(ours) == 1 else min(ours, key=self.validation), min(others, key=self.mean)
+        gap, bounds = difference(self.errors[pair[0]], self.errors[pair[1]], self.subjects)
+        other, unit = self.mean(pair[1]), self.unit
+        most = (spec.factor - 1) * other + spec.more
+        holds = bounds[1] < 0 if spec.sure else gap <= most if most else gap < 0
+        means = " against ".join(f"{spread(self.means(name))} {unit} ({name})" for name in pair)
+        numbers = f"{means}, difference {gap:+.2f} {unit}, {100 * gap / other:+.1f} % (95 % {between(bounds)} {unit})"
+        return judged(spec.text, bool(holds), numbers, self.obstacles(*pair))
+
     def figure(self, spec: FigureSpec) -> Figure:
-        """Validation error, widths, distribution of errors, or error against minutes, a line for each setting."""
-        patterns = (spec.runs,) if isinstance(spec.runs, str) else spec.runs
-        shown = {self.label(name): self.runs[name] for name in matching(self.runs, *patterns)}
-        if spec.kind == "validation":
-            lines = {name: curves(each) for name, each in shown.items() if any(len(run.history) for run in each)}
-            return figures.comparison(lines, title=spec.title)
-        if spec.kind == "sigma":
-            wide = {f"{name}, seed {run.job.seed}": run.sigma() for name, each in shown.items() for run in each}
-            longest = max((len(values) for values in wide.values()), default=0)
-            means = {name: padded(values.mean(axis=1), longest).tolist() for name, values in wide.items()}
-            return figures.sigma_curves(list(range(longest)), means)
-        if spec.kind == "ced":
-            errors = {name: np.concatenate([run.errors for run in each]) for name, each in shown.items()}
-            top = float(np.nanquantile(np.concatenate([values.ravel() for values in errors.values()]), 0.97))
-            return figures.ced_plot(errors, threshold=float(f"{top:.2g}"))
-        return figures.time_to_accuracy({name: timed(each[0]) for name, each in shown.items()})
+        """A line for each setting."""
+        shown = {self.label(name): self.runs[name] for name in matching(self.runs, spec.runs)}
+        return figure_of(spec.kind, spec.title, shown)
 
 
-def matching(names: Mapping[str, Any], *patterns: str) -> list[str]:
-    """Names that match one of the patterns, in their order."""
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+def matching(names: Iterable[str], wanted: str | Sequence[str]) -> list[str]:
+    """Names that match the pattern, or one of several, in their order."""
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns(wanted))]
 
 
-def curves(runs: Sequence[Outcome]) -> tuple[list[int], FloatArray]:
-    """Epochs and validation errors (seeds, E), NaN after a run broke off."""
-    longest = max((run.epochs for run in runs), key=len)
-    rows = [padded(run.history["val_mre_px"].to_numpy(dtype=np.float64), len(longest)) for run in runs]
-    return longest, np.stack(rows)
-
-
-def timed(run: Outcome) -> tuple[list[float], list[float]]:
-    """Minutes and validation errors of the epochs that were validated."""
-    known = run.history.dropna(subset="val_mre_px")
-    return known["minutes"].to_list(), known["val_mre_px"].to_list()
-
-
-def padded(values: FloatArray, length: int) -> FloatArray:
-    """``values`` with NaN up to ``length``."""
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
+def patterns(wanted: str | Sequence[str]) -> Sequence[str]:
+    """One pattern, or several, as several."""
+    return (wanted,) if isinstance(wanted, str) else wanted
 
 
 def _no_history(test: LandmarkDataset) -> pd.DataFrame:

@@ -73,6 +73,22 @@ class FigureSpec(Config):
     title: str = ""
 
 
+class ClaimSpec(Config):
+    """The claim that ``ours`` errs less than ``than``, both patterns of settings.
+
+    Of several settings that of ``ours`` with the least validation error is meant, and the best on the test images of
+    ``than``. ``factor`` and ``more`` (a length): ours may have that many times the other error, and so much more.
+    ``sure``: the 95 % interval of the difference has to be below 0.
+    """
+
+    text: str
+    ours: str | tuple[str, ...]
+    than: str | tuple[str, ...]
+    factor: float = 1.0
+    more: float = 0.0
+    sure: bool = False
+
+
 class Scale(Config):
     """One size of a study.
 
@@ -123,6 +139,7 @@ class Study(Config):
     choices: dict[str, Option] = Field(default_factory=dict)
     first_seed_only: tuple[str, ...] = ()
     tables: tuple[TableSpec, ...] = ()
+    claims: tuple[ClaimSpec, ...] = ()
     figures: dict[str, FigureSpec] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     notes: dict[str, str] = Field(default_factory=dict)
