@@ -175,7 +175,7 @@ class Catheter(Experiment):
             [self.nothing_learned(SLOW)],
         )
         text = "Adaloss (bounded) trains at both rates and ends better at Adam 1e-3 than at Adam 1e-4"
-        rates = self.claim(ClaimSpec(text=text, ours=f"{MAIN}-{self.ours}", than=f"{SLOW}-{self.ours}"))
+        rates = self.claim(ClaimSpec(text=text, ours=(f"{MAIN}-{self.ours}",), than=(f"{SLOW}-{self.ours}",)))
         delta = self._fixed_fails(DELTA, "With Adadelta fixed sigmas do not train and Adaloss (bounded) does (Fig. 3)")
         numbers = f"Adaloss {self.mean(f'{DELTA}-{self.ours}'):.2f} px; {delta.numbers}"
         return [

@@ -206,9 +206,9 @@ class CrossTask(Experiment):
             for better, worse in (("FTP", "FE"), ("FT", "FTP"), ("CTD-ED", "CTD-CD"))
         ]
         return [
-            self.claim(ClaimSpec(text=text, ours=folder_of((labels, ours)), than=folder_of((labels, other)), sure=True))
-            for labels, ours, other, text in pairs
-            if (labels, ours, "") in self.plan and (labels, other, "") in self.plan
+            self.claim(ClaimSpec(text=text, ours=(ours,), than=(other,), sure=True))
+            for labels, *both, text in pairs
+            if {ours := folder_of((labels, both[0])), other := folder_of((labels, both[1]))} <= set(self.runs)
         ]
 
     def figures(self) -> dict[str, Figure]:

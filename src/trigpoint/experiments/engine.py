@@ -102,7 +102,7 @@ class Experiment:
             Job(name, self.scale.recipe, overrides, seed)
             for seed in self.seeds
             for name, overrides in settings.items()
-            if seed == self.seeds[0] or not any(fnmatchcase(name, pattern) for pattern in once)
+            if seed == self.seeds[0] or not matching([name], once)
         ]
 
     def facts(self) -> dict[str, Any]:
@@ -274,7 +274,7 @@ class Experiment:
         """Ours against the best of the others; the difference is paired by image and landmark."""
         ours, others = (matching(self.errors, wanted) for wanted in (spec.ours, spec.than))
         if not (ours and others):
-            return Claim(spec.text, None, f"not run: {' or '.join(patterns(spec.than if ours else spec.ours))}")
+            return Claim(spec.text, None, f"not run: {' or '.join(spec.than if ours else spec.ours)}")
         pair = ours[0] if len(ours) == 1 else min(ours, key=self.validation), min(others, key=self.mean)
         gap, bounds = difference(self.errors[pair[0]], self.errors[pair[1]], self.subjects)
         other, unit = self.mean(pair[1]), self.unit
@@ -290,14 +290,9 @@ class Experiment:
         return figure_of(spec.kind, spec.title, shown)
 
 
-def matching(names: Iterable[str], wanted: str | Sequence[str]) -> list[str]:
-    """Names that match the pattern, or one of several, in their order."""
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns(wanted))]
-
-
-def patterns(wanted: str | Sequence[str]) -> Sequence[str]:
-    """One pattern, or several, as several."""
-    return (wanted,) if isinstance(wanted, str) else wanted
+def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Names that match one of the patterns, in their order."""
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _no_history(test: LandmarkDataset) -> pd.DataFrame:

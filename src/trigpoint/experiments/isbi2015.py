@@ -245,9 +245,8 @@ class Isbi2015(Experiment):
         return [Table(f"Glimpse steps in prediction ({', '.join(map(str, STEPS))})", rows, note)]
 
     def _minutes(self, name: str) -> str:
-        if name != "coarse":
-            return spread([outcome.minutes for outcome in self.runs[name]], 1)
-        tables = [_coarse(outcome.run).history_table() for outcome in self.runs["cascade"]]
+        runs = [outcome.run for outcome in self.runs["cascade" if name == "coarse" else name]]
+        tables = [(_coarse(run) if name == "coarse" else run).history_table() for run in runs]
         return spread([float(table["minutes"].max()) for table in tables], 1)
 
     def figures(self) -> dict[str, Figure]:
