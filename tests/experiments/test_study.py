@@ -20,8 +20,8 @@ from trigpoint.cli.reproduce import NAMES, parse_options, reproduce
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.experiments import ANALYSES, Request, load_study, run_study, study_names
 from trigpoint.experiments.engine import Experiment
-from trigpoint.experiments.launch import launched
 from trigpoint.experiments.measures import MEASURES
+from trigpoint.experiments.task import launched
 
 OWN = {
     "name": "widths",
@@ -255,7 +255,7 @@ def test_launchers_that_cannot_be_are_told_before_any_work(
         run_study(study, submitted(out, executor="slurm"))
     find_spec: Callable[[str], Any] = importlib.util.find_spec
     monkeypatch.setattr(
-        "trigpoint.experiments.launch.find_spec", lambda name: None if name == "submitit" else find_spec(name)
+        "trigpoint.experiments.task.find_spec", lambda name: None if name == "submitit" else find_spec(name)
     )
     with pytest.raises(ConfigError, match=r"submitit, which is not installed; pip install 'trigpoint\[slurm\]'"):
         run_study(study, submitted(out))

@@ -6,7 +6,7 @@ when its test error is ``COLLAPSED`` times that of the best setting, or when its
 times its own best.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -66,11 +66,9 @@ class Catheter(Experiment):
     @property
     def pair(self) -> tuple[Outcome, Outcome]:
         """The best run of a fixed sigma and of Adaloss on validation images, over all optimizers and seeds."""
-        return self._best_run(FIXED), self._best_run((self.ours,))
-
-    def _best_run(self, keys: Sequence[str]) -> Outcome:
-        found = [run for optimizer in OPTIMIZERS for run in self.of(optimizer, *keys)]
-        return min(found, key=lambda run: np.nan_to_num(run.val_mre, nan=np.inf))
+        every = [[run for each in OPTIMIZERS for run in self.of(each, *keys)] for keys in (FIXED, (self.ours,))]
+        fixed, ours = (min(runs, key=lambda run: np.nan_to_num(run.val_mre, nan=np.inf)) for runs in every)
+        return fixed, ours
 
     def learned(self, *runs: Outcome) -> int:
         """How many of the runs learned."""

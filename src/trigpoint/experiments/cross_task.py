@@ -13,10 +13,9 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, between, spread
-from trigpoint.experiments.launch import launched
 from trigpoint.experiments.measures import Job, Outcome, difference
 from trigpoint.experiments.study import ClaimSpec
-from trigpoint.experiments.task import Task, work
+from trigpoint.experiments.task import Task, launched, work
 from trigpoint.metrics import bootstrap_interval, mean_error
 from trigpoint.metrics.point_to_point import THRESHOLD, mean_point_error, point_error_scores
 from trigpoint.prediction import Predictor
@@ -53,13 +52,8 @@ class CrossTask(Experiment):
     def _train_source(self) -> RunFolder:
         """The source: who is seen, learned on the training subjects alone."""
         values, out = self.values, self.request.out / "source"
-        self.request.say(f"source: {values['encoder']} learns to tell the training subjects apart")
-        overrides = {
-            "data.splits": ["train"],
-            "data.input.size": [values["size"]] * 2,
-            "encoder": values["encoder"],
-            "train.epochs": values["source_epochs"],
-        }
+        self.request.say(f"source: {values['pretraining']['encoder']} learns to tell the training subjects apart")
+        overrides = {"data.splits": ["train"], "data.input.size": [values["size"]] * 2, **values["pretraining"]}
         task = Task(Job("source", recipe_values("source-classes"), overrides, 0), self.folder, out)
         list(launched(self.request, work, [task], ["source"]))
         self.request.say(f"source: {100 * source_error(RunFolder(out)):.1f} % of held-out images misclassified")
@@ -132,9 +126,8 @@ class CrossTask(Experiment):
             runs = self.runs[folder_of(key)]
             scores = [point_error_scores(run.points, truth, scale=scale) for run in runs]
             stacked = [point_error_scores(run.points, truth, "stacked", 4 * scale) for run in runs]
-            interval = bootstrap_interval(
-                np.concatenate([run.errors for run in runs]), list(self.subjects) * len(runs), n=500
-            )
+            errors = np.concatenate([run.errors for run in runs])
+            interval = bootstrap_interval(errors, list(self.subjects) * len(runs), n=500)
             paper = self.values["paper"][key[1]] if key[0] == self.first and not key[2] else ("", "", "")
             rows.append(
                 {

@@ -17,10 +17,9 @@ from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.experiments.findings import Claim, Findings, Row, Table, between, finite_mean, judged, spread
-from trigpoint.experiments.launch import check_launcher, launched
 from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, difference, figure_of
 from trigpoint.experiments.study import ClaimSpec, FigureSpec, Request, Study, TableSpec
-from trigpoint.experiments.task import Task, work
+from trigpoint.experiments.task import Task, check_launcher, launched, work
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
 from trigpoint.runs import RunFolder
