@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -30,6 +31,10 @@ OWN = {
     "first_seed_only": ["wide"],
     "labels": {"sharp": "sigma 1.5"},
     "tables": [{"title": "Errors", "columns": {"MRE px": "mre", "% within 4 px": {"measure": "within", "at": 4.0}}}],
+    "claims": [
+        {"text": "wide is not much worse", "ours": "wide", "than": ["sharp", "exact*"], "factor": 9.0},
+        {"text": "wide is better than all", "ours": "wide", "than": "exact*"},
+    ],
     "figures": {"validation": {"kind": "validation"}, "sigma": {"kind": "sigma"}, "ced": {"kind": "ced"}},
     "scales": {
         "small": {
@@ -93,6 +98,11 @@ def test_a_study_of_the_users_own_by_the_command(file: Path, tmp_path: Path) -> 
     assert "±" in rows[0]["MRE px"]
     assert "±" not in rows[1]["MRE px"]
     assert values["setting"] == "3 test images, a tiny network, seeds 0, 1."
+    first, second = values["claims"]
+    assert re.match(
+        rf"{rows[1]['MRE px']} px \(wide\) against {rows[0]['MRE px']} px \(sharp\), difference", first["numbers"]
+    )
+    assert (second["outcome"], second["numbers"]) == ("not testable", "not run: exact*")
     assert "drawing 11 images (catheter) of 32 x 32 pixels" in result.output
     assert {"validation.png", "sigma.png", "ced.png", "table.md"} <= {
         path.name for path in (tmp_path / "out").iterdir()

@@ -18,7 +18,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.experiments.findings import Claim, Findings, Row, Table, between, finite_mean, judged, spread
 from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, difference, figure_of
-from trigpoint.experiments.study import ClaimSpec, FigureSpec, Request, Study, TableSpec
+from trigpoint.experiments.study import ClaimSpec, Request, Study, TableSpec
 from trigpoint.experiments.task import Task, check_launcher, launched, work
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
@@ -131,8 +131,12 @@ class Experiment:
         return [self.claim(spec) for spec in self.study.claims]
 
     def figures(self) -> dict[str, Figure]:
-        """Those that the study states."""
-        return {name: self.figure(spec) for name, spec in self.study.figures.items()}
+        """Those that the study states, a line for each setting."""
+        drawn = {}
+        for name, spec in self.study.figures.items():
+            shown = {self.label(setting): self.runs[setting] for setting in matching(self.runs, spec.runs)}
+            drawn[name] = figure_of(spec.kind, spec.title, shown)
+        return drawn
 
     def summary(self, run: Outcome) -> Row:
         """What ``results.json`` keeps of a run."""
@@ -192,7 +196,9 @@ class Experiment:
     def outcome(self, job: Job, found: FloatArray | None, note: str) -> Outcome:
         """A run that ``work`` has trained, with its errors; without points it has none."""
         run, test = RunFolder(self.request.out / "runs" / job.folder), job.own(self.test)
-        history = run.history_table() if run.metrics.is_file() else _no_history(test)
+        columns = ["epoch", "minutes", "train_loss", "val_mre_px", *(f"sigma_{name}" for name in test.landmarks.names)]
+        none = pd.DataFrame(columns=columns, dtype=float)
+        history = run.history_table() if run.metrics.is_file() else none
         points = np.full(test.points.shape, np.nan) if found is None else found
         errors = points[..., 0] if found is None else radial_error(points, test.points)
         return Outcome(job, run, points, errors, history, note, self.constant(test), test)
@@ -207,8 +213,7 @@ class Experiment:
 
     def mean_position(self, names: Sequence[str]) -> FloatArray:
         """Mean (K, 2) of the points of the training images."""
-        mean: FloatArray = np.nanmean(self.training(names).points, axis=0)
-        return mean
+        return np.asarray(np.nanmean(self.training(names).points, axis=0))
 
     def training(self, names: Sequence[str] | None = None) -> LandmarkDataset:
         """The training images, not opened."""
@@ -275,25 +280,19 @@ class Experiment:
         if not (ours and others):
             return Claim(spec.text, None, f"not run: {' or '.join(spec.than if ours else spec.ours)}")
         pair = ours[0] if len(ours) == 1 else min(ours, key=self.validation), min(others, key=self.mean)
-        gap, bounds = difference(self.errors[pair[0]], self.errors[pair[1]], self.subjects)
+        mine, theirs = (self.errors[name] for name in pair)
+        if mine[0].shape != theirs[0].shape:
+            return Claim(spec.text, None, f"{pair[0]} and {pair[1]} do not find the same landmarks")
+        gap, bounds = difference(mine, theirs, self.subjects)
         other, unit = self.mean(pair[1]), self.unit
         most = (spec.factor - 1) * other + spec.more
         holds = bounds[1] < 0 if spec.sure else gap <= most if most else gap < 0
         means = " against ".join(f"{spread(self.means(name))} {unit} ({name})" for name in pair)
-        numbers = f"{means}, difference {gap:+.2f} {unit}, {100 * gap / other:+.1f} % (95 % {between(bounds)} {unit})"
+        share = f", {100 * gap / other:+.1f} %" if other else ""
+        numbers = f"{means}, difference {gap:+.2f} {unit}{share} (95 % {between(bounds)} {unit})"
         return judged(spec.text, bool(holds), numbers, self.obstacles(*pair))
-
-    def figure(self, spec: FigureSpec) -> Figure:
-        """A line for each setting."""
-        shown = {self.label(name): self.runs[name] for name in matching(self.runs, spec.runs)}
-        return figure_of(spec.kind, spec.title, shown)
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Names that match one of the patterns, in their order."""
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-
-
-def _no_history(test: LandmarkDataset) -> pd.DataFrame:
-    columns = ["epoch", "minutes", "train_loss", "val_mre_px", *(f"sigma_{name}" for name in test.landmarks.names)]
-    return pd.DataFrame(columns=columns, dtype=float)
