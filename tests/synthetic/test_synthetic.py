@@ -199,8 +199,8 @@ def test_radiograph_landmarks_lie_on_their_outlines_and_inside(seed):
     assert len(points) == 13
     assert (head.points > 0).all()
     assert (head.points < np.array(shape[::-1]) - 1).all()
-    for name, (line, _, _) in radiograph.EXTREMES.items():
-        assert np.hypot(*(head.lines[line] - points[name]).T).min() < 1.5, name
+    for name, mark in radiograph.EXTREMES.items():
+        assert np.hypot(*(head.lines[mark["line"]] - points[name]).T).min() < 1.5, name
     assert points["menton"][1] > points["point_b"][1] > points["point_a"][1] > points["nasion"][1]
     assert points["pronasale"][0] > points["orbitale"][0] > points["sella"][0] > points["gonion"][0] - 60
     box = np.stack([head.lines["sella"].min(axis=0), head.lines["sella"].max(axis=0)])
