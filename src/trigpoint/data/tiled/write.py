@@ -9,7 +9,6 @@ import math
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,10 +43,10 @@ def halve_edge(image: torch.Tensor) -> torch.Tensor:
 class _Level:
     """A coarser level: ``halve_edge`` of an image whose rows come in strips, kept in a temporary file as they come."""
 
-    def __init__(self, dtype: np.dtype[Any], folder: Path) -> None:
-        self._dtype = dtype
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path) -> None:
+        self._shape, self._dtype = shape, dtype
         # without a name, so that nothing is left behind however the process ends
-        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows: torch.Tensor | None = None  # from two rows before what the next coarser row is centred on
         self._count = 0
 
@@ -62,6 +61,13 @@ class _Level:
         assert self._rows is not None
         return self._take(torch.cat([self._rows, self._rows[:, -1:].expand(-1, 2 + self._count % 2, -1)], dim=1))
 
+    def strips(self, height: int) -> Rows:
+        """All rows, once they are there."""
+        with self._file:
+            self._file.flush()
+            pixels = np.memmap(self._file, self._dtype, "r", shape=self._shape)
+        return (pixels[top : top + height] for top in range(0, len(pixels), height))
+
     def _take(self, rows: torch.Tensor) -> torch.Tensor:
         width, ready = rows.shape[2], max((rows.shape[1] - 4) // 2, 0)
         self._rows = rows[:, 2 * ready :]
@@ -69,8 +75,8 @@ class _Level:
             return rows[:, :0, : (width + 1) // 2]
         padded = F.pad(rows[None, :, : 2 * ready + 4], (2, 2 + width % 2, 0, 0), mode="replicate")
         coarser = halve(padded)[0, :, 1 : 1 + ready, 1 : 1 + (width + 1) // 2]
-        values = coarser.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy().astype(self._dtype)
-        self.file.write(np.ascontiguousarray(np.moveaxis(values, 0, -1)).tobytes())
+        values = coarser.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy()
+        self._file.write(np.moveaxis(values, 0, -1).astype(self._dtype).tobytes())
         return coarser
 
 
@@ -118,8 +124,17 @@ def write_tiled(
     sizes = _level_sizes(size)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{uuid.uuid4().hex}.part"
-    count = _Counter(sum(height for height, _ in sizes), progress)
-    coarser = [_Level(first.dtype, target.parent) for _ in sizes[1:]]
+    total, done = sum(height for height, _ in sizes), 0
+
+    def counted(strips: Rows) -> Rows:
+        nonlocal done
+        for strip in strips:
+            done += len(strip)
+            if progress is not None:
+                progress(done, total)
+            yield strip
+
+    coarser = [_Level((*level, first.shape[2]), first.dtype, target.parent) for level in sizes[1:]]
     colour = first.shape[2] == 3
     options: dict[str, Any] = {
         "dtype": first.dtype,
@@ -135,18 +150,16 @@ def write_tiled(
                     source = _finest(itertools.chain([first], strips), coarser)
                     options |= {"subifds": len(sizes) - 1, "metadata": _ome(colour, spacing_mm)}
                 else:
-                    source = _stored(coarser[level - 1].file, (height, width, first.shape[2]), first.dtype, tile)
+                    source = coarser[level - 1].strips(tile)
                     options |= {"subifds": None, "metadata": None, "subfiletype": 1}
                 shape = (height, width, 3) if colour else (height, width)
-                writer.write(_tiles(source, tile, colour, count), shape=shape, **options)
+                writer.write(_tiles(counted(source), tile, colour), shape=shape, **options)
                 if level == 0:  # the writer asks for no more than the last tile
                     next(strips, None)
-                    for done, finished in enumerate(coarser, start=1):
-                        _push(coarser[done:], finished.finish())
+                    for index, finished in enumerate(coarser, start=1):
+                        _push(coarser[index:], finished.finish())
         part.replace(target)
     finally:
-        for made in coarser:
-            made.file.close()
         part.unlink(missing_ok=True)
     return target
 
@@ -168,26 +181,13 @@ def _ome(colour: bool, spacing_mm: float | None) -> dict[str, Any]:
     return metadata
 
 
-@dataclass
-class _Counter:
-    total: int
-    report: Progress | None
-    done: int = 0
-
-    def add(self, rows: int) -> None:
-        self.done += rows
-        if self.report is not None:
-            self.report(self.done, self.total)
-
-
 def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: int) -> Rows:
     """The rows anew, in strips (tile, W, C), the last one as high as is left."""
     height, width = size
     kept: list[npt.NDArray[Any]] = []
     waiting, seen, kind = 0, 0, None
     for given in rows:
-        part = np.asarray(given)
-        part = part[..., None] if part.ndim == 2 else part
+        part = np.atleast_3d(given)
         kind = kind or (part.dtype, part.shape[1:])
         if part.dtype not in (np.uint8, np.uint16) or part.shape[1:] not in ((width, 1), (width, 3)):
             expected = f"rows of {width} grey or RGB pixels, uint8 or uint16"
@@ -216,21 +216,10 @@ def _finest(strips: Rows, coarser: Sequence[_Level]) -> Rows:
         yield strip
 
 
-def _stored(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype[Any], tile: int) -> Rows:
-    """Strips of a level from its temporary file."""
-    file.seek(0)
-    height, width, samples = shape
-    for top in range(0, height, tile):
-        rows = min(tile, height - top)
-        data = file.read(rows * width * samples * dtype.itemsize)
-        yield np.frombuffer(data, dtype).reshape(rows, width, samples)
-
-
-def _tiles(strips: Rows, tile: int, colour: bool, count: _Counter) -> Rows:
+def _tiles(strips: Rows, tile: int, colour: bool) -> Rows:
     """Tiles of the strips from left to right, filled up with the edge, which compresses well."""
     for strip in strips:
         height, width = strip.shape[:2]
-        count.add(height)
         for left in range(0, width, tile):
             part = strip[:, left : left + tile]
             whole = np.pad(part, ((0, tile - height), (0, tile - part.shape[1]), (0, 0)), mode="edge")
