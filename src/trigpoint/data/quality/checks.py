@@ -3,6 +3,7 @@
 An error makes training refuse the dataset or the measured numbers wrong; a warning is for a person to look at.
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -141,10 +142,10 @@ def _listed_images(table: Table) -> dict[Path, list[int]]:
 def _decode_all(files: Sequence[Path], progress: Progress | None) -> dict[Path, _Image]:
     out: dict[Path, _Image] = {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for done, (file, image) in enumerate(zip(files, pool.map(_decode, files), strict=True), start=1):
+        for file, image in zip(files, pool.map(_decode, files), strict=True):
             out[file] = image
             if progress is not None:
-                progress(done, len(files))
+                progress(len(out), len(files))
     return out
 
 
@@ -188,12 +189,14 @@ class _Checks:
         if len(warnings) > _LISTED:
             self.warn(self.table.images, f"{len(warnings) - _LISTED} more images {rest}")
 
+    def named(self, image: Path) -> str:
+        return f"{image.name} (row {self.first_row[image]}), which is in split '{self.split[image]}'"
+
     def image_files(self) -> None:
         for file, row in self.first_row.items():
             if damage := self.images[file].damage:
-                self.error(
-                    file, damage if file.exists() else "expected an image file, got none there; check the name", row
-                )
+                gone = "expected an image file, got none there; check the name"
+                self.error(file, damage if file.exists() else gone, row)
 
     def points(self) -> None:
         """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
@@ -233,12 +236,11 @@ class _Checks:
             twin = first.setdefault(image.digest, file)
             if not image.digest or twin == file:
                 continue
-            where, row = f"same picture as {twin.name} (row {self.first_row[twin]})", self.first_row[file]
-            a, b = self.split[file], self.split[twin]
-            if a != b:
-                self.error(file, f"{where}, which is in split '{b}' while this is in '{a}'; keep one", row)
+            same, row = f"same picture as {self.named(twin)}", self.first_row[file]
+            if self.split[file] != self.split[twin]:
+                self.error(file, f"{same} while this is in '{self.split[file]}'; keep one", row)
             else:
-                self.warn(file, f"{where}; keep one", row)
+                self.warn(file, f"{same}; keep one", row)
 
     def copies(self) -> None:
         """Pictures that look like copies of one in another split: other grey values, size or compression."""
@@ -253,11 +255,9 @@ class _Checks:
             place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
             for file, at, alike in zip(files, place, best, strict=True):
                 if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told
-                    twin = earlier[at]
-                    where = f"{twin.name} (row {self.first_row[twin]}), which is in split '{self.split[twin]}'"
+                    looks = f"looks like a copy of {self.named(earlier[at])} while this is in '{split}'"
                     fix = f"(similarity {alike:.2f}); keep one, or put both in one split"
-                    message = f"looks like a copy of {where} while this is in '{split}' {fix}"
-                    found.append((file, message, self.first_row[file]))
+                    found.append((file, f"{looks} {fix}", self.first_row[file]))
             earlier += files
         self.warn_of_first(found, "that look like copies of images in another split")
 
@@ -295,9 +295,8 @@ class _Checks:
             if not np.isfinite(sample.points).any() and not self.table.instances:
                 self.warn(file, "no landmark is annotated, so the row teaches and measures nothing", sample.row)
         if any(self.spaced) and not all(self.spaced):
-            message = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
-            message += "; without all, no error is given in mm"
-            self.warn(file, message, samples[self.spaced.index(False)].row)
+            have = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
+            self.warn(file, f"{have}; without all, no error is given in mm", samples[self.spaced.index(False)].row)
 
     def unnamed_images(self) -> None:
         images = self.table.images
@@ -310,9 +309,7 @@ class _Checks:
         self.warn_of_first([(f, message, None) for f in left], f"that no row names ({len(left)} of {len(present)})")
 
     def summary(self) -> Summary:
-        sizes = sorted(
-            ((i.width, i.height) for i in self.images.values() if i.width), key=lambda size: size[0] * size[1]
-        )
+        sizes = [(image.width, image.height) for image in self.images.values() if image.width]
         samples = self.table.samples
         return Summary(
             name=self.table.name,
@@ -322,7 +319,7 @@ class _Checks:
             subjects=len({sample.subject for sample in samples if sample.subject}),
             splits=dict(Counter(sample.split or "(none)" for sample in samples)),
             unlabelled=self.unlabelled,
-            smallest=sizes[0] if sizes else None,
-            largest=sizes[-1] if sizes else None,
+            smallest=min(sizes, key=math.prod, default=None),
+            largest=max(sizes, key=math.prod, default=None),
             with_spacing=sum(self.spaced),
         )
