@@ -367,7 +367,7 @@ def test_foreign_files_are_never_lost(tmp_path):
     [
         (write_catheter, {"count": 0}, "count: expected at least 1"),
         (write_catheter, {"size": 16}, "size: expected at least 32"),
-        (write_catheter, {"seed": -1}, "seed: expected 0 or more"),
+        (write_catheter, {"seed": -1}, "seed: expected at least 0"),
         (write_catheter, {"per_subject": 0}, "per_subject: expected at least 1"),
         (write_catheter, {"splits": {"train": 0.5}}, "splits: expected shares"),
         (write_radiographs, {"spacing_mm": 0}, "spacing_mm: expected more than 0"),

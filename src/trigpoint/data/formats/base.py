@@ -20,13 +20,9 @@ T = TypeVar("T")
 class Format(ABC):
     """A foreign annotation format; options are keywords of the constructor, all with defaults.
 
-    The class attributes say what survives writing and reading back; what does not is in the class docstring.
+    The docstring of each says what does not survive writing and reading back.
     """
 
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = False
     one_file: ClassVar[bool] = False
 
     @abstractmethod

@@ -50,9 +50,6 @@ class EndoVis(Format):
     Coordinates are kept as they are; the source does not say where its pixels have their origin.
     """
 
-    keeps_visibility = True
-    keeps_instances = True
-
     def __init__(self, tools: str = "all") -> None:
         if tools not in TOOLS:
             raise ConfigError(f"tools: unknown tools '{tools}'; {did_you_mean(str(tools), TOOLS)}")

@@ -32,9 +32,6 @@ class Isbi(Format):
     visible; split, subject, pairs and groups are not stored.
     """
 
-    keeps_names = False
-    keeps_missing = False
-
     def __init__(self, annotator: Annotator | None = None, spacing_mm: float | None = None) -> None:
         if annotator is not None and annotator not in get_args(Annotator):
             raise DataError(f"isbi annotator: expected mean, senior or junior, got '{annotator}'")

@@ -24,8 +24,6 @@ class Pts(base.Format):
     points come back as visible; split, subject, pairs and groups are not stored.
     """
 
-    keeps_names = False
-
     def __init__(self, names: Sequence[str] | None = None) -> None:
         self.names = None if names is None else tuple(names)
 

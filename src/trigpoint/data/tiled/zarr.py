@@ -90,9 +90,6 @@ class ZarrTiles(TileStore):
                 missing = f"expected every chunk of {folder.name}, got none at {key}"
                 raise DataError(f"{self.file}: {missing}; copy it again, or {fix}")
 
-    def close(self) -> None:
-        """Nothing stays open."""
-
 
 def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
     attributes = dict(group.attrs)
