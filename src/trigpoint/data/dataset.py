@@ -8,8 +8,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +20,7 @@ from trigpoint.data.files import refuse_existing
 from trigpoint.data.instances import ImageInstances, gather
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
 from trigpoint.data.subsets import nested_order
-from trigpoint.data.table import parse_rows, raise_problems, read_table, write_table
+from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, write_table
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Normalizer, Sample
 
@@ -68,7 +68,7 @@ class LandmarkDataset:
         Raises DataError naming file, row and landmark; for an unknown split, with the splits that exist.
         """
         found = read_table(folder)
-        dataset = cls(**vars(found))
+        dataset = cls._of(found)
         if split is not None:
             dataset = dataset.only(split)
         if names is not None:
@@ -112,8 +112,12 @@ class LandmarkDataset:
             spacing_mm=spacing_mm,
             instances="instance" in table.columns,
         )
-        found = cls(**vars(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file)))
+        found = cls._of(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file))
         return replace(found, landmarks=landmarks or found.landmarks, folder=None, table=None)._with_spacing()
+
+    @classmethod
+    def _of(cls, table: Table) -> LandmarkDataset:
+        return cls(**{field.name: getattr(table, field.name) for field in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -289,12 +293,12 @@ class LandmarkDataset:
         return names
 
     def _with_spacing(self) -> LandmarkDataset:
-        cache: dict[Path, float | None] = {}
-        for sample in self.samples:
-            if sample.spacing_mm is None and sample.image not in cache:
-                own = image_spacing(sample.image)[0] if sample.image.is_file() else None
-                cache[sample.image] = self.spacing_mm if own is None else own
-        samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=cache[s.image]) for s in self.samples]
+        @cache
+        def spacing(image: Path) -> float | None:
+            own = image_spacing(image)[0] if image.is_file() else None
+            return self.spacing_mm if own is None else own
+
+        samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=spacing(s.image)) for s in self.samples]
         return replace(self, samples=samples)
 
 

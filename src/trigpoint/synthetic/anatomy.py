@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trigpoint.config import read_yaml
+from trigpoint.landmarks import LandmarkSet
 from trigpoint.synthetic.canvas import disk
 
 ASPECT = 0.806  # width over height of the template, that of a 2400 x 1935 film
@@ -44,4 +45,5 @@ OUTLINES: dict[str, Outline] = {
 }
 EXTREMES: dict[str, dict[str, Any]] = _TEMPLATE["extremes"]
 POINTS: dict[str, dict[str, Any]] = _TEMPLATE["points"]
+LANDMARKS = LandmarkSet.from_dict({"landmarks": [*EXTREMES, *POINTS], **_TEMPLATE["belonging"]})
 MODES: list[dict[str, Any]] = list(_TEMPLATE["modes"].values())

@@ -16,22 +16,11 @@ import numpy as np
 from trigpoint.data.files import Progress
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import to_grid
-from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
+from trigpoint.landmarks import FloatArray
 from trigpoint.synthetic import canvas
 from trigpoint.synthetic import folder as sets
-from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, MODES, OUTLINES, POINTS
+from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, LANDMARKS, MODES, OUTLINES, POINTS
 from trigpoint.synthetic.canvas import Picture, add, blur, box, enlarge, field, fill, mask, rim, smooth, stroke
-
-LANDMARKS = LandmarkSet(
-    (*EXTREMES, *POINTS),
-    groups={
-        "corner": ("anterior_nasal_spine", "upper_incisor", "lower_incisor"),
-        "curve": ("orbitale", "gonion", "menton", "pogonion", "porion", "pronasale"),
-        "notch": ("nasion", "point_a", "point_b"),
-        "center": ("sella",),
-    },
-    normalizer=Normalizer("sella_nasion", between=("sella", "nasion")),
-)
 
 
 @dataclass(frozen=True)

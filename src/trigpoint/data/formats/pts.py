@@ -53,29 +53,21 @@ def _text(sample: Sample) -> str:
 
 def _parse(file: Path) -> FloatArray:
     count: int | None = None
-    points: list[tuple[float, float]] = []
-    state = "head"
-    for line, raw in enumerate(read_text(file).splitlines(), start=1):
-        text = raw.strip()
-        if not text:
-            continue
-        if state == "head" and text == "{":
-            state = "points"
-        elif state == "head":
-            found = _HEADER.match(text)
-            if found is None:
-                expected = "'version: 1', 'n_points: <n>' or '{'"
-                raise DataError(f"{file}, line {line}: expected {expected}, got {text[:40]!r}")
-            count = int(found[2]) if found[1] == "n_points" else count
-        elif state == "points" and text == "}":
-            state = "end"
-        elif state == "points":
-            points.append(_point(file, line, text))
-        else:
-            raise DataError(f"{file}, line {line}: expected nothing after '}}', got {text[:40]!r}")
-    if state != "end":
-        last = line if points or count else 1
+    lines = [(line, raw.strip()) for line, raw in enumerate(read_text(file).splitlines(), start=1) if raw.strip()]
+    texts = [text for _, text in lines]
+    start, end = (texts.index(brace) if brace in texts else len(texts) for brace in "{}")
+    for line, text in lines[:start]:
+        found = _HEADER.match(text)
+        if found is None:
+            expected = "'version: 1', 'n_points: <n>' or '{'"
+            raise DataError(f"{file}, line {line}: expected {expected}, got {text[:40]!r}")
+        count = int(found[2]) if found[1] == "n_points" else count
+    points = [_point(file, line, text) for line, text in lines[start + 1 : end]]
+    if end == len(texts):
+        last = lines[-1][0] if lines else 1
         raise DataError(f"{file}, line {last}: expected '{{ points }}', got the end of the file")
+    for line, text in lines[end + 1 :]:
+        raise DataError(f"{file}, line {line}: expected nothing after '}}', got {text[:40]!r}")
     if count is not None and count != len(points):
         raise DataError(f"{file}: expected n_points: {count} points, got {len(points)}; the file is cut or edited")
     if not points:

@@ -16,7 +16,7 @@ import numpy as np
 
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
-from trigpoint.data.files import Progress, inside, read_csv
+from trigpoint.data.files import Progress
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
@@ -104,8 +104,7 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     ``folder`` does not exist.
     """
     table = read_table(folder, strict=False)
-    listed = _listed_images(table)
-    checks = _Checks(table, listed, _decode_all(list(listed), progress))
+    checks = _Checks(table, _decode_all(list(table.listed), progress))
     checks.image_files()
     checks.points()
     checks.coinciding_points()
@@ -118,25 +117,6 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     checks.unnamed_images()
     found = sorted(checks.found, key=lambda finding: (finding.severity == "warning", finding.row or 0))
     return CheckReport(found, checks.summary())
-
-
-def _listed_images(table: Table) -> dict[Path, list[int]]:
-    """Image files and the rows that name them, including rows that the reader had to drop for another problem."""
-    listed: dict[Path, list[int]] = {}
-    kept = {sample.row: sample.image for sample in table.samples}
-    try:
-        rows = read_csv(table.table) if table.table.is_file() else []
-    except DataError:  # the reader of the table has already reported it
-        rows = []
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    if "image" not in header:
-        return listed
-    column = header.index("image")
-    for row, cells in enumerate(rows[1:], start=2):
-        name = cells[column].strip() if len(cells) > column else ""
-        if name and (row in kept or inside(name)):
-            listed.setdefault(kept.get(row, table.images / name), []).append(row)
-    return listed
 
 
 def _decode_all(files: Sequence[Path], progress: Progress | None) -> dict[Path, _Image]:
@@ -161,10 +141,9 @@ def _decode(file: Path) -> _Image:
 class _Checks:
     """What is known of a dataset; each check adds what it finds wrong to ``found``."""
 
-    def __init__(self, table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> None:
+    def __init__(self, table: Table, images: dict[Path, _Image]) -> None:
         self.table, self.images = table, images
-        self.rows = sum(len(rows) for rows in listed.values())
-        self.first_row = {file: rows[0] for file, rows in listed.items()}
+        self.first_row = {file: rows[0] for file, rows in table.listed.items()}
         splits = {sample.row: sample.split for sample in table.samples}
         self.split = {file: splits.get(row, "") for file, row in self.first_row.items()}
         self.spaced = [
@@ -313,7 +292,7 @@ class _Checks:
         samples = self.table.samples
         return Summary(
             name=self.table.name,
-            rows=self.rows,
+            rows=sum(len(rows) for rows in self.table.listed.values()),
             images=len(self.images),
             landmarks=len(self.table.landmarks),
             subjects=len({sample.subject for sample in samples if sample.subject}),
