@@ -22,7 +22,7 @@ from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, r
 from trigpoint.data.subsets import nested_order
 from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, write_table
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Normalizer, Sample
+from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,11 +146,9 @@ class LandmarkDataset:
     @cached_property
     def groups(self) -> tuple[str, ...]:
         """(N,) what no split divides: the subject of the image's first row, or the image where none is named."""
-        first: dict[Path, str] = {}
-        for sample in self.samples:
-            own = f"subject:{sample.subject}" if sample.subject else f"image:{self.image_name(sample)}"
-            first.setdefault(sample.image, own)
-        return tuple(first[sample.image] for sample in self.samples)
+        first = {sample.image: sample for sample in reversed(self.samples)}
+        own = {i: f"subject:{s.subject}" if s.subject else f"image:{self.image_name(s)}" for i, s in first.items()}
+        return tuple(own[sample.image] for sample in self.samples)
 
     def splits(self) -> dict[str, int]:
         """Number of samples per split name; samples without a split are not counted."""
@@ -239,15 +237,14 @@ class LandmarkDataset:
         """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole."""
         marks = self.landmarks
         order = [marks.index(name) for name in names]
-        length: Normalizer | None = marks.normalizer
-        if length is not None and length.between is not None and not set(length.between) <= set(names):
-            length = None
+        length = marks.normalizer
+        whole = length is None or set(length.between or ()) <= set(names)
         groups = {group: tuple(m for m in members if m in names) for group, members in marks.groups.items()}
         kept = LandmarkSet(
             tuple(names),
             tuple(pair for pair in marks.pairs if set(pair) <= set(names)),
             {group: members for group, members in groups.items() if members},
-            length,
+            length if whole else None,
         )
         samples = [replace(s, points=s.points[order], visibility=s.visibility[order]) for s in self.samples]
         return replace(self, samples=samples, landmarks=kept)

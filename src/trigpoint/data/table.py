@@ -173,9 +173,7 @@ class _Reader:
         names = self.about.landmarks or derived
         if not names:
             raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
-        where: dict[str, int] = {}
-        for index, column in enumerate(header):
-            where.setdefault(column, index)
+        where = {column: header.index(column) for column in header}
         for name in names:
             for column in (f"{name}_x", f"{name}_y"):
                 if column not in where:

@@ -411,5 +411,5 @@ def test_images_with_one_name_cannot_share_a_file(tmp_path: Path) -> None:
 def test_pts_files_need_the_same_count(tmp_path: Path) -> None:
     for name, rows in (("a", "1 2"), ("b", "1 2\n3 4")):
         (image(tmp_path, f"{name}.png") / f"{name}.pts").write_text(f"{{\n{rows}\n}}")
-    with pytest.raises(DataError, match=r"b\.pts: expected 1 points, got 2"):
+    with pytest.raises(DataError, match=r"b\.pts: expected the landmarks of a\.pts, got a difference in 'p01'"):
         Pts().read(tmp_path)

@@ -29,17 +29,14 @@ class Pts(base.Format):
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.pts`` file or a folder of them. Raises DataError with file and line."""
-        root, folder, files = base.annotation_files(source, ".pts", images)
-        names = self.names
-        samples = []
-        for file in files:
-            points = _parse(file)
-            names = base.default_names(len(points)) if names is None else names
-            if len(points) != len(names):
-                fix = "all files need the same landmarks"
-                raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; {fix}")
-            samples.append(base.visible(base.image_of(file, root, folder), points))
-        return LandmarkDataset(samples, LandmarkSet(names or ()), name=root.name, images=folder, table=Path(source))
+        return base.read_per_image(source, ".pts", images, self._parse)
+
+    def _parse(self, file: Path) -> tuple[LandmarkSet, FloatArray]:
+        points = _points(file)
+        names = base.default_names(len(points)) if self.names is None else self.names
+        if len(points) != len(names):
+            raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; all files need the same")
+        return LandmarkSet(names), points
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``, in the order of the landmarks (or of ``names``)."""
@@ -51,7 +48,7 @@ def _text(sample: Sample) -> str:
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
 
 
-def _parse(file: Path) -> FloatArray:
+def _points(file: Path) -> FloatArray:
     count: int | None = None
     lines = [(line, raw.strip()) for line, raw in enumerate(read_text(file).splitlines(), start=1) if raw.strip()]
     texts = [text for _, text in lines]

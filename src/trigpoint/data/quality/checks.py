@@ -34,10 +34,6 @@ class Finding(Problem):
 
     severity: Literal["error", "warning"] = "error"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values: file, message, row, landmark, severity."""
-        return asdict(self) | {"file": str(self.file)}
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -82,7 +78,8 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"ok": self.ok, "problems": [p.to_dict() for p in self.problems], "summary": asdict(self.summary)}
+        problems = [asdict(problem) | {"file": str(problem.file)} for problem in self.problems]
+        return {"ok": self.ok, "problems": problems, "summary": asdict(self.summary)}
 
 
 @dataclass(frozen=True)

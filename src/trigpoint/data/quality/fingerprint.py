@@ -131,14 +131,11 @@ def similarity(a: Looks, b: Looks) -> npt.NDArray[np.float32]:
 def nearest(looks: Looks, among: Looks) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Of each of ``looks`` (N, L) the most similar one ``among`` (M, L), and how similar it is; 0 where M is 0."""
     best, place = np.zeros(len(looks), np.float32), np.zeros(len(looks), np.int64)
-    for start in range(0, len(looks), _BLOCK):
+    for start in range(0, len(looks) if len(among) else 0, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        for first in range(0, len(among), _BLOCK):
-            found = similarity(looks[rows], among[first : first + _BLOCK])
-            highest = found.max(axis=1)
-            better = highest > best[rows]
-            place[rows] = np.where(better, first + found.argmax(axis=1), place[rows])
-            best[rows] = np.maximum(highest, best[rows])
+        blocks = [similarity(looks[rows], among[first : first + _BLOCK]) for first in range(0, len(among), _BLOCK)]
+        found = np.concatenate(blocks, axis=1)
+        place[rows], best[rows] = found.argmax(axis=1), found.max(axis=1)
     return place, best
 
 

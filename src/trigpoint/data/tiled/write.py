@@ -124,40 +124,25 @@ def write_tiled(
     sizes = _level_sizes(size)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{uuid.uuid4().hex}.part"
-    total, done = sum(height for height, _ in sizes), 0
-
-    def counted(strips: Rows) -> Rows:
-        nonlocal done
-        for strip in strips:
-            done += len(strip)
-            if progress is not None:
-                progress(done, total)
-            yield strip
-
+    heights = [height for height, _ in sizes]
     coarser = [_Level((*level, first.shape[2]), first.dtype, target.parent) for level in sizes[1:]]
     colour = first.shape[2] == 3
-    options: dict[str, Any] = {
-        "dtype": first.dtype,
-        "tile": (tile, tile),
-        "photometric": "rgb" if colour else "minisblack",
-        "compression": "zlib",
-        "maxworkers": 1,
-    }
+    options: dict[str, Any] = {"dtype": first.dtype, "tile": (tile, tile), "compression": "zlib", "maxworkers": 1}
     try:
         with tifffile.TiffWriter(part, bigtiff=True, ome=True) as writer:
-            for level, (height, width) in enumerate(sizes):
-                if level == 0:
-                    source = _finest(itertools.chain([first], strips), coarser)
-                    options |= {"subifds": len(sizes) - 1, "metadata": _ome(colour, spacing_mm)}
-                else:
-                    source = coarser[level - 1].strips(tile)
-                    options |= {"subifds": None, "metadata": None, "subfiletype": 1}
-                shape = (height, width, 3) if colour else (height, width)
-                writer.write(_tiles(counted(source), tile, colour), shape=shape, **options)
-                if level == 0:  # the writer asks for no more than the last tile
-                    next(strips, None)
-                    for index, finished in enumerate(coarser, start=1):
-                        _push(coarser[index:], finished.finish())
+
+            def add(level: int, strips: Rows, **more: Any) -> None:
+                tiles = _tiles(_counted(strips, sum(heights[:level]), sum(heights), progress), tile, colour)
+                shape = (*sizes[level], 3) if colour else sizes[level]
+                writer.write(tiles, shape=shape, photometric="rgb" if colour else "minisblack", **options, **more)
+
+            finest = _finest(itertools.chain([first], strips), coarser)
+            add(0, finest, subifds=len(coarser), metadata=_ome(colour, spacing_mm))
+            next(strips, None)  # the writer asks for no more than the last tile
+            for number, finished in enumerate(coarser, start=1):
+                _push(coarser[number:], finished.finish())
+            for number, level in enumerate(coarser, start=1):
+                add(number, level.strips(tile), subfiletype=1, metadata=None)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -174,11 +159,8 @@ def _level_sizes(size: Size) -> list[Size]:
 
 def _ome(colour: bool, spacing_mm: float | None) -> dict[str, Any]:
     """What tifffile makes OME-XML of."""
-    metadata: dict[str, Any] = {"axes": "YXS" if colour else "YX"}
-    if spacing_mm is not None:
-        for axis in "XY":
-            metadata |= {f"PhysicalSize{axis}": spacing_mm, f"PhysicalSize{axis}Unit": "mm"}
-    return metadata
+    size = {} if spacing_mm is None else {"PhysicalSizeX": spacing_mm, "PhysicalSizeY": spacing_mm}
+    return {"axes": "YXS" if colour else "YX", **size, **{f"{side}Unit": "mm" for side in size}}
 
 
 def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: int) -> Rows:
@@ -213,6 +195,15 @@ def _finest(strips: Rows, coarser: Sequence[_Level]) -> Rows:
         for start in range(0, len(strip), _STRIP):
             rows = np.moveaxis(strip[start : start + _STRIP], -1, 0).astype(np.float32)
             _push(coarser, torch.from_numpy(rows))
+        yield strip
+
+
+def _counted(strips: Rows, done: int, total: int, progress: Progress | None) -> Rows:
+    """The strips, of which ``progress`` is told as they go by; ``done`` rows came before them."""
+    for strip in strips:
+        done += len(strip)
+        if progress is not None:
+            progress(done, total)
         yield strip
 
 

@@ -50,10 +50,10 @@ class ZarrTiles(TileStore):
             raise DataError(f"{self.file}: expected uint8 or uint16, got {first.dtype}; convert it")
         self.channels = 1 if self._channel_axis is None else int(first.shape[self._channel_axis])
         for array in arrays:
-            if _axes(self.file, array.shape, names)[0] != self._channel_axis or array.dtype != first.dtype:
+            channel = _axes(self.file, array.shape, names)[0]
+            count = 1 if channel is None else array.shape[channel]
+            if (channel, count, array.dtype) != (self._channel_axis, self.channels, first.dtype):
                 raise DataError(f"{self.file}: expected levels of one kind, got {array.shape} of {array.dtype}")
-            if self._channel_axis is not None and array.shape[self._channel_axis] != self.channels:
-                raise DataError(f"{self.file}: expected {self.channels} channels on every level, got {array.shape}")
         self._levels.sort(key=lambda level: -level[0].shape[self._x])
         self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a, _ in self._levels)
         self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a, _ in self._levels)
