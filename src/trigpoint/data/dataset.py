@@ -140,8 +140,7 @@ class LandmarkDataset:
     @cached_property
     def spacings(self) -> FloatArray:
         """(N,) millimetres per pixel of each sample, NaN = unknown."""
-        values = [np.nan if sample.spacing_mm is None else sample.spacing_mm for sample in self.samples]
-        return np.array(values, dtype=np.float64)
+        return np.array([sample.spacing_mm for sample in self.samples], dtype=np.float64)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:

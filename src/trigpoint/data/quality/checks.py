@@ -221,13 +221,11 @@ class _Checks:
     def copies(self) -> None:
         """Pictures that look like copies of one in another split: other grey values, size or compression."""
         images = self.images
-        of_split: dict[str, list[Path]] = {}
-        for file, image in images.items():
-            if image.look:
-                of_split.setdefault(self.split[file], []).append(file)
+        whole = [file for file, image in images.items() if image.look]
         earlier: list[Path] = []
         found: list[tuple[Path, str, int | None]] = []
-        for split, files in of_split.items():
+        for split in dict.fromkeys(self.split[file] for file in whole):
+            files = [file for file in whole if self.split[file] == split]
             place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
             for file, at, alike in zip(files, place, best, strict=True):
                 if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told

@@ -216,11 +216,7 @@ def copies(data: LandmarkDataset, records: Sequence[ImageRecord], threshold: flo
     The similarity is 1 for equal bytes or pixels. Images that cannot be read are left out.
     """
     own = [record for record in take(data, "", skip=True) if record.pixels]
-    by_content: dict[str, ImageRecord] = {}
-    for record in records:
-        for key in (record.file, record.pixels):
-            if key:
-                by_content.setdefault(key, record)
+    by_content = {key: record for record in reversed(records) for key in (record.file, record.pixels) if key}
     compared = [record for record in records if record.look]
     place, best = nearest(*(stack_looks([record.look for record in part]) for part in (own, compared)))
     found = []
