@@ -89,10 +89,6 @@ def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | None
     return to_yaml(about | ({"instances": True} if instances else {}))
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and inside(value)
-
-
 def _is_names(value: Any, count: int | None = None) -> bool:
     """A list of landmark names, ``count`` of them; an unquoted yes, no or 1.0 is none since YAML changes it."""
     plain = isinstance(value, list) and all(isinstance(n, str | int) and not isinstance(n, bool) for n in value)
@@ -107,7 +103,7 @@ def _is_length(value: Any) -> bool:
     return box if between is None else not box and _is_names(between, 2) and len(set(_names(between))) == 2
 
 
-_PATH = (_is_path, "a path inside the dataset folder", "; move it there or link to it")
+_PATH = (lambda v: isinstance(v, str) and inside(v), "a path inside the dataset folder", "; move or link it there")
 _QUOTE = "; put it in quotes if YAML took a name for another value"
 KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has to be, in words, and the fix
     "name": (lambda value: True, "", ""),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -215,7 +216,7 @@ def _why(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
-class VideoWriter:
+class VideoWriter(AbstractContextManager["VideoWriter", None]):
     """An MP4 (or what the suffix of ``target`` says) written frame by frame; needs the extra ``video``.
 
     The file appears whole when the ``with`` block ends, and not at all when it ends by an error or without a frame.
@@ -242,9 +243,6 @@ class VideoWriter:
             self._part.unlink(missing_ok=True)
             message = f"expected the name of a video, such as overlay.mp4 ({_why(error)}); change its suffix"
             raise DataError(f"{self.target}: {message}") from None
-
-    def __enter__(self) -> VideoWriter:
-        return self
 
     def add(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Append a frame (H, W, 3) uint8 RGB. Raises DataError for another shape than that of the first."""

@@ -101,7 +101,13 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     ``folder`` does not exist.
     """
     table = read_table(folder, strict=False)
-    checks = _Checks(table, _decode_all(list(table.listed), progress))
+    images: dict[Path, _Image] = {}
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for file, image in zip(table.listed, pool.map(_decode, table.listed), strict=True):
+            images[file] = image
+            if progress is not None:
+                progress(len(images), len(table.listed))
+    checks = _Checks(table, images)
     checks.image_files()
     checks.points()
     checks.coinciding_points()
@@ -114,16 +120,6 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     checks.unnamed_images()
     found = sorted(checks.found, key=lambda finding: (finding.severity == "warning", finding.row or 0))
     return CheckReport(found, checks.summary())
-
-
-def _decode_all(files: Sequence[Path], progress: Progress | None) -> dict[Path, _Image]:
-    out: dict[Path, _Image] = {}
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for file, image in zip(files, pool.map(_decode, files), strict=True):
-            out[file] = image
-            if progress is not None:
-                progress(len(out), len(files))
-    return out
 
 
 def _decode(file: Path) -> _Image:
@@ -143,10 +139,7 @@ class _Checks:
         self.first_row = {file: rows[0] for file, rows in table.listed.items()}
         splits = {sample.row: sample.split for sample in table.samples}
         self.split = {file: splits.get(row, "") for file, row in self.first_row.items()}
-        self.spaced = [
-            any((table.spacing_mm, sample.spacing_mm, images.get(sample.image, _Image()).spacing))
-            for sample in table.samples
-        ]
+        self.spaced = [any((table.spacing_mm, s.spacing_mm, images[s.image].spacing)) for s in table.samples]
         missing = [sample.visibility == 0 for sample in table.samples]
         shares = np.mean(missing, axis=0).tolist() if missing else []
         self.unlabelled: dict[str, float] = dict(zip(table.landmarks.names, shares, strict=False))
@@ -177,7 +170,7 @@ class _Checks:
     def points(self) -> None:
         """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
         for sample in self.table.samples:
-            image = self.images.get(sample.image, _Image())
+            image = self.images[sample.image]
             if not image.width:
                 continue
             wrong_size = size_problem(sample, image.height, image.width)

@@ -43,7 +43,10 @@ class ZarrTiles(TileStore):
     def _describe(self, scales: Mapping[str, Any] | None) -> None:
         arrays = [array for array, _ in self._levels]
         first = arrays[0]
-        names = _axis_names(scales, first.ndim) if scales is not None else None
+        names = None
+        if scales is not None:  # before version 0.3 the axes of a group were not named and always t, c, z, y, x
+            given = scales.get("axes") or list("tczyx")[-first.ndim :]
+            names = [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in given]
         self._channel_axis, self._y, self._x = _axes(self.file, first.shape, names)
         self.dtype = np.dtype(first.dtype).newbyteorder("=")
         if self.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
@@ -100,12 +103,6 @@ def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
         raise DataError(f"{folder}: expected {expected}, got a group of arrays: {arrays}; name one of them")
     first: Mapping[str, Any] = scales[0]
     return first
-
-
-def _axis_names(scales: Mapping[str, Any], ndim: int) -> list[str]:
-    """Axes of a group; before version 0.3 they were not named and always t, c, z, y, x."""
-    given = scales.get("axes") or list("tczyx")[-ndim:]
-    return [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in given]
 
 
 def _axes(folder: Path, shape: tuple[int, ...], names: list[str] | None) -> tuple[int | None, int, int]:
