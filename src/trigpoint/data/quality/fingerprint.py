@@ -160,7 +160,9 @@ def take(
         name, labels = data.image_name(sample), label_hash(data, rows)
         old = before.get((part, name))
         try:
-            stamp = _stamp(sample.image)
+            with reachable(sample.image):
+                about = sample.image.stat()
+            stamp = f"{about.st_size} {about.st_mtime_ns}"
             digest = old.file if old and trust_stamp and old.stamp == stamp else file_hash(sample.image)
             if old and old.file == digest:
                 return replace(old, labels=labels, stamp=stamp)
@@ -263,12 +265,6 @@ def read_records(file: Path) -> list[ImageRecord]:
 
 
 _COLUMNS = [column.name for column in fields(ImageRecord)]
-
-
-def _stamp(path: Path) -> str:
-    with reachable(path):
-        about = path.stat()
-    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def _hash(data: bytes = b"") -> hashlib.blake2b:
