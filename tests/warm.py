@@ -12,8 +12,11 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import torch.multiprocessing
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["trigpoint.training", "trigpoint.evaluation", "trigpoint.cli.predict", "warm"])
@@ -64,6 +67,11 @@ class Started:
         if code is None:
             raise subprocess.TimeoutExpired(self.arguments, timeout, out, err)
         return subprocess.CompletedProcess(self.arguments, code, out, err)
+
+
+def together(work: Callable[..., None], arguments: tuple[Any, ...], count: int = 2) -> None:
+    """Call ``work(rank, *arguments)`` in ``count`` processes; raises what one of them raised."""
+    torch.multiprocessing.start_processes(work, arguments, count, start_method="forkserver")
 
 
 def _run(arguments: list[str], variables: Mapping[str, str], cwd: str, out: str, err: str) -> None:
