@@ -19,8 +19,8 @@ from trigpoint.experiments.task import predicted
 from trigpoint.metrics import radial_error
 from trigpoint.nn.pyramid import level_count
 from trigpoint.report.figures import comparison
+from trigpoint.synthetic.anatomy import LANDMARKS
 from trigpoint.synthetic.folder import height_width
-from trigpoint.synthetic.radiograph import LANDMARKS
 
 BASE = 3
 """Steps per batch of the settings that vary something else."""
