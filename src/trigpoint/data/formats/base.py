@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,8 +22,6 @@ class Format(ABC):
 
     The docstring of each says what does not survive writing and reading back.
     """
-
-    one_file: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:

@@ -29,8 +29,6 @@ class Coco(Format):
     normaliser are not stored; boxes and areas are written from the points; skeletons are not read.
     """
 
-    one_file = True
-
     def __init__(self, category: str | None = None) -> None:
         self.category = category
 
