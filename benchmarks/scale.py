@@ -192,7 +192,7 @@ def plot(points: Sequence[Point], file: Path) -> None:
     for axis, title, unit in zip(axes, titles, ("seconds", "seconds", "GB"), strict=True):
         dress(axis, "side of the image (px)", unit, title)
         _log(axis, sorted({point.side for point in points}), unit)
-        legend(axis, 4, beside=False)
+        legend(axis, beside=False)
     save(figure, file)
 
 

@@ -26,16 +26,12 @@ from trigpoint.errors import ConfigError, did_you_mean
 MAX_VALUES = 1_000_000  # of one YAML file, aliases multiplied out
 _LONGEST = 500  # letters of a value in a message
 _MOST_MEANT = 3  # keys that an unknown one may stand for and that are worth naming
-_EXPECTED = {  # pydantic's kinds of errors, as the second half of "expected ..."
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "float_parsing": "a number",
-    "float_type": "a number",
+_EXPECTED = {  # pydantic's kinds of errors, or their first words, as the second half of "expected ..."
+    "bool": "true or false",
+    "float": "a number",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
+    "int": "a whole number",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
     "model_type": "a section of options",
@@ -184,7 +180,8 @@ def _explain(model: type[Config], values: Any, problem: Any) -> str:
         joint = "." if key and re.match(r"\w+: ", str(context["error"])) else ": "
         return f"{key}{joint}{context['error']}" if key else str(context["error"])
     got, hint = problem["input"], ""
-    expected = _EXPECTED.get(kind, problem["msg"].removeprefix("Input should be ").lower()).format(**context)
+    said = problem["msg"].removeprefix("Input should be ").lower()
+    expected = _EXPECTED.get(kind, _EXPECTED.get(kind.partition("_")[0], said)).format(**context)
     if kind == "literal_error":
         expected = context["expected"].replace("'", "")
         near = difflib.get_close_matches(str(got), re.findall(r"'([^']*)'", context["expected"]), n=1)

@@ -4,7 +4,11 @@ The command line prints them without a traceback and exits with code 2.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What the system answers where it takes no more of a file, or none."""
 
 
 class TrigpointError(Exception):

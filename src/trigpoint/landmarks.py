@@ -7,7 +7,7 @@ several instances per image also ``ABSENT``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -101,12 +101,8 @@ class LandmarkSet:
         if self.groups:
             out["groups"] = {name: list(members) for name, members in self.groups.items()}
         if self.normalizer is not None:
-            length: dict[str, Any] = {"name": self.normalizer.name}
-            if self.normalizer.between is not None:
-                length["between"] = list(self.normalizer.between)
-            if self.normalizer.box:
-                length["box"] = True
-            out["normalizer"] = length
+            given = {"between": list(self.normalizer.between or ()), "box": self.normalizer.box}
+            out["normalizer"] = {"name": self.normalizer.name, **{key: value for key, value in given.items() if value}}
         return out
 
     @classmethod
@@ -232,24 +228,6 @@ class Prediction:
     coverage: float = COVERAGE
     threshold: float | None = None
     scale: float | None = None
-
-    @classmethod
-    def of_points(
-        cls,
-        points: FloatArray,
-        scores: FloatArray,
-        landmarks: LandmarkSet,
-        images: Sequence[str] = (),
-        radii: FloatArray | None = None,
-        **numbers: FloatArray,
-    ) -> Prediction:
-        """One instance per image, from points (N, K, 2), scores (N, K) and other ``numbers`` (N, K) by name."""
-        names = images or [f"array {i}" for i in range(len(points))]
-        found = [
-            ImageDetections(name, points[i, None], scores[i, None], {key: of[i, None] for key, of in numbers.items()})
-            for i, name in enumerate(names)
-        ]
-        return cls(found, landmarks, np.full(len(landmarks), np.nan) if radii is None else radii)
 
     def __len__(self) -> int:
         return len(self.detections)

@@ -142,14 +142,12 @@ def test_each_map_has_its_own_threshold():
     assert [int((cells[:, 0] == m).sum()) for m in range(3)] == [0, int((values[cells[:, 0] == 2] > 0.1).sum()), 400]
 
 
-def test_survival_is_what_the_median_leaves():
-    for size in (0, 3, 5, 7, 9):
+def test_a_peak_of_the_smallest_sigma_survives_the_median():
+    for size in (3, 5, 7, 9):
         codec = InstanceHeatmap((61, 61), median=size)
         for sigma in (1.0, 1.5, 2.0, 3.0, 5.0):
             (peak,) = codec.decode(codec.encode(one_landmark([30.0, 30.0]), sigma), threshold=0.0).scores[0, 0]
-            assert peak.item() == pytest.approx(codec.survival(sigma), rel=1e-5)
-        if size >= 3:
-            assert codec.survival(codec.smallest_sigma) == pytest.approx(math.exp(-4 / 9))
+            assert peak.item() == pytest.approx(math.exp(-4 / 9 * (codec.smallest_sigma / sigma) ** 2), rel=1e-5)
     assert InstanceHeatmap((61, 61)).smallest_sigma == 3.0
     assert InstanceHeatmap((61, 61), median=0).smallest_sigma == 1.0
 
@@ -331,7 +329,7 @@ def test_sorted_by_score_and_padded():
     found = codec.decode(maps)
     assert found.counts.tolist() == [[3, 1, 0]]
     torch.testing.assert_close(found.points[0, 0], places[0, [1, 2, 0]], atol=0.01, rtol=0)
-    expected = [height * codec.survival(3.0) for height in (1.0, 0.7, 0.5)]
+    expected = [height * math.exp(-4 / 9) for height in (1.0, 0.7, 0.5)]
     assert found.scores[0, 0].tolist() == pytest.approx(expected, rel=1e-5)
     assert found.scores[0, 1:].tolist() == [[pytest.approx(expected[2], rel=1e-5), 0.0, 0.0], [0.0] * 3]
     assert found.points[0, 1, 1:].isnan().all()

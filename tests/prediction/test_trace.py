@@ -181,7 +181,7 @@ def test_features_are_drawn_at_the_end_of_the_path(shared: bool) -> None:
     truth = np.stack([one.found[1] + 1.0 for one in traces])
     seen = features(found, images, 1, truth, ["a", "b", "c"])
     assert seen is not None
-    figure = seen.figure()
+    figure = seen()
     assert len(figure.axes) == 12
     for i, axes in enumerate(figure.axes):
         (left, top), (right, bottom) = traces[i // 4].extents[1, i % 4]
@@ -211,5 +211,5 @@ def test_a_feature_that_follows_the_point_is_told_from_one_that_stays_in_the_pat
         patch.setattr(FoveatedMethod, "refine", lambda self, source, guess: torch.stack([guess, guess]))
         seen = features(found, [image], 1, at[None])
     assert seen is not None
-    figure = seen.figure()
+    figure = seen()
     assert [axes.get_title().split()[-1] for axes in figure.axes] == ["1", "1"]

@@ -45,9 +45,8 @@ def test_curves_and_their_chosen_points() -> None:
 def test_of_many_landmarks_the_best_and_the_worst_are_named() -> None:
     one = a_curve()
     columns = [0] * 11 + [1]
-    many = PrecisionRecall(
-        one.levels, *(v[:, columns] for v in (one.true_positives, one.predicted, one.fewer)), one.actual[columns]
-    )
+    counts = (one.true_positives[:, columns], one.predicted[:, columns], one.actual[columns])
+    many = PrecisionRecall(one.levels, *counts)
     figure = precision_recall_plot(many, [f"p{k}" for k in range(12)])
     names = list(labelled(figure))
     assert names[0] == "p11 (AP 1.000)"

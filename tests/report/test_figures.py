@@ -44,9 +44,8 @@ def test_ced_counts_errors_up_to_and_at_x_and_inf_as_failure() -> None:
 
 def test_sigma_curves_name_few_series_and_band_many() -> None:
     epochs = list(range(1, 6))
-    few = figures.sigma_curves(epochs, {"eyes": [5, 4, 3, 2, 1.0], "mouth": [9, 8, 7, 6, 5.0]}, freeze=4)
+    few = figures.sigma_curves(epochs, {"eyes": [5, 4, 3, 2, 1.0], "mouth": [9, 8, 7, 6, 5.0]})
     assert list(ydata(few, "eyes")) == [5, 4, 3, 2, 1]
-    assert "frozen" in texts(few)
     assert "heatmap px" in texts(few)
     many = figures.sigma_curves(epochs, {f"p{k}": [k + 1.0] * 5 for k in range(21)})
     assert list(ydata(many, "median of 21")) == [11.0] * 5

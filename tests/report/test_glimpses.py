@@ -80,7 +80,7 @@ def test_the_path_is_drawn_in_original_pixels_over_the_reduced_image() -> None:
 
 def test_the_enlargement_shows_the_last_moves_and_the_true_point_over_the_patches() -> None:
     patches = (stacks(1), corners(PATH[-1]))
-    near = guess_path(IMAGE, PATH, corners(PATH[0]), TRUTH, factor=FACTOR, patches=patches).axes[1]
+    near = guess_path(IMAGE, PATH, corners(PATH[0]), TRUTH, factor=FACTOR, stacks=patches).axes[1]
     (left, right), (bottom, top) = near.get_xlim(), near.get_ylim()
     assert right - left == pytest.approx(bottom - top)
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx(tuple(PATH[-1, 0]))

@@ -37,14 +37,6 @@ def test_overlay_draws_points_where_they_are_and_leaves_out_the_missing() -> Non
     assert figure_png(figure)
 
 
-def test_overlay_crop_keeps_every_point_in_view() -> None:
-    truth = np.array([[[20.0, 20.0], [30.0, 25.0]]])
-    axes = prediction_overlay([GREY], truth, truth + 2, crop=True).axes[0]
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    assert -0.5 < left < 20 < 32 < right < 59.5
-    assert -0.5 < top < 20 < 27 < bottom < 39.5  # y grows downwards
-
-
 def test_overlay_of_only_predictions_and_unequal_images() -> None:
     colour = RNG.integers(0, 255, (3, 30, 30), dtype=np.uint8)
     figure = prediction_overlay([GREY, colour, GREY], None, RNG.uniform(0, 30, (3, 4, 2)), columns=2)

@@ -19,7 +19,7 @@ import trigpoint as tp
 from trigpoint.cli.train import best_line
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import LandmarkSet, Prediction
+from trigpoint.landmarks import ImageDetections, LandmarkSet, Prediction
 from trigpoint.methods import HeatmapMethod
 from trigpoint.methods.validation import conformal_radius
 from trigpoint.prediction import write_predictions
@@ -364,7 +364,7 @@ def test_damaged_tables_of_a_run_are_named(
 def test_names_that_a_spreadsheet_would_calculate_are_not_written(tmp_path: Path) -> None:
     one = np.ones((1, 1))
     for mark, image in (("tip", "=1+1.png"), ("=tip", "a.png")):
-        found = Prediction.of_points(np.ones((1, 1, 2)), one, LandmarkSet((mark,)), (image,), np.ones(1))
+        found = Prediction([ImageDetections(image, np.ones((1, 1, 2)), one)], LandmarkSet((mark,)), np.ones(1))
         with pytest.raises(DataError, match="which a spreadsheet would calculate"):
             write_predictions(tmp_path / "found.csv", found)
         assert not list(tmp_path.iterdir())

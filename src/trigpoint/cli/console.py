@@ -11,22 +11,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from trigpoint.errors import DataError, TrigpointError
+from trigpoint.errors import REFUSED, DataError, TrigpointError
 
 BAD_INPUT, STOPPED = 2, 130
 _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
-_SYSTEM = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENOSPC,
-    errno.EROFS,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-)
+_SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 
 class Verbs(TyperGroup):
@@ -60,16 +49,15 @@ def note(text: str) -> None:
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None, title: str = "") -> None:
-    """A table on stdout: styled in a terminal, plain columns in a pipe or file."""
+    """A table on stdout: as wide as the terminal, or in a pipe or file as it needs."""
     from rich.console import Console
 
-    from trigpoint.report.tables import console_table, plain_table
+    from trigpoint.report.tables import console_table
 
     console = Console()
-    if console.is_terminal:
-        console.print(console_table(rows, columns, title or None))
-    else:
-        say(f"{title}\n{plain_table(rows, columns)}" if title else plain_table(rows, columns))
+    if not console.is_terminal:
+        console = Console(width=10_000)  # nothing is folded
+    console.print(console_table(rows, columns, title or None))
 
 
 @contextmanager

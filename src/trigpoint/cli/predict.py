@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,15 +52,15 @@ def predict(
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
-    from trigpoint.prediction.files import is_video
+    from trigpoint.prediction.files import image_files, is_video
 
+    load, how = partial(_loaded, run, device, group), {"batch_size": batch_size, "overwrite": force}
     with _told_once():
         refuse(out, force)
         if any(is_video(path) for path in (*images, overlay)):
-            source = _one_source(images, trace, devices)
-            _predict_frames(run, source, out, overlay, every, batch_size, force, device, group)
+            _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
-            _predict_files(run, images, out, overlay, every, trace, batch_size, force, device, devices, group)
+            _predict_files(load, image_files(images)[::every], out, overlay, trace, how | {"devices": devices})
 
 
 def _loaded(run: Path, device: str, group: float | None) -> Predictor:
@@ -74,37 +75,29 @@ def _loaded(run: Path, device: str, group: float | None) -> Predictor:
 
 
 def _predict_files(
-    run: Path,
-    images: list[Path],
+    load: Callable[[], Predictor],
+    files: list[Path],
     out: Path,
     overlay: Path | None,
-    every: int,
     trace: Path | None,
-    batch_size: int,
-    force: bool,
-    device: str,
-    devices: int,
-    group: float | None,
+    how: dict[str, Any],
 ) -> None:
     from trigpoint.prediction import predict_files
     from trigpoint.prediction.drawing import draw_predictions, draw_traces
     from trigpoint.prediction.engine import first_process
-    from trigpoint.prediction.files import check_headers, drawing_names, image_files
+    from trigpoint.prediction.files import check_headers, drawing_names
     from trigpoint.prediction.trace import check_traces
 
-    files = image_files(images)[::every]
     drawings = [] if overlay is None else drawing_names(files, overlay)
     paths, stacks = ([] if trace is None else drawing_names(files, trace, what) for what in ("path", "glimpses"))
     for drawing in (*drawings, *paths, *stacks):
-        refuse(drawing, force)
-    predictor = _loaded(run, device, group)
+        refuse(drawing, how["overwrite"])
+    predictor = load()
     if trace is not None:
         check_traces(predictor)
     check_headers(files)
     with progress("predicting") as advance, _kept_is_told():
-        found = predict_files(
-            predictor, files, out, batch_size=batch_size, overwrite=force, progress=advance, devices=devices
-        )
+        found = predict_files(predictor, files, out, progress=advance, **how)
     if not first_process():
         return
     counts = "" if found.multi_instance else f", {len(found.landmarks)} landmarks each"
@@ -120,35 +113,18 @@ def _predict_files(
 
 
 def _predict_frames(
-    run: Path,
-    source: Path,
-    out: Path,
-    overlay: Path | None,
-    every: int,
-    batch_size: int,
-    force: bool,
-    device: str,
-    group: float | None,
+    load: Callable[[], Predictor], source: Path, out: Path, overlay: Path | None, how: dict[str, Any]
 ) -> None:
     from trigpoint.prediction import predict_frames
     from trigpoint.prediction.files import is_video
     from trigpoint.prediction.stream import check_overlay
 
     if is_video(overlay):
-        refuse(overlay, force)
-    check_overlay(overlay, force)
-    predictor = _loaded(run, device, group)
+        refuse(overlay, how["overwrite"])
+    check_overlay(overlay, how["overwrite"])
+    predictor = load()
     with progress("predicting") as advance, _kept_is_told(overlay):
-        found = predict_frames(
-            predictor,
-            source,
-            out,
-            overlay=overlay,
-            every=every,
-            batch_size=batch_size,
-            overwrite=force,
-            progress=advance,
-        )
+        found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, **how)
     note(f"wrote {out}: {len(found)} frames")
     if overlay is not None:
         note(f"drew {len(found)} frames into {overlay}")

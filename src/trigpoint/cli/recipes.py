@@ -24,10 +24,6 @@ def recipes(
         if name in recipe_names():
             say((files("trigpoint.recipes") / f"{name}.yaml").read_text(encoding="utf-8").rstrip("\n"))
             return
-    rows = [{"recipe": each, "about": _first_line(recipe_values(each).get("description"))} for each in recipe_names()]
+    about = {each: str(recipe_values(each).get("description", "")).strip() for each in recipe_names()}
+    rows = [{"recipe": each, "about": text.partition("\n")[0]} for each, text in about.items()]
     show_table(rows, {"recipe": "Recipe", "about": "What it does"})
-
-
-def _first_line(text: object) -> str:
-    lines = str(text or "").strip().splitlines()
-    return lines[0] if lines else ""

@@ -112,14 +112,6 @@ class InstanceHeatmap:
         reach = _median_distance(self.median) / _median_distance(SMALLEST_SIGMA_MEDIAN)
         return max(1.0, SMALLEST_SIGMA * reach)
 
-    def survival(self, sigma: float) -> float:
-        """Height, 0 to 1, that the median leaves of a perfect peak in the middle of a cell: its score.
-
-        >>> [round(InstanceHeatmap((64, 64)).survival(sigma), 3) for sigma in (1, 1.5, 2, 3, 5)]
-        [0.018, 0.169, 0.368, 0.641, 0.852]
-        """
-        return math.exp(-((_median_distance(self.median) / sigma) ** 2) / 2)
-
     def tolerance(self, sigma: float, border: bool = False) -> float:
         """Declared error per axis, input pixels; ``border``: nearer than 3 sigma to the map's edge."""
         return self.TOLERANCES[int(border)].limit(self.stride, sigma)

@@ -10,7 +10,7 @@ from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.instances import ImageInstances
 from trigpoint.errors import DataError
 from trigpoint.evaluation.report import Detected, Report
-from trigpoint.evaluation.traces import Traces, traced
+from trigpoint.evaluation.traces import traced
 from trigpoint.landmarks import Prediction
 from trigpoint.metrics import detection_scores, precision_recall, radial_error
 from trigpoint.metrics.summary import summarize
@@ -49,8 +49,9 @@ def evaluate(
     if predictor.threshold is None:
         metrics = summarize(found.points, dataset.points, dataset.landmarks, dataset.spacings, dataset.groups)
         made = Report(metrics=metrics, prediction=found, errors=radial_error(found.points, dataset.points), **report)
-        if predictor.method.traces:
-            made.traces = _traces(predictor, made)
+        typical, _ = made.extremes()
+        if predictor.method.traces and typical:
+            made.traces = traced(predictor, dataset, made.errors, typical)
         return made
     images = dataset.instances_by_image()
     radius = [predictor.method.matching_radius(image_size(image.image)[0]) for image in images]
@@ -90,9 +91,3 @@ def _detected(
     counted = detection_scores(points, truth, np.array(radius), names, threshold=threshold, groups=groups, **given)
     curve = precision_recall(points, truth, scores, np.array(radius), annotated=known)
     return Detected(counted, curve, threshold, images)
-
-
-def _traces(predictor: Predictor, report: Report) -> Traces | None:
-    """How the run came to its points in typical images; gathered now, for a report loads no model."""
-    typical, _ = report.extremes()
-    return traced(predictor, report.dataset, report.errors, typical) if typical else None

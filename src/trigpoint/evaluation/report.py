@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
-from trigpoint.evaluation.traces import Traces
+from trigpoint.evaluation.traces import Drawing
 from trigpoint.landmarks import FloatArray, Prediction
 from trigpoint.metrics import DetectionReport, PrecisionRecall
 from trigpoint.report import (
@@ -21,6 +21,7 @@ from trigpoint.report import (
     prediction_overlay,
     render_html,
 )
+from trigpoint.report.style import figure_png
 from trigpoint.runs import RunFolder
 
 _MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
@@ -51,7 +52,7 @@ class Report:
     split: str
     warnings: list[str] = field(default_factory=list)
     detected: Detected | None = None
-    traces: Traces | None = None
+    traces: list[Drawing] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The metrics, plus what was evaluated."""
@@ -94,7 +95,8 @@ class Report:
         for title, shown, what in zip(("Typical images", "Worst images"), (typical, worst), about, strict=True):
             if shown:
                 pictures.append(Picture(title, self.overlay(shown), what))
-        return pictures + ([] if self.traces is None else self.traces.pictures())
+        # patches need no more than to be as wide on the page as text
+        return pictures + [Picture(one.title, figure_png(one.draw(), dpi=100), one.caption) for one in self.traces]
 
     def overlay(self, positions: list[int]) -> Figure:
         """Figure of the images at these positions with true and predicted points."""

@@ -29,7 +29,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.methods.base import StageRun
 from trigpoint.nn import EncoderNetwork, LandmarkNetwork
 from trigpoint.nn.source import ExpectedInput, Source, load_source, pooled_logits, source_of
-from trigpoint.recipe import AugmentConfig, DataConfig, InputConfig
+from trigpoint.recipe import AugmentConfig, DataConfig, InputConfig, WeightsConfig
 
 REMEDIES = (
     "give one of: source.pretrained=true (timm's weights, needs the internet once), source.weights=FILE (a checkpoint "
@@ -37,13 +37,9 @@ REMEDIES = (
 )
 
 
-class SourceConfig(config.Config):
+class SourceConfig(WeightsConfig):
     """Where the source model comes from; its encoder is the one that the landmark network names."""
 
-    pretrained: bool = False
-    """Timm's weights, or those of the encoder's ``hf_hub:`` address."""
-    weights: str | None = None
-    """Local checkpoint: .safetensors, or a torch file of plain tensors."""
     run: str | None = None
     """Run folder of ``trigpoint train``, of a classification or of landmarks."""
     normalize: Literal["image", "fixed", "unit"] | None = None

@@ -118,7 +118,8 @@ class DetectionCounts:
 
     def misses(self, counting: Counting = "strict") -> IntArray:
         """Missed instances (I, K); ``lenient`` never counts more than ``strict``."""
-        check_counting(counting)
+        if counting not in COUNTINGS:
+            raise ConfigError(f"counting: unknown '{counting}'; {did_you_mean(counting, COUNTINGS)}")
         found = self.true_positives if counting == "strict" else self.predicted
         return np.asarray(np.maximum(self.actual - found, 0))
 
@@ -216,12 +217,6 @@ def radii(radius: ArrayLike, images: int) -> FloatArray:
 def distances(pred: FloatArray, truth: FloatArray) -> FloatArray:
     """Distance (N, M) of every prediction (N, n) to every true instance (M, n)."""
     return np.asarray(np.linalg.norm(pred[:, None] - truth[None], axis=-1))
-
-
-def check_counting(counting: str) -> None:
-    """Raise ConfigError for an unknown way of counting."""
-    if counting not in COUNTINGS:
-        raise ConfigError(f"counting: unknown '{counting}'; {did_you_mean(counting, COUNTINGS)}")
 
 
 def _fetched(values: PerLandmark) -> PerLandmark:

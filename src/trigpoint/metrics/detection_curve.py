@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, IntArray
-from trigpoint.metrics.detection import Counting, PerLandmark, cells, check_counting, distances, radii, shape_of
+from trigpoint.metrics.detection import PerLandmark, cells, distances, radii, shape_of
 from trigpoint.metrics.detection_report import ratio
 from trigpoint.metrics.functional import ArrayLike
 
@@ -27,40 +27,31 @@ class PrecisionRecall:
     """Counts of each landmark at each level of the score, over a set of images.
 
     ``levels`` (T,) are the distinct scores, falling; at each, the predictions with this score or a higher one count.
-    ``true_positives``, ``predicted`` and ``fewer`` (T, K) are pairs, predictions, and by how many the predictions of an
-    image are fewer than its instances, summed over images; ``actual`` (K,) are the true instances. T is 0 without
-    predictions.
+    ``true_positives`` and ``predicted`` (T, K) are pairs and predictions; ``actual`` (K,) are the true instances, each
+    without a partner a miss (``strict``). T is 0 without predictions.
     """
 
     levels: FloatArray
     true_positives: IntArray
     predicted: IntArray
-    fewer: IntArray
     actual: IntArray
-
-    def misses(self, counting: Counting = "strict") -> IntArray:
-        """Missed instances (T, K)."""
-        check_counting(counting)
-        return self.actual - self.true_positives if counting == "strict" else self.fewer
 
     def precision(self) -> FloatArray:
         """Precision (T, K), NaN where nothing is predicted."""
         return ratio(self.true_positives, self.predicted)
 
-    def recall(self, counting: Counting = "strict") -> FloatArray:
-        """Recall (T, K), NaN where neither a pair nor a miss is counted."""
-        return ratio(self.true_positives, self.true_positives + self.misses(counting))
+    def recall(self) -> FloatArray:
+        """Recall (T, K), NaN without true instances."""
+        return ratio(self.true_positives, self.actual)
 
-    def f1(self, counting: Counting = "strict") -> FloatArray:
-        """F1 (T, K), NaN where there are neither predictions nor misses."""
-        return ratio(2 * self.true_positives, self.true_positives + self.predicted + self.misses(counting))
+    def f1(self) -> FloatArray:
+        """F1 (T, K), NaN where there are neither predictions nor true instances."""
+        return ratio(2 * self.true_positives, self.predicted + self.actual)
 
     def pooled(self) -> PrecisionRecall:
         """All landmarks together as one, K = 1."""
-        hits, predicted, fewer = (
-            n.sum(axis=1, keepdims=True) for n in (self.true_positives, self.predicted, self.fewer)
-        )
-        return PrecisionRecall(self.levels, hits, predicted, fewer, self.actual.sum(keepdims=True))
+        hits, predicted = (n.sum(axis=1, keepdims=True) for n in (self.true_positives, self.predicted))
+        return PrecisionRecall(self.levels, hits, predicted, self.actual.sum(keepdims=True))
 
     def average_precision(self) -> FloatArray:
         """Area (K,) under the curve of precision against strict recall; NaN for a landmark without true instances.
@@ -96,24 +87,23 @@ def precision_recall(
     within = radii(radius, images)
     actual = np.zeros(count, dtype=np.int64)
     scored: list[FloatArray] = [np.empty(0)]
-    steps: list[IntArray] = [np.empty((0, 4), dtype=np.int64)]  # landmark, one more pair, one prediction, one fewer
+    steps: list[IntArray] = [np.empty((0, 2), dtype=np.int64)]  # landmark, one more pair
     for i, k, p, t, s in cells(pred, truth, scores, annotated):
         order = np.argsort(-s, kind="stable")
         gains = _gains(distances(p[order], t) < within[i])
         scored.append(s[order])
-        filled = np.where(np.arange(len(p)) < len(t), -1, 0)  # the first predictions make up for the instances
-        steps.append(np.stack([np.full(len(p), k), gains, np.ones_like(gains), filled], axis=1))
+        steps.append(np.stack([np.full(len(p), k), gains], axis=1))
         actual[k] += len(t)
     level, step = np.concatenate(scored), np.concatenate(steps)
     order = np.argsort(-level, kind="stable")
     level, step = level[order], step[order]
     last = np.flatnonzero(np.append(level[1:] != level[:-1], True)[: len(level)])
     owner = step[:, :1] == np.arange(count)
-    hits, predicted, fewer = (np.cumsum(owner * step[:, [j]], axis=0)[last] for j in (1, 2, 3))
-    return PrecisionRecall(level[last], hits, predicted, actual + fewer, actual)
+    hits, predicted = (np.cumsum(owner * gain, axis=0)[last] for gain in (step[:, 1:], 1))
+    return PrecisionRecall(level[last], hits, predicted, actual)
 
 
-def best_threshold(curve: PrecisionRecall, counting: Counting = "strict") -> float:
+def best_threshold(curve: PrecisionRecall) -> float:
     """The score threshold with the largest F1, mean over landmarks; of equal ones the highest.
 
     Choose it on **validation** images, never on those that are reported. It lies just below the lowest score that is to
@@ -126,7 +116,7 @@ def best_threshold(curve: PrecisionRecall, counting: Counting = "strict") -> flo
         raise DataError("threshold: expected at least one true instance to choose by, got none; add annotated images")
     if not curve.levels.size:
         return float("nan")
-    mean = curve.f1(counting)[:, known].mean(axis=1)
+    mean = curve.f1()[:, known].mean(axis=1)
     level = curve.levels[np.argmax(mean >= mean.max() - 1e-12)]  # rounding must not decide between equals
     return float(np.nextafter(np.float32(level), np.float32(-np.inf)))
 

@@ -4,8 +4,9 @@
 pixels of the original image, and draws them (``trigpoint.report`` does the drawing).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,9 @@ MOVES = ((0.0, 0.0), (-0.1875, -0.1875), (0.1875, -0.1875), (-0.1875, 0.1875), (
 class Trace:
     """The prediction of one image by T glimpse steps of L levels, for K landmarks; points (x, y), original pixels.
 
-    ``path`` (T + 1, K, 2): the guesses of the first start. ``found`` (K, 2): the prediction, which with one start is
-    the end of the path. ``glimpses`` (K, L, C, g, g): what the network sees at the end of the path, finest level first,
-    in the intensities it is given. ``maps`` (K, L, D, h, w): the trunk's maps there, each softmaxed over its cells as
-    ``SpatializedFeatures`` does. ``extents`` (K, L, 2, 2): the top left and the bottom right corner of each patch.
-    ``image`` (C, H, W): the picture reduced by ``factor`` >= 1 to at most 1024 pixels a side; ``names``: the landmarks.
+    ``path`` (T + 1, K, 2), ``found`` (K, 2), and at the end of the path ``glimpses`` (K, L, C, g, g), finest level
+    first, ``maps`` (K, L, D, h, w) and ``extents`` (K, L, 2, 2), all as in ``methods.base.GlimpseTrace``. ``image``
+    (C, H, W): the picture reduced by ``factor`` >= 1 to at most 1024 pixels a side; ``names``: the landmarks.
     """
 
     path: FloatArray
@@ -127,36 +126,15 @@ def trace(predictor: Predictor, image: Image) -> Trace:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """The trunk's maps around one landmark in N images, each at the end of the path and at S - 1 places near it.
-
-    ``maps`` (N, S, L, D, h, w), ``glimpses`` (N, S, L, C, g, g), ``extents`` (N, S, L, 2, 2) in original pixels; the
-    true points ``truth`` (N, 2).
-    """
-
-    maps: npt.NDArray[np.float32]
-    glimpses: npt.NDArray[np.float32]
-    extents: FloatArray
-    truth: FloatArray
-    captions: Sequence[str] = ()
-
-    def figure(self) -> Figure:
-        """The steadiest feature of each level, drawn as seen at the end of the path.
-
-        Chosen by ``stable_features`` among these glimpses and others that are moved by 3/16 of the patch in four
-        directions: a feature that follows the point is told from one that does not.
-        """
-        points = np.repeat(np.asarray(self.truth, dtype=np.float64), self.maps.shape[1], axis=0)
-        flat = self.maps.reshape(-1, *self.maps.shape[2:]), self.extents.reshape(-1, *self.extents.shape[2:])
-        chosen = stable_features(*flat, points)
-        return feature_maps(self.maps[:, 0], self.glimpses[:, 0], self.extents[:, 0], self.truth, chosen, self.captions)
-
-
 def features(
     predictor: Predictor, images: Sequence[Image], column: int, truth: FloatArray, captions: Sequence[str] = ()
-) -> Features | None:
-    """Features of the landmark ``column`` in several images; None for networks that do not read places off maps."""
+) -> Callable[[], Figure] | None:
+    """Draws the steadiest feature of each level around the landmark ``column`` in several images, as seen at the end of
+    the path; None for networks that do not read places off maps.
+
+    ``truth`` (N, 2) in original pixels. Chosen by ``stable_features`` among these glimpses and others that are moved by
+    3/16 of the patch in four directions: a feature that follows the point is told from one that does not.
+    """
     check_traces(predictor)
     seen = []
     for image in images:
@@ -164,13 +142,12 @@ def features(
             seen.append(predictor.method.trace(opened, predictor.recipe.data.input, [column], MOVES))
     if not seen or not seen[0].spatialized:
         return None
-    return Features(
-        np.stack([one.maps[0].numpy() for one in seen]),
-        np.stack([one.glimpses[0].numpy() for one in seen]),
-        np.stack([map_points(one.to_original, one.extents[0]).numpy() for one in seen]),
-        truth,
-        captions,
-    )
+    maps = np.stack([one.maps[0].numpy() for one in seen])  # (N, S, L, D, h, w), S glimpses of each image
+    extents = np.stack([map_points(one.to_original, one.extents[0]).numpy() for one in seen])
+    points = np.repeat(np.asarray(truth, dtype=np.float64), len(MOVES), axis=0)
+    chosen = stable_features(maps.reshape(-1, *maps.shape[2:]), extents.reshape(-1, *extents.shape[2:]), points)
+    glimpses = np.stack([one.glimpses[0, 0].numpy() for one in seen])
+    return partial(feature_maps, maps[:, 0], glimpses, extents[:, 0], truth, chosen, captions)
 
 
 def _reduced(picture: npt.NDArray[Any] | Tensor) -> tuple[npt.NDArray[Any], float]:

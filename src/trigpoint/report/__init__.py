@@ -1,6 +1,6 @@
 """Results as people read them.
 
-- tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
+- tables.py: numbers with unit and interval; Markdown and rich tables of dict rows
 - figures.py: curves and distributions; overlays.py: points over images, one instance or many; style.py: how they look
 - side_by_side.py: several methods side by side; detection_figures.py: precision and recall
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
@@ -9,16 +9,7 @@
 """
 
 from trigpoint.report.detection_figures import precision_recall_plot
-from trigpoint.report.features import feature_maps, stable_features
-from trigpoint.report.figures import (
-    ced_plot,
-    comparison,
-    error_curve,
-    per_landmark_bars,
-    sigma_curves,
-    time_to_accuracy,
-)
-from trigpoint.report.glimpses import glimpse_stack, guess_path
+from trigpoint.report.figures import ced_plot, comparison, per_landmark_bars, time_to_accuracy
 from trigpoint.report.html import Picture, render_html
 from trigpoint.report.overlays import prediction_overlay
 from trigpoint.report.sheet import contact_sheet
@@ -33,17 +24,11 @@ __all__ = [
     "comparison",
     "comparison_grid",
     "contact_sheet",
-    "error_curve",
-    "feature_maps",
-    "glimpse_stack",
-    "guess_path",
     "markdown_table",
     "per_landmark_bars",
     "precision_recall_plot",
     "prediction_overlay",
     "render_html",
     "save",
-    "sigma_curves",
-    "stable_features",
     "time_to_accuracy",
 ]

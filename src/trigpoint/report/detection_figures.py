@@ -51,7 +51,7 @@ def precision_recall_plot(curve: PrecisionRecall, names: Sequence[str], chosen: 
     if 0 < entries <= 6:
         axes.legend(frameon=False, fontsize=9, labelcolor=style.INK, loc="lower left")
     else:
-        style.legend(axes, entries)
+        style.legend(axes)
     return figure
 
 

@@ -16,18 +16,10 @@ from matplotlib.lines import Line2D
 from trigpoint.errors import DataError
 from trigpoint.geometry import center, pixel_centers
 from trigpoint.landmarks import FloatArray
-from trigpoint.report import style
-from trigpoint.report.patches import (
-    expect,
-    extent_of,
-    grey_scale,
-    if_inside,
-    label_row,
-    points_or_nan,
-    show,
-    stacks_of,
-)
+from trigpoint.report import patches, style
 
+_PLUS: dict[str, Any] = {"marker": "+", "ms": 7, "mew": 1.4, "linestyle": "", "path_effects": style.EDGE}
+_DOT: dict[str, Any] = {"marker": "o", "ms": 4.5, "mec": "white", "mew": 0.8, "linestyle": ""}
 _FOCUSED = 0.25  # share of its cells that a map may spread over to count as a feature with a position
 
 
@@ -54,7 +46,7 @@ def stable_features(
     maps = np.asarray(maps, dtype=np.float64)
     if maps.ndim != 5 or not 1 <= count <= maps.shape[2]:
         raise DataError(f"maps: expected (N, L, D, h, w) with D of at least {count}, got {maps.shape}")
-    true = points_or_nan("truth", truth, len(maps))
+    true = patches.points_or_nan("truth", truth, len(maps))
     known = np.isfinite(true).all(axis=1)
     if not known.any():
         raise DataError("features: expected a true point in at least one image, got none; name the features to draw")
@@ -96,12 +88,12 @@ def feature_maps(
     None: the one that ``stable_features`` chooses. The plus is the expected position, what the head is told of a map.
     Each map is scaled to its own peak. Raises DataError for shapes that do not fit.
     """
-    stacks, corners = stacks_of(glimpses, extents)
+    stacks, corners = patches.stacks_of(glimpses, extents)
     count, levels = stacks.shape[:2]
-    expect("maps", maps, (count, levels, None, None, None))
-    true = points_or_nan("truth", truth, count)
+    patches.expect("maps", maps, (count, levels, None, None, None))
+    true = patches.points_or_nan("truth", truth, count)
     chosen = np.asarray(stable_features(maps, corners, true) if features is None else features, dtype=np.int64)
-    expect("features", chosen, (levels, None))
+    patches.expect("features", chosen, (levels, None))
     labels = style.captions_or_blank(captions, count)
     places = expected_positions(maps, corners)
     columns = [(level, int(feature)) for level in range(levels) for feature in chosen[level]]
@@ -109,26 +101,21 @@ def feature_maps(
     figure = style.new_figure(max(len(columns) * side + 0.6, 4.0), count * side + 0.8)
     grid = figure.subplots(count, len(columns), squeeze=False)
     for n in range(count):
-        shown = grey_scale(stacks[n])
+        shown = patches.grey_scale(stacks[n])
         for column, (level, feature) in enumerate(columns):
             axes: Axes = grid[n, column]
-            extent = extent_of(corners[n, level])
-            show(axes, shown[level], extent)
+            extent = patches.extent_of(corners[n, level])
+            patches.show(axes, shown[level], extent)
             values = np.asarray(maps[n, level, feature], dtype=np.float64)
             values = values / max(float(values.max()), 1e-12)
             axes.imshow(values, cmap="viridis", alpha=0.7 * values, extent=extent, vmin=0, vmax=1)
-            _marks(axes, places[n, level, feature], if_inside(true[n], extent))
+            axes.plot(*places[n, level, feature], color="white", **_PLUS)
+            axes.plot(*patches.if_inside(true[n], extent), color=style.RED, **_DOT)
             if n == 0:
                 style.caption(axes, f"{extent[1] - extent[0]:.0f} px, map {feature}")
-        label_row(grid[n, 0], labels[n])
+        patches.label_row(grid[n, 0], labels[n])
     marks = {"expected position": Line2D([], [], color=style.INK, marker="+", ms=8, mew=1.6, linestyle="")}
     if np.isfinite(true).any():
         marks["annotated"] = Line2D([], [], color=style.RED, marker="o", linestyle="")
     style.key(figure, marks)
     return figure
-
-
-def _marks(axes: Axes, expected: FloatArray, true: FloatArray) -> None:
-    plus: dict[str, Any] = {"marker": "+", "markersize": 7, "markeredgewidth": 1.4, "path_effects": style.EDGE}
-    axes.plot(*expected, color="white", linestyle="", **plus)
-    axes.plot(*true, color=style.RED, marker="o", markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)

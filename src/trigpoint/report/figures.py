@@ -11,47 +11,27 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
-from trigpoint.report.style import (
-    FAINT,
-    INK,
-    MOST_LINES,
-    MUTED,
-    PALETTE,
-    dress,
-    empty_note,
-    legend,
-    line_style,
-    new_figure,
-)
+from trigpoint.report import style
 
 
-def sigma_curves(
-    epochs: Sequence[float],
-    sigmas: Mapping[str, Sequence[float]],
-    unit: str = "heatmap px",
-    freeze: float | None = None,
-) -> Figure:
-    """Sigma per landmark or group against the epoch; ``freeze`` marks where the schedule stopped.
+def sigma_curves(epochs: Sequence[float], sigmas: Mapping[str, Sequence[float]]) -> Figure:
+    """Sigma per landmark or group against the epoch.
 
     Every series is as long as ``epochs``. Up to 10 are named; of more, the median, the range and the two extremes at
     the end are drawn. NaN leaves a gap.
     """
-    figure = new_figure(7.4, 4.2)
+    figure = style.new_figure(7.4, 4.2)
     axes = figure.subplots()
     table = {name: _series(name, values, len(epochs)) for name, values in sigmas.items()}
-    if len(table) > MOST_LINES:
+    if len(table) > style.MOST_LINES:
         _band(axes, epochs, table)
     else:
         for i, (name, values) in enumerate(table.items()):
-            axes.plot(epochs, values, label=name, linewidth=1.8, **line_style(i))
-    if freeze is not None:
-        axes.axvline(freeze, color=MUTED, linewidth=1, linestyle=":")
-        at: dict[str, Any] = {"xytext": (4, -10), "textcoords": "offset points", "fontsize": 8.5}
-        axes.annotate("frozen", (freeze, 1.0), xycoords=("data", "axes fraction"), color=MUTED, **at)
+            axes.plot(epochs, values, label=name, linewidth=1.8, **style.line_style(i))
     _finish_epochs(axes, sum(int(np.isfinite(v).sum()) for v in table.values()), "no sigma was recorded")
-    dress(axes, "epoch", f"sigma ({unit})", "Target precision during training")
+    style.dress(axes, "epoch", "sigma (heatmap px)", "Target precision during training")
     axes.set_ylim(bottom=0)
-    legend(axes, len(axes.get_legend_handles_labels()[0]))
+    style.legend(axes)
     return figure
 
 
@@ -67,18 +47,20 @@ def error_curve(
 
     NaN stands for an epoch without validation: its neighbours are joined.
     """
-    figure = new_figure(7.0, 5.4)
+    figure = style.new_figure(7.0, 5.4)
     above, below = figure.subplots(2, 1, sharex=True)
     loss, error = _series("train_loss", train_loss, len(epochs)), _series("val_error", val_error, len(epochs))
     at = np.asarray(epochs, dtype=np.float64)
-    above.plot(at, loss, color=PALETTE[0], linewidth=1.8)
+    above.plot(at, loss, color=style.PALETTE[0], linewidth=1.8)
     if np.nanmin(loss, initial=np.inf) > 0 and np.isfinite(loss).any():
         above.set_yscale("log")
     known = np.isfinite(error)
-    below.plot(at[known], error[known], color=PALETTE[1], linewidth=1.8, marker="o" if known.sum() < 40 else "", ms=3.5)
+    below.plot(
+        at[known], error[known], color=style.PALETTE[1], linewidth=1.8, marker="o" if known.sum() < 40 else "", ms=3.5
+    )
     if best is not None and (at == best).any() and known[at == best].any():
         value = float(error[at == best][0])
-        below.plot([best], [value], marker="o", ms=8, mfc="none", mew=1.8, color=INK, linestyle="")
+        below.plot([best], [value], marker="o", ms=8, mfc="none", mew=1.8, color=style.INK, linestyle="")
         below.annotate(
             f"best {value:.2f} {unit}, epoch {best:g}",
             (best, value),
@@ -86,11 +68,11 @@ def error_curve(
             textcoords="offset points",
             ha="right" if best > (at[0] + at[-1]) / 2 else "left",
             fontsize=9,
-            color=INK,
+            color=style.INK,
         )
-    dress(above, "", "training loss", "Training")
+    style.dress(above, "", "training loss", "Training")
     _finish_epochs(below, int(known.sum()), "no validation error was recorded")
-    dress(below, "epoch", f"{what} ({unit})", "Validation")
+    style.dress(below, "epoch", f"{what} ({unit})", "Validation")
     below.set_ylim(bottom=0)
     return figure
 
@@ -103,7 +85,7 @@ def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = 
     """
     if not threshold > 0:
         raise DataError(f"ced: expected a threshold above 0 {unit}, got {threshold}; give the largest error to show")
-    figure = new_figure(6.4, 4.4)
+    figure = style.new_figure(6.4, 4.4)
     axes = figure.subplots()
     for i, (name, values) in enumerate(errors.items()):
         known = np.sort(_annotated(values))
@@ -113,15 +95,14 @@ def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = 
         share = np.arange(shown.size + 1) / known.size
         label = f"{name} ({100 * (1 - share[-1]):.1f} % above {threshold:g})"
         x, y = np.concatenate([[0.0], shown, [threshold]]), np.append(share, share[-1])
-        axes.step(x, y, where="post", label=label, linewidth=1.8, **line_style(i))
-    dress(axes, f"error ({unit})", "share of errors at most x", "Cumulative error distribution")
+        axes.step(x, y, where="post", label=label, linewidth=1.8, **style.line_style(i))
+    style.dress(axes, f"error ({unit})", "share of errors at most x", "Cumulative error distribution")
     axes.set_xlim(0, threshold)
     axes.set_ylim(0, 1.01)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    drawn = len(axes.get_lines())
-    if drawn == 0:
-        empty_note(axes, "no error is known")
-    legend(axes, drawn)
+    if not axes.get_lines():
+        style.empty_note(axes, "no error is known")
+    style.legend(axes)
     return figure
 
 
@@ -134,7 +115,7 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
     known = {name: _known(values) for name, values in errors.items()}
     ranked = sorted((name for name in known if known[name].size), key=lambda name: float(np.median(known[name])))
     shown = ranked[-most:]
-    figure = new_figure(7.0, max(2.2, 1.0 + 0.24 * len(shown)))
+    figure = style.new_figure(7.0, max(2.2, 1.0 + 0.24 * len(shown)))
     axes = figure.subplots()
     if shown:
         axes.boxplot(
@@ -145,11 +126,11 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
             showmeans=True,
             patch_artist=True,
             widths=0.62,
-            boxprops={"facecolor": "#cfe3f1", "edgecolor": PALETTE[0]},
-            medianprops={"color": PALETTE[1], "linewidth": 2},
-            whiskerprops={"color": PALETTE[0]},
-            capprops={"color": PALETTE[0]},
-            meanprops={"marker": "D", "markerfacecolor": INK, "markeredgecolor": INK, "markersize": 3.5},
+            boxprops={"facecolor": "#cfe3f1", "edgecolor": style.PALETTE[0]},
+            medianprops={"color": style.PALETTE[1], "linewidth": 2},
+            whiskerprops={"color": style.PALETTE[0]},
+            capprops={"color": style.PALETTE[0]},
+            meanprops={"marker": "D", "markerfacecolor": style.INK, "markeredgecolor": style.INK, "markersize": 3.5},
         )
         lost = [int(np.isinf(errors[name]).sum()) for name in shown]
         counts = [
@@ -159,54 +140,48 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
         axes.set_yticks(range(1, len(shown) + 1), [f"{name}  ({n})" for name, n in zip(shown, counts, strict=True)])
         axes.set_xlim(left=0)
     else:
-        empty_note(axes, "no error is known")
+        style.empty_note(axes, "no error is known")
     cut = len(shown) < len(ranked)
     title = f"Error of the {most} worst of {len(ranked)} landmarks" if cut else "Error per landmark"
-    dress(axes, f"radial error ({unit})\nbox: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
+    style.dress(axes, f"radial error ({unit})\nbox: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
     axes.grid(False, axis="y")
     return figure
 
 
 def time_to_accuracy(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    line: tuple[str, float] | None = None,
-    unit: str = "px",
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], line: tuple[str, float] | None = None
 ) -> Figure:
     """Error (log) against training minutes. ``curves``: {label: (minutes, error)}; one pair of numbers is a marker.
 
     ``line`` (label, error) is drawn across: the number to beat.
     """
-    figure = new_figure(7.0, 4.4)
+    figure = style.new_figure(7.0, 4.4)
     axes = figure.subplots()
     for i, (label, (minutes, error)) in enumerate(curves.items()):
         values = _series(label, error, len(minutes))
         marker: dict[str, Any] = {"marker": "D", "markersize": 8} if len(minutes) == 1 else {}
-        axes.plot(minutes, values, label=label, linewidth=1.9, **marker, **line_style(i))
+        axes.plot(minutes, values, label=label, linewidth=1.9, **marker, **style.line_style(i))
     if line is not None:
-        axes.axhline(line[1], color=INK, linewidth=1.1, linestyle=(0, (2, 2)))
+        axes.axhline(line[1], color=style.INK, linewidth=1.1, linestyle=(0, (2, 2)))
         at: dict[str, Any] = {"xytext": (-4, 4), "textcoords": "offset points", "fontsize": 9, "ha": "right"}
-        axes.annotate(line[0], (1.0, line[1]), xycoords=("axes fraction", "data"), color=INK, **at)
-    dress(axes, "training time (minutes)", f"mean radial error ({unit}, log scale)", "Time to accuracy")
+        axes.annotate(line[0], (1.0, line[1]), xycoords=("axes fraction", "data"), color=style.INK, **at)
+    style.dress(axes, "training time (minutes)", "mean radial error (px, log scale)", "Time to accuracy")
     axes.set_xlim(left=0)
     _log_if_positive(axes)
     if not curves:
-        empty_note(axes, "no run was given")
-    legend(axes, len(curves))
+        style.empty_note(axes, "no run was given")
+    style.legend(axes)
     return figure
 
 
 def comparison(
-    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]],
-    unit: str = "px",
-    log: bool = True,
-    title: str = "",
-    against: str = "epoch",
+    settings: Mapping[str, tuple[Sequence[float], npt.ArrayLike]], title: str = "", against: str = "epoch"
 ) -> Figure:
     """Error against the epoch, or another number, for several settings of one experiment.
 
     ``settings``: {label: (epochs (E,), errors (E,) or (seeds, E))}; seeds give a mean line within their range.
     """
-    figure = new_figure(7.8, 4.6)
+    figure = style.new_figure(7.8, 4.6)
     axes = figure.subplots()
     drawn = 0
     for i, (label, (epochs, errors)) in enumerate(settings.items()):
@@ -217,18 +192,15 @@ def comparison(
         if not known.any():
             continue
         at, seeds = np.asarray(epochs, dtype=np.float64)[known], seeds[:, known]
-        axes.plot(at, np.nanmean(seeds, axis=0), label=label, linewidth=1.8, **line_style(i))
+        axes.plot(at, np.nanmean(seeds, axis=0), label=label, linewidth=1.8, **style.line_style(i))
         if len(seeds) > 1:
             low, high = np.nanmin(seeds, axis=0), np.nanmax(seeds, axis=0)
-            axes.fill_between(at, low, high, color=line_style(i)["color"], alpha=0.15, linewidth=0)
+            axes.fill_between(at, low, high, color=style.line_style(i)["color"], alpha=0.15, linewidth=0)
         drawn += 1
-    dress(axes, against, f"mean radial error ({unit}{', log scale' if log else ''})", title or "Settings compared")
+    style.dress(axes, against, "mean radial error (px, log scale)", title or "Settings compared")
     _finish_epochs(axes, drawn, "no run has finished an epoch")
-    if log:
-        _log_if_positive(axes)
-    else:
-        axes.set_ylim(bottom=0)
-    legend(axes, drawn)
+    _log_if_positive(axes)
+    style.legend(axes)
     return figure
 
 
@@ -257,19 +229,21 @@ def _band(axes: Axes, epochs: Sequence[float], table: Mapping[str, FloatArray]) 
     if at.size == 0:
         return
     for values in stack:
-        axes.plot(at, values, color=FAINT, linewidth=0.6, alpha=0.6)
-    axes.fill_between(at, np.nanmin(stack, axis=0), np.nanmax(stack, axis=0), color=PALETTE[5], alpha=0.18, linewidth=0)
-    axes.plot(at, np.nanmedian(stack, axis=0), color=PALETTE[0], linewidth=2.2, label=f"median of {len(table)}")
+        axes.plot(at, values, color=style.FAINT, linewidth=0.6, alpha=0.6)
+    axes.fill_between(
+        at, np.nanmin(stack, axis=0), np.nanmax(stack, axis=0), color=style.PALETTE[5], alpha=0.18, linewidth=0
+    )
+    axes.plot(at, np.nanmedian(stack, axis=0), color=style.PALETTE[0], linewidth=2.2, label=f"median of {len(table)}")
     names, last = list(table), np.where(np.isfinite(stack[:, -1]), stack[:, -1], np.nan)
     for i, what in ((int(np.nanargmax(last)), "widest"), (int(np.nanargmin(last)), "sharpest")):
-        colour = PALETTE[1] if what == "widest" else PALETTE[2]
+        colour = style.PALETTE[1] if what == "widest" else style.PALETTE[2]
         axes.plot(at, stack[i], color=colour, linewidth=1.6, label=f"{what} at the end: {names[i]}")
 
 
 def _finish_epochs(axes: Axes, drawn: int, note: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if drawn == 0:
-        empty_note(axes, note)
+        style.empty_note(axes, note)
 
 
 def _log_if_positive(axes: Axes) -> None:
@@ -282,5 +256,5 @@ def _log_if_positive(axes: Axes) -> None:
     axes.set_yscale("log")
     if joined.max() / joined.min() < 100:  # too few decades for ticks at powers of ten alone
         axes.yaxis.set_minor_formatter(ScalarFormatter())
-        axes.tick_params(which="minor", labelsize=8, colors=MUTED)
+        axes.tick_params(which="minor", labelsize=8, colors=style.MUTED)
     axes.yaxis.set_major_formatter(ScalarFormatter())

@@ -16,20 +16,8 @@ from matplotlib.lines import Line2D
 from trigpoint.errors import DataError
 from trigpoint.geometry import from_grid
 from trigpoint.landmarks import FloatArray
-from trigpoint.report import style
+from trigpoint.report import patches, style
 from trigpoint.report.overlays import as_displayed, draw_points
-from trigpoint.report.patches import (
-    Extent,
-    expect,
-    extent_of,
-    grey_scale,
-    if_inside,
-    label_row,
-    outline,
-    points_or_nan,
-    show,
-    stacks_of,
-)
 
 _TEXT: dict[str, Any] = {"fontsize": 8, "color": "white", "path_effects": style.EDGE}
 _APART = 19.0  # points on paper between two guesses whose numbers can both be read
@@ -44,13 +32,13 @@ def guess_path(
     truth: FloatArray | None = None,
     names: Sequence[str] = (),
     factor: float = 1.0,
-    patches: tuple[npt.NDArray[Any], FloatArray] | None = None,
+    stacks: tuple[npt.NDArray[Any], FloatArray] | None = None,
 ) -> Figure:
     """The path of the guess over the image, and beside it the last moves enlarged; one such pair per landmark.
 
     ``image`` is ``factor`` times smaller than the original; ``path`` (T + 1, K, 2), guess 0 being the start;
     ``squares`` (K, L, 2, 2) the corners of the patches of the first glimpse, drawn faintly; ``truth`` (K, 2), NaN =
-    missing. ``patches``: glimpses (K, L, C, g, g) at the end of the path and their corners (K, L, 2, 2); the
+    missing. ``stacks``: glimpses (K, L, C, g, g) at the end of the path and their corners (K, L, 2, 2); the
     enlargement shows them where they reach, finest on top, and the reduced image elsewhere. Guesses too close together
     to be numbered one by one share a label. Raises DataError for shapes that do not fit.
     """
@@ -58,20 +46,20 @@ def guess_path(
     if path.ndim != 3 or path.shape[2] != 2 or path.shape[1] < 1:
         raise DataError(f"path: expected (T + 1, K, 2) with K of at least 1, got {path.shape}")
     count = path.shape[1]
-    expect("squares", squares, (count, None, 2, 2))
-    true = points_or_nan("truth", truth, count)
+    patches.expect("squares", squares, (count, None, 2, 2))
+    true = patches.points_or_nan("truth", truth, count)
     labels = style.captions_or_blank(names, count)
     picture = as_displayed(image)
     extent = _image_extent(picture.shape[0], picture.shape[1], factor)
     figure, pairs, inches = _pairs(count, picture.shape[0] / picture.shape[1])
     for k, (whole, near) in enumerate(pairs):
         for axes in (whole, near):
-            show(axes, picture, extent)
+            patches.show(axes, picture, extent)
         for (left, top), (right, bottom) in np.asarray(squares[k]):
-            outline(whole, left, top, right, bottom)
+            patches.outline(whole, left, top, right, bottom)
         window = _last_moves(path[:, k], true[k])
-        if patches is not None:
-            _foveated(near, np.asarray(patches[0][k]), np.asarray(patches[1][k]))
+        if stacks is not None:
+            _foveated(near, np.asarray(stacks[0][k]), np.asarray(stacks[1][k]))
         near.set(xlim=window[:2], ylim=window[2:])
         for axes in (whole, near):
             _draw_path(axes, path[:, k], true[k], inches)
@@ -104,25 +92,25 @@ def glimpse_stack(
     crosses and ``truth`` (K, 2), NaN = missing, as rings, where they lie inside. Raises DataError for shapes that do
     not fit.
     """
-    stacks, corners = stacks_of(glimpses, extents)
+    stacks, corners = patches.stacks_of(glimpses, extents)
     count, levels = stacks.shape[:2]
-    crosses, rings = points_or_nan("found", found, count), points_or_nan("truth", truth, count)
+    crosses, rings = patches.points_or_nan("found", found, count), patches.points_or_nan("truth", truth, count)
     labels = style.captions_or_blank(names, count)
     figure, rows = _rows_of_panels(count, levels)
     for k in range(count):
-        shown = grey_scale(stacks[k])
+        shown = patches.grey_scale(stacks[k])
         for level in range(levels):
             axes = rows[k][level]
-            extent = extent_of(corners[k, level])
-            show(axes, shown[level], extent)
+            extent = patches.extent_of(corners[k, level])
+            patches.show(axes, shown[level], extent)
             if level:
-                outline(axes, *corners[k, level - 1].ravel())
-            ring, cross = (if_inside(points[k], extent) for points in (rings, crosses))
+                patches.outline(axes, *corners[k, level - 1].ravel())
+            ring, cross = (patches.if_inside(points[k], extent) for points in (rings, crosses))
             draw_points(axes, ring[None], cross[None])
             style.caption(axes, f"{extent[1] - extent[0]:.0f} px")
         error = float(np.linalg.norm(crosses[k] - rings[k]))
         about = [labels[k], "" if np.isnan(error) else f"error {error:.2f} px"]
-        label_row(rows[k][0], "\n".join(text for text in about if text))
+        patches.label_row(rows[k][0], "\n".join(text for text in about if text))
     style.key(figure, {"found": style.cross()} | _annotated(rings))
     return figure
 
@@ -161,8 +149,8 @@ def _rows_of_panels(count: int, levels: int) -> tuple[Figure, list[list[Axes]]]:
 
 def _foveated(axes: Axes, stack: npt.NDArray[Any], corners: FloatArray) -> None:
     """The patches of one stack over one another, the finest on top."""
-    for picture, edges in reversed(list(zip(grey_scale(stack), corners, strict=True))):
-        show(axes, picture, extent_of(edges))
+    for picture, edges in reversed(list(zip(patches.grey_scale(stack), corners, strict=True))):
+        patches.show(axes, picture, patches.extent_of(edges))
 
 
 def _draw_path(axes: Axes, path: FloatArray, true: FloatArray, inches: float) -> None:
@@ -207,7 +195,7 @@ def _spoken(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _last_moves(path: FloatArray, true: FloatArray) -> Extent:
+def _last_moves(path: FloatArray, true: FloatArray) -> patches.Extent:
     """A square around the end of the path that shows the last two moves and a true point that is not far off."""
     end = path[-1]
     moved = float(np.linalg.norm(path[-3:] - end, axis=1).max())
@@ -218,7 +206,7 @@ def _last_moves(path: FloatArray, true: FloatArray) -> Extent:
     return float(end[0] - half), float(end[0] + half), float(end[1] + half), float(end[1] - half)
 
 
-def _image_extent(height: int, width: int, factor: float) -> Extent:
+def _image_extent(height: int, width: int, factor: float) -> patches.Extent:
     """Edges of a reduced image in original pixels."""
     first, last = from_grid(np.array([0.0, 0.0]), factor), from_grid(np.array([width - 1, height - 1]), factor)
     (left, top), (right, bottom) = first - factor / 2, last + factor / 2

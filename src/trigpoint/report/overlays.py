@@ -80,7 +80,6 @@ def prediction_overlay(
     names: Sequence[str] = (),
     captions: Sequence[str] = (),
     columns: int = 4,
-    crop: bool = False,
     spacing_mm: Sequence[float | None] | None = None,
     reduced: Sequence[float] | None = None,
     radius: npt.ArrayLike | None = None,
@@ -91,7 +90,7 @@ def prediction_overlay(
     ``truth`` and ``predicted`` are (N, K, 2), or one (M, K, 2) for each image, M instances of K landmarks, in pixels of
     the images, NaN = missing; either may be None. ``reduced``: how many times smaller each image and its points are
     shown; errors are given in px of the original, and in mm where ``spacing_mm`` states it. Up to 12 landmarks are
-    labelled with ``names``. ``crop`` shows only the surroundings of the points.
+    labelled with ``names``.
 
     Without ``radius`` the points are compared one by one, and captions gain the mean error of the image. With it (one,
     or one per image, pixels of the original) they are matched and counted as in ``metrics.detection_scores``: a pair is
@@ -116,8 +115,6 @@ def prediction_overlay(
         texts = ["\n".join(part for part in pair if part) for pair in zip(texts, told, strict=True)]
     figure, panels = image_panels(images, texts, columns)
     for axes, one in zip(panels, shown, strict=True):
-        if crop:
-            _crop_to(axes, np.concatenate([one.truth, one.predicted]))
         if radius is None:
             draw_points(axes, None if true is None else one.truth, None if found is None else one.predicted, names)
         else:
@@ -237,17 +234,6 @@ def _counts(shown: _Shown, scale: float, spacing: float | None) -> str:
 
 def _length(pixels: float, digits: int, spacing: float | None) -> str:
     return f"{pixels:.{digits}f} px" + (f" = {pixels * spacing:.2f} mm" if spacing is not None else "")
-
-
-def _crop_to(axes: Axes, points: FloatArray) -> None:
-    points = points[np.isfinite(points).all(axis=1)]
-    if len(points) == 0:
-        return
-    left, right, bottom, top = axes.get_images()[0].get_extent()
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = max(0.15 * float((high - low).max()), 0.06 * (right - left))
-    axes.set_xlim(max(low[0] - margin, left), min(high[0] + margin, right))
-    axes.set_ylim(min(high[1] + margin, bottom), max(low[1] - margin, top))
 
 
 def _key(figure: Figure, truth: bool, predicted: bool, matched: bool) -> None:

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from trigpoint.data import LandmarkDataset
 from trigpoint.data.pixels.images import read_image
+from trigpoint.data.table import Table
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.report import style
@@ -20,17 +22,7 @@ _SIDES = {"first of a pair": "#E69F00", "second of a pair": "#56B4E9", "unpaired
 _BLANK: npt.NDArray[np.uint8] = np.full((96, 96), 236, dtype=np.uint8)
 
 
-class Annotated(Protocol):
-    """What is drawn: a table or a dataset."""
-
-    @property
-    def samples(self) -> Sequence[Sample]: ...
-
-    @property
-    def landmarks(self) -> LandmarkSet: ...
-
-
-def contact_sheet(dataset: Annotated, count: int = 24, columns: int = 6) -> Figure:
+def contact_sheet(dataset: Table | LandmarkDataset, count: int = 24, columns: int = 6) -> Figure:
     """``count`` images spread evenly over the set, with their landmarks, row, split and name.
 
     The first landmark of each left/right pair is orange, the second blue, so a swap shows as a wrong colour. Occluded

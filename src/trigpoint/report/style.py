@@ -65,8 +65,9 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
     axes.spines[["left", "bottom"]].set_color("#b4bcc4")
 
 
-def legend(axes: Axes, count: int, beside: bool | None = None) -> None:
+def legend(axes: Axes, beside: bool | None = None) -> None:
     """A frameless legend inside the axes, or beside them when it has more than five entries."""
+    count = len(axes.get_legend_handles_labels()[0])
     if count == 0:
         return
     if beside if beside is not None else count > 5:

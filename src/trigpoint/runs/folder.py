@@ -163,7 +163,7 @@ class RunFolder:
         try:
             marks = LandmarkSet.from_dict(values)
             radius = values.get("radius_px")
-            numbers = np.array([] if radius is None else [_number(radius.get(name)) for name in marks.names])
+            numbers = np.array([] if radius is None else [radius.get(name) for name in marks.names], dtype=np.float64)
             spacing, threshold, scale = (
                 None if values.get(key) is None else float(values[key])
                 for key in ("spacing_mm", "threshold", "radius_scale")
@@ -245,7 +245,3 @@ def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
 def _damaged(file: Path, error: Exception) -> RunError:
     what = " ".join(str(part) for part in error.args) or type(error).__name__
     return RunError(f"{file}: expected what training wrote, got a damaged file ({what}); put it back, or train again")
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)

@@ -90,10 +90,8 @@ def data_changed(run: RunFolder, names: Sequence[str]) -> list[str]:
         )
     changed: dict[str, str] = {name: "is gone" for _, name in known if name not in present}
     changed |= {name: f"has another {what}" for name, what in differences(records, now).items()}
-    unread = last_records(now)
-    changed |= {
-        name: "cannot be read" for (part, name), old in known.items() if old.pixels and _lost(unread, part, name)
-    }
+    unread = {key for key, record in last_records(now).items() if not record.pixels}
+    changed |= {key[1]: "cannot be read" for key, old in known.items() if old.pixels and key in unread}
     if not changed:
         return []
     image, what = min(changed.items())
@@ -101,7 +99,3 @@ def data_changed(run: RunFolder, names: Sequence[str]) -> list[str]:
         f"{path} is no longer what the run was trained on: {len(changed)} of {len(known)} images differ, such as "
         f"{image}, which {what}"
     ]
-
-
-def _lost(now: dict[tuple[str, str], ImageRecord], part: str, name: str) -> bool:
-    return (part, name) in now and not now[part, name].pixels

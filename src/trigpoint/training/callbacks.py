@@ -24,6 +24,7 @@ from rich.progress import Progress as Bar
 from torch.nn.parallel import DistributedDataParallel
 
 from trigpoint.data.files import write_text
+from trigpoint.data.input.loading import EpochBatches
 from trigpoint.methods.base import TrainedModule
 from trigpoint.runs import RunFolder
 
@@ -72,12 +73,7 @@ class Recorder(Checkpoint):
     A ``Checkpoint`` only so that Lightning calls its epoch end after the module's, which moves the schedule.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        timer: Timer,
-        announce: Callable[[L.Trainer, dict[str, Any]], None],
-    ) -> None:
+    def __init__(self, run: RunFolder, timer: Timer, announce: Callable[[L.Trainer, dict[str, Any]], None]) -> None:
         super().__init__()
         self.run = run
         self.timer = timer
@@ -123,16 +119,11 @@ class Recorder(Checkpoint):
             self._keep_best(method, row)
             write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
             self.announce(trainer, row)
-        if trainer.strategy.broadcast(self._is_time(trainer)):
-            self._save_last(trainer)
-
-    def _is_time(self, trainer: L.Trainer) -> bool:
-        """Whether to save now: after the first and the last epoch, and when ``SAVE_EVERY`` seconds have passed.
-
-        Epochs of a second would otherwise spend most of their time on writing checkpoints.
-        """
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        return last or self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
+        # epochs of a second would otherwise spend most of their time on writing checkpoints
+        due = self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
+        if trainer.strategy.broadcast(due or trainer.current_epoch + 1 == trainer.max_epochs):
+            trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: fitting.WholeFile
+            self._saved = time.monotonic()
 
     def _keep_best(self, method: TrainedModule, row: dict[str, Any]) -> None:
         column = method.metric.columns[0]
@@ -141,11 +132,6 @@ class Recorder(Checkpoint):
             self.best = error
             note = {"epoch": str(row["epoch"]), column: f"{error:.6f}", "validated": method.metric.told(row)}
             self.run.save_weights(method.inference_network().state_dict(), note)
-
-    def _save_last(self, trainer: L.Trainer) -> None:
-        """Write ``last.ckpt``; every process takes part in it."""
-        trainer.save_checkpoint(self.run.last)  # whole or not at all: fitting.WholeFile
-        self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Best error so far and the rows of ``metrics.csv``."""
@@ -162,8 +148,18 @@ class Steady(L.Callback):
     """Random numbers and learning rate of an epoch follow from seed, epoch and process alone, so that a resumed run
     goes on as if it had never been stopped, and an extended one by the schedule of its new length."""
 
+    batches: EpochBatches | None = None  # of the training loader
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Tell the batches the epoch before worker processes begin to fetch them; Lightning tells them afterwards.
+
+        Called before anything asks for the loaders, as even counting the optimizer's steps does.
+        """
+        if self.batches is not None:
+            self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The rate that is due; a checkpoint brings the one of the length that the run had then."""

@@ -3,7 +3,6 @@
 What is learned, landmarks (``training``) or classes (``classification``), is not known here.
 """
 
-import errno
 import io
 import os
 import re
@@ -24,8 +23,8 @@ from torch.utils.data import DataLoader
 from trigpoint.data.files import write_bytes
 from trigpoint.data.input.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.input.skips import SkipLog, summary
-from trigpoint.data.quality.fingerprint import ImageRecord, differences, last_records, read_records, take
-from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.data.quality.fingerprint import differences, last_records, read_records, take
+from trigpoint.errors import REFUSED, ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction.engine import first_process, quiet
@@ -36,7 +35,6 @@ from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Timer
 from trigpoint.training.optimizers import fast_precision, make_optimizers
 
-_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | SourceRecipe)
 
@@ -49,20 +47,6 @@ class WholeFile(TorchCheckpointIO):
         stream = io.BytesIO()
         torch.save(checkpoint, stream)
         write_bytes(path, stream.getbuffer(), overwrite=True)
-
-
-class _Resumed(L.Callback):
-    """Tells the batches which epoch a resumed run stands at before worker processes begin to fetch them.
-
-    Lightning tells them afterwards, so with workers the first epoch after a resume had the order of epoch 0.
-    """
-
-    batches: EpochBatches | None = None
-
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Called before anything asks for the loaders, as even counting the optimizer's steps does."""
-        if self.batches is not None:
-            self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
 def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run: RunFolder) -> None:
@@ -156,8 +140,8 @@ def fit(
     """
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
-    resumed = _Resumed()
-    watching: list[L.Callback] = [Steady(recipe.seed), OneModel(), timer, recorder, resumed]
+    steady = Steady(recipe.seed)
+    watching: list[L.Callback] = [steady, OneModel(), timer, recorder]
     watching += [bar] if progress else []
     trainer = _trainer(recipe.train, run, watching, method)
     if first_process():
@@ -168,7 +152,7 @@ def fit(
         if data.skips is not None:
             data.skips.file = run.skipped
     training, validation = _loaders(recipe, inputs, trainer)
-    resumed.batches = cast(EpochBatches, training.batch_sampler)
+    steady.batches = cast(EpochBatches, training.batch_sampler)
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
@@ -186,7 +170,9 @@ def fit(
             "changed by this batch. Look at these images, or lower train.optimizer.lr, or set train.clip=1"
         ) from None
     except DataError as error:
-        raise DataError(_own_words(str(error)) + _how_to_go_on(recipe)) from None
+        skip = ", or leave out what cannot be read: data.on_error=skip" if isinstance(recipe, Recipe) else ""
+        how = f"Training has stopped; mend this and run the same command to go on{skip}"
+        raise DataError(f"{_own_words(str(error))}. {how}") from None
     except RuntimeError as error:
         raise _lost_process(error, trainer) from error
     except SystemExit:  # what Lightning makes of Ctrl-C
@@ -223,19 +209,10 @@ def _note_data(recipe: Recipe | SourceRecipe, inputs: dict[str, InputDataset], r
             f"with, such as '{image}' (another {what}); put back what it had, give another --out, or go on with both: "
             "data.on_change=accept"
         )
-    known = last_records(before)
-    new = [r for r in records if r.image in changed or (r.pixels and not _pixels(known.get((r.part, r.image))))]
+    read = {key for key, record in last_records(before).items() if record.pixels}
+    new = [r for r in records if r.image in changed or (r.pixels and (r.part, r.image) not in read)]
     if new or not before:
         run.write_data([*before, *(new if before else records)])
-
-
-def _pixels(record: ImageRecord | None) -> str:
-    return "" if record is None else record.pixels
-
-
-def _how_to_go_on(recipe: Recipe | SourceRecipe) -> str:
-    skip = ", or leave out what cannot be read: data.on_error=skip" if isinstance(recipe, Recipe) else ""
-    return f". Training has stopped; mend this and run the same command to go on{skip}"
 
 
 @contextmanager
@@ -244,21 +221,14 @@ def writing(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in REFUSED:
             raise
-        raise _cannot_write(error, run) from None
-
-
-def _cannot_write(error: OSError, run: RunFolder) -> RunError:
-    saved = (
-        "last.ckpt and weights.safetensors are whole, as of the last epoch that was saved"
-        if run.last.is_file()
-        else "no epoch has been saved yet"
-    )
-    return RunError(
-        f"{error.filename or run.folder}: cannot be written: {error.strerror}; training has stopped, and {saved}. Make "
-        "room or make the folder writable, then run the same command to go on"
-    )
+        whole = "last.ckpt and weights.safetensors are whole, as of the last epoch that was saved"
+        saved = whole if run.last.is_file() else "no epoch has been saved yet"
+        raise RunError(
+            f"{error.filename or run.folder}: cannot be written: {error.strerror}; training has stopped, and {saved}. "
+            "Make room or make the folder writable, then run the same command to go on"
+        ) from None
 
 
 def _lost_process(error: RuntimeError, trainer: L.Trainer) -> Exception:

@@ -100,12 +100,7 @@ def _parts(recipe: Recipe, run: RunFolder) -> dict[str, LandmarkDataset]:
             raise RunError(f"{run.split}: image '{lost[0]}' is no longer in {recipe.data.path}; put it back")
         return {part: data.subset([i for name in names for i in by_name[name]]) for part, names in stored.items()}
     splits = data.splits()
-    if recipe.data.train in splits:
-        training = data.only(recipe.data.train)
-    elif not splits:
-        training = data
-    else:
-        training = data.only(recipe.data.train)  # raises with the splits that exist
+    training = data.only(recipe.data.train) if splits else data  # raises with the splits that exist
     if recipe.data.val in splits:
         validation = data.only(recipe.data.val)
     else:

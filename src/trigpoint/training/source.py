@@ -7,6 +7,7 @@ values of a column of a dataset's table.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -59,11 +60,7 @@ class ClassNetwork(nn.Module):
     def __init__(self, recipe: SourceRecipe, classes: int) -> None:
         super().__init__()
         self.encoder = build_encoder(recipe.encoder, recipe.data.input.channels, recipe.pretrained, recipe.weights)
-        side = 64
-        with torch.no_grad():
-            probe = self.encoder.eval()(torch.zeros(1, recipe.data.input.channels, side, side))[-1]
-        self.encoder.train()
-        self.classifier = nn.Linear(probe.shape[1], classes)
+        self.classifier = nn.Linear(cast(Any, self.encoder).feature_info.channels()[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of images."""
