@@ -16,6 +16,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 from torch.utils.data import DataLoader
@@ -27,6 +28,7 @@ from trigpoint.data.quality.fingerprint import differences, last_records, read_r
 from trigpoint.errors import REFUSED, ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
+from trigpoint.nn.single import allow_single_values
 from trigpoint.prediction.engine import first_process, quiet
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.report.figures import error_curve
@@ -35,7 +37,12 @@ from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Timer
 from trigpoint.training.optimizers import fast_precision, make_optimizers
 
+_SINGLE = (
+    "a batch holds a single image, whose deepest maps have one cell: batch normalisation takes its running statistics "
+    "there, because one value has none; for those of several images add images, or raise train.batch_size"
+)
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
+_DEFAULTS = TrainConfig.model_fields
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | SourceRecipe)
 
 
@@ -156,6 +163,8 @@ def fit(
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
+    if cast(EpochBatches, training.batch_sampler).least() == 1:
+        allow_single_values(method, lambda: _tell(bar, _SINGLE))
     try:
         with warnings.catch_warnings(), writing(run):
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data.workers is the user's
@@ -177,8 +186,14 @@ def fit(
         raise _lost_process(error, trainer) from error
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
-    if first_process() and (told := summary(run.skipped)):
-        bar.console.print(told, highlight=False, soft_wrap=True)
+    if told := summary(run.skipped):
+        _tell(bar, told)
+
+
+def _tell(bar: Progress, text: str) -> None:
+    """A note for a person, once for all processes; names in it are no markup."""
+    if first_process():
+        bar.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def draw_history(run: RunFolder, metric: ValidationMetric) -> pd.DataFrame:
@@ -256,14 +271,37 @@ def _own_words(message: str) -> str:
     return re.split(r"^trigpoint\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
 
 
+def check_engine(config: TrainConfig) -> None:
+    """Raise ConfigError, before any work, for devices that are not there or that Lightning cannot train on."""
+    quiet()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # training warns of the same
+            L.Trainer(**_engine(config), logger=False, enable_checkpointing=False)
+    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
+        given = {key: getattr(config, key) for key in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
+        stated = ", ".join(f"train.{key}={value}" for key, value in given.items() if value != _DEFAULTS[key].default)
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{stated or 'train'}: expected devices that this machine has, got none to train on ({reason[:200]}); "
+            "set train.accelerator=auto train.devices=auto, and see 'trigpoint doctor'"
+        ) from None
+
+
+def _engine(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "accelerator": config.accelerator,
+        "devices": config.devices if config.devices != "auto" or torch.cuda.is_available() else 1,
+        "num_nodes": config.num_nodes,
+        "strategy": config.strategy,
+        "precision": fast_precision() if config.precision == "auto" else config.precision,
+    }
+
+
 def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], method: TrainedModule) -> L.Trainer:
     quiet()
     return L.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices if config.devices != "auto" or torch.cuda.is_available() else 1,
-        num_nodes=config.num_nodes,
-        strategy=config.strategy,
-        precision=cast(Any, fast_precision() if config.precision == "auto" else config.precision),
+        **_engine(config),
         max_epochs=config.num_epochs,
         gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
         check_val_every_n_epoch=config.val_every,

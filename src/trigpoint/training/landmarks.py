@@ -26,7 +26,7 @@ from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training import stages
-from trigpoint.training.fitting import check_same, draw_history, extended, fit, settled, writing
+from trigpoint.training.fitting import check_engine, check_same, draw_history, extended, fit, settled, writing
 from trigpoint.training.source import train_source
 from trigpoint.training.stages import readable
 
@@ -55,6 +55,7 @@ def train(
     chosen = settled(chosen, len(_image_names(parts["train"])))
     if run.exists() and _finished(run, chosen):
         return run  # whatever it began from may be gone
+    check_engine(chosen.train)
     runs = stages.there(chosen)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks, stages=runs)

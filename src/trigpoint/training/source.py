@@ -31,7 +31,7 @@ from trigpoint.nn.source import pooled_logits
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import SourceDataConfig, SourceRecipe
 from trigpoint.runs import RunFolder
-from trigpoint.training.fitting import check_same, draw_history, fit, settled, writing
+from trigpoint.training.fitting import check_engine, check_same, draw_history, fit, settled, writing
 
 
 class ClassError(ValidationMetric):
@@ -130,6 +130,7 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
     module = SourceClassifier(recipe, len(classes), labels["train"], labels["val"])
     if run.exists() and run.epochs_done() >= recipe.train.num_epochs and run.history.is_file():
         return run
+    check_engine(recipe.train)
     inputs = {}
     for part, augment in (("train", recipe.data.augment), ("val", None)):
         pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)
