@@ -181,10 +181,10 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, position), the same for the same seed and epoch whatever happened before.
 
     Shuffled batches differ in size by one at most: every image is used in every epoch, and a batch of a single image,
-    which upsets batch statistics, is left only where ``batch_size`` or the images are few (``least``). With several processes each takes its share; in training the order is continued from
-    its start until all have equally many, in validation nothing is repeated. ``extra`` (positions, how many a batch)
-    adds as many of these positions, from ``count`` on, to each shuffled batch; an epoch is still one round of the
-    others.
+    which upsets batch statistics, is left only where ``batch_size`` or the images are few (``least``). With several
+    processes each takes its share; in training the order is continued from its start until all have equally many, in
+    validation nothing is repeated. ``extra`` (positions, how many a batch) adds as many of these positions, from
+    ``count`` on, to each shuffled batch; an epoch is still one round of the others.
     """
 
     count: int
