@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
-import subprocess
-import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,36 +18,41 @@ from trigpoint.runs import RunFolder
 from trigpoint.runs import lock as module
 from trigpoint.runs.lock import locked
 
-HOLD = """
-import os, sys, time
-from pathlib import Path
-from trigpoint.runs.lock import locked
-with locked(Path(sys.argv[1])):
-    if "fork" in sys.argv and os.fork() == 0:  # as a worker that outlives it for a while
-        time.sleep(60)
-    print("held", flush=True)
-    time.sleep(60)
-"""
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 
 
-def holder(file: Path, *options: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(file), *options], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+@contextmanager
+def another(file: Path) -> Iterator[int]:
+    """A process that holds the lock, and has a child that outlives it for a while, as those that prepare batches do."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if not pid:
+        module._HELD.clear()
+        try:
+            with locked(file):
+                if os.fork():
+                    os.write(tell, b"held")
+                time.sleep(3)
+        finally:
+            os.write(tell, b"not ")
+            os._exit(0)
+    try:
+        assert os.read(told, 4) == b"held"
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(told)
+        os.close(tell)
 
 
 def test_the_second_is_told_who_the_first_is_and_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
-    first = holder(file, *(["fork"] if hasattr(os, "fork") else []))
-    try:
-        words = rf"is being trained by process {first.pid} on {socket.gethostname()}; wait for it or end it"
+    with another(file) as pid:
+        words = rf"is being trained by process {pid} on {socket.gethostname()}; wait for it or end it"
         for _ in range(2):  # looking does not take it away
             with pytest.raises(RunError, match=words), locked(file):
                 pass
-    finally:
-        first.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
-        first.wait()
     with locked(file) as works:
         assert works
 
@@ -55,15 +62,15 @@ def test_one_process_does_not_hold_it_twice(tmp_path: Path) -> None:
     with locked(file):
         with pytest.raises(RunError, match=f"process {os.getpid()}"), locked(tmp_path / "." / ".lock"):
             pass
-        second = subprocess.run([sys.executable, "-c", HOLD, str(file)], capture_output=True, text=True, check=False)
-        assert f"is being trained by process {os.getpid()}" in second.stderr
+        with pytest.raises(AssertionError), another(file):  # nor did asking twice drop it
+            pass
     with locked(file) as works:
         assert works
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(handle: int) -> None:
-        raise OSError(37, "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(module, "_lock", none)
     with locked(tmp_path / ".lock") as works:

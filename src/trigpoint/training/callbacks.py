@@ -168,9 +168,11 @@ class Steady(L.Callback):
             self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The rate that is due; a checkpoint brings the one of the length that the run had then."""
+        """The rate that is due; a checkpoint brings that of the length, and of the batches an epoch, of then."""
+        steps = int(trainer.estimated_stepping_batches) * cast(TrainedModule, pl_module).steps_per_batch
         for entry in trainer.lr_scheduler_configs:
             scheduler = cast(torch.optim.lr_scheduler.LambdaLR, entry.scheduler)
+            scheduler.last_epoch = steps * trainer.current_epoch // int(trainer.max_epochs or 1)
             groups = scheduler.optimizer.param_groups
             for group, base, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
                 group["lr"] = base * factor(scheduler.last_epoch)
