@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from faults import draw, tiny
 
@@ -19,9 +20,11 @@ from trigpoint.config import apply_overrides, parse
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.quality.fingerprint import read_records
 from trigpoint.errors import DataError, RunError
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import Recipe, SourceRecipe
 from trigpoint.runs import RunFolder
+from trigpoint.runs.lock import locked
 from trigpoint.training import train
+from trigpoint.training.source import ClassNetwork
 
 ACCEPT = ["data.on_change=accept"]
 
@@ -278,3 +281,59 @@ def test_places_are_no_part_of_a_recipe(data: Path, tmp_path: Path, monkeypatch:
     other = draw(tmp_path / "other")
     with pytest.raises(RunError, match=r"other landmarks|no longer"):
         train(recipe(other), out="elsewhere", progress=False, more_epochs=2)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> RunFolder:
+    """The run of a source model."""
+    torch.manual_seed(9)
+    given = parse(SourceRecipe, {"encoder": "test_resnet"})
+    run = RunFolder(tmp_path / "source")
+    run.open_new()
+    run.write_about(given, {})
+    run.save_weights(ClassNetwork(given, 3).state_dict(), {})
+    return run
+
+
+def test_a_source_run_may_move_and_has_to_stay_the_same(data: Path, source: RunFolder, tmp_path: Path) -> None:
+    def given(place: Path | str) -> Recipe:
+        network = "method.network={name: simple_baseline, encoder: test_resnet, width: 8}"
+        return recipe(data, network, f"method.transfer={{name: cross_task, source: {{run: {place}}}}}")
+
+    whole = train(given(source.folder), out=tmp_path / "whole", progress=False)
+    run = stopped(given(source.folder), tmp_path / "run")
+    old = RunFolder(shutil.copytree(run.folder, tmp_path / "old"))
+    old.env.write_text("".join(x for x in old.env.read_text().splitlines(True) if not x.startswith("begun from")))
+    moved = tmp_path / "moved"
+    os.rename(source.folder, moved)
+    with pytest.raises(RunError, match=rf"moved: is not the source model that .* was begun from \({source.folder}\)"):
+        train(given(moved), out=old.folder, progress=False)  # which noted the place alone
+    train(given(moved), out=run.folder, progress=False)
+    assert_same(run, whole)
+    assert str(moved) in run.config.read_text()
+    other = RunFolder(moved)
+    state, note = other.load_weights()
+    other.save_weights({name: value + 1 for name, value in state.items()}, note)
+    before = content(run)
+    with pytest.raises(RunError, match="moved: is not the source model"):
+        train(given(moved), out=run.folder, progress=False, more_epochs=1)
+    assert content(run) == before
+
+
+# -- two at once ---------------------------------------------------------------------------------------------
+
+
+def test_two_trainings_do_not_share_a_folder(data: Path, tmp_path: Path) -> None:
+    run = stopped(recipe(data), tmp_path / "run")
+    before = content(run)
+    for out in (run.folder, tmp_path / "new"):
+        out.mkdir(exist_ok=True)
+        if out != run.folder:
+            RunFolder(out).open_new()
+        with locked(out / ".lock"):
+            there = sorted(path.name for path in out.iterdir())
+            with pytest.raises(RunError, match=rf"{out}: is being trained by process {os.getpid()} on "):
+                train(recipe(data), out=out, progress=False)
+            assert sorted(path.name for path in out.iterdir()) == there
+    assert content(run) == before
+    train(recipe(data), out=run.folder, progress=False)

@@ -184,15 +184,17 @@ def settled(recipe: AnyRecipe, images: int | RunFolder) -> AnyRecipe:
 
 
 def note_recipe(recipe: Recipe | SourceRecipe, run: RunFolder) -> None:
-    """Write a new length, which makes the run unfinished, and a new place of the data to what a run holds."""
+    """Write a new length, which makes the run unfinished, and new places of its data and of what it began from."""
     stored = run.any_recipe()
     if stored.train.num_epochs < recipe.train.num_epochs:
         if isinstance(recipe, Recipe):
             known = run.read_landmarks()
             run.write_landmarks(LandmarkFile(known.landmarks, known.spacing_mm))  # no radii
         run.history.unlink(missing_ok=True)
-    data = stored.data.model_copy(update={"path": recipe.data.path})
-    now = of_length(stored, recipe.train.num_epochs).model_copy(update={"data": data})
+    places: dict[str, Any] = {"data": stored.data.model_copy(update={"path": recipe.data.path})}
+    if isinstance(recipe, Recipe):
+        places["method"] = recipe.method
+    now = of_length(stored, recipe.train.num_epochs).model_copy(update=places)
     if now != stored:
         run.write_recipe(now)
 
