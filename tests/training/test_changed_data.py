@@ -125,6 +125,7 @@ def test_new_labels_are_told_and_learned_when_accepted(
     table = run.history_table()
     assert table["step"].tolist() == [4, 8, 13, 18]  # of 16 and 20 images by 4
     assert run.recipe().train.epochs == 4
+    assert int(run.load_weights()[1]["epoch"]) > 2  # chosen on the images that validate now
     again = content(run)
     train(recipe(data), ACCEPT, out=run.folder, progress=False, more_epochs=2)
     assert content(run) == again
@@ -221,6 +222,17 @@ def test_an_image_that_moved_to_another_subset_is_refused(to: str, data: Path, t
     table.to_csv(data / "landmarks.csv", index=False)
     with pytest.raises(RunError, match=rf"is in the subset '{to}' now, got a run that has it in 'train'"):
         train(recipe(data), ACCEPT, out=run.folder, progress=False)
+
+
+def test_a_split_csv_without_a_subset_is_refused(data: Path, tmp_path: Path) -> None:
+    run = stopped(recipe(data), tmp_path / "run")
+    lines = run.split.read_text().splitlines(keepends=True)
+    run.split.write_text("".join(line for line in lines if not line.endswith(",val\n")))
+    with pytest.raises(RunError, match=r"split\.csv: expected images for train and val, got train; put back"):
+        train(recipe(data), out=run.folder, progress=False)
+    run.split.write_text("".join(lines[:1] + lines[2:]))
+    with pytest.raises(RunError, match=r"new images \(1 for train\)"):
+        train(recipe(data), out=run.folder, progress=False)
 
 
 # -- the description -----------------------------------------------------------------------------------------

@@ -222,6 +222,12 @@ class RunFolder:
             table = table[table["since"].isna()]
         return {str(part): rows["image"].tolist() for part, rows in table.groupby("part", sort=False)}
 
+    def since(self, part: str) -> int:
+        """The epoch from which on a part has been what it is now."""
+        table = _table(self.split, ("image", "part"), dtype=str)
+        joined = table.loc[table["part"] == part, "since"].dropna() if "since" in table else ()
+        return max(map(int, joined), default=1)
+
     def save_weights(self, state: Mapping[str, torch.Tensor], note: Mapping[str, str]) -> None:
         """Write the weights; ``note`` says where they come from."""
         write_bytes(self.weights, pack(state, note), overwrite=True)

@@ -146,6 +146,8 @@ class Recorder(Checkpoint):
         self.best, self.rows = float(state_dict["best"]), list(state_dict["rows"])
         if self.rows and self.rows[0]["epoch"] == 0:  # of a version that counted from 0
             self.rows = [{**row, "epoch": row["epoch"] + 1} for row in self.rows]
+        if self.run.since("val") > len(self.rows):  # errors on fewer images are not compared with those to come
+            self.best = math.inf
         if not self.run.metrics.is_file() and first_process():
             self._write()
 

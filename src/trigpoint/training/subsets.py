@@ -27,7 +27,7 @@ def kept(recipe: Recipe, run: RunFolder) -> tuple[Parts, Names]:
     """The subsets of a run by its ``split.csv``, and the images that its dataset has got for them since.
 
     Subjects stay where they are. With ``data.on_change=accept`` the new images are in the subsets. Raises RunError for
-    an image that is no longer there, or in another subset now: it has been learned from.
+    an image that is no longer there, and for a damaged ``split.csv``.
     """
     data = dataset_of(recipe)
     known = run.read_landmarks().landmarks.names
@@ -37,7 +37,10 @@ def kept(recipe: Recipe, run: RunFolder) -> tuple[Parts, Names]:
     for i, sample in enumerate(data.samples):
         rows.setdefault(data.image_name(sample), []).append(i)
     stored = run.parts()
-    _check_places(recipe, run, data, rows, stored)
+    if not {"train", "val"} <= set(stored) <= {"train", "val", "unlabelled"}:
+        raise RunError(f"{run.split}: expected images for train and val, got {', '.join(stored)}; put back what it was")
+    if lost := [name for names in stored.values() for name in names if name not in rows]:
+        raise RunError(f"{run.split}: image '{lost[0]}' is no longer in {recipe.data.path}; put it back")
     now = divided(recipe, data)
     new = _new(data, now, rows, stored, drawn=recipe.data.val not in data.splits())
     if recipe.data.limit is not None or recipe.data.fraction is not None:
@@ -49,23 +52,6 @@ def kept(recipe: Recipe, run: RunFolder) -> tuple[Parts, Names]:
     parts = {part: data.subset([i for name in names for i in rows[name]]) for part, names in stored.items()}
     _check_subjects(recipe, parts["train"], parts["val"])
     return parts, new
-
-
-def _check_places(
-    recipe: Recipe, run: RunFolder, data: LandmarkDataset, rows: Mapping[str, list[int]], stored: Names
-) -> None:
-    settings, splits = recipe.data, data.splits()
-    for part, names in stored.items():
-        place = settings.val if part == "val" and settings.val in splits else settings.train
-        for name in names:
-            if name not in rows:
-                raise RunError(f"{run.split}: image '{name}' is no longer in {settings.path}; put it back")
-            now = data.samples[rows[name][0]].split
-            if splits and now != place:
-                raise RunError(
-                    f"{settings.path}: image '{name}' is in the subset '{now}' now, got a run that has it in '{place}' "
-                    f"({run.split}); put it back there, or train into another --out"
-                )
 
 
 def _new(
@@ -99,8 +85,10 @@ def new_images(new: Names) -> str:
 def check_unchanged(recipe: Recipe, run: RunFolder, parts: Parts, new: Names) -> LandmarkFile | None:
     """Refuse new images and another description of the landmarks than the run was begun with, unless that is asked for.
 
-    Gives the description that is accepted, None where it is the same. Other landmarks are always refused.
+    Gives the description that is accepted, None where it is the same. Other landmarks are always refused, and an image
+    that is in another subset now: it has been learned from.
     """
+    _check_places(recipe, run, parts)
     way_out = "or train into another --out"
     accept = recipe.data.on_change == "accept"
     if new and not accept:
@@ -123,6 +111,18 @@ def check_unchanged(recipe: Recipe, run: RunFolder, parts: Parts, new: Names) ->
             f"{b.get(key)} now); put back what it had{other}, {way_out}"
         )
     return LandmarkFile(marks, common_spacing(parts["train"]))
+
+
+def _check_places(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
+    for part, images in parts.items():
+        has_own = part == "val" and any(sample.split == recipe.data.val for sample in images.samples)
+        place = recipe.data.val if has_own else recipe.data.train
+        moved = [sample for sample in images.samples if sample.split != place]
+        if moved and any(sample.split for sample in images.samples):
+            raise RunError(
+                f"{recipe.data.path}: image '{images.image_name(moved[0])}' is in the subset '{moved[0].split}' now, "
+                f"got a run that has it in '{place}' ({run.split}); put it back there, or train into another --out"
+            )
 
 
 def _meaning(marks: LandmarkSet, spacing: float | None) -> dict[str, object]:
