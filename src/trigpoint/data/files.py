@@ -36,13 +36,10 @@ def write_bytes(
     target = Path(path)
     refuse_existing(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
+    part: Path | None = None
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    except OSError as error:  # such as of a folder that is read only
-        error.filename = str(target)
-        raise
-    part = Path(name)
-    try:
+        part = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -52,11 +49,12 @@ def write_bytes(
             target.replace(keep)
         part.replace(target)
     except OSError as error:
-        if error.filename is None:  # so of a full disk
+        if part is None or error.filename is None:  # as of a folder that is read only, or of a full disk
             error.filename = str(target)
         raise
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
     return target
 
 
