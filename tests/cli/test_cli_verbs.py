@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,14 @@ from cli_entry import call, snapshot
 from safetensors.numpy import load_file
 
 from trigpoint.cli import app
+from trigpoint.cli.demo import stated_demos
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.formats import FORMATS, READ_ONLY
 from trigpoint.methods import HeatmapMethod
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
 
+ONE_FILE = ("coco", "deeplabcut")  # the others have a file per image
 EVEN = {"train": 0.5, "val": 0.25, "test": 0.25}
 
 
@@ -173,11 +174,11 @@ def test_split_is_stored_and_seeded(data: Path) -> None:
 
 @pytest.mark.parametrize("form", [name for name in FORMATS if name not in ("isbi", *READ_ONLY)])
 def test_convert_there_and_back(form: str, drawn: Path, tmp_path: Path) -> None:
-    foreign = tmp_path / ("labels" if not FORMATS[form].one_file else "labels.any")
+    foreign = tmp_path / ("labels" if form not in ONE_FILE else "labels.any")
     result = call("data", "convert", drawn, "--from", "native", "--to", form, "--out", foreign)
     assert result.exit_code == 0, result.output
     command = ["data", "convert", foreign, "--from", form, "--out", tmp_path / "back", "--images", drawn / "images"]
-    result = call(*command, *([] if FORMATS[form].keeps_names else ["--names", "tip"]))
+    result = call(*command, *(["--names", "tip"] if form == "pts" else []))
     assert result.exit_code == 0, result.output
     back, original = LandmarkDataset.load(tmp_path / "back"), LandmarkDataset.load(drawn)
     assert back.landmarks.names == ("tip",)
@@ -205,8 +206,7 @@ def test_doctor_says_what_a_bug_report_needs() -> None:
 @pytest.fixture
 def small_demos(monkeypatch: pytest.MonkeyPatch, recipe: Path, tmp_path: Path) -> None:
     """The demos on a few small images."""
-    from trigpoint.cli.demo_recipes import DEMOS
-
+    demos = stated_demos()
     values = yaml.safe_load(call("recipes", "demo-foveated").stdout)
     values["data"] |= {"input": {"size": [64, 52]}, "landmarks": ["menton", "sella"]}
     values["method"] |= {"glimpse": 16, "train_iterations": 2}
@@ -214,10 +214,10 @@ def small_demos(monkeypatch: pytest.MonkeyPatch, recipe: Path, tmp_path: Path) -
     glimpses = tmp_path / "glimpses.yaml"
     glimpses.write_text(yaml.safe_dump(values))
     smaller = {
-        "heatmap": replace(DEMOS["heatmap"], count=24, size=32, recipe=str(recipe)),
-        "foveated": replace(DEMOS["foveated"], count=12, size=(64, 52), recipe=str(glimpses), splits=EVEN),
+        "heatmap": demos["heatmap"] | {"count": 24, "size": [32, 32], "recipe": str(recipe)},
+        "foveated": demos["foveated"] | {"count": 12, "size": [64, 52], "recipe": str(glimpses), "splits": EVEN},
     }
-    monkeypatch.setattr(import_module("trigpoint.cli.demo"), "DEMOS", smaller)
+    monkeypatch.setattr(import_module("trigpoint.cli.demo"), "stated_demos", lambda: smaller)
 
 
 @pytest.mark.parametrize("method", ["heatmap", "foveated"])
@@ -254,14 +254,12 @@ def test_demo_keeps_away_from_another_demo(tmp_path: Path) -> None:
 
 
 def test_demos_draw_what_their_recipes_are_made_for() -> None:
-    from trigpoint.cli.demo_recipes import DEMOS
     from trigpoint.recipe import load_recipe
 
-    for method, chosen in DEMOS.items():
-        made = load_recipe(chosen.recipe)
-        assert made.method_name == method == chosen.method
-        size = (chosen.size, chosen.size) if isinstance(chosen.size, int) else chosen.size
-        assert made.data.input.size == size
+    for method, chosen in stated_demos().items():
+        made = load_recipe(chosen["recipe"])
+        assert made.method_name == method
+        assert list(made.data.input.size) == chosen["size"]
 
 
 def verbs() -> list[list[str]]:

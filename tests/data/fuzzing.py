@@ -50,6 +50,7 @@ from trigpoint.nn.backbones import read_weights
 from trigpoint.recipe import load_any_recipe
 from trigpoint.recipes import recipe_names, recipe_values
 
+ONE_FILE = ("coco", "deeplabcut")  # the others have a file per image
 PIXELS = 1 << 20  # limit of an image here: damage to a header shall not cost minutes of decoding
 SECONDS = 20  # of the processor for one input: what takes longer hangs
 MEMORY = 3 << 30  # bytes beyond those of the start
@@ -303,7 +304,7 @@ def _read_table(file: Path) -> None:
 
 def _reader(form: str) -> Callable[[Path], None]:
     def read(file: Path) -> None:
-        source = file if FORMATS[form].one_file else file.parent
+        source = file if form in ONE_FILE else file.parent
         check_dataset(FORMATS[form]().read(source), file.parent)
 
     return read

@@ -46,15 +46,9 @@ def test_instances_of_an_image_and_what_is_known_of_them(tmp_path: Path) -> None
     np.testing.assert_array_equal(data.visibility, [[2, 2], [1, ABSENT], [2, 0], [ABSENT, ABSENT]])
     a, b, c = data.instances_by_image()
     np.testing.assert_array_equal(a.points, [[[1, 2], [3, 4]], [[5, 6], [np.nan, np.nan]]])
-    assert (a.image.name, a.split, a.subject, a.rows, a.annotated.tolist()) == (
-        "a.png",
-        "train",
-        "s",
-        (0, 1),
-        [True] * 2,
-    )
+    assert (a.image.name, a.rows, a.annotated.tolist()) == ("a.png", (0, 1), [True] * 2)
     assert (b.points.shape, b.annotated.tolist()) == ((1, 2, 2), [True, False])
-    assert (c.points.shape, c.annotated.tolist(), c.split) == ((0, 2, 2), [True, True], "val")
+    assert (c.points.shape, c.annotated.tolist(), c.rows) == ((0, 2, 2), [True, True], (3,))
     assert data.only("val").instances_by_image()[0].rows == (0,)
     data.save(tmp_path / "again")
     np.testing.assert_array_equal(LandmarkDataset.load(tmp_path / "again").visibility, data.visibility)

@@ -34,8 +34,8 @@ def outcome(error: float, sigma: tuple[float, ...] = (16.0, 8.0, 1.25), last: fl
 def sweep_of(runs: Mapping[tuple[str, str], list[Outcome]], size: int = 64) -> Catheter:
     """The experiment with runs by (optimizer, setting), and filters that are smoother with Adaloss."""
     sweep = Catheter(STUDY, Request("adaloss-catheter", Path("out")))
-    sweep.runs = {f"{OPTIMIZERS[optimizer]}-{key}": each for (optimizer, key), each in runs.items()}
-    sweep.guess, sweep.size = GUESS, size
+    sweep.runs = {f"{optimizer}-{key}": each for (optimizer, key), each in runs.items()}
+    sweep.guess, sweep.size, sweep.subjects = GUESS, size, ["a", "b"]
     sweep.smoothness = {(which, form): (3.0, 2.8) for which in ("all", "last") for form in ("valid", "zero_padded")}
     return sweep
 
@@ -48,8 +48,8 @@ def runs_like_the_papers() -> dict[tuple[str, str], list[Outcome]]:
     for optimizer in OPTIMIZERS:
         for key in KEYS:
             quick = {"adaloss": 0.5, "literal": 0.5, "falling": 30.0}.get(key, 22.0)
-            error = slow[key] if optimizer == "Adam 1e-4" else quick
-            seeds = (0, 1, 2) if optimizer == "Adam 1e-3" else (0,)
+            error = slow[key] if optimizer == "adam-1e-4" else quick
+            seeds = (0, 1, 2) if optimizer == "adam-1e-3" else (0,)
             runs[optimizer, key] = [outcome(error, seed=seed) for seed in seeds]
     return runs
 
@@ -73,16 +73,16 @@ def change(key: tuple[str, str], new: Callable[[Outcome], Outcome]) -> Catheter:
 @pytest.mark.parametrize(
     ("optimizer", "key", "new", "lost"),
     [
-        ("Adam 1e-3", "adaloss", outcome(0.5, last=6.0), [0]),
-        ("Adam 1e-3", "adaloss", outcome(0.5, sigma=(16.0, 3.0, 0.5)), [0, 8]),
-        ("Adam 1e-3", "adaloss", outcome(13.0), [0, 5]),
-        ("Adam 1e-3", "fixed25", outcome(11.0), [3]),
-        ("Adam 1e-3", "literal", outcome(0.5, sigma=(16.0, 0.1, 0.1)), [7]),
-        ("Adam 1e-4", "fixed5", outcome(4.0), [4]),
-        ("Adam 1e-4", "fixed60", outcome(2.0), [4]),
-        ("Adam 1e-4", "fixed40", outcome(0.8), [2]),
-        ("Adadelta", "fixed40", outcome(3.0), [6]),
-        ("Adadelta", "adaloss", outcome(13.0), [6]),
+        ("adam-1e-3", "adaloss", outcome(0.5, last=6.0), [0]),
+        ("adam-1e-3", "adaloss", outcome(0.5, sigma=(16.0, 3.0, 0.5)), [0, 8]),
+        ("adam-1e-3", "adaloss", outcome(13.0), [0, 5]),
+        ("adam-1e-3", "fixed25", outcome(11.0), [3]),
+        ("adam-1e-3", "literal", outcome(0.5, sigma=(16.0, 0.1, 0.1)), [7]),
+        ("adam-1e-4", "fixed5", outcome(4.0), [4]),
+        ("adam-1e-4", "fixed60", outcome(2.0), [4]),
+        ("adam-1e-4", "fixed40", outcome(0.8), [2]),
+        ("adadelta", "fixed40", outcome(3.0), [6]),
+        ("adadelta", "adaloss", outcome(13.0), [6]),
     ],
 )
 def test_one_changed_run_changes_its_outcomes(optimizer: str, key: str, new: Outcome, lost: list[int]) -> None:
@@ -93,15 +93,15 @@ def test_one_changed_run_changes_its_outcomes(optimizer: str, key: str, new: Out
 def test_adaloss_may_be_ten_per_cent_worse_than_the_best_fixed_sigma() -> None:
     for error, found in ((2.41, "holds"), (2.43, "fails")):
         runs = runs_like_the_papers()
-        runs["Adam 1e-3", "adaloss"] = [outcome(error)]
-        runs["Adam 1e-3", "fixed60"] = [outcome(2.2)]
+        runs["adam-1e-3", "adaloss"] = [outcome(error)]
+        runs["adam-1e-3", "fixed60"] = [outcome(2.2)]
         assert outcomes(sweep_of(runs))[1] == found
 
 
 def test_the_rule_with_the_lower_validation_error_is_judged() -> None:
     runs = runs_like_the_papers()
     assert sweep_of(runs).ours == "adaloss"
-    runs["Adam 1e-3", "falling"] = [replace(outcome(0.4), errors=np.full((2, 1), 25.0)) for _ in range(3)]
+    runs["adam-1e-3", "falling"] = [replace(outcome(0.4), errors=np.full((2, 1), 25.0)) for _ in range(3)]
     other = sweep_of(runs)
     assert other.ours == "falling"  # although it is worse on the test images
     assert other.claims()[0].holds is False
@@ -110,11 +110,11 @@ def test_the_rule_with_the_lower_validation_error_is_judged() -> None:
 
 def test_a_run_without_weights_counts_as_not_learned() -> None:
     broken = replace(outcome(1.0), errors=np.full((2, 1), np.nan), note="the training loss became infinite or NaN")
-    claims = change(("Adam 1e-3", "adaloss"), lambda old: broken).claims()
+    claims = change(("adam-1e-3", "adaloss"), lambda old: broken).claims()
     assert claims[0].holds is False
     assert "infinite or NaN" in claims[0].numbers
     assert claims[1].outcome == "not testable"  # there is nothing to compare
-    assert change(("Adam 1e-3", "fixed5"), lambda old: broken).claims()[3].holds is True
+    assert change(("adam-1e-3", "fixed5"), lambda old: broken).claims()[3].holds is True
 
 
 def test_rougher_filters_fail_table_two() -> None:
@@ -124,15 +124,15 @@ def test_rougher_filters_fail_table_two() -> None:
 
 
 def test_what_is_no_better_than_a_constant_answer_is_not_compared() -> None:
-    runs = {**runs_like_the_papers(), ("Adam 1e-3", "adaloss"): [outcome(error) for error in (0.5, 0.5, 80.0)]}
+    runs = {**runs_like_the_papers(), ("adam-1e-3", "adaloss"): [outcome(error) for error in (0.5, 0.5, 80.0)]}
     claims = sweep_of(runs).claims()
     assert [claim.outcome for claim in claims[:2]] == ["fails", "not testable"]
-    assert "27.00 px, the mean training position 24.00 px" in claims[1].numbers
+    assert "adam-1e-3-adaloss has 27.00 px, the mean training position 24.00 px" in claims[1].numbers
 
 
 def test_nothing_follows_from_a_setting_that_fails_where_everything_fails() -> None:
     runs = runs_like_the_papers()
-    runs = {key: [outcome(22.0) for _ in each] if key[0] == "Adam 1e-4" else each for key, each in runs.items()}
+    runs = {key: [outcome(22.0) for _ in each] if key[0] == "adam-1e-4" else each for key, each in runs.items()}
     claim = sweep_of(runs).claims()[4]
     assert (claim.outcome, claim.numbers.split(". ")[-1]) == (
         "not testable",
@@ -142,7 +142,7 @@ def test_nothing_follows_from_a_setting_that_fails_where_everything_fails() -> N
 
 def test_a_width_at_its_bound_tells_nothing() -> None:
     at_bound = [outcome(0.5, sigma=(16.0, 4.0, 1.0)) for _ in range(3)]
-    claim = sweep_of({**runs_like_the_papers(), ("Adam 1e-3", "adaloss"): at_bound}).claims()[8]
+    claim = sweep_of({**runs_like_the_papers(), ("adam-1e-3", "adaloss"): at_bound}).claims()[8]
     assert claim.outcome == "not testable"  # although 4 px of a 256-px map would count
     assert claim.numbers.endswith("Not testable: sigma ends at its lower bound, 1 map px")
     assert clamped(np.array([[2.0, 2.0], [2.0, 2.0]]), 1.0, 2.0) == "sigma never left its upper bound, 2 map px"

@@ -29,7 +29,8 @@ def request(out: Path, **options: str) -> Request:
 
 @pytest.fixture(scope="module")
 def small(tiny: Callable[..., Study]) -> Study:
-    values = {"size": 32, "steps": 6, "batch": 4, "source_epochs": 1, "labels": "6,all", "validations": 1}
+    values = {"size": 32, "steps": 6, "batch": 4, "labels": "6,all", "validations": 1}
+    values |= {"pretraining": {"encoder": "resnet10t", "train.epochs": 1}}
     return tiny("cross-task", "drawn", draw={"size": 64, "images": 48, "per_subject": 4}, values=values)
 
 
@@ -114,7 +115,7 @@ def test_settings_of_the_paper_and_beyond() -> None:
     assert [key[1] for key in plan if key[0] == "100"] == ["FT", "CTD-ED"]
     assert ("50", "FT", "scratch") in plan
     paper = STUDY.scales["paper"].values
-    assert paper["encoder"] == "resnet50"
+    assert paper["pretraining"]["encoder"] == "resnet50"
     assert np.isclose(paper["steps"] * paper["batch"] / 1239, 150, rtol=0.01)  # the paper's 150 epochs
 
 

@@ -15,8 +15,7 @@ import pytest
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.experiments import Request, Study, load_study, run_study
-from trigpoint.experiments.ablation import TRAINED, Ablation
-from trigpoint.experiments.data_isbi import read_radiographs
+from trigpoint.experiments.ablation import Ablation
 from trigpoint.experiments.isbi2015 import PAPER, STEPS, Isbi2015
 from trigpoint.experiments.measures import Job, Measured
 from trigpoint.experiments.task import Task, kept, predicted
@@ -142,7 +141,7 @@ def test_the_same_command_predicts_nothing_again_and_takes_other_runs(
     request = Request(ISBI.name, out, data=folder, options={"runs": "shared3, shared"})
     findings = run_study(small, request)
     assert [run["setting"] for run in findings.runs] == ["shared", "shared3"]
-    assert findings.claims[-1].numbers == "needs runs=cascade,shared"
+    assert findings.claims[-1].numbers == "not run: cascade"
     with pytest.raises(RunError, match="labels mean, not junior"):
         run_study(small, replace(request, options={"labels": "junior"}))
 
@@ -182,30 +181,35 @@ def copy_without(folder: Path, target: Path, *files: str) -> Path:
     return target
 
 
-def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path) -> None:
-    found = read_radiographs(folder, "junior")
+def test_missing_parts_of_the_folder(folder: Path, tmp_path: Path, small: Study) -> None:
+    def read(folder: Path, labels: str = "mean") -> Isbi2015:
+        given = Request(ISBI.name, tmp_path / "out" / folder.name / labels, data=folder, options={"labels": labels})
+        (found := Isbi2015(small, given)).prepare()
+        return found
+
+    found = read(folder, "junior")
     assert found.clean == (0, 3)
-    assert found.test.points[0, 0, 0] == pytest.approx(read_radiographs(folder, "mean").test.points[-1, 0, 0] - 3)
-    some = read_radiographs(copy_without(folder, tmp_path / "a", "duplicates.csv", "landmarks_junior.csv"), "mean")
+    assert found.test.points[0, 0, 0] == pytest.approx(read(folder).test.points[-1, 0, 0] - 3)
+    some = read(copy_without(folder, tmp_path / "a", "duplicates.csv", "landmarks_junior.csv"))
     assert some.clean is None
     assert some.doctors is None
     assert [warning.split(" ")[0] for warning in some.warnings] == ["duplicates.csv", "landmarks_junior.csv"]
-    assert list(evidence_like_the_paper(clean=some.clean).sets()) == ["all"]
+    assert list(some.sets()) == ["all"]
     with pytest.raises(DataError, match=r"landmarks_challenge.csv: .* labels that are there: mean, junior, senior"):
-        read_radiographs(folder, "challenge")
+        read(folder, "challenge")
     renamed = copy_without(folder, tmp_path / "b", "landmarks.csv")
     (renamed / "landmarks.csv").write_text((folder / "landmarks.csv").read_text().replace(",test1,", ",test,"))
     with pytest.raises(DataError, match="unknown split 'test1'"):
-        read_radiographs(renamed, "mean")
+        read(renamed)
     odd = copy_without(folder, tmp_path / "c", "duplicates.csv")
     (odd / "duplicates.csv").write_text("picture\n1.jpg\n")
     with pytest.raises(DataError, match="the columns image, same_radiograph_as, got no image"):
-        read_radiographs(odd, "mean")
+        read(odd)
     (odd / "duplicates.csv").write_text("image,same_radiograph_as\nx.png,y.png\n")
-    assert "names no image of test1" in read_radiographs(odd, "mean").warnings[0]
+    assert "names no image of test1" in read(odd).warnings[0]
     bare = copy_without(folder, tmp_path / "d", "dataset.yaml")
     with pytest.raises(DataError, match="expected millimetres per pixel"):
-        read_radiographs(bare, "mean")
+        read(bare)
 
 
 @pytest.mark.parametrize(
@@ -282,8 +286,8 @@ def evidence_like_the_paper(**changed: Any) -> Isbi2015:
     found = Isbi2015(ISBI, Request(ISBI.name, Path("x")))
     found.subjects, found.constants = [f"subject:{i}" for i in range(6)], (float("inf"), float("inf"))
     found.errors = {"shared": flat(1.0), "cascade": flat(0.9), "coarse": flat(1.5)}
-    found.three = {"single": flat(0.8, 3), "shared3": flat(0.84, 3)}
-    found.steps = {n: flat(error)[0] for n, error in zip(STEPS, (3.0, 1.5, 1.0, 0.99, 0.985), strict=True)}
+    found.errors |= {"single3": flat(0.8, 3), "shared3": flat(0.84, 3)}
+    found.errors |= {"3 steps": flat(1.0), "10 steps": flat(0.985)}
     found.doctors, found.clean = flat(2.1)[0], (0, 1, 2)
     vars(found).update(changed)
     return found
@@ -294,7 +298,9 @@ def test_evidence_like_the_papers_bears_out_every_claim() -> None:
     assert [claim.text for claim in claims if not claim.holds] == []
     assert len(claims) == 7
     assert claims[0].numbers == "1.00 mm, 95 % 1.00 to 1.00 (all); 1.00 mm, 95 % 1.00 to 1.00 (without copies)"
-    assert claims[4].numbers == "0.84 against 0.80 mm, difference +0.04 mm (95 % 0.04 to 0.04)"
+    assert claims[4].numbers == (
+        "0.84 mm (shared3) against 0.80 mm (single3), difference +0.04 mm, +5.0 % (95 % 0.04 to 0.04 mm)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -304,8 +310,8 @@ def test_evidence_like_the_papers_bears_out_every_claim() -> None:
         ("errors", {"shared": flat(1.06)}, [0, 2]),
         ("errors", {"cascade": flat(1.2)}, [1, 6]),
         ("errors", {"coarse": flat(0.85)}, [5]),
-        ("three", {"shared3": flat(0.86, 3)}, [4]),
-        ("steps", {3: flat(1.01)[0]}, [3]),
+        ("errors", {"shared3": flat(0.86, 3)}, [4]),
+        ("errors", {"3 steps": flat(1.01)}, [3]),
         ("errors", {"cascade": flat(float("inf"))}, [1, 5, 6]),
     ],
 )
@@ -316,9 +322,9 @@ def test_one_changed_number_changes_its_outcomes(field: str, changed: dict[str, 
 
 
 def test_what_was_not_run_is_not_testable() -> None:
-    evidence = evidence_like_the_paper(errors={"shared": flat(1.0)}, three={}, steps={}, doctors=None)
+    evidence = evidence_like_the_paper(errors={"shared": flat(1.0)}, doctors=None)
     assert [claim.outcome for claim in evidence.claims()] == ["holds", *["not testable"] * 5]
-    assert evidence.claims()[-1].numbers == "needs runs=cascade,shared"
+    assert evidence.claims()[-1].numbers == "not run: cascade"
     evidence.errors = {}
     assert [claim.holds for claim in evidence.claims()] == [None] * 6
 
@@ -327,17 +333,17 @@ def test_what_is_no_better_than_the_mean_position_is_not_testable() -> None:
     claims = evidence_like_the_paper(constants=(0.95, 0.82)).claims()
     found = [claim.outcome for claim in claims]
     assert found == ["not testable", "holds", "not testable", "not testable", *["not testable"] * 3]
-    assert claims[4].numbers.endswith("Not testable: 0.84 mm, the mean training position 0.82 mm")
+    assert claims[4].numbers.endswith("Not testable: shared3 has 0.84 mm, the mean training position 0.82 mm")
 
 
 def test_several_seeds_are_paired_and_the_network_per_landmark_stands_for_the_paper() -> None:
     evidence = evidence_like_the_paper()
     seeds = {"shared": [*flat(1.0), *flat(1.2)], "single": [*flat(0.9), *flat(1.0)]}
     evidence.errors = {**evidence.errors, **seeds, "cascade": [*flat(0.9), *flat(1.2)]}
-    assert evidence.main == "single"
+    assert evidence.methods[0] == "single"
     found = evidence.claims()
     assert found[0].numbers.startswith("0.95 mm")
-    assert found[-1].numbers.startswith("1.05 against 1.10 mm, difference -0.05 mm")
+    assert found[-1].numbers.startswith("1.05 ± 0.21 mm (cascade) against 1.10 ± 0.14 mm (shared), difference -0.05 mm")
     assert found[-1].holds
 
 
@@ -355,8 +361,10 @@ def sweep_like_the_slides(start: float = 60.0, **changed: dict[int, float]) -> A
     last = {"looks1": 5.0, "looks3": 4.0, "looks10": 3.0, "flatten": 6.0, "levels1": 40.0, "levels2": 20.0}
     errors = {key: {n: 2 * v if n < 3 else v for n in STEPS} | changed.get(key, {}) for key, v in last.items()}
     sweep = Ablation(ABLATION, Request(ABLATION.name, Path("x")))
-    sweep.errors = {key: {n: [error] * 2 for n, error in row.items()} for key, row in errors.items()}
-    sweep.levels, sweep.start = 3, start
+    sweep.errors = {
+        f"{key} after {n}": [np.full((2, 1), error)] * 2 for key, row in errors.items() for n, error in row.items()
+    }
+    sweep.levels, sweep.start, sweep.subjects = 3, start, ["a", "b"]
     return sweep
 
 
@@ -381,8 +389,9 @@ def test_one_changed_setting_changes_its_outcome(setting: str, looks: int, error
 
 def test_parts_of_what_learned_nothing_are_not_testable() -> None:
     claims = sweep_like_the_slides(start=3.5).claims()
-    assert [claim.outcome for claim in claims] == ["holds", "holds", "not testable", "not testable"]
-    assert claims[2].numbers.endswith("Not testable: looks3 no better than the mean training position, 3.50 px")
+    assert [claim.outcome for claim in claims] == ["not testable", "holds", "not testable", "not testable"]
+    found = "looks3 after 10 has 4.00 px, the mean training position 3.50 px; flatten after 10 has 6.00 px"
+    assert f"Not testable: {found}" in claims[2].numbers
 
 
 def test_every_setting_makes_the_same_number_of_steps() -> None:
@@ -391,7 +400,9 @@ def test_every_setting_makes_the_same_number_of_steps() -> None:
         experiment.canvas, experiment.names, experiment.levels = (512, 512), DRAWN, 4
         planned = experiment.jobs()
         assert [job.name for job in planned] == [
-            *(f"looks{n}" for n in TRAINED),
+            "looks1",
+            "looks3",
+            "looks10",
             "flatten",
             "levels1",
             "levels2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from trigpoint.cli.reproduce import NAMES, parse_options, reproduce
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.experiments import ANALYSES, Request, load_study, run_study, study_names
 from trigpoint.experiments.engine import Experiment
-from trigpoint.experiments.launch import launched
 from trigpoint.experiments.measures import MEASURES
+from trigpoint.experiments.task import launched
 
 OWN = {
     "name": "widths",
@@ -30,6 +31,10 @@ OWN = {
     "first_seed_only": ["wide"],
     "labels": {"sharp": "sigma 1.5"},
     "tables": [{"title": "Errors", "columns": {"MRE px": "mre", "% within 4 px": {"measure": "within", "at": 4.0}}}],
+    "claims": [
+        {"text": "wide is not much worse", "ours": "wide", "than": ["sharp", "exact*"], "factor": 9.0},
+        {"text": "wide is better than all", "ours": "wide", "than": "exact*"},
+    ],
     "figures": {"validation": {"kind": "validation"}, "sigma": {"kind": "sigma"}, "ced": {"kind": "ced"}},
     "scales": {
         "small": {
@@ -93,6 +98,11 @@ def test_a_study_of_the_users_own_by_the_command(file: Path, tmp_path: Path) -> 
     assert "±" in rows[0]["MRE px"]
     assert "±" not in rows[1]["MRE px"]
     assert values["setting"] == "3 test images, a tiny network, seeds 0, 1."
+    first, second = values["claims"]
+    assert re.match(
+        rf"{rows[1]['MRE px']} px \(wide\) against {rows[0]['MRE px']} px \(sharp\), difference", first["numbers"]
+    )
+    assert (second["outcome"], second["numbers"]) == ("not testable", "not run: exact*")
     assert "drawing 11 images (catheter) of 32 x 32 pixels" in result.output
     assert {"validation.png", "sigma.png", "ced.png", "table.md"} <= {
         path.name for path in (tmp_path / "out").iterdir()
@@ -255,7 +265,7 @@ def test_launchers_that_cannot_be_are_told_before_any_work(
         run_study(study, submitted(out, executor="slurm"))
     find_spec: Callable[[str], Any] = importlib.util.find_spec
     monkeypatch.setattr(
-        "trigpoint.experiments.launch.find_spec", lambda name: None if name == "submitit" else find_spec(name)
+        "trigpoint.experiments.task.find_spec", lambda name: None if name == "submitit" else find_spec(name)
     )
     with pytest.raises(ConfigError, match=r"submitit, which is not installed; pip install 'trigpoint\[slurm\]'"):
         run_study(study, submitted(out))

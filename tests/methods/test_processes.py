@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+import warm
 from trigpoint.config import parse
 from trigpoint.methods import HeatmapMethod
 
@@ -41,8 +40,7 @@ def test_sigma_is_that_of_one_process() -> None:
         alone.on_train_epoch_end()
     assert (alone.schedule.sigma != 8).any()  # or nothing has been compared
     with tempfile.TemporaryDirectory() as folder:
-        context: Any = mp.spawn(worker, args=(folder,), nprocs=2)
-        assert context is None
+        warm.together(worker, (folder,))
         both = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert torch.equal(both[0], both[1])
     assert torch.equal(both[0], alone.schedule.sigma)

@@ -199,8 +199,8 @@ def test_radiograph_landmarks_lie_on_their_outlines_and_inside(seed):
     assert len(points) == 13
     assert (head.points > 0).all()
     assert (head.points < np.array(shape[::-1]) - 1).all()
-    for name, (line, _, _) in radiograph.EXTREMES.items():
-        assert np.hypot(*(head.lines[line] - points[name]).T).min() < 1.5, name
+    for name, mark in radiograph.EXTREMES.items():
+        assert np.hypot(*(head.lines[mark["line"]] - points[name]).T).min() < 1.5, name
     assert points["menton"][1] > points["point_b"][1] > points["point_a"][1] > points["nasion"][1]
     assert points["pronasale"][0] > points["orbitale"][0] > points["sella"][0] > points["gonion"][0] - 60
     box = np.stack([head.lines["sella"].min(axis=0), head.lines["sella"].max(axis=0)])
@@ -367,7 +367,7 @@ def test_foreign_files_are_never_lost(tmp_path):
     [
         (write_catheter, {"count": 0}, "count: expected at least 1"),
         (write_catheter, {"size": 16}, "size: expected at least 32"),
-        (write_catheter, {"seed": -1}, "seed: expected 0 or more"),
+        (write_catheter, {"seed": -1}, "seed: expected at least 0"),
         (write_catheter, {"per_subject": 0}, "per_subject: expected at least 1"),
         (write_catheter, {"splits": {"train": 0.5}}, "splits: expected shares"),
         (write_radiographs, {"spacing_mm": 0}, "spacing_mm: expected more than 0"),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from trigpoint.config import parse
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
+from warm import Started
 
 ENTRY = Path(__file__).with_name("fault_entry.py")
 KILLED = -signal.SIGKILL
@@ -57,11 +56,8 @@ def start(
     file: Path, out: Path, *overrides: str, launcher: tuple[str, ...] = (), **faults: object
 ) -> subprocess.CompletedProcess[str]:
     """``trigpoint train`` of a recipe file, with the faults of ``fault_entry`` by their names there."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    environment |= {key.upper(): str(value) for key, value in faults.items()}
-    command = [sys.executable, *launcher, str(ENTRY), "train", str(file), *overrides, "--out", str(out), "--quiet"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    command = (*launcher, ENTRY, "train", file, *overrides, "--out", out, "--quiet")
+    return Started(*command, **{key.upper(): value for key, value in faults.items()}).ended(LIMIT)
 
 
 def assert_near(run: RunFolder, other: RunFolder, tolerance: float = 1e-5) -> None:

@@ -41,8 +41,7 @@ def points(run: RunFolder, data: Path, device: str = "cpu") -> FloatArray:
     return predictor.predict(LandmarkDataset.load(data)).points
 
 
-@pytest.mark.parametrize("threads", ["1", "3"])
-def test_a_moved_folder_in_another_process(threads: str, run: RunFolder, data: Path, tmp_path: Path) -> None:
+def test_a_moved_folder_in_another_process_of_more_threads(run: RunFolder, data: Path, tmp_path: Path) -> None:
     here = points(run, data)
     away = tmp_path / "another machine"
     shutil.copytree(run.folder, away / "run")
@@ -50,7 +49,7 @@ def test_a_moved_folder_in_another_process(threads: str, run: RunFolder, data: P
     for file in (away / "run").rglob("*"):
         file.chmod(0o555 if file.is_dir() else 0o444)
     command = [sys.executable, "-m", "trigpoint", "predict", "run", "images", "--out", "found.csv"]
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = os.environ | {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"}
     ended = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found = pd.read_csv(away / "found.csv").set_index("image").sort_index()

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from faults import assert_near, draw, start, tiny
 from torch import nn
 
+import warm
 from trigpoint.config import to_yaml
 from trigpoint.data.input.loading import EpochBatches
 from trigpoint.errors import RunError
@@ -60,7 +60,7 @@ def validated(rank: int, world: int, meet: str) -> None:
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")  # which says that there was no image
 def test_a_process_without_a_validation_image_has_the_numbers_of_all(tmp_path: Path) -> None:
     validated(0, 1, str(tmp_path))
-    mp.spawn(validated, args=(2, str(tmp_path)), nprocs=2)
+    warm.together(validated, (2, str(tmp_path)))
     alone, *both = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
     assert both == [alone, alone]
     assert alone[0]["val_mre_px"] == pytest.approx(1.25**0.5)

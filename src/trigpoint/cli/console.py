@@ -49,16 +49,15 @@ def note(text: str) -> None:
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None, title: str = "") -> None:
-    """A table on stdout: styled in a terminal, plain columns in a pipe or file."""
+    """A table on stdout: as wide as the terminal, or in a pipe or file as it needs."""
     from rich.console import Console
 
-    from trigpoint.report.tables import console_table, plain_table
+    from trigpoint.report.tables import console_table
 
     console = Console()
-    if console.is_terminal:
-        console.print(console_table(rows, columns, title or None))
-    else:
-        say(f"{title}\n{plain_table(rows, columns)}" if title else plain_table(rows, columns))
+    if not console.is_terminal:
+        console = Console(width=10_000)  # nothing is folded
+    console.print(console_table(rows, columns, title or None))
 
 
 @contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
 from trigpoint.cli.console import note, progress, say, show_table, write_json
-from trigpoint.cli.demo_recipes import DEMOS, Demo
 from trigpoint.cli.train import best_line, state
 from trigpoint.errors import DataError, did_you_mean
 
@@ -49,9 +51,10 @@ def demo(
     from trigpoint.runs import RunFolder
     from trigpoint.training import train
 
-    if method not in DEMOS:
-        raise DataError(f"--method: unknown demo '{method}'; {did_you_mean(method, DEMOS)}")
-    chosen = DEMOS[method]
+    demos = stated_demos()
+    if method not in demos:
+        raise DataError(f"--method: unknown demo '{method}'; {did_you_mean(method, demos)}")
+    chosen = SimpleNamespace(method=method, **demos[method])
     place = Path(chosen.out) if out is None else out
     run, data = RunFolder(place / "run"), place / "data"
     _check(place, data, chosen)
@@ -71,7 +74,13 @@ def demo(
     _show(place, run, report, chosen)
 
 
-def _check(out: Path, data: Path, chosen: Demo) -> None:
+def stated_demos() -> dict[str, dict[str, Any]]:
+    """What ``demos.yaml`` says of each demo, by the method that it shows."""
+    demos: dict[str, dict[str, Any]] = yaml.safe_load((files("trigpoint.cli") / "demos.yaml").read_text("utf-8"))
+    return demos
+
+
+def _check(out: Path, data: Path, chosen: SimpleNamespace) -> None:
     """Refuse a folder with anything but this demo."""
     from trigpoint.config import read_yaml
 
@@ -85,7 +94,7 @@ def _check(out: Path, data: Path, chosen: Demo) -> None:
         raise DataError(f"{out}: expected the demo of the method {chosen.method}, got another; give another --out")
 
 
-def _draw(data: Path, chosen: Demo) -> None:
+def _draw(data: Path, chosen: SimpleNamespace) -> None:
     """The images; a set that is there is kept, an interrupted one is drawn again."""
     from trigpoint import synthetic
 
@@ -93,11 +102,11 @@ def _draw(data: Path, chosen: Demo) -> None:
         return
     write: Callable[..., Path] = getattr(synthetic, chosen.write)
     with progress("drawing images") as advance:
-        write(data, chosen.count, chosen.size, seed=0, splits=chosen.splits, progress=advance)
-    note(f"drew {chosen.count} images of {chosen.pixels} pixels into {data}")
+        write(data, chosen.count, tuple(chosen.size), seed=0, splits=chosen.splits, progress=advance)
+    note(f"drew {chosen.count} images of {chosen.size[1]} x {chosen.size[0]} pixels into {data}")
 
 
-def _recipe(run: RunFolder, data: Path, chosen: Demo, minutes: float) -> Recipe:
+def _recipe(run: RunFolder, data: Path, chosen: SimpleNamespace, minutes: float) -> Recipe:
     """The demo's recipe with as many epochs as fit; that of the run where there is one."""
     from trigpoint.recipe import load_recipe
 
@@ -120,12 +129,12 @@ def _write(out: Path, report: Report) -> None:
             shutil.copyfile(source, out / name)
 
 
-def _show(out: Path, run: RunFolder, report: Report, chosen: Demo) -> None:
+def _show(out: Path, run: RunFolder, report: Report, chosen: SimpleNamespace) -> None:
     from trigpoint.data import LandmarkDataset
     from trigpoint.report.tables import metric_rows
 
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
-    title = f"{report.metrics['n_images']} test images of {chosen.pixels} px"
+    title = f"{report.metrics['n_images']} test images of {chosen.size[1]} x {chosen.size[0]} px"
     show_table(metric_rows(report.metrics), columns, title)
     names, drawn = report.dataset.landmarks.names, len(LandmarkDataset.load(out / "data").landmarks)
     if len(names) < drawn:

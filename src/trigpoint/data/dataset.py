@@ -8,8 +8,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,9 +20,9 @@ from trigpoint.data.files import refuse_existing
 from trigpoint.data.instances import ImageInstances, gather
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
 from trigpoint.data.subsets import nested_order
-from trigpoint.data.table import parse_rows, raise_problems, read_table, write_table
+from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, write_table
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Normalizer, Sample
+from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ class LandmarkDataset:
         Raises DataError naming file, row and landmark; for an unknown split, with the splits that exist.
         """
         found = read_table(folder)
-        dataset = cls(**vars(found))
+        dataset = cls._of(found)
         if split is not None:
             dataset = dataset.only(split)
         if names is not None:
@@ -112,8 +112,12 @@ class LandmarkDataset:
             spacing_mm=spacing_mm,
             instances="instance" in table.columns,
         )
-        found = cls(**vars(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file)))
+        found = cls._of(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file))
         return replace(found, landmarks=landmarks or found.landmarks, folder=None, table=None)._with_spacing()
+
+    @classmethod
+    def _of(cls, table: Table) -> LandmarkDataset:
+        return cls(**{field.name: getattr(table, field.name) for field in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -136,17 +140,14 @@ class LandmarkDataset:
     @cached_property
     def spacings(self) -> FloatArray:
         """(N,) millimetres per pixel of each sample, NaN = unknown."""
-        values = [np.nan if sample.spacing_mm is None else sample.spacing_mm for sample in self.samples]
-        return np.array(values, dtype=np.float64)
+        return np.array([sample.spacing_mm for sample in self.samples], dtype=np.float64)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
         """(N,) what no split divides: the subject of the image's first row, or the image where none is named."""
-        first: dict[Path, str] = {}
-        for sample in self.samples:
-            own = f"subject:{sample.subject}" if sample.subject else f"image:{self.image_name(sample)}"
-            first.setdefault(sample.image, own)
-        return tuple(first[sample.image] for sample in self.samples)
+        first = {sample.image: sample for sample in reversed(self.samples)}
+        own = {i: f"subject:{s.subject}" if s.subject else f"image:{self.image_name(s)}" for i, s in first.items()}
+        return tuple(own[sample.image] for sample in self.samples)
 
     def splits(self) -> dict[str, int]:
         """Number of samples per split name; samples without a split are not counted."""
@@ -235,15 +236,14 @@ class LandmarkDataset:
         """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole."""
         marks = self.landmarks
         order = [marks.index(name) for name in names]
-        length: Normalizer | None = marks.normalizer
-        if length is not None and length.between is not None and not set(length.between) <= set(names):
-            length = None
+        length = marks.normalizer
+        whole = length is None or set(length.between or ()) <= set(names)
         groups = {group: tuple(m for m in members if m in names) for group, members in marks.groups.items()}
         kept = LandmarkSet(
             tuple(names),
             tuple(pair for pair in marks.pairs if set(pair) <= set(names)),
             {group: members for group, members in groups.items() if members},
-            length,
+            length if whole else None,
         )
         samples = [replace(s, points=s.points[order], visibility=s.visibility[order]) for s in self.samples]
         return replace(self, samples=samples, landmarks=kept)
@@ -289,12 +289,12 @@ class LandmarkDataset:
         return names
 
     def _with_spacing(self) -> LandmarkDataset:
-        cache: dict[Path, float | None] = {}
-        for sample in self.samples:
-            if sample.spacing_mm is None and sample.image not in cache:
-                own = image_spacing(sample.image)[0] if sample.image.is_file() else None
-                cache[sample.image] = self.spacing_mm if own is None else own
-        samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=cache[s.image]) for s in self.samples]
+        @cache
+        def spacing(image: Path) -> float | None:
+            own = image_spacing(image)[0] if image.is_file() else None
+            return self.spacing_mm if own is None else own
+
+        samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=spacing(s.image)) for s in self.samples]
         return replace(self, samples=samples)
 
 

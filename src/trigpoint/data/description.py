@@ -1,20 +1,17 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trigpoint.config import read_yaml, to_yaml
-from trigpoint.data.files import inside, shown
+from trigpoint.data.files import inside, number, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Normalizer
 
 DESCRIPTION = "dataset.yaml"
 DEFAULT_TABLE = "landmarks.csv"
-KEYS = ("name", "images", "table", "landmarks", "spacing_mm", "pairs", "groups", "normalizer", "instances")
-_LENGTH = ("name", "between", "box")  # keys of the normalizer
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,55 @@ class Description:
         return not unknown
 
 
+def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | None, instances: bool) -> str:
+    """The text of a ``dataset.yaml`` with the usual names of table and images."""
+    about = {"name": name, "images": "images", "table": DEFAULT_TABLE, **landmarks.to_dict()}
+    about |= {} if spacing_mm is None else {"spacing_mm": spacing_mm}
+    return to_yaml(about | ({"instances": True} if instances else {}))
+
+
+def _is_names(value: Any, count: int | None = None) -> bool:
+    """A list of landmark names, ``count`` of them; an unquoted yes, no or 1.0 is none since YAML changes it."""
+    plain = isinstance(value, list) and all(isinstance(n, str | int) and not isinstance(n, bool) for n in value)
+    return plain and count in (None, len(value))
+
+
+def _is_length(value: Any) -> bool:
+    """A normaliser: two landmarks or the box around all, under a name."""
+    if not isinstance(value, dict) or not value.get("name") or not value.keys() <= {"name", "between", "box"}:
+        return False
+    between, box = value.get("between"), value.get("box") is True
+    return box if between is None else not box and _is_names(between, 2) and len(set(_names(between))) == 2
+
+
+_PATH = (lambda v: isinstance(v, str) and inside(v), "a path inside the dataset folder", "; move or link it there")
+_QUOTE = "; put it in quotes if YAML took a name for another value"
+KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has to be, in words, and the fix
+    "name": (lambda value: True, "", ""),
+    "images": _PATH,
+    "table": _PATH,
+    "landmarks": (_is_names, "a list of landmark names", _QUOTE),
+    "spacing_mm": (lambda v: not isinstance(v, str) and (number(v) or 0) > 0, "millimetres per pixel above 0", ""),
+    "pairs": (
+        lambda value: isinstance(value, list) and all(_is_names(pair, 2) for pair in value),
+        "two landmark names in each, such as [[left, right]]",
+        _QUOTE,
+    ),
+    "groups": (
+        lambda value: isinstance(value, dict) and all(map(_is_names, value.values())),
+        "'group: [landmark, ...]'",
+        _QUOTE,
+    ),
+    "normalizer": (_is_length, "'name' and either 'between: [a, b]' or 'box: true'", ""),
+    "instances": (lambda value: isinstance(value, bool), "true or false", ""),
+}
+
+
 def read_description(folder: Path, problems: list[Problem]) -> Description:
     """Read ``dataset.yaml`` of a folder; without one, every value has its default.
 
-    Values that cannot be used are appended to ``problems``. Raises ProblemError when the file is no YAML mapping.
+    Values that cannot be used are appended to ``problems`` and left out. Raises ProblemError when the file is no YAML
+    mapping.
     """
     file = folder / DESCRIPTION
     values: dict[str, Any] = {}
@@ -97,107 +139,35 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
             values = read_yaml(file)
         except ConfigError as error:
             raise ProblemError(Problem(file, str(error).removeprefix(f"{file}: "))) from None
-    return _Reader(file, values, problems).description(folder)
+    for key, value in list(values.items()):
+        if key not in KEYS:
+            problems.append(Problem(file, f"unknown key '{key}'; {did_you_mean(str(key), KEYS)}"))
+        elif value is None:
+            del values[key]
+        elif not KEYS[key][0](value):
+            _, expected, fix = KEYS[key]
+            problems.append(Problem(file, f"{key}: expected {expected}, got {shown(values.pop(key))}{fix}"))
+    names, length = _names(values.get("landmarks", ())), values.get("normalizer", {})
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        message = f"landmarks: expected each name once, got '{name}' more than once; rename one"
+        problems.append(Problem(file, message))
+    between = _names(length.get("between") or ())
+    return Description(
+        file=file,
+        folder=folder,
+        name=str(values.get("name") or folder.resolve().name),
+        images=values.get("images"),
+        table=values.get("table") or DEFAULT_TABLE,
+        landmarks=tuple(dict.fromkeys(names)) or None,
+        spacing_mm=number(values.get("spacing_mm")),
+        instances=values.get("instances"),
+        pairs=tuple((str(a), str(b)) for a, b in values.get("pairs", ())),
+        groups={str(group): _names(members) for group, members in values.get("groups", {}).items()},
+        normalizer=Normalizer(str(length["name"]), (between[0], between[1]) if between else None, not between)
+        if length
+        else None,
+    )
 
 
-def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | None, instances: bool) -> str:
-    """The text of a ``dataset.yaml`` with the usual names of table and images."""
-    about = {"name": name, "images": "images", "table": DEFAULT_TABLE, **landmarks.to_dict()}
-    about |= {} if spacing_mm is None else {"spacing_mm": spacing_mm}
-    return to_yaml(about | ({"instances": True} if instances else {}))
-
-
-class _Reader:
-    """Typed access to the values of one file; each wrong one is reported and left out."""
-
-    def __init__(self, file: Path, values: dict[str, Any], problems: list[Problem]) -> None:
-        self.file, self.values, self.problems = file, values, problems
-
-    def description(self, folder: Path) -> Description:
-        for key in self.values:
-            if key not in KEYS:
-                self.report(f"unknown key '{key}'; {did_you_mean(str(key), KEYS)}")
-        path = "a path inside the dataset folder", "; move it there or link to it"
-        spacing = self.value("spacing_mm", _is_length, "millimetres per pixel above 0")
-        return Description(
-            file=self.file,
-            folder=folder,
-            name=str(self.values.get("name") or folder.resolve().name),
-            images=self.value("images", _is_inside, *path),
-            table=self.value("table", _is_inside, *path) or DEFAULT_TABLE,
-            landmarks=self.landmarks(),
-            spacing_mm=None if spacing is None else float(spacing),
-            instances=self.value("instances", lambda value: isinstance(value, bool), "true or false"),
-            pairs=self.pairs(),
-            groups=self.groups(),
-            normalizer=self.normalizer(),
-        )
-
-    def report(self, message: str) -> None:
-        self.problems.append(Problem(self.file, message))
-
-    def value(self, key: str, valid: Callable[[Any], bool], expected: str, fix: str = "") -> Any:
-        """The value of a key; None when there is none, or when it is not ``valid``, which is reported."""
-        value = self.values.get(key)
-        if value is None or valid(value):
-            return value
-        self.report(f"{key}: expected {expected}, got {shown(value)}{fix}")
-        return None
-
-    def names(self, key: str, value: Any) -> tuple[str, ...] | None:
-        """A list of landmark names; an unquoted yes, no or 1.0 is refused since YAML changes it."""
-        if not isinstance(value, list):
-            self.report(f"{key}: expected a list of landmark names, got {shown(value)}")
-            return None
-        for name in value:
-            if not isinstance(name, str) and (isinstance(name, bool) or not isinstance(name, int)):
-                self.report(f"{key}: expected landmark names, got {shown(name)}; put it in quotes")
-                return None
-        return tuple(str(name) for name in value)
-
-    def landmarks(self) -> tuple[str, ...] | None:
-        value = self.values.get("landmarks")
-        names = None if value is None else self.names("landmarks", value)
-        if not names:
-            return None
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            self.report(f"landmarks: expected each name once, got '{name}' more than once; rename one")
-        return tuple(dict.fromkeys(names))
-
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        out = []
-        for item in self.value("pairs", lambda value: isinstance(value, list), "a list such as [[left, right]]") or ():
-            names = self.names("pairs", item)
-            if names is not None and len(names) != 2:
-                self.report(f"pairs: expected two landmark names, got {shown(item)}")
-            elif names is not None:
-                out.append((names[0], names[1]))
-        return tuple(out)
-
-    def groups(self) -> dict[str, tuple[str, ...]]:
-        value = self.value("groups", lambda value: isinstance(value, dict), "'group: [landmark, ...]'") or {}
-        found = {str(group): self.names(f"groups '{group}'", members) for group, members in value.items()}
-        return {group: members for group, members in found.items() if members is not None}
-
-    def normalizer(self) -> Normalizer | None:
-        expected = "'name' and either 'between: [a, b]' or 'box: true'"
-        value = self.value("normalizer", lambda value: isinstance(value, dict), expected)
-        if value is None:
-            return None
-        for key in value:
-            if key not in _LENGTH:
-                self.report(f"normalizer: unknown key '{key}'; {did_you_mean(str(key), _LENGTH)}")
-        between = None if value.get("between") is None else self.names("normalizer", value["between"])
-        box = value.get("box") is True
-        if not value.get("name") or box == (between is not None) or (between is not None and len(set(between)) != 2):
-            self.report(f"normalizer: expected {expected}, got {shown(value)}")
-            return None
-        return Normalizer(str(value["name"]), (between[0], between[1]) if between else None, box)
-
-
-def _is_inside(value: Any) -> bool:
-    return isinstance(value, str) and inside(value)
-
-
-def _is_length(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+def _names(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(str(name) for name in values)

@@ -34,13 +34,10 @@ def write_bytes(path: str | Path, data: bytes | memoryview, *, overwrite: bool =
     target = Path(path)
     refuse_existing(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
+    part: Path | None = None
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    except OSError as error:  # such as of a folder that is read only
-        error.filename = str(target)
-        raise
-    part = Path(name)
-    try:
+        part = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -48,11 +45,12 @@ def write_bytes(path: str | Path, data: bytes | memoryview, *, overwrite: bool =
         part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
         part.replace(target)
     except OSError as error:
-        if error.filename is None:  # so of a full disk
+        if part is None or error.filename is None:  # as of a folder that is read only, or of a full disk
             error.filename = str(target)
         raise
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
     return target
 
 

@@ -24,14 +24,11 @@ class ImageInstances:
     image: Path
     points: FloatArray
     annotated: npt.NDArray[np.bool_]
-    split: str
-    subject: str
-    spacing_mm: float | None
     rows: tuple[int, ...]
 
 
 def gather(samples: Sequence[Sample], rows: Sequence[int]) -> ImageInstances:
-    """The instances of one image from its samples; split, subject and spacing are those of the first.
+    """The instances of one image from its samples.
 
     >>> marks = [([[1.0, 2.0], [3.0, 4.0]], [2, 2]), ([[5.0, 6.0], [np.nan, np.nan]], [2, 0])]
     >>> found = gather([Sample(Path("a.png"), np.array(p), np.array(v)) for p, v in marks], [0, 1])
@@ -42,13 +39,4 @@ def gather(samples: Sequence[Sample], rows: Sequence[int]) -> ImageInstances:
     points = np.stack([sample.points for sample in own])
     unknown = np.stack([sample.visibility for sample in own]) == 0
     given = np.isfinite(points).all(axis=2).reshape(len(own), -1)
-    first = own[0]
-    return ImageInstances(
-        image=first.image,
-        points=points[given.any(axis=1)],
-        annotated=~unknown.any(axis=0),
-        split=first.split,
-        subject=first.subject,
-        spacing_mm=first.spacing_mm,
-        rows=tuple(rows),
-    )
+    return ImageInstances(own[0].image, points[given.any(axis=1)], ~unknown.any(axis=0), tuple(rows))

@@ -10,8 +10,8 @@ Reading collects every problem in one pass; strict reading raises them together.
 import difflib
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,10 @@ LISTED = 20  # problems spelled out in one error
 
 @dataclass(frozen=True)
 class Table:
-    """A dataset folder as read; ``samples`` hold the spacing of their row. Strict reading leaves no ``problems``."""
+    """A dataset folder as read; ``samples`` hold the spacing of their row. Strict reading leaves no ``problems``.
+
+    ``listed``: each image file and the rows that name it, also those that could not be read for another reason.
+    """
 
     folder: Path
     name: str
@@ -47,6 +50,7 @@ class Table:
     spacing_mm: float | None = None
     instances: bool = False
     problems: tuple[Problem, ...] = ()
+    listed: Mapping[Path, list[int]] = field(default_factory=dict)
 
 
 def raise_problems(problems: Sequence[Problem]) -> None:
@@ -131,10 +135,13 @@ class _Reader:
         images = about.folder / about.images if about.images else default if default.is_dir() else about.folder
         samples: list[Sample] = []
         seen: dict[tuple[str, str], int] = {}
+        listed: dict[Path, list[int]] = {}
         for row, cells in enumerate(rows[1:], start=2):
             if not any(cell.strip() for cell in cells):
                 continue
-            found = len(problems)
+            found, name = len(problems), "".join(cells[columns.meta["image"] :][:1]).strip()
+            if name and inside(name):
+                listed.setdefault(images / name, []).append(row)
             sample = self.sample(cells, columns, images, row, blank=ABSENT if instances else 0)
             if sample is None:
                 continue
@@ -151,7 +158,7 @@ class _Reader:
             self.report("expected rows of images, got only the header")
         elif not problems and all(np.isnan(sample.points).all() for sample in samples):
             self.report("expected annotated landmarks, got none in any row; annotate some images first")
-        rest = about.spacing_mm, instances, tuple(problems)
+        rest = about.spacing_mm, instances, tuple(problems), listed
         return Table(about.folder, about.name, images, self.file, landmarks, tuple(samples), *rest)
 
     def columns(self, header: list[str]) -> _Columns:
@@ -166,9 +173,7 @@ class _Reader:
         names = self.about.landmarks or derived
         if not names:
             raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
-        where: dict[str, int] = {}
-        for index, column in enumerate(header):
-            where.setdefault(column, index)
+        where = {column: header.index(column) for column in header}
         for name in names:
             for column in (f"{name}_x", f"{name}_y"):
                 if column not in where:

@@ -1,11 +1,11 @@
 """The experiments of the papers, each one command: our numbers beside the published ones, with an outcome per claim.
 
 - ``studies``: what each study varies and publishes, as YAML; ``study`` reads them
-- ``engine`` trains (``task``, and ``launch``: here or as Slurm jobs), measures (``measures``) and tabulates
+- ``engine`` trains (``task``: here or as Slurm jobs), measures (``measures``) and tabulates
 - ``findings``: tables, claims with their outcomes, and the files they become
 - the others: the data, tables and claims that a study has for itself, as a subclass of ``Experiment`` in ``ANALYSES``
 
-A new study is a YAML file; only claims or data of its own need code.
+A new study is a YAML file; only data, tables or claims that no YAML can state need code.
 """
 
 from collections.abc import Mapping

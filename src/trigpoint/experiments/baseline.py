@@ -4,7 +4,6 @@ dlib is an extra (``pip install "trigpoint[dlib]"``). It reads and finds whole p
 their landmarks only; the whole image is its box, as it is our input.
 """
 
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.files import write_bytes, write_text
+from trigpoint.data.files import write_text
 from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments.measures import Job, Outcome
@@ -82,10 +81,8 @@ def _train(request: Request, folder: Path, test: LandmarkDataset) -> tuple[Float
     start = time.perf_counter()
     predictor = dlib.train_shape_predictor(images, shapes, options)
     minutes = (time.perf_counter() - start) / 60
-    with tempfile.TemporaryDirectory() as scratch:  # dlib writes to names only
-        model = Path(scratch) / "model.dat"
-        predictor.save(str(model))
-        write_bytes(request.out / "dlib" / "predictor.dat", model.read_bytes(), overwrite=True)
+    (request.out / "dlib").mkdir(parents=True, exist_ok=True)
+    predictor.save(str(request.out / "dlib" / "predictor.dat"))
     points = np.stack([_points(predictor, pixels(sample.image)) for sample in test.samples])
     return points, {"images": len(samples), "minutes": minutes, "version": str(dlib.__version__)}
 

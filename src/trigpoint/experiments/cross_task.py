@@ -1,6 +1,7 @@
 """Cross-task representation learning (Fu et al., MLMI 2020): Table 1, Figs. 3 and 4, and fewer labels."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments.engine import Experiment
-from trigpoint.experiments.findings import Claim, Row, Table, between, judged, spread
-from trigpoint.experiments.launch import launched
-from trigpoint.experiments.measures import Job, Outcome, difference, obstacles, shown
-from trigpoint.experiments.task import Task, work
+from trigpoint.experiments.findings import Claim, Row, Table, between, spread
+from trigpoint.experiments.measures import Job, Outcome, difference
+from trigpoint.experiments.study import ClaimSpec
+from trigpoint.experiments.task import Task, launched, work
 from trigpoint.metrics import bootstrap_interval, mean_error
 from trigpoint.metrics.point_to_point import THRESHOLD, mean_point_error, point_error_scores
 from trigpoint.prediction import Predictor
@@ -51,13 +52,8 @@ class CrossTask(Experiment):
     def _train_source(self) -> RunFolder:
         """The source: who is seen, learned on the training subjects alone."""
         values, out = self.values, self.request.out / "source"
-        self.request.say(f"source: {values['encoder']} learns to tell the training subjects apart")
-        overrides = {
-            "data.splits": ["train"],
-            "data.input.size": [values["size"]] * 2,
-            "encoder": values["encoder"],
-            "train.epochs": values["source_epochs"],
-        }
+        self.request.say(f"source: {values['pretraining']['encoder']} learns to tell the training subjects apart")
+        overrides = {"data.splits": ["train"], "data.input.size": [values["size"]] * 2, **values["pretraining"]}
         task = Task(Job("source", recipe_values("source-classes"), overrides, 0), self.folder, out)
         list(launched(self.request, work, [task], ["source"]))
         self.request.say(f"source: {100 * source_error(RunFolder(out)):.1f} % of held-out images misclassified")
@@ -93,8 +89,7 @@ class CrossTask(Experiment):
             found["method.transfer"] = {**transfer, **values["transfer"][method]}
         adaloss = {"name": "adaloss", "sigma_min": 1.0, "rho": 0.9 * values["size"] / 4 / 256}
         more = {"adaloss": {"method.schedule": adaloss}, "unlabelled": {"data.unlabelled": values["batch"]}}
-        found |= {**more, "scratch": {"method.transfer": None}}.get(variant, {})
-        return found
+        return found | {**more, "scratch": {"method.transfer": None}}.get(variant, {})
 
     def labelled(self, labels: str) -> int:
         """How many images have labels."""
@@ -112,36 +107,33 @@ class CrossTask(Experiment):
             "source_error": 100 * source_error(self.source),
         }
 
-    def tables(self) -> list[Table]:
-        return [self._table_one(), self._effect(), *self._square()]
-
-    def of(self, *key: str) -> list[Outcome]:
-        """All seeds of a setting; none where it was not run."""
-        return self.runs.get(folder_of(key), [])
-
     def name(self, key: Key) -> str:
         """A setting in words, without the number of labels."""
         return key[1] if not key[2] else f"{key[1]}, {self.values['variants'][key[2]]}"
 
+    @cached_property
     def cells_per_pixel(self) -> float:
         """Cells of the paper's maps per pixel of the test images."""
         return float(MAP / max(self.test.read(0).pixels.shape[-2:]))
 
+    def tables(self) -> list[Table]:
+        return [self._table_one(), self._effect(), *self._square()]
+
     def _table_one(self) -> Table:
         """Errors in pixels, and in the paper's units beside its own."""
-        rows, truth, scale = list[Row](), self.test.points, self.cells_per_pixel()
+        rows, truth, scale = list[Row](), self.test.points, self.cells_per_pixel
         for key in self.plan:
-            runs = self.of(*key)
+            runs = self.runs[folder_of(key)]
             scores = [point_error_scores(run.points, truth, scale=scale) for run in runs]
             stacked = [point_error_scores(run.points, truth, "stacked", 4 * scale) for run in runs]
             errors = np.concatenate([run.errors for run in runs])
-            interval = bootstrap_interval(errors, list(self.test.groups) * len(runs), n=500)
+            interval = bootstrap_interval(errors, list(self.subjects) * len(runs), n=500)
             paper = self.values["paper"][key[1]] if key[0] == self.first and not key[2] else ("", "", "")
             rows.append(
                 {
                     "labelled": key[0],
                     "method": self.name(key),
-                    "MRE px": shown(runs),
+                    "MRE px": spread(self.means(folder_of(key))),
                     "95 %": between(interval),
                     "ME, map cells": spread([score.mean for score in scores]),
                     "SD": spread([score.sd for score in scores]),
@@ -156,28 +148,19 @@ class CrossTask(Experiment):
         rows.append({"labelled": ALL, "method": "always the mean training position", "MRE px": constant})
         return Table("Table 1: error on the test images", rows, self.note("table_one"))
 
-    def paired(self, ours: Sequence[str], other: Sequence[str]) -> list[tuple[Outcome, Outcome]]:
-        """Runs of the same seed."""
-        theirs = {run.job.seed: run for run in self.of(*other)}
-        return [(run, theirs[run.job.seed]) for run in self.of(*ours) if run.job.seed in theirs]
-
-    def gap(self, pairs: Sequence[tuple[Outcome, Outcome]]) -> tuple[float, tuple[float, float]]:
-        """Mean error of the first minus the second runs, px, and its interval."""
-        mine, theirs = ([run.errors for run in each] for each in zip(*pairs, strict=True))
-        return difference(mine, theirs, self.test.groups)
-
     def _effect(self) -> Table:
         """The regulariser against fine-tuning, paired."""
         rows = []
-        for labels, method, variant in self.plan:
+        for labels, method, variant in [key for key in self.plan if key[1].startswith("CTD")]:
             other: Key = (labels, "FT", "adaloss" if variant == "adaloss" else "")
             other = (labels, "CTD-ED", "") if variant == "unlabelled" else other
-            pairs = self.paired((labels, method, variant), other)
-            if not pairs or not method.startswith("CTD"):
+            theirs = {run.job.seed: run for run in self.runs.get(folder_of(other), [])}
+            ours = [run for run in self.runs[folder_of((labels, method, variant))] if run.job.seed in theirs]
+            if not ours:
                 continue
-            gap, bounds = self.gap(pairs)
-            theirs = mean_error(np.concatenate([run.errors for _, run in pairs]))
-            better = sum(mine.mre - run.mre < 0 for mine, run in pairs)
+            same = [theirs[run.job.seed] for run in ours]
+            gap, bounds = difference([run.errors for run in ours], [run.errors for run in same], self.subjects)
+            better = sum(mine.mre < run.mre for mine, run in zip(ours, same, strict=True))
             rows.append(
                 {
                     "labelled": labels,
@@ -185,8 +168,8 @@ class CrossTask(Experiment):
                     "against": self.name(other),
                     "difference px": f"{gap:+.3f}",
                     "95 % over subjects": between(bounds),
-                    "%": f"{100 * gap / theirs:+.1f}",
-                    "seeds better": f"{better} of {len(pairs)}",
+                    "%": f"{100 * gap / np.mean([run.mre for run in same]):+.1f}",
+                    "seeds better": f"{better} of {len(ours)}",
                 }
             )
         return Table("What the regulariser does", rows, self.note("effect"))
@@ -195,10 +178,11 @@ class CrossTask(Experiment):
         """Adaloss and transfer, each without the other; none where a run is missing."""
         rules = {"fixed sigma 1.5": "", "Adaloss": "adaloss"}
         titles = dict(zip(("fine-tuning (FT)", "with L_ED (CTD-ED)"), PAIR, strict=True))
-        if not all(self.of(self.first, method, rule) for method in PAIR for rule in rules.values()):
+        names = {(m, rule): folder_of((self.first, m, rule)) for m in PAIR for rule in rules.values()}
+        if not set(names.values()) <= set(self.runs):
             return []
         rows = [
-            {"targets": name, **{title: shown(self.of(self.first, method, rule)) for title, method in titles.items()}}
+            {"targets": name, **{title: spread(self.means(names[m, rule])) for title, m in titles.items()}}
             for name, rule in rules.items()
         ]
         return [Table("Adaloss and transfer", rows, self.note("square", first=self.first))]
@@ -214,30 +198,29 @@ class CrossTask(Experiment):
             (self.first, better, worse, f"{better} is better than {worse} ({self.first} labelled)")
             for better, worse in (("FTP", "FE"), ("FT", "FTP"), ("CTD-ED", "CTD-CD"))
         ]
-        found = []
-        for labels, ours, other, text in pairs:
-            if same := self.paired((labels, ours), (labels, other)):
-                gap, bounds = self.gap(same)
-                bad = obstacles(self.of(labels, ours), self.of(labels, other))
-                found.append(judged(text, bool(bounds[1] < 0), f"{gap:+.3f} px, 95 % {between(bounds)}", bad))
-        return found
+        return [
+            self.claim(ClaimSpec(text=text, ours=(ours,), than=(other,), sure=True))
+            for labels, *both, text in pairs
+            if {ours := folder_of((labels, both[0])), other := folder_of((labels, both[1]))} <= set(self.runs)
+        ]
 
     def figures(self) -> dict[str, Figure]:
-        same = [key for key in self.plan if key[0] == self.first and key[2] in ("", "scratch")]
-        scale, truth = self.cells_per_pixel(), self.test.points
+        plain = [key for key in self.plan if key[0] == self.first and key[2] in ("", "scratch")]
+        same = {self.name(key): self.runs[folder_of(key)] for key in plain}
+        truth, scale = self.test.points, self.cells_per_pixel
         per_image = {
-            self.name(key): np.concatenate([mean_point_error(run.points, truth) for run in self.of(*key)]) * scale
-            for key in same
+            name: scale * np.concatenate([mean_point_error(run.points, truth) for run in runs])
+            for name, runs in same.items()
         }
         top = max(THRESHOLD, float(np.nanquantile(np.concatenate(list(per_image.values())), 0.95)))
         drawn = {"fig4_ced": ced_plot(per_image, threshold=float(f"{top:.2g}"), unit="map cells")}
         counts = sorted({key[0]: self.labelled(key[0]) for key in self.plan}.items(), key=lambda each: each[1])
         if len(counts) > 1:
             methods = [key[1] for key in self.plan if key[0] != self.first and not key[2]]
-            errors = {m: [[run.mre for run in self.of(count, m)] for count, _ in counts] for m in methods}
+            errors = {m: [self.means(folder_of((count, m))) for count, _ in counts] for m in methods}
             lines = {name: ([n for _, n in counts], np.transpose(each)) for name, each in errors.items()}
             drawn["labels"] = comparison(lines, title="Error against the number of labels", against="labelled images")
-        return {**drawn, "fig3_comparison": _grid({self.name(key): self.of(*key)[0] for key in same}, self.test)}
+        return {**drawn, "fig3_comparison": _grid({name: runs[0] for name, runs in same.items()}, self.test)}
 
 
 def read_labels(text: str) -> tuple[str, ...]:
@@ -300,20 +283,15 @@ def _grid(runs: Mapping[str, Outcome], test: LandmarkDataset) -> Figure:
     reference = next(iter(runs.values()))
     order = np.argsort([mean_error(row) if np.isfinite(row).any() else np.inf for row in reference.errors])
     chosen = [int(order[int(share * (len(order) - 1))]) for share in np.linspace(0.1, 0.9, SHOWN)]
-    images: list[Any] = []
-    truth: list[Any] = []
     methods: dict[str, Compared] = {}
     for name, run in runs.items():
         predictor = Predictor.load(run.run)
-        maps, points = [], []
-        for i in chosen:
-            heat, to_original = predictor.heatmaps(test.samples[i].image)
-            back = to_original.inverse()
-            maps.append(heat.numpy())
-            points.append(back.apply(run.points[i]))
-            if run is reference:
-                images.append(predictor.pipeline(test.read(i).pixels)[0].numpy())
-                truth.append(back.apply(test.samples[i].points))
-        methods[name] = Compared(np.stack(points), np.stack(maps))
+        maps, affine = zip(*(predictor.heatmaps(test.samples[i].image) for i in chosen), strict=True)
+        back = [to_original.inverse() for to_original in affine]
+        points = [each.apply(run.points[i]) for each, i in zip(back, chosen, strict=True)]
+        methods[name] = Compared(np.stack(points), np.stack([heat.numpy() for heat in maps]))
+        if run is reference:  # all runs see the same pixels
+            images = [predictor.pipeline(test.read(i).pixels)[0].numpy() for i in chosen]
+            truth = [each.apply(test.samples[i].points) for each, i in zip(back, chosen, strict=True)]
     scale = [max(test.read(i).pixels.shape[-2:]) / max(images[0].shape[-2:]) for i in chosen]
     return comparison_grid(images, np.stack(truth), methods, [f"image {i}" for i in chosen], scale=scale)

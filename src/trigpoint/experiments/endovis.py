@@ -6,6 +6,7 @@ video, with a gap before it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, judged, spread
 from trigpoint.experiments.measures import Job, Outcome
 from trigpoint.landmarks import FloatArray, Sample
-from trigpoint.metrics import DetectionReport, DetectionScores, count_detections, detection_scores
+from trigpoint.metrics import DetectionReport, count_detections, detection_scores
+from trigpoint.metrics.detection import COUNTINGS
 from trigpoint.report.detection_figures import precision_recall_plot
 
 CLASPERS = JOINTS[:2]  # what the paper reports
@@ -32,42 +34,41 @@ WIDER = (1.0, 2.0, 3.0)
 """Multiples of the matching radius."""
 MOST_LOST = 5.0
 """Percentage points of precision that unknown tools may cost and still count as told apart; the paper loses 4.4."""
+SHARES = {"recall %": "recall", "precision %": "precision", "F1 %": "f1"}
+TOGETHER = "all together"
 
 
 class Detected:
-    """What a run finds in the test images, and the truth: for each image K arrays of points, and of scores.
+    """What a run finds in the test images: for each image K arrays of points, and of scores.
 
     All candidates, of which those with more than ``threshold`` count; ``radius`` (N,).
     """
 
     def __init__(self, report: Report) -> None:
-        detected = report.detected
-        if detected is None:
+        if report.detected is None:
             raise RunError(f"{report.run.folder}: expected a multi-instance run, got another kind")
-        self.report, self.threshold, self.curve = report, detected.threshold, detected.curve
-        self.radius, self.counts = detected.scores.radius, detected.scores.counts
+        self.report, self.images = report, report.detected.images
+        self.threshold, self.radius = report.detected.threshold, report.detected.scores.radius
+        self.curve, self.counts = report.detected.curve, report.detected.scores.counts
         pairs = [found.by_landmark() for found in report.prediction.detections]
         self.points, self.scores = [points for points, _ in pairs], [scores for _, scores in pairs]
-        self.truth = [list(image.points.swapaxes(0, 1)) for image in detected.images]
-        self.annotated = np.array([image.annotated for image in detected.images])
 
-    def among(self, where: Sequence[int], times: float = 1.0, constant: FloatArray | None = None) -> DetectionReport:
-        """Scores of the images at these positions, with a matching radius so many ``times`` the usual one.
+    def among(
+        self, where: Sequence[int] | None = None, times: float = 1.0, constant: FloatArray | None = None
+    ) -> DetectionReport:
+        """Scores of the images at these positions (None: all), the matching radius so many ``times`` the usual one.
 
         With ``constant`` (K, 2) those of answering with these points in every image.
         """
-        points, scores = [self.points[i] for i in where], [self.scores[i] for i in where]
+        rows = list(range(len(self.images)) if where is None else where)
+        points, scores = [self.points[i] for i in rows], [self.scores[i] for i in rows]
         if constant is not None:
-            points = [[point[None] for point in constant]] * len(where)
-            scores = [[np.ones(1)] * len(constant)] * len(where)
-        options: dict[str, Any] = {"scores": scores, "threshold": self.threshold, "draws": 0}
-        truth, annotated = [self.truth[i] for i in where], self.annotated[list(where)]
-        names, radius = self.report.dataset.landmarks.names, times * self.radius[list(where)]
-        return detection_scores(points, truth, radius, names, annotated=annotated, **options)
-
-    def total(self, where: Sequence[int] | None = None, constant: FloatArray | None = None) -> DetectionScores:
-        """All landmarks together, counted strictly, on the images at these positions (None: all)."""
-        return self.among(range(len(self.truth)) if where is None else where, constant=constant).total["strict"]
+            points = [[point[None] for point in constant]] * len(rows)
+            scores = [[np.ones(1)] * len(constant)] * len(rows)
+        truth = [list(self.images[i].points.swapaxes(0, 1)) for i in rows]
+        options: dict[str, Any] = {"annotated": np.array([self.images[i].annotated for i in rows]), "draws": 0}
+        names, radius = self.report.dataset.landmarks.names, times * self.radius[rows]
+        return detection_scores(points, truth, radius, names, scores=scores, threshold=self.threshold, **options)
 
 
 class Endovis(Experiment):
@@ -84,9 +85,8 @@ class Endovis(Experiment):
             raise ConfigError(f"tools: {both}; leave one of them out")
         if stand_in == "synthetic":
             if request.data is not None:
-                raise ConfigError(
-                    f"{request.name}: {stand_in=!s} draws its own images, got --data; leave one of them out"
-                )
+                fix = "draws its own images, got --data; leave one of them out"
+                raise ConfigError(f"{request.name}: {stand_in=!s} {fix}")
             draw = self.scale.draw or {}
             request.open_folder(stand_in=stand_in, count=draw["images"], size=list(draw["size"]))
             self.folder = self.draw("drawn")
@@ -103,8 +103,7 @@ class Endovis(Experiment):
                 data.save(self.folder, images="link", overwrite=True)
         self.test = LandmarkDataset.load(self.folder, split="test")
         firsts = [self.test.samples[rows[0]] for rows in self.test.by_image()]
-        self.images = [self.test.image_name(sample) for sample in firsts]
-        every = list(range(len(firsts)))
+        self.images, every = [self.test.image_name(sample) for sample in firsts], list(range(len(firsts)))
         self.subsets = {"all": every}
         if stand_in != "laparoscopy":
             seen = [name in self.scissors or s.subject in SCISSORS for name, s in zip(self.images, firsts, strict=True)]
@@ -114,21 +113,19 @@ class Endovis(Experiment):
     def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes = super().measured(jobs)
         self.found: dict[str, list[Detected]] = {}
-        self.reports: dict[str, Detected] = {}
         for outcome in outcomes:
             detected = Detected(evaluate(outcome.run, self.test, split=None))
             self.found.setdefault(outcome.job.name, []).append(detected)
-            self.reports[outcome.job.folder] = detected
-            total = detected.total()
+            total = detected.among().total["strict"]
             shares = f"recall {100 * total.recall:.1f} %, precision {100 * total.precision:.1f} %"
             self.request.say(f"{outcome.job.folder}: {shares}")
         return outcomes
 
     def summary(self, run: Outcome) -> Row:
-        detected = self.reports[run.job.folder]
-        keys = ("detection", "detection_lenient", "detection_total")
         about: Row = {"run": run.run.folder.name, "setting": run.job.name, "seed": run.job.seed}
+        detected = self.found[run.job.name][self.seeds.index(run.job.seed)]
         about |= {"threshold": detected.threshold, "epochs": len(run.history), "minutes": run.minutes}
+        keys = ("detection", "detection_lenient", "detection_total")
         return about | {key: detected.report.metrics[key] for key in keys}
 
     def facts(self) -> dict[str, Any]:
@@ -144,28 +141,30 @@ class Endovis(Experiment):
         return [*found, self._wider_table(), *([self._scissor_table()] if self.scissors else [])]
 
     def _subset_table(self, subset: str, where: Sequence[int]) -> Table:
-        rows, columns = list[Row](), ("recall %", "precision %", "distance px")
+        rows, names = list[Row](), (*self.test.landmarks.names, TOGETHER)
         for setting, runs in self.found.items():
             reports = [run.among(where) for run in runs]
-            for counting in ("strict", "lenient"):
-                for name in (*self.test.landmarks.names, "all together"):
-                    scores = [
-                        {**one.per_landmark[counting], "all together": one.total[counting]}[name] for one in reports
-                    ]
-                    row = {"model": setting, "counting": counting, "landmark": name}
-                    rows.append({**row, **_cells(scores)})
-        published = self.options["stand_in"] == "none"
-        for name, numbers in self.values["paper"][subset].items() if published else ():
-            cells = dict(zip(columns, (f"{n:.2f}" for n in numbers), strict=True))
+            for counting, name in product(COUNTINGS, names):
+                scores = [one.per_landmark[counting].get(name, one.total[counting]) for one in reports]
+                cells = {key: spread([100 * getattr(one, share) for one in scores]) for key, share in SHARES.items()}
+                distance = spread([one.distance for one in scores])
+                row = {"model": setting, "counting": counting, "landmark": name}
+                rows.append({**row, **cells, "distance px": distance})
+        note = self.note("subset")
+        if self.options["stand_in"] != "none":
+            return Table(f"Test images: {subset} ({len(where)})", rows, f"{note} The paper has no number for this set.")
+        for name, numbers in self.values["paper"][subset].items():
+            cells = {
+                key: f"{n:.2f}" for key, n in zip(("recall %", "precision %", "distance px"), numbers, strict=True)
+            }
             rows.append({"model": "paper", "counting": "not stated", "landmark": name, **cells})
-        note = self.note("subset") + ("" if published else " The paper has no number for this set.")
         return Table(f"Test images: {subset} ({len(where)})", rows, note)
 
     def _wider_table(self) -> Table:
         """Is a low score due to instruments that were not found, or to points that lie elsewhere on them?"""
-        rows, everything = [], self.subsets["all"]
+        rows = []
         for setting, runs in self.found.items():
-            reports = {times: [run.among(everything, times) for run in runs] for times in WIDER}
+            reports = {times: [run.among(times=times) for run in runs] for times in WIDER}
             for name in self.test.landmarks.names:
                 row: Row = {"model": setting, "landmark": name}
                 for times, found in reports.items():
@@ -177,21 +176,18 @@ class Endovis(Experiment):
 
     def _scissor_table(self) -> Table:
         """Of the drawn scissors, in how many a landmark of a known instrument is seen."""
-        rows = []
+        rows, where = [], [i for i, name in enumerate(self.images) if name in self.scissors]
+        truth = [list(self.scissors[self.images[i]].swapaxes(0, 1)) for i in where]
         for setting, runs in self.found.items():
-            shares = np.array([self._taken_for(run) for run in runs])
-            names = enumerate(self.test.landmarks.names)
-            cells = {f"{name} %": spread((100 * shares[:, k]).tolist(), 1) for k, name in names}
+            shares = []
+            for run in runs:
+                points, scores = [run.points[i] for i in where], [run.scores[i] for i in where]
+                counts = count_detections(points, truth, run.radius[where], scores=scores, threshold=run.threshold)
+                shares.append(100 * counts.true_positives.sum(0) / counts.actual.sum(0))
+            names, each = self.test.landmarks.names, np.transpose(shares)
+            cells = {f"{name} %": spread(values.tolist(), 1) for name, values in zip(names, each, strict=True)}
             rows.append({"model": setting, **cells})
         return Table("Scissors taken for a known instrument", rows, self.note("scissors"))
-
-    def _taken_for(self, run: Detected) -> FloatArray:
-        where = [i for i, name in enumerate(self.images) if name in self.scissors]
-        truth = [list(self.scissors[self.images[i]].swapaxes(0, 1)) for i in where]
-        points, scores = [run.points[i] for i in where], [run.scores[i] for i in where]
-        counts = count_detections(points, truth, run.radius[where], scores=scores, threshold=run.threshold)
-        shares: FloatArray = counts.true_positives.sum(0) / counts.actual.sum(0)
-        return shares
 
     def claims(self) -> list[Claim]:
         """Adaloss against the fixed sigma, and precision with scissors in the image against that without.
@@ -199,8 +195,8 @@ class Endovis(Experiment):
         Not testable where a run finds no more than the mean training position, answered in every image, does.
         """
         ours, middle = self.found["adaloss"], self.mean_position(self.test.landmarks.names)
-        f1 = {name: [100 * run.total().f1 for run in found] for name, found in self.found.items()}
-        constant = 100 * float(np.nan_to_num(ours[0].total(constant=middle).f1))
+        f1 = {name: [100 * run.among().total["strict"].f1 for run in found] for name, found in self.found.items()}
+        constant = 100 * float(np.nan_to_num(ours[0].among(constant=middle).total["strict"].f1))
         bad = {
             name: f"{name} has F1 {np.mean(each):.2f} %, the mean training position {constant:.2f} %"
             for name, each in f1.items()
@@ -211,7 +207,7 @@ class Endovis(Experiment):
         claims = [judged("Adaloss finds more than the fixed sigma", holds, numbers, bad.values())]
         where = [self.subsets.get(name) for name in ("no scissors", "with scissors")]
         if all(where):
-            each = [[100 * run.total(part).precision for run in ours] for part in where]
+            each = [[100 * run.among(part).total["strict"].precision for run in ours] for part in where]
             lost = float(np.mean(each[0]) - np.mean(each[1]))
             text = f"Tools that were never seen are told apart (at most {MOST_LOST:g} points of precision are lost)"
             shown = f"precision {spread(each[0])} % without, {spread(each[1])} % with scissors; paper 96.56 and 92.16 %"
@@ -219,21 +215,12 @@ class Endovis(Experiment):
         return claims
 
     def figures(self) -> dict[str, Figure]:
-        found = self.found["adaloss"][0]
+        found, names = self.found["adaloss"][0], self.test.landmarks.names
         busy = [int(i) for i in np.argsort(-found.counts.actual.sum(1), kind="stable")]
-        with_scissors = set(self.subsets.get("with scissors", []))
-        wanted = [i for i in busy if i in with_scissors][:3]
+        wanted = [i for i in busy if i in self.subsets.get("with scissors", [])][:3]
         wanted += [i for i in busy if i not in wanted][: 6 - len(wanted)]
-        curve = precision_recall_plot(found.curve, self.test.landmarks.names, found.threshold)
+        curve = precision_recall_plot(found.curve, names, found.threshold)
         return {"precision_recall": curve, "instances": found.report.overlay(wanted)}
-
-
-def _cells(scores: Sequence[DetectionScores]) -> Row:
-    shares = {key: spread([100 * getattr(one, key) for one in scores]) for key in ("recall", "precision", "f1")}
-    names = {"recall": "recall %", "precision": "precision %", "f1": "F1 %"}
-    return {names[key]: text for key, text in shares.items()} | {
-        "distance px": spread([one.distance for one in scores])
-    }
 
 
 # -- data -------------------------------------------------------------------------------------------------------------
@@ -251,8 +238,9 @@ def read_video(root: Path) -> LandmarkDataset:
     """Frames of one real video with up to two instruments each, in the native format."""
     whole = LandmarkDataset.load(root)
     if not whole.instances:
-        expected = "expected a multi-instance set (instances: true), got one instance per image; see the docs"
-        raise DataError(f"{root}: {expected}")
+        raise DataError(
+            f"{root}: expected a multi-instance set (instances: true), got one instance per image; see the docs"
+        )
     for split in ("train", "test"):
         whole.only(split)  # raises with the splits that exist
     return whole
@@ -272,8 +260,8 @@ def read_challenge(root: Path, tools: str, needs: str) -> LandmarkDataset:
     return whole
 
 
-def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = GAP) -> LandmarkDataset:
-    """The last ``share`` of the training images of each subject as split ``val``, the ``gap`` images before left out.
+def with_validation(data: LandmarkDataset) -> LandmarkDataset:
+    """The last ``VAL_SHARE`` of the training images of each subject as split ``val``, the ``GAP`` before them left out.
 
     Validation images get a subject of their own. A set that has a split ``val`` is left as it is. Raises DataError when
     too few images remain.
@@ -288,15 +276,13 @@ def with_validation(data: LandmarkDataset, share: float = VAL_SHARE, gap: int = 
     samples: list[Sample] = []
     for subject, images in videos.items():
         images.sort(key=lambda image: image[0].image.name)
-        held = max(1, round(share * len(images)))
-        if len(images) <= held + gap:
-            wanted = f"expected more than {held + gap} training images of '{subject}', got {len(images)}"
+        held = max(1, round(VAL_SHARE * len(images)))
+        if len(images) <= held + GAP:
+            wanted = f"expected more than {held + GAP} training images of '{subject}', got {len(images)}"
             raise DataError(f"{data.name}: {wanted}; give the set a split 'val'")
-        samples += [sample for image in images[: -held - gap] for sample in image]
-        ends = [sample for image in images[-held:] for sample in image]
-        samples += [replace(sample, split="val", subject=f"{subject} (end)") for sample in ends]
+        samples += chain(*images[: -held - GAP])
+        samples += [replace(sample, split="val", subject=f"{subject} (end)") for sample in chain(*images[-held:])]
     for sample in data.only("test").samples:  # a video that goes on among the test images gets another name there
         goes_on = sample.subject and sample.subject in videos
         samples.append(replace(sample, subject=f"{sample.subject} (test)") if goes_on else sample)
-    about: dict[str, Any] = {"name": data.name, "images": data.images, "spacing_mm": data.spacing_mm}
-    return LandmarkDataset(samples, data.landmarks, instances=True, **about)
+    return replace(data, samples=samples)

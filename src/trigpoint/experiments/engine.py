@@ -3,8 +3,9 @@
 An analysis is a subclass of ``Experiment`` with the data, tables and claims of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,12 @@ from matplotlib.figure import Figure
 from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
-from trigpoint.experiments.findings import Claim, Findings, Row, Table, spread
-from trigpoint.experiments.launch import check_launcher, launched
-from trigpoint.experiments.measures import MEASURES, Job, Outcome
-from trigpoint.experiments.study import FigureSpec, Request, Study, TableSpec
-from trigpoint.experiments.task import Task, work
+from trigpoint.experiments.findings import Claim, Findings, Row, Table, between, finite_mean, judged, spread
+from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, difference, figure_of
+from trigpoint.experiments.study import ClaimSpec, Request, Study, TableSpec
+from trigpoint.experiments.task import Task, check_launcher, launched, work
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
-from trigpoint.report import figures
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_instruments, write_radiographs
 from trigpoint.synthetic.folder import MARK, height_width
@@ -45,6 +44,7 @@ class Experiment:
     folder: Path
     test: LandmarkDataset
     split = "test"
+    unit = "px"  # of errors
     names: Sequence[str] | None = None  # landmarks that are looked for; None: all
     measures_points = True
 
@@ -101,7 +101,7 @@ class Experiment:
             Job(name, self.scale.recipe, overrides, seed)
             for seed in self.seeds
             for name, overrides in settings.items()
-            if seed == self.seeds[0] or not any(fnmatchcase(name, pattern) for pattern in once)
+            if seed == self.seeds[0] or not matching([name], once)
         ]
 
     def facts(self) -> dict[str, Any]:
@@ -127,16 +127,29 @@ class Experiment:
         return [self.table(spec, self.runs) for spec in self.study.tables]
 
     def claims(self) -> list[Claim]:
-        """None, unless the analysis knows some."""
-        return []
+        """Those that the study states."""
+        return [self.claim(spec) for spec in self.study.claims]
 
     def figures(self) -> dict[str, Figure]:
-        """Those that the study states."""
-        return {name: self.figure(spec) for name, spec in self.study.figures.items()}
+        """Those that the study states, a line for each setting."""
+        drawn = {}
+        for name, spec in self.study.figures.items():
+            shown = {self.label(setting): self.runs[setting] for setting in matching(self.runs, spec.runs)}
+            drawn[name] = figure_of(spec.kind, spec.title, shown)
+        return drawn
 
     def summary(self, run: Outcome) -> Row:
         """What ``results.json`` keeps of a run."""
         return run.summary()
+
+    @cached_property
+    def errors(self) -> Mapping[str, Errors]:
+        """What claims compare, by setting."""
+        return {name: [run.errors for run in runs] for name, runs in self.runs.items()}
+
+    def constant_of(self, setting: str) -> float:
+        """The error of always answering with the mean training position where a setting predicts."""
+        return self.runs[setting][0].constant
 
     # -- what analyses use ------------------------------------------------------------------------------------------
 
@@ -183,7 +196,9 @@ class Experiment:
     def outcome(self, job: Job, found: FloatArray | None, note: str) -> Outcome:
         """A run that ``work`` has trained, with its errors; without points it has none."""
         run, test = RunFolder(self.request.out / "runs" / job.folder), job.own(self.test)
-        history = run.history_table() if run.metrics.is_file() else _no_history(test)
+        columns = ["epoch", "minutes", "train_loss", "val_mre_px", *(f"sigma_{name}" for name in test.landmarks.names)]
+        none = pd.DataFrame(columns=columns, dtype=float)
+        history = run.history_table() if run.metrics.is_file() else none
         points = np.full(test.points.shape, np.nan) if found is None else found
         errors = points[..., 0] if found is None else radial_error(points, test.points)
         return Outcome(job, run, points, errors, history, note, self.constant(test), test)
@@ -198,8 +213,7 @@ class Experiment:
 
     def mean_position(self, names: Sequence[str]) -> FloatArray:
         """Mean (K, 2) of the points of the training images."""
-        mean: FloatArray = np.nanmean(self.training(names).points, axis=0)
-        return mean
+        return np.asarray(np.nanmean(self.training(names).points, axis=0))
 
     def training(self, names: Sequence[str] | None = None) -> LandmarkDataset:
         """The training images, not opened."""
@@ -234,48 +248,51 @@ class Experiment:
             rows.append(row)
         return Table(spec.title, rows, self.filled(spec.note, facts))
 
-    def figure(self, spec: FigureSpec) -> Figure:
-        """Validation error, widths, distribution of errors, or error against minutes, a line for each setting."""
-        patterns = (spec.runs,) if isinstance(spec.runs, str) else spec.runs
-        shown = {self.label(name): self.runs[name] for name in matching(self.runs, *patterns)}
-        if spec.kind == "validation":
-            lines = {name: curves(each) for name, each in shown.items() if any(len(run.history) for run in each)}
-            return figures.comparison(lines, title=spec.title)
-        if spec.kind == "sigma":
-            wide = {f"{name}, seed {run.job.seed}": run.sigma() for name, each in shown.items() for run in each}
-            longest = max((len(values) for values in wide.values()), default=0)
-            means = {name: padded(values.mean(axis=1), longest).tolist() for name, values in wide.items()}
-            return figures.sigma_curves(list(range(longest)), means)
-        if spec.kind == "ced":
-            errors = {name: np.concatenate([run.errors for run in each]) for name, each in shown.items()}
-            top = float(np.nanquantile(np.concatenate([values.ravel() for values in errors.values()]), 0.97))
-            return figures.ced_plot(errors, threshold=float(f"{top:.2g}"))
-        return figures.time_to_accuracy({name: timed(each[0]) for name, each in shown.items()})
+    @cached_property
+    def subjects(self) -> Sequence[str]:
+        """Subjects (N,) of the test images."""
+        return self.test.groups
+
+    def means(self, setting: str) -> list[float]:
+        """Mean error of each seed; NaN without predictions."""
+        return [mean_error(errors, missing="ignore") for errors in self.errors[setting]]
+
+    def mean(self, setting: str) -> float:
+        """Mean error over the seeds; infinite when one has none."""
+        return finite_mean(self.means(setting))
+
+    def validation(self, setting: str) -> float:
+        """Mean validation error over the seeds, of the weights that were kept; infinite when one has none."""
+        return finite_mean([run.val_mre for run in self.runs[setting]])
+
+    def obstacle(self, name: str, error: float, constant: float) -> str:
+        """That what is no better than a constant answer cannot be compared, or an empty text."""
+        found = f"{name} has {error:.2f} {self.unit}, the mean training position {constant:.2f} {self.unit}"
+        return "" if error < constant else found
+
+    def obstacles(self, *settings: str) -> list[str]:
+        """``obstacle`` of every setting."""
+        return [self.obstacle(name, self.mean(name), self.constant_of(name)) for name in settings]
+
+    def claim(self, spec: ClaimSpec) -> Claim:
+        """Ours against the best of the others; the difference is paired by image and landmark."""
+        ours, others = (matching(self.errors, wanted) for wanted in (spec.ours, spec.than))
+        if not (ours and others):
+            return Claim(spec.text, None, f"not run: {' or '.join(spec.than if ours else spec.ours)}")
+        pair = ours[0] if len(ours) == 1 else min(ours, key=self.validation), min(others, key=self.mean)
+        mine, theirs = (self.errors[name] for name in pair)
+        if mine[0].shape != theirs[0].shape:
+            return Claim(spec.text, None, f"{pair[0]} and {pair[1]} do not find the same landmarks")
+        gap, bounds = difference(mine, theirs, self.subjects)
+        other, unit = self.mean(pair[1]), self.unit
+        most = (spec.factor - 1) * other + spec.more
+        holds = bounds[1] < 0 if spec.sure else gap <= most if most else gap < 0
+        means = " against ".join(f"{spread(self.means(name))} {unit} ({name})" for name in pair)
+        share = f", {100 * gap / other:+.1f} %" if other else ""
+        numbers = f"{means}, difference {gap:+.2f} {unit}{share} (95 % {between(bounds)} {unit})"
+        return judged(spec.text, bool(holds), numbers, self.obstacles(*pair))
 
 
-def matching(names: Mapping[str, Any], *patterns: str) -> list[str]:
+def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Names that match one of the patterns, in their order."""
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-
-
-def curves(runs: Sequence[Outcome]) -> tuple[list[int], FloatArray]:
-    """Epochs and validation errors (seeds, E), NaN after a run broke off."""
-    longest = max((run.epochs for run in runs), key=len)
-    rows = [padded(run.history["val_mre_px"].to_numpy(dtype=np.float64), len(longest)) for run in runs]
-    return longest, np.stack(rows)
-
-
-def timed(run: Outcome) -> tuple[list[float], list[float]]:
-    """Minutes and validation errors of the epochs that were validated."""
-    known = run.history.dropna(subset="val_mre_px")
-    return known["minutes"].to_list(), known["val_mre_px"].to_list()
-
-
-def padded(values: FloatArray, length: int) -> FloatArray:
-    """``values`` with NaN up to ``length``."""
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
-
-
-def _no_history(test: LandmarkDataset) -> pd.DataFrame:
-    columns = ["epoch", "minutes", "train_loss", "val_mre_px", *(f"sigma_{name}" for name in test.landmarks.names)]
-    return pd.DataFrame(columns=columns, dtype=float)

@@ -111,6 +111,12 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{np.mean(known):.{digits}f}{deviation}{counted}"
 
 
+def finite_mean(values: Sequence[float]) -> float:
+    """Mean over the seeds; infinite when a seed has no value."""
+    mean = float(np.mean(values))
+    return mean if math.isfinite(mean) else math.inf
+
+
 def between(bounds: tuple[float, float]) -> str:
     """Bounds as text, a dash where there are none."""
     return f"{bounds[0]:.2f} to {bounds[1]:.2f}" if np.isfinite(bounds).all() else UNKNOWN

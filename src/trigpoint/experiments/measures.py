@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from trigpoint import metrics
 from trigpoint.data import LandmarkDataset
-from trigpoint.experiments.findings import Claim, Row, between, judged, spread
+from trigpoint.experiments.findings import Row, between
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics.functional import image_errors
 from trigpoint.metrics.summary import SDR_MM
-from trigpoint.report.tables import UNKNOWN
+from trigpoint.report import figures
+from trigpoint.report.tables import number
 from trigpoint.runs import RunFolder
 
+Errors = Sequence[FloatArray]  # (N, K) of each seed
 CLAMP = 1.001  # times a bound, and nearer, counts as standing at it
 
 
@@ -145,34 +148,6 @@ MEASURES: Mapping[str, Callable[[Outcome, float], float]] = {
 """Numbers of a run that a study's tables can name; ``at`` is a limit, for those that have one."""
 
 
-def finite_mean(values: Sequence[float]) -> float:
-    """Mean over the seeds; infinite when a seed has no value."""
-    mean = float(np.mean(values))
-    return mean if math.isfinite(mean) else math.inf
-
-
-def shown(runs: Sequence[Outcome]) -> str:
-    """Test MRE over the seeds, as text."""
-    return spread([run.mre for run in runs])
-
-
-def obstacles(*settings: Sequence[Outcome]) -> list[str]:
-    """Of every setting that is, over its seeds, no better than a constant answer, that it cannot be compared."""
-    found = []
-    for runs in settings:
-        error, constant = float(np.mean([run.mre for run in runs])), runs[0].constant
-        if not error < constant:
-            found.append(f"{runs[0].job.name} has {error:.2f} px, the mean training position {constant:.2f} px")
-    return found
-
-
-def compared(
-    text: str, holds: bool, ours: Sequence[Outcome], other: Sequence[Outcome], more: str = "", about: str = ""
-) -> Claim:
-    """A claim on the test MRE of two settings; not testable where one is no better than a constant answer."""
-    return judged(text, holds, f"{about}{shown(ours)} against {shown(other)} px{more}", obstacles(ours, other))
-
-
 def clamped(widths: FloatArray, least: float, most: float) -> str:
     """That widths (E, ...) end at ``least``, or never left ``most``, wherever they are from; else an empty text.
 
@@ -240,11 +215,44 @@ def difference(
 
 def mean_and_sd(mean: float | None, sd: float | None = None) -> str:
     """MRE ± SD as text, as far as they are known."""
-    if mean is None or math.isnan(mean):
-        return UNKNOWN
-    return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+    return number(mean) + ("" if sd is None or math.isnan(sd) else f" ± {sd:.2f}")
 
 
 def sdr_cells(per_cent: Sequence[float], digits: int = 2) -> dict[str, str]:
     """SDR at the thresholds of ``SDR_MM`` as cells of a row."""
     return {f"SDR {limit:g} mm %": f"{share:.{digits}f}" for limit, share in zip(SDR_MM, per_cent, strict=True)}
+
+
+def figure_of(kind: str, title: str, shown: Mapping[str, Sequence[Outcome]]) -> Figure:
+    """Validation error, widths, distribution of errors, or error against minutes, a line for each setting."""
+    if kind == "validation":
+        lines = {name: curves(runs) for name, runs in shown.items() if any(len(run.history) for run in runs)}
+        return figures.comparison(lines, title=title)
+    if kind == "sigma":
+        wide = {f"{name}, seed {run.job.seed}": run.sigma() for name, runs in shown.items() for run in runs}
+        longest = max((len(values) for values in wide.values()), default=0)
+        means = {name: padded(values.mean(axis=1), longest).tolist() for name, values in wide.items()}
+        return figures.sigma_curves(list(range(longest)), means)
+    if kind == "ced":
+        errors = {name: np.concatenate([run.errors for run in runs]) for name, runs in shown.items()}
+        top = float(np.nanquantile(np.concatenate([values.ravel() for values in errors.values()]), 0.97))
+        return figures.ced_plot(errors, threshold=float(f"{top:.2g}"))
+    return figures.time_to_accuracy({name: timed(runs[0]) for name, runs in shown.items()})
+
+
+def curves(runs: Sequence[Outcome]) -> tuple[list[int], FloatArray]:
+    """Epochs and validation errors (seeds, E), NaN after a run broke off."""
+    longest = max((run.epochs for run in runs), key=len)
+    rows = [padded(run.history["val_mre_px"].to_numpy(dtype=np.float64), len(longest)) for run in runs]
+    return longest, np.stack(rows)
+
+
+def timed(run: Outcome) -> tuple[list[float], list[float]]:
+    """Minutes and validation errors of the epochs that were validated."""
+    known = run.history.dropna(subset="val_mre_px")
+    return known["minutes"].to_list(), known["val_mre_px"].to_list()
+
+
+def padded(values: FloatArray, length: int) -> FloatArray:
+    """``values`` with NaN up to ``length``."""
+    return np.concatenate([values, np.full(length - len(values), np.nan)])

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from trigpoint.config import Config, parse, read_yaml, to_yaml
 from trigpoint.data.files import write_text
@@ -24,6 +24,10 @@ STUDIES = files("trigpoint.experiments.studies")
 
 def silent(text: str) -> None:
     """Say nothing."""
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+"""One pattern of the names of settings, or several."""
 
 
 class Option(Config):
@@ -54,7 +58,7 @@ class TableSpec(Config):
     """A table with a row for each setting whose name matches ``runs``; ``first`` heads the column of their labels."""
 
     title: str
-    runs: str = "*"
+    runs: Patterns = ("*",)
     first: str = "setting"
     columns: dict[str, Column]
     note: str = ""
@@ -69,8 +73,24 @@ class FigureSpec(Config):
     """A figure of the settings whose names match one of ``runs``."""
 
     kind: Literal["validation", "sigma", "ced", "time_to_accuracy"]
-    runs: str | tuple[str, ...] = "*"
+    runs: Patterns = ("*",)
     title: str = ""
+
+
+class ClaimSpec(Config):
+    """The claim that ``ours`` errs less than ``than``, both patterns of settings.
+
+    Of several settings that of ``ours`` with the least validation error is meant, and the best on the test images of
+    ``than``. ``factor`` and ``more`` (a length): ours may have that many times the other error, and so much more.
+    ``sure``: the 95 % interval of the difference has to be below 0.
+    """
+
+    text: str
+    ours: Patterns
+    than: Patterns
+    factor: float = 1.0
+    more: float = 0.0
+    sure: bool = False
 
 
 class Scale(Config):
@@ -121,8 +141,9 @@ class Study(Config):
     needs: str = ""
     setting: str = "{about}. Seeds {seeds}."
     choices: dict[str, Option] = Field(default_factory=dict)
-    first_seed_only: tuple[str, ...] = ()
+    first_seed_only: Patterns = ()
     tables: tuple[TableSpec, ...] = ()
+    claims: tuple[ClaimSpec, ...] = ()
     figures: dict[str, FigureSpec] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     notes: dict[str, str] = Field(default_factory=dict)

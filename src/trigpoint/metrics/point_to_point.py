@@ -12,8 +12,8 @@ The paper does not name its unit. Its errors of 0.83 are too small for distances
 px of the image, which come to about the same. State the reading and the unit beside every number.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -75,10 +75,6 @@ class PointErrorScores:
     threshold: float
     images: int
     unpredicted: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, None where not defined."""
-        return {name: None if np.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def point_error_scores(

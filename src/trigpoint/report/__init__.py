@@ -1,6 +1,6 @@
 """Results as people read them.
 
-- tables.py: numbers with unit and interval; Markdown, plain and rich tables of dict rows
+- tables.py: numbers with unit and interval; Markdown and rich tables of dict rows
 - figures.py: curves and distributions; overlays.py: points over images, one instance or many; style.py: how they look
 - side_by_side.py: several methods side by side; detection_figures.py: precision and recall
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with

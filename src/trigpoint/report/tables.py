@@ -1,4 +1,4 @@
-"""Numbers as people read them, and tables of dict rows as Markdown, plain text or a rich table.
+"""Numbers as people read them, and tables of dict rows as Markdown or a rich table.
 
 ``metric_rows`` and ``landmark_rows`` turn the dict of an evaluation into rows, once, for the console and the report.
 """
@@ -68,24 +68,15 @@ def markdown_table(rows: Sequence[Row], columns: Columns = None) -> str:
     | 5       | 87.05 |
     | Adaloss |     – |
     """
-    lines, rights = _lines(rows, columns)
-    head, *body = _aligned(
-        [[cell.replace("|", r"\|").replace("\n", " ") for cell in line] for line in lines], rights, 3
-    )
-    rule = ["-" * (len(cell) - 1) + (":" if right else "-") for cell, right in zip(head, rights, strict=True)]
+    headings = columns_of(rows, columns)
+    lines = [list(headings.values()), *([number(row.get(key)) for key in headings] for row in rows)]
+    texts = [[cell.replace("|", r"\|").replace("\n", " ") for cell in line] for line in lines]
+    rights = [_is_numeric(rows, key) for key in headings]
+    widths = [max(3, *map(len, column)) for column in zip(*texts, strict=True)]
+    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, rights, strict=True)]
+    sides = [(str.rjust if right else str.ljust, width) for right, width in zip(rights, widths, strict=True)]
+    head, *body = ([side(cell, width) for (side, width), cell in zip(sides, line, strict=True)] for line in texts)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *body))
-
-
-def plain_table(rows: Sequence[Row], columns: Columns = None) -> str:
-    """A table of aligned columns for logs and text files.
-
-    >>> print(plain_table([{"landmark": "tip", "px": 1.5}]))
-    landmark    px
-    --------  ----
-    tip       1.50
-    """
-    head, *body = _aligned(*_lines(rows, columns), 1)
-    return "\n".join("  ".join(line).rstrip() for line in (head, ["-" * len(cell) for cell in head], *body))
 
 
 def console_table(rows: Sequence[Row], columns: Columns = None, title: str | None = None) -> Table:
@@ -156,17 +147,3 @@ def _interval(intervals: Any, key: str) -> list[float] | None:
 def _is_numeric(rows: Sequence[Row], key: str) -> bool:
     values = [row.get(key) for row in rows if row.get(key) is not None]
     return bool(values) and all(isinstance(value, Real) or str(value)[:1].isdigit() for value in values)
-
-
-def _lines(rows: Sequence[Row], columns: Columns) -> tuple[list[list[str]], list[bool]]:
-    """Texts of the headings and of each row, and which columns are aligned right."""
-    headings = columns_of(rows, columns)
-    cells = [[number(row.get(key)) for key in headings] for row in rows]
-    return [list(headings.values()), *cells], [_is_numeric(rows, key) for key in headings]
-
-
-def _aligned(lines: Sequence[Sequence[str]], rights: Sequence[bool], least: int) -> list[list[str]]:
-    """The cells as wide as the widest of their column."""
-    widths = [max(least, *map(len, column)) for column in zip(*lines, strict=True)]
-    sides = [str.rjust if right else str.ljust for right in rights]
-    return [[side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)] for line in lines]

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,10 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"count: expected at least 1 image, got {self.count}")
-        if min(self.size) < 32:
-            raise ConfigError(f"size: expected at least 32 pixels a side, got {self.size[0]} x {self.size[1]}")
-        if self.seed < 0:
-            raise ConfigError(f"seed: expected 0 or more, got {self.seed}")
-        if self.per_subject < 1:
-            raise ConfigError(f"per_subject: expected at least 1 image, got {self.per_subject}")
+        least = {"count": (self.count, 1), "size": (min(self.size), 32), "per_subject": (self.per_subject, 1)}
+        for option, (value, lowest) in (least | {"seed": (self.seed, 0)}).items():
+            if value < lowest:
+                raise ConfigError(f"{option}: expected at least {lowest}, got {value}")
         shares = list(self.splits.values())
         if not shares or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
             raise ConfigError(f"splits: expected shares of 0 or more with the sum 1, got {dict(self.splits)}")
@@ -114,13 +111,12 @@ def write_set(folder: str | Path, plan: Plan, draw: Callable[[int, str], Frame],
     (root / MARK).write_text(to_yaml(mark), encoding="utf-8")  # first, so that an interrupted set is known as ours
     rows: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
-    names, split, last = share_out(plan.splits), "", -1
+    splits = list(islice(share_out(plan.splits), plan.subject(plan.count - 1) + 1))
     for index in range(plan.count):
-        if plan.subject(index) != last:
-            split, last = next(names), plan.subject(index)
+        subject, split = plan.subject(index), splits[plan.subject(index)]
         frame = draw(index, split)
         Image.fromarray(frame.image).save(root / "images" / _image(index), compress_level=1)
-        rows += _rows({"image": _image(index), "split": split, "subject": f"s{last:04d}"}, frame, plan)
+        rows += _rows({"image": _image(index), "split": split, "subject": f"s{subject:04d}"}, frame, plan)
         notes += [{"image": _image(index), **note} for note in frame.notes]
         if progress is not None:
             progress(index + 1, plan.count)

@@ -16,22 +16,11 @@ import numpy as np
 from trigpoint.data.files import Progress
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import to_grid
-from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
+from trigpoint.landmarks import FloatArray
 from trigpoint.synthetic import canvas
 from trigpoint.synthetic import folder as sets
-from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, MODES, OUTLINES, POINTS
+from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, LANDMARKS, MODES, OUTLINES, POINTS
 from trigpoint.synthetic.canvas import Picture, add, blur, box, enlarge, field, fill, mask, rim, smooth, stroke
-
-LANDMARKS = LandmarkSet(
-    (*EXTREMES, *POINTS),
-    groups={
-        "corner": ("anterior_nasal_spine", "upper_incisor", "lower_incisor"),
-        "curve": ("orbitale", "gonion", "menton", "pogonion", "porion", "pronasale"),
-        "notch": ("nasion", "point_a", "point_b"),
-        "center": ("sella",),
-    },
-    normalizer=Normalizer("sella_nasion", between=("sella", "nasion")),
-)
 
 
 @dataclass(frozen=True)
@@ -93,8 +82,8 @@ def draw_head(subject: np.random.Generator, pose: np.random.Generator, shape: tu
         bent = _rotate(points, np.array([0.345, 0.45]), jaw * share)
         bent = bent + np.stack([advance * share, 0 * share], axis=1)
         for mode, amount in zip(MODES, shift, strict=True):
-            near = np.exp(-np.sum((points - mode.center) ** 2, axis=1) / (2 * mode.reach**2))
-            bent = bent + amount * near[:, None] * mode.move
+            near = np.exp(-np.sum((points - mode["center"]) ** 2, axis=1) / (2 * mode["reach"] ** 2))
+            bent = bent + amount * near[:, None] * mode["move"]
         bent = (bent - middle) * stretch @ turn + offset
         return np.asarray(bent * scale + (np.array(shape[::-1], np.float64) - 1) / 2)
 
@@ -107,12 +96,14 @@ def draw_head(subject: np.random.Generator, pose: np.random.Generator, shape: tu
         share = outline.jaw if outline.jaw >= 0 else 1 / (1 + np.exp(-(dense[:, 1] - 0.61) / 0.02))
         lines[name] = place(dense, np.broadcast_to(np.asarray(share, np.float64), len(dense)))
     marks = []
-    for line, direction, (left, top, right, bottom) in EXTREMES.values():
-        dense = smooth(np.array(OUTLINES[line].knots), 0.002, OUTLINES[line].closed)
-        inside = np.all((dense >= (left, top)) & (dense <= (right, bottom)), axis=1)
-        marks.append(_extreme(lines[line], inside, np.array(direction) @ turn))
-    for line, at in POINTS.values():
-        marks.append(lines[line].mean(axis=0) if at is None else lines[line][at])
+    for mark in EXTREMES.values():
+        outline, within = OUTLINES[mark["line"]], mark["box"]
+        dense = smooth(outline.knots, 0.002, outline.closed)
+        inside = np.all((dense >= within[:2]) & (dense <= within[2:]), axis=1)
+        marks.append(_extreme(lines[mark["line"]], inside, np.array(mark["direction"]) @ turn))
+    for mark in POINTS.values():
+        line = lines[mark["line"]]
+        marks.append(line.mean(axis=0) if mark["at"] == "mean" else line[mark["at"]])
     return Head(lines, np.array(marks), scale)
 
 

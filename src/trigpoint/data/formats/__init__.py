@@ -2,7 +2,7 @@
 
 ``FORMATS[name](**options).read(source, images=...)`` gives a ``LandmarkDataset``, ``.write(dataset, target)`` files.
 ``dataset.problems`` lists what a reader had to leave out. Those in ``READ_ONLY`` refuse to write.
-A new format is one file with a subclass of ``Format``, and one line in ``FORMATS``.
+A new format is one file with a subclass of ``Format``, and its name in ``FORMATS``.
 """
 
 from trigpoint.data.formats.base import Format
@@ -14,12 +14,7 @@ from trigpoint.data.formats.ljson import Ljson
 from trigpoint.data.formats.pts import Pts
 
 FORMATS: dict[str, type[Format]] = {
-    "pts": Pts,
-    "isbi": Isbi,
-    "coco": Coco,
-    "deeplabcut": DeepLabCut,
-    "ljson": Ljson,
-    "endovis": EndoVis,
+    form.__name__.lower(): form for form in (Pts, Isbi, Coco, DeepLabCut, Ljson, EndoVis)
 }
 READ_ONLY = ("endovis",)
 

@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import read_text, refuse_existing, shown, sound_text, write_text
 from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, Sample
+from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
 T = TypeVar("T")
 
@@ -20,14 +20,8 @@ T = TypeVar("T")
 class Format(ABC):
     """A foreign annotation format; options are keywords of the constructor, all with defaults.
 
-    The class attributes say what survives writing and reading back; what does not is in the class docstring.
+    The docstring of each says what does not survive writing and reading back.
     """
-
-    keeps_names: ClassVar[bool] = True
-    keeps_missing: ClassVar[bool] = True
-    keeps_visibility: ClassVar[bool] = False
-    keeps_instances: ClassVar[bool] = False
-    one_file: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
@@ -62,6 +56,23 @@ def image_of(annotation: Path, root: Path, images: Path) -> Path:
                 return candidate
     expected = f"expected its image {stem}.* ({', '.join(SUFFIXES)})"
     raise DataError(f"{annotation}: {expected}, got none; give the images folder")
+
+
+def read_per_image(
+    source: str | Path, suffix: str, images: str | Path | None, parse: Callable[[Path], tuple[LandmarkSet, FloatArray]]
+) -> LandmarkDataset:
+    """Read the landmarks and points (K, 2) of each file and match them by name, in the order of the first file."""
+    root, folder, files = annotation_files(source, suffix, images)
+    found = [parse(file) for file in files]
+    landmarks = found[0][0]
+    samples = []
+    for file, (marks, points) in zip(files, found, strict=True):
+        if odd := sorted(set(marks.names) ^ set(landmarks.names)):
+            expected = f"expected the landmarks of {files[0].name}"
+            raise DataError(f"{file}: {expected}, got a difference in '{odd[0]}'; all files need the same")
+        points = points[[marks.index(name) for name in landmarks.names]]
+        samples.append(visible(image_of(file, root, folder), points))
+    return LandmarkDataset(samples, landmarks, name=root.name, images=folder, table=Path(source))
 
 
 def visible(image: Path, points: FloatArray, **rest: Any) -> Sample:

@@ -29,10 +29,6 @@ class Coco(Format):
     normaliser are not stored; boxes and areas are written from the points; skeletons are not read.
     """
 
-    keeps_visibility = True
-    keeps_instances = True
-    one_file = True
-
     def __init__(self, category: str | None = None) -> None:
         self.category = category
 

@@ -27,9 +27,6 @@ class DeepLabCut(Format):
     back as visible; split, pairs and groups are not stored.
     """
 
-    keeps_instances = True
-    one_file = True
-
     def __init__(self, scorer: str = "trigpoint") -> None:
         self.scorer = scorer
 

@@ -50,9 +50,6 @@ class EndoVis(Format):
     Coordinates are kept as they are; the source does not say where its pixels have their origin.
     """
 
-    keeps_visibility = True
-    keeps_instances = True
-
     def __init__(self, tools: str = "all") -> None:
         if tools not in TOOLS:
             raise ConfigError(f"tools: unknown tools '{tools}'; {did_you_mean(str(tools), TOOLS)}")
@@ -128,19 +125,15 @@ def _instances(
         if message is not None:
             problems.append(Problem(file, f"{where}, entry {index}: {message}; left out"))
     for (tool, joint), found in spots.items():
-        if len(found) > 1 and tool in tools:
+        if len(found) > 1:
             which = " and ".join(f"{index} ({x:g}, {y:g})" for index, x, y, _ in found)
             message = f"expected one {joint} of {tool}, got entries {which}; all left out"
             problems.append(Problem(file, f"{where}: {message}"))
+    known = {key: found[0][1:] for key, found in spots.items() if len(found) == 1}
     for tool in tools:
         if tool in present:
-            points, seen = np.full((len(JOINTS), 2), np.nan), np.zeros(len(JOINTS), np.int64)
-            for k, joint in enumerate(JOINTS):
-                found = spots.get((tool, joint), [])
-                if len(found) == 1:
-                    _, x, y, seen[k] = found[0]
-                    points[k] = x, y
-            yield tool, points, seen
+            rows = np.array([known.get((tool, joint), (np.nan, np.nan, 0)) for joint in JOINTS])
+            yield tool, rows[:, :2], rows[:, 2].astype(np.int64)
     if not present & set(tools):
         unseen = np.array([0 if joint in doubtful else ABSENT for joint in JOINTS], np.int64)
         yield "", np.full((len(JOINTS), 2), np.nan), unseen

@@ -1,5 +1,6 @@
 """ISBI 2015 cephalograms: one ``.txt`` per image with 19 lines ``x,y``, one folder per doctor."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import number, read_text
-from trigpoint.data.formats.base import Format, annotation_files, image_of, visible, write_per_image
+from trigpoint.data.formats.base import Format, read_per_image, write_per_image
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
@@ -32,9 +33,6 @@ class Isbi(Format):
     visible; split, subject, pairs and groups are not stored.
     """
 
-    keeps_names = False
-    keeps_missing = False
-
     def __init__(self, annotator: Annotator | None = None, spacing_mm: float | None = None) -> None:
         if annotator is not None and annotator not in get_args(Annotator):
             raise DataError(f"isbi annotator: expected mean, senior or junior, got '{annotator}'")
@@ -45,16 +43,14 @@ class Isbi(Format):
         """Read a folder of ``.txt`` files, or one with a folder per doctor. Raises DataError with file and line."""
         root = Path(source)
         folders = self._folders(root)
-        base, _, files = annotation_files(folders[0], ".txt")
-        place = root if images is None else Path(images)
-        samples = []
-        for file in files:
-            name = file.relative_to(base)
-            points = np.mean([_parse(folder / name if folder.is_dir() else folder) for folder in folders], axis=0)
-            samples.append(visible(image_of(file, base, place), points, spacing_mm=self.spacing_mm))
-        return LandmarkDataset(
-            samples, LandmarkSet(NAMES), name=root.name, images=place, table=root, spacing_mm=self.spacing_mm
-        )
+
+        def parse(file: Path) -> tuple[LandmarkSet, FloatArray]:
+            both = [folder / file.relative_to(folders[0]) if folder.is_dir() else folder for folder in folders]
+            return LandmarkSet(NAMES), np.mean([_parse(one) for one in both], axis=0)
+
+        found = read_per_image(folders[0], ".txt", root if images is None else images, parse)
+        samples = [replace(sample, spacing_mm=self.spacing_mm) for sample in found.samples]
+        return replace(found, samples=samples, name=root.name, table=root, spacing_mm=self.spacing_mm)
 
     def _folders(self, root: Path) -> list[Path]:
         """The doctors' folders to average, or ``root`` itself when it has none."""

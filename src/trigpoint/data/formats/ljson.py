@@ -26,18 +26,7 @@ class Ljson(base.Format):
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.ljson`` file or a folder of them; landmarks are matched by name. Raises DataError."""
-        root, folder, files = base.annotation_files(source, ".ljson", images)
-        landmarks: LandmarkSet | None = None
-        samples = []
-        for file in files:
-            marks, points = _parse(file)
-            landmarks = landmarks or marks
-            if set(marks.names) != set(landmarks.names):
-                odd = sorted(set(marks.names) ^ set(landmarks.names))[0]
-                raise DataError(f"{file}: expected the landmarks of {files[0].name}, got a difference in '{odd}'")
-            points = points[[marks.index(name) for name in landmarks.names]]
-            samples.append(base.visible(base.image_of(file, root, folder), points))
-        return LandmarkDataset(samples, landmarks or LandmarkSet(()), name=root.name, images=folder, table=Path(source))
+        return base.read_per_image(source, ".ljson", images, _parse)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``."""

@@ -24,24 +24,19 @@ class Pts(base.Format):
     points come back as visible; split, subject, pairs and groups are not stored.
     """
 
-    keeps_names = False
-
     def __init__(self, names: Sequence[str] | None = None) -> None:
         self.names = None if names is None else tuple(names)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.pts`` file or a folder of them. Raises DataError with file and line."""
-        root, folder, files = base.annotation_files(source, ".pts", images)
-        names = self.names
-        samples = []
-        for file in files:
-            points = _parse(file)
-            names = base.default_names(len(points)) if names is None else names
-            if len(points) != len(names):
-                fix = "all files need the same landmarks"
-                raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; {fix}")
-            samples.append(base.visible(base.image_of(file, root, folder), points))
-        return LandmarkDataset(samples, LandmarkSet(names or ()), name=root.name, images=folder, table=Path(source))
+        return base.read_per_image(source, ".pts", images, self._parse)
+
+    def _parse(self, file: Path) -> tuple[LandmarkSet, FloatArray]:
+        points = _points(file)
+        names = base.default_names(len(points)) if self.names is None else self.names
+        if len(points) != len(names):
+            raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; all files need the same")
+        return LandmarkSet(names), points
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``, in the order of the landmarks (or of ``names``)."""
@@ -53,31 +48,23 @@ def _text(sample: Sample) -> str:
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
 
 
-def _parse(file: Path) -> FloatArray:
+def _points(file: Path) -> FloatArray:
     count: int | None = None
-    points: list[tuple[float, float]] = []
-    state = "head"
-    for line, raw in enumerate(read_text(file).splitlines(), start=1):
-        text = raw.strip()
-        if not text:
-            continue
-        if state == "head" and text == "{":
-            state = "points"
-        elif state == "head":
-            found = _HEADER.match(text)
-            if found is None:
-                expected = "'version: 1', 'n_points: <n>' or '{'"
-                raise DataError(f"{file}, line {line}: expected {expected}, got {text[:40]!r}")
-            count = int(found[2]) if found[1] == "n_points" else count
-        elif state == "points" and text == "}":
-            state = "end"
-        elif state == "points":
-            points.append(_point(file, line, text))
-        else:
-            raise DataError(f"{file}, line {line}: expected nothing after '}}', got {text[:40]!r}")
-    if state != "end":
-        last = line if points or count else 1
+    lines = [(line, raw.strip()) for line, raw in enumerate(read_text(file).splitlines(), start=1) if raw.strip()]
+    texts = [text for _, text in lines]
+    start, end = (texts.index(brace) if brace in texts else len(texts) for brace in "{}")
+    for line, text in lines[:start]:
+        found = _HEADER.match(text)
+        if found is None:
+            expected = "'version: 1', 'n_points: <n>' or '{'"
+            raise DataError(f"{file}, line {line}: expected {expected}, got {text[:40]!r}")
+        count = int(found[2]) if found[1] == "n_points" else count
+    points = [_point(file, line, text) for line, text in lines[start + 1 : end]]
+    if end == len(texts):
+        last = lines[-1][0] if lines else 1
         raise DataError(f"{file}, line {last}: expected '{{ points }}', got the end of the file")
+    for line, text in lines[end + 1 :]:
+        raise DataError(f"{file}, line {line}: expected nothing after '}}', got {text[:40]!r}")
     if count is not None and count != len(points):
         raise DataError(f"{file}: expected n_points: {count} points, got {len(points)}; the file is cut or edited")
     if not points:

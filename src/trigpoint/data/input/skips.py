@@ -1,6 +1,5 @@
 """Which images could not be read while a run trained with ``data.on_error=skip``."""
 
-import os
 from pathlib import Path
 
 from trigpoint.data.files import csv_text, read_csv, write_text
@@ -26,11 +25,8 @@ class SkipLog:
             return
         self._told.add((epoch, image))
         line = csv_text([["" if epoch < 0 else epoch + 1, self.part, image, " ".join(reason.split())]])
-        handle = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line.encode())  # one call: lines of several processes do not mix
-        finally:
-            os.close(handle)
+        with self.file.open("ab", buffering=0) as stream:
+            stream.write(line.encode())  # one call: lines of several processes do not mix
 
     @classmethod
     def begin(cls, file: Path) -> None:

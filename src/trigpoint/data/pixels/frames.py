@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -156,6 +157,8 @@ def _decoded(file: Path, container: InputContainer) -> Iterator[VideoFrame]:
     given = 0
     try:
         for frame in _sound_frames(container, stream):
+            if frame.is_corrupt:  # the decoder has filled in what it could not read
+                raise _BrokenError("the data of this frame are damaged")
             yield frame
             given += 1
         if not given:
@@ -186,7 +189,7 @@ def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vi
                 begin = min(begin, float(packet.pts * packet.time_base))
                 shown = packet.duration * packet.time_base if packet.duration else 1 / (stream.average_rate or np.inf)
                 end = max(end, float(packet.pts * packet.time_base + shown))
-            for frame in _checked(packet.decode()):
+            for frame in packet.decode():
                 last = _seconds_of(frame, stream)
                 yield frame
     except av.FFmpegError as error:
@@ -195,7 +198,7 @@ def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vi
         held = stream.codec_context.decode(None)
     except av.FFmpegError as error:
         held, reason = [], reason or _why(error)
-    for frame in _checked(held):
+    for frame in held:
         now = _seconds_of(frame, stream)
         if reason and now is not None and last is not None and (now - last) * (stream.average_rate or 0) > _GAP:
             break  # a frame between was lost, so this one's number is unknown
@@ -203,13 +206,6 @@ def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vi
         yield frame
     if reason:
         raise _BrokenError(reason)
-
-
-def _checked(frames: list[VideoFrame]) -> Iterator[VideoFrame]:
-    for frame in frames:
-        if frame.is_corrupt:  # the decoder has filled in what it could not read
-            raise _BrokenError("the data of this frame are damaged")
-        yield frame
 
 
 def _seconds_of(frame: VideoFrame, stream: VideoStream) -> float | None:
@@ -220,7 +216,7 @@ def _why(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
-class VideoWriter:
+class VideoWriter(AbstractContextManager["VideoWriter", None]):
     """An MP4 (or what the suffix of ``target`` says) written frame by frame; needs the extra ``video``.
 
     The file appears whole when the ``with`` block ends, and not at all when it ends by an error or without a frame.
@@ -247,9 +243,6 @@ class VideoWriter:
             self._part.unlink(missing_ok=True)
             message = f"expected the name of a video, such as overlay.mp4 ({_why(error)}); change its suffix"
             raise DataError(f"{self.target}: {message}") from None
-
-    def __enter__(self) -> VideoWriter:
-        return self
 
     def add(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Append a frame (H, W, 3) uint8 RGB. Raises DataError for another shape than that of the first."""

@@ -3,6 +3,7 @@
 An error makes training refuse the dataset or the measured numbers wrong; a warning is for a person to look at.
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
-from trigpoint.data.files import Progress, inside, read_csv
+from trigpoint.data.files import Progress
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
@@ -32,10 +33,6 @@ class Finding(Problem):
     """A problem with its weight: "error" or "warning"."""
 
     severity: Literal["error", "warning"] = "error"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values: file, message, row, landmark, severity."""
-        return asdict(self) | {"file": str(self.file)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,8 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"ok": self.ok, "problems": [p.to_dict() for p in self.problems], "summary": asdict(self.summary)}
+        problems = [asdict(problem) | {"file": str(problem.file)} for problem in self.problems]
+        return {"ok": self.ok, "problems": problems, "summary": asdict(self.summary)}
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,13 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     ``folder`` does not exist.
     """
     table = read_table(folder, strict=False)
-    listed = _listed_images(table)
-    checks = _Checks(table, listed, _decode_all(list(listed), progress))
+    images: dict[Path, _Image] = {}
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for file, image in zip(table.listed, pool.map(_decode, table.listed), strict=True):
+            images[file] = image
+            if progress is not None:
+                progress(len(images), len(table.listed))
+    checks = _Checks(table, images)
     checks.image_files()
     checks.points()
     checks.coinciding_points()
@@ -119,35 +122,6 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     return CheckReport(found, checks.summary())
 
 
-def _listed_images(table: Table) -> dict[Path, list[int]]:
-    """Image files and the rows that name them, including rows that the reader had to drop for another problem."""
-    listed: dict[Path, list[int]] = {}
-    kept = {sample.row: sample.image for sample in table.samples}
-    try:
-        rows = read_csv(table.table) if table.table.is_file() else []
-    except DataError:  # the reader of the table has already reported it
-        rows = []
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    if "image" not in header:
-        return listed
-    column = header.index("image")
-    for row, cells in enumerate(rows[1:], start=2):
-        name = cells[column].strip() if len(cells) > column else ""
-        if name and (row in kept or inside(name)):
-            listed.setdefault(kept.get(row, table.images / name), []).append(row)
-    return listed
-
-
-def _decode_all(files: Sequence[Path], progress: Progress | None) -> dict[Path, _Image]:
-    out: dict[Path, _Image] = {}
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for done, (file, image) in enumerate(zip(files, pool.map(_decode, files), strict=True), start=1):
-            out[file] = image
-            if progress is not None:
-                progress(done, len(files))
-    return out
-
-
 def _decode(file: Path) -> _Image:
     try:
         image = read_image(file)
@@ -160,16 +134,12 @@ def _decode(file: Path) -> _Image:
 class _Checks:
     """What is known of a dataset; each check adds what it finds wrong to ``found``."""
 
-    def __init__(self, table: Table, listed: dict[Path, list[int]], images: dict[Path, _Image]) -> None:
+    def __init__(self, table: Table, images: dict[Path, _Image]) -> None:
         self.table, self.images = table, images
-        self.rows = sum(len(rows) for rows in listed.values())
-        self.first_row = {file: rows[0] for file, rows in listed.items()}
+        self.first_row = {file: rows[0] for file, rows in table.listed.items()}
         splits = {sample.row: sample.split for sample in table.samples}
         self.split = {file: splits.get(row, "") for file, row in self.first_row.items()}
-        self.spaced = [
-            any((table.spacing_mm, sample.spacing_mm, images.get(sample.image, _Image()).spacing))
-            for sample in table.samples
-        ]
+        self.spaced = [any((table.spacing_mm, s.spacing_mm, images[s.image].spacing)) for s in table.samples]
         missing = [sample.visibility == 0 for sample in table.samples]
         shares = np.mean(missing, axis=0).tolist() if missing else []
         self.unlabelled: dict[str, float] = dict(zip(table.landmarks.names, shares, strict=False))
@@ -188,17 +158,19 @@ class _Checks:
         if len(warnings) > _LISTED:
             self.warn(self.table.images, f"{len(warnings) - _LISTED} more images {rest}")
 
+    def named(self, image: Path) -> str:
+        return f"{image.name} (row {self.first_row[image]}), which is in split '{self.split[image]}'"
+
     def image_files(self) -> None:
         for file, row in self.first_row.items():
             if damage := self.images[file].damage:
-                self.error(
-                    file, damage if file.exists() else "expected an image file, got none there; check the name", row
-                )
+                gone = "expected an image file, got none there; check the name"
+                self.error(file, damage if file.exists() else gone, row)
 
     def points(self) -> None:
         """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
         for sample in self.table.samples:
-            image = self.images.get(sample.image, _Image())
+            image = self.images[sample.image]
             if not image.width:
                 continue
             wrong_size = size_problem(sample, image.height, image.width)
@@ -233,31 +205,26 @@ class _Checks:
             twin = first.setdefault(image.digest, file)
             if not image.digest or twin == file:
                 continue
-            where, row = f"same picture as {twin.name} (row {self.first_row[twin]})", self.first_row[file]
-            a, b = self.split[file], self.split[twin]
-            if a != b:
-                self.error(file, f"{where}, which is in split '{b}' while this is in '{a}'; keep one", row)
+            same, row = f"same picture as {self.named(twin)}", self.first_row[file]
+            if self.split[file] != self.split[twin]:
+                self.error(file, f"{same} while this is in '{self.split[file]}'; keep one", row)
             else:
-                self.warn(file, f"{where}; keep one", row)
+                self.warn(file, f"{same}; keep one", row)
 
     def copies(self) -> None:
         """Pictures that look like copies of one in another split: other grey values, size or compression."""
         images = self.images
-        of_split: dict[str, list[Path]] = {}
-        for file, image in images.items():
-            if image.look:
-                of_split.setdefault(self.split[file], []).append(file)
+        whole = [file for file, image in images.items() if image.look]
         earlier: list[Path] = []
         found: list[tuple[Path, str, int | None]] = []
-        for split, files in of_split.items():
+        for split in dict.fromkeys(self.split[file] for file in whole):
+            files = [file for file in whole if self.split[file] == split]
             place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
             for file, at, alike in zip(files, place, best, strict=True):
                 if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told
-                    twin = earlier[at]
-                    where = f"{twin.name} (row {self.first_row[twin]}), which is in split '{self.split[twin]}'"
+                    looks = f"looks like a copy of {self.named(earlier[at])} while this is in '{split}'"
                     fix = f"(similarity {alike:.2f}); keep one, or put both in one split"
-                    message = f"looks like a copy of {where} while this is in '{split}' {fix}"
-                    found.append((file, message, self.first_row[file]))
+                    found.append((file, f"{looks} {fix}", self.first_row[file]))
             earlier += files
         self.warn_of_first(found, "that look like copies of images in another split")
 
@@ -295,9 +262,8 @@ class _Checks:
             if not np.isfinite(sample.points).any() and not self.table.instances:
                 self.warn(file, "no landmark is annotated, so the row teaches and measures nothing", sample.row)
         if any(self.spaced) and not all(self.spaced):
-            message = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
-            message += "; without all, no error is given in mm"
-            self.warn(file, message, samples[self.spaced.index(False)].row)
+            have = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
+            self.warn(file, f"{have}; without all, no error is given in mm", samples[self.spaced.index(False)].row)
 
     def unnamed_images(self) -> None:
         images = self.table.images
@@ -310,19 +276,17 @@ class _Checks:
         self.warn_of_first([(f, message, None) for f in left], f"that no row names ({len(left)} of {len(present)})")
 
     def summary(self) -> Summary:
-        sizes = sorted(
-            ((i.width, i.height) for i in self.images.values() if i.width), key=lambda size: size[0] * size[1]
-        )
+        sizes = [(image.width, image.height) for image in self.images.values() if image.width]
         samples = self.table.samples
         return Summary(
             name=self.table.name,
-            rows=self.rows,
+            rows=sum(len(rows) for rows in self.table.listed.values()),
             images=len(self.images),
             landmarks=len(self.table.landmarks),
             subjects=len({sample.subject for sample in samples if sample.subject}),
             splits=dict(Counter(sample.split or "(none)" for sample in samples)),
             unlabelled=self.unlabelled,
-            smallest=sizes[0] if sizes else None,
-            largest=sizes[-1] if sizes else None,
+            smallest=min(sizes, key=math.prod, default=None),
+            largest=max(sizes, key=math.prod, default=None),
             with_spacing=sum(self.spaced),
         )

@@ -131,14 +131,11 @@ def similarity(a: Looks, b: Looks) -> npt.NDArray[np.float32]:
 def nearest(looks: Looks, among: Looks) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Of each of ``looks`` (N, L) the most similar one ``among`` (M, L), and how similar it is; 0 where M is 0."""
     best, place = np.zeros(len(looks), np.float32), np.zeros(len(looks), np.int64)
-    for start in range(0, len(looks), _BLOCK):
+    for start in range(0, len(looks) if len(among) else 0, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        for first in range(0, len(among), _BLOCK):
-            found = similarity(looks[rows], among[first : first + _BLOCK])
-            highest = found.max(axis=1)
-            better = highest > best[rows]
-            place[rows] = np.where(better, first + found.argmax(axis=1), place[rows])
-            best[rows] = np.maximum(highest, best[rows])
+        blocks = [similarity(looks[rows], among[first : first + _BLOCK]) for first in range(0, len(among), _BLOCK)]
+        found = np.concatenate(blocks, axis=1)
+        place[rows], best[rows] = found.argmax(axis=1), found.max(axis=1)
     return place, best
 
 
@@ -163,7 +160,9 @@ def take(
         name, labels = data.image_name(sample), label_hash(data, rows)
         old = before.get((part, name))
         try:
-            stamp = _stamp(sample.image)
+            with reachable(sample.image):
+                about = sample.image.stat()
+            stamp = f"{about.st_size} {about.st_mtime_ns}"
             digest = old.file if old and trust_stamp and old.stamp == stamp else file_hash(sample.image)
             if old and old.file == digest:
                 return replace(old, labels=labels, stamp=stamp)
@@ -219,11 +218,7 @@ def copies(data: LandmarkDataset, records: Sequence[ImageRecord], threshold: flo
     The similarity is 1 for equal bytes or pixels. Images that cannot be read are left out.
     """
     own = [record for record in take(data, "", skip=True) if record.pixels]
-    by_content: dict[str, ImageRecord] = {}
-    for record in records:
-        for key in (record.file, record.pixels):
-            if key:
-                by_content.setdefault(key, record)
+    by_content = {key: record for record in reversed(records) for key in (record.file, record.pixels) if key}
     compared = [record for record in records if record.look]
     place, best = nearest(*(stack_looks([record.look for record in part]) for part in (own, compared)))
     found = []
@@ -270,12 +265,6 @@ def read_records(file: Path) -> list[ImageRecord]:
 
 
 _COLUMNS = [column.name for column in fields(ImageRecord)]
-
-
-def _stamp(path: Path) -> str:
-    with reachable(path):
-        about = path.stat()
-    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def _hash(data: bytes = b"") -> hashlib.blake2b:

@@ -63,13 +63,10 @@ def find_swaps(points: Sequence[FloatArray], landmarks: LandmarkSet) -> list[Swa
 
 def _relative(across: FloatArray, stack: FloatArray) -> FloatArray:
     """Differences (N, P) in units of the extent of each image's points, so that images of any size compare."""
-    extent = np.full(len(stack), np.nan)
-    for i, points in enumerate(stack):
-        known = points[np.isfinite(points).all(axis=1)]
-        if len(known) > 1:
-            extent[i] = np.linalg.norm(np.ptp(known, axis=0))
-    extent[~(extent > 0)] = np.nan
-    return np.asarray(across / extent[:, None])
+    known = np.isfinite(stack).all(axis=2, keepdims=True)
+    sides = np.where(known, stack, -np.inf).max(axis=1) - np.where(known, stack, np.inf).min(axis=1)
+    extent = np.hypot(*sides.T)
+    return np.asarray(across / np.where(extent > 0, extent, np.nan)[:, None])
 
 
 def _majorities(across: FloatArray) -> tuple[FloatArray, FloatArray]:

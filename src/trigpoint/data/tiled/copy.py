@@ -1,6 +1,6 @@
 """A tiled copy of an image, for methods that read only the tiles they need."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,9 @@ def tile_image(
         image = _piecewise(file, fill_missing)
         if image is not None:
             opened.enter_context(image)
-            size, spacing_mm = image.size, image.spacing_mm
-            rows = _bands(image)
+            size, spacing_mm, step = image.size, image.spacing_mm, image.tiles[0][0]
+            bands = (image.read(0, top, 0, step, size[1]) for top in range(0, size[0], step))
+            rows = (np.moveaxis(band, 0, -1) for band in bands)
         else:
             whole = read_image(file, max_pixels=_ANY_SIZE)
             if on_whole is not None:
@@ -66,13 +67,6 @@ def _piecewise(file: Path, fill_missing: bool) -> TiledImage | None:
         return TiledImage(TiffTiles(file, strips=True), cache_bytes=0)
     except DataError:  # a palette, floating point, one huge strip, damage: decoding it whole works or says why not
         return None
-
-
-def _bands(image: TiledImage) -> Iterator[npt.NDArray[Any]]:
-    """Strips (h, W, C) as high as a tile."""
-    (height, width), step = image.size, image.tiles[0][0]
-    for top in range(0, height, step):
-        yield np.moveaxis(image.read(0, top, 0, step, width), 0, -1)
 
 
 def _stored_values(image: ImageData, rows: slice) -> npt.NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ class StoredLevel(NamedTuple):
     stride: float
 
 
-class TiledImage:
+class TiledImage(AbstractContextManager["TiledImage", None]):
     """An image on disk that is read by regions; a context manager, safe to share between threads.
 
     ``size`` (H, W), ``channels`` 1 or 3, ``dtype`` uint8 or uint16, ``value_range`` what black and white are,
@@ -100,9 +101,6 @@ class TiledImage:
         self._kept.clear()
         self._kept_bytes = 0
         self._store.close()
-
-    def __enter__(self) -> TiledImage:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

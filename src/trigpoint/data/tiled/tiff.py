@@ -1,6 +1,7 @@
 """Tiles of a TIFF, BigTIFF or OME-TIFF; reduced levels are its SubIFDs or its following pages."""
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from trigpoint.data.files import number
 from trigpoint.data.tiled.store import MILLIMETRES, REMEDY, Size, TileStore, check_tile, isotropic, reading
 from trigpoint.errors import DataError
 
@@ -207,21 +209,14 @@ def _mapped(page: Any) -> bool:
 
 
 def _spacing(ome: str | None) -> float | None:
-    """Millimetres per pixel from OME-XML."""
-    if not ome:
-        return None
+    """Millimetres per pixel from OME-XML; None when it is not readable, since the pixels do not depend on it."""
     try:
-        root = ElementTree.fromstring(ome)
+        nodes = ElementTree.fromstring(ome or "").iter()
     except ElementTree.ParseError:
-        return None  # the pixels do not depend on it
-    pixels = next((node for node in root.iter() if node.tag.endswith("}Pixels")), None)
-    if pixels is None:
         return None
+    pixels: Mapping[str, str] = next((node.attrib for node in nodes if node.tag.endswith("}Pixels")), {})
     sides = []
     for axis in "XY":
-        unit = MILLIMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        try:
-            sides.append(float(pixels.get(f"PhysicalSize{axis}", "nan")) * (unit or float("nan")))
-        except ValueError:
-            return None
+        side, unit = number(pixels.get(f"PhysicalSize{axis}")), pixels.get(f"PhysicalSize{axis}Unit", "µm")
+        sides.append(None if side is None or unit not in MILLIMETRES else side * MILLIMETRES[unit])
     return isotropic(*sides)

@@ -9,7 +9,6 @@ import math
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,10 +43,10 @@ def halve_edge(image: torch.Tensor) -> torch.Tensor:
 class _Level:
     """A coarser level: ``halve_edge`` of an image whose rows come in strips, kept in a temporary file as they come."""
 
-    def __init__(self, dtype: np.dtype[Any], folder: Path) -> None:
-        self._dtype = dtype
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path) -> None:
+        self._shape, self._dtype = shape, dtype
         # without a name, so that nothing is left behind however the process ends
-        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows: torch.Tensor | None = None  # from two rows before what the next coarser row is centred on
         self._count = 0
 
@@ -62,6 +61,13 @@ class _Level:
         assert self._rows is not None
         return self._take(torch.cat([self._rows, self._rows[:, -1:].expand(-1, 2 + self._count % 2, -1)], dim=1))
 
+    def strips(self, height: int) -> Rows:
+        """All rows, once they are there."""
+        with self._file:
+            self._file.flush()
+            pixels = np.memmap(self._file, self._dtype, "r", shape=self._shape)
+        return (pixels[top : top + height] for top in range(0, len(pixels), height))
+
     def _take(self, rows: torch.Tensor) -> torch.Tensor:
         width, ready = rows.shape[2], max((rows.shape[1] - 4) // 2, 0)
         self._rows = rows[:, 2 * ready :]
@@ -69,8 +75,8 @@ class _Level:
             return rows[:, :0, : (width + 1) // 2]
         padded = F.pad(rows[None, :, : 2 * ready + 4], (2, 2 + width % 2, 0, 0), mode="replicate")
         coarser = halve(padded)[0, :, 1 : 1 + ready, 1 : 1 + (width + 1) // 2]
-        values = coarser.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy().astype(self._dtype)
-        self.file.write(np.ascontiguousarray(np.moveaxis(values, 0, -1)).tobytes())
+        values = coarser.round().clamp(0, float(np.iinfo(self._dtype).max)).numpy()
+        self._file.write(np.moveaxis(values, 0, -1).astype(self._dtype).tobytes())
         return coarser
 
 
@@ -118,35 +124,27 @@ def write_tiled(
     sizes = _level_sizes(size)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{uuid.uuid4().hex}.part"
-    count = _Counter(sum(height for height, _ in sizes), progress)
-    coarser = [_Level(first.dtype, target.parent) for _ in sizes[1:]]
+    heights = [height for height, _ in sizes]
+    coarser = [_Level((*level, first.shape[2]), first.dtype, target.parent) for level in sizes[1:]]
     colour = first.shape[2] == 3
-    options: dict[str, Any] = {
-        "dtype": first.dtype,
-        "tile": (tile, tile),
-        "photometric": "rgb" if colour else "minisblack",
-        "compression": "zlib",
-        "maxworkers": 1,
-    }
+    options: dict[str, Any] = {"dtype": first.dtype, "tile": (tile, tile), "compression": "zlib", "maxworkers": 1}
     try:
         with tifffile.TiffWriter(part, bigtiff=True, ome=True) as writer:
-            for level, (height, width) in enumerate(sizes):
-                if level == 0:
-                    source = _finest(itertools.chain([first], strips), coarser)
-                    options |= {"subifds": len(sizes) - 1, "metadata": _ome(colour, spacing_mm)}
-                else:
-                    source = _stored(coarser[level - 1].file, (height, width, first.shape[2]), first.dtype, tile)
-                    options |= {"subifds": None, "metadata": None, "subfiletype": 1}
-                shape = (height, width, 3) if colour else (height, width)
-                writer.write(_tiles(source, tile, colour, count), shape=shape, **options)
-                if level == 0:  # the writer asks for no more than the last tile
-                    next(strips, None)
-                    for done, finished in enumerate(coarser, start=1):
-                        _push(coarser[done:], finished.finish())
+
+            def add(level: int, strips: Rows, **more: Any) -> None:
+                tiles = _tiles(_counted(strips, sum(heights[:level]), sum(heights), progress), tile, colour)
+                shape = (*sizes[level], 3) if colour else sizes[level]
+                writer.write(tiles, shape=shape, photometric="rgb" if colour else "minisblack", **options, **more)
+
+            finest = _finest(itertools.chain([first], strips), coarser)
+            add(0, finest, subifds=len(coarser), metadata=_ome(colour, spacing_mm))
+            next(strips, None)  # the writer asks for no more than the last tile
+            for number, finished in enumerate(coarser, start=1):
+                _push(coarser[number:], finished.finish())
+            for number, level in enumerate(coarser, start=1):
+                add(number, level.strips(tile), subfiletype=1, metadata=None)
         part.replace(target)
     finally:
-        for made in coarser:
-            made.file.close()
         part.unlink(missing_ok=True)
     return target
 
@@ -161,23 +159,8 @@ def _level_sizes(size: Size) -> list[Size]:
 
 def _ome(colour: bool, spacing_mm: float | None) -> dict[str, Any]:
     """What tifffile makes OME-XML of."""
-    metadata: dict[str, Any] = {"axes": "YXS" if colour else "YX"}
-    if spacing_mm is not None:
-        for axis in "XY":
-            metadata |= {f"PhysicalSize{axis}": spacing_mm, f"PhysicalSize{axis}Unit": "mm"}
-    return metadata
-
-
-@dataclass
-class _Counter:
-    total: int
-    report: Progress | None
-    done: int = 0
-
-    def add(self, rows: int) -> None:
-        self.done += rows
-        if self.report is not None:
-            self.report(self.done, self.total)
+    size = {} if spacing_mm is None else {"PhysicalSizeX": spacing_mm, "PhysicalSizeY": spacing_mm}
+    return {"axes": "YXS" if colour else "YX", **size, **{f"{side}Unit": "mm" for side in size}}
 
 
 def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: int) -> Rows:
@@ -186,8 +169,7 @@ def _strips(target: Path, size: Size, rows: Iterable[npt.NDArray[Any]], tile: in
     kept: list[npt.NDArray[Any]] = []
     waiting, seen, kind = 0, 0, None
     for given in rows:
-        part = np.asarray(given)
-        part = part[..., None] if part.ndim == 2 else part
+        part = np.atleast_3d(given)
         kind = kind or (part.dtype, part.shape[1:])
         if part.dtype not in (np.uint8, np.uint16) or part.shape[1:] not in ((width, 1), (width, 3)):
             expected = f"rows of {width} grey or RGB pixels, uint8 or uint16"
@@ -216,21 +198,19 @@ def _finest(strips: Rows, coarser: Sequence[_Level]) -> Rows:
         yield strip
 
 
-def _stored(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype[Any], tile: int) -> Rows:
-    """Strips of a level from its temporary file."""
-    file.seek(0)
-    height, width, samples = shape
-    for top in range(0, height, tile):
-        rows = min(tile, height - top)
-        data = file.read(rows * width * samples * dtype.itemsize)
-        yield np.frombuffer(data, dtype).reshape(rows, width, samples)
+def _counted(strips: Rows, done: int, total: int, progress: Progress | None) -> Rows:
+    """The strips, of which ``progress`` is told as they go by; ``done`` rows came before them."""
+    for strip in strips:
+        done += len(strip)
+        if progress is not None:
+            progress(done, total)
+        yield strip
 
 
-def _tiles(strips: Rows, tile: int, colour: bool, count: _Counter) -> Rows:
+def _tiles(strips: Rows, tile: int, colour: bool) -> Rows:
     """Tiles of the strips from left to right, filled up with the edge, which compresses well."""
     for strip in strips:
         height, width = strip.shape[:2]
-        count.add(height)
         for left in range(0, width, tile):
             part = strip[:, left : left + tile]
             whole = np.pad(part, ((0, tile - height), (0, tile - part.shape[1]), (0, 0)), mode="edge")

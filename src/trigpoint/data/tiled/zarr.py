@@ -43,17 +43,20 @@ class ZarrTiles(TileStore):
     def _describe(self, scales: Mapping[str, Any] | None) -> None:
         arrays = [array for array, _ in self._levels]
         first = arrays[0]
-        names = _axis_names(scales, first.ndim) if scales is not None else None
+        names = None
+        if scales is not None:  # before version 0.3 the axes of a group were not named and always t, c, z, y, x
+            given = scales.get("axes") or list("tczyx")[-first.ndim :]
+            names = [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in given]
         self._channel_axis, self._y, self._x = _axes(self.file, first.shape, names)
         self.dtype = np.dtype(first.dtype).newbyteorder("=")
         if self.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
             raise DataError(f"{self.file}: expected uint8 or uint16, got {first.dtype}; convert it")
         self.channels = 1 if self._channel_axis is None else int(first.shape[self._channel_axis])
         for array in arrays:
-            if _axes(self.file, array.shape, names)[0] != self._channel_axis or array.dtype != first.dtype:
+            channel = _axes(self.file, array.shape, names)[0]
+            count = 1 if channel is None else array.shape[channel]
+            if (channel, count, array.dtype) != (self._channel_axis, self.channels, first.dtype):
                 raise DataError(f"{self.file}: expected levels of one kind, got {array.shape} of {array.dtype}")
-            if self._channel_axis is not None and array.shape[self._channel_axis] != self.channels:
-                raise DataError(f"{self.file}: expected {self.channels} channels on every level, got {array.shape}")
         self._levels.sort(key=lambda level: -level[0].shape[self._x])
         self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a, _ in self._levels)
         self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a, _ in self._levels)
@@ -90,9 +93,6 @@ class ZarrTiles(TileStore):
                 missing = f"expected every chunk of {folder.name}, got none at {key}"
                 raise DataError(f"{self.file}: {missing}; copy it again, or {fix}")
 
-    def close(self) -> None:
-        """Nothing stays open."""
-
 
 def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
     attributes = dict(group.attrs)
@@ -103,12 +103,6 @@ def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
         raise DataError(f"{folder}: expected {expected}, got a group of arrays: {arrays}; name one of them")
     first: Mapping[str, Any] = scales[0]
     return first
-
-
-def _axis_names(scales: Mapping[str, Any], ndim: int) -> list[str]:
-    """Axes of a group; before version 0.3 they were not named and always t, c, z, y, x."""
-    given = scales.get("axes") or list("tczyx")[-ndim:]
-    return [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in given]
 
 
 def _axes(folder: Path, shape: tuple[int, ...], names: list[str] | None) -> tuple[int | None, int, int]:
