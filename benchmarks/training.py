@@ -21,8 +21,9 @@ from benchmarks.timing import Row, seconds
 from trigpoint.methods import build_method
 from trigpoint.recipe import Recipe
 from trigpoint.synthetic import write_catheter
-from trigpoint.training.landmarks import dataset_of, train
+from trigpoint.training.landmarks import train
 from trigpoint.training.optimizers import fast_precision, make_optimizers
+from trigpoint.training.subsets import dataset_of
 
 STEP_TARGET, WAIT_TARGET = 1.10, 0.05
 AUGMENT = {"rotation": 15, "scale": [0.87, 1.15], "shift": 0.05, "brightness": 0.2, "contrast": 0.2}

@@ -146,7 +146,7 @@ class DataConfig(Config):
     on_error: Literal["stop", "skip"] = "stop"
     """What an image that cannot be read does: stop, or be skipped and listed in the run's ``skipped.csv``."""
     on_change: Literal["stop", "accept"] = "stop"
-    """What data that changed since the run began does to a resumed run: stop, or be listed in its ``data.csv``."""
+    """What data that changed or were added since the run began do to a resumed run: stop it, or be learned from."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:

@@ -92,9 +92,16 @@ class Says(nn.Module):
     def __init__(self, offset: tuple[float, float] = (0.0, 0.0)) -> None:
         super().__init__()
         self.offset = nn.Parameter(torch.tensor(offset))
+        self.register_buffer("active", torch.zeros(1, 8))
 
     def forward(self, stacks: torch.Tensor) -> torch.Tensor:
         return self.offset.expand(*stacks.shape[:2], 2)
+
+
+def unit(m: FoveatedMethod) -> float:
+    """Input pixels of an offset of 1, the same for all landmarks."""
+    found: float = m.network.unit.unique().item()
+    return found
 
 
 def with_networks(m: FoveatedMethod, *networks: nn.Module) -> FoveatedMethod:
@@ -110,11 +117,11 @@ def ideal_losses(monkeypatch: pytest.MonkeyPatch | None = None, **options: Any) 
     points = [[38.3, 51.8], [44.1, 47.2], [36.9, 45.4]]
     m = method(("a",), glimpse=56, levels=1, noise=0.0, train_iterations=1, train_starts=8, **options)
     m.set_start(torch.tensor([[40.0, 48.0]]), torch.tensor([[3.0, 3.0]]))
-    with_networks(m, Ideal(m.network.unit))
+    with_networks(m, Ideal(unit(m)))
     if monkeypatch is not None:
         right = foveated._without_shift
         monkeypatch.setattr(foveated, "_without_shift", lambda linear: right(torch.linalg.inv(linear)))
-    return [loss * m.network.unit for loss in learn(m, batch([[p] for p in points], blobs(points)))]
+    return [loss * unit(m) for loss in learn(m, batch([[p] for p in points], blobs(points)))]
 
 
 @pytest.mark.parametrize(
@@ -160,9 +167,9 @@ def test_loss_is_the_mean_over_annotated_landmarks_in_units() -> None:
     m.set_start(torch.tensor([[40.0, 40.0], [30.0, 50.0]]), torch.zeros(2, 2))
     with_networks(m, Says((0.5, -0.25)), Says())
     losses = learn(m, batch([[[42.0, 41.0], [30.0, 40.0]], [[44.0, 40.0], [NAN, NAN]]]))
-    unit = m.network.unit
-    first = sum(abs(0.5 + (40 - x) / unit) + abs(-0.25 + (40 - y) / unit) for x, y in [(42, 41), (44, 40)]) / 2
-    second = (10 / unit) / 2
+    one = unit(m)
+    first = sum(abs(0.5 + (40 - x) / one) + abs(-0.25 + (40 - y) / one) for x, y in [(42, 41), (44, 40)]) / 2
+    second = (10 / one) / 2
     assert sum(losses) == pytest.approx((first + second) / 3, rel=1e-5)
     m.on_train_epoch_end()
     assert m.epoch_loss == pytest.approx((first + second) / 3, rel=1e-5)
@@ -172,7 +179,7 @@ def test_loss_is_the_mean_over_annotated_landmarks_in_units() -> None:
 def test_the_relative_loss_is_divided_by_the_way_there() -> None:
     m = method(("a",), train_iterations=1, train_starts=1, loss="relative", **STILL)
     m.set_start(torch.tensor([[40.0, 40.0]]), torch.zeros(1, 2))
-    with_networks(m, Says((1.0 / m.network.unit, 0.0)))  # one pixel to the right
+    with_networks(m, Says((1.0 / unit(m), 0.0)))  # one pixel to the right
     losses = learn(m, batch([[[44.0, 40.0]], [[40.0, 40.0]], [[NAN, NAN]]]))
     near = TINY["glimpse"] / 8  # px
     assert losses[0] == pytest.approx((1.5 / (2 + near) + 0.5 / near) / 2, rel=1e-5)
@@ -283,7 +290,7 @@ def test_guesses_are_kept_inside() -> None:
 
 def test_prediction_begins_at_the_mean_and_moves_as_often_as_told() -> None:
     m = method(iterations=4)
-    with_networks(m, Says((1 / m.network.unit, 0.0)), Says((0.0, -2 / m.network.unit)))
+    with_networks(m, Says((1 / unit(m), 0.0)), Says((0.0, -2 / unit(m))))
     path = m.refine(m.source(torch.zeros(2, 1, *SIZE)), m.mean_guess(2, torch.device("cpu")))
     assert path.shape == (5, 2, 1, 2, 2)
     torch.testing.assert_close(path[:, 1, 0, 0, 0], torch.arange(40.0, 45.0))

@@ -28,6 +28,7 @@ from trigpoint.training import landmarks as training
 from trigpoint.training import train
 from trigpoint.training.callbacks import Recorder
 from trigpoint.training.source import ClassNetwork
+from trigpoint.training.subsets import dataset_of, divided
 
 ENCODER = "test_resnet"  # timm's smallest
 Train = Callable[..., RunFolder]
@@ -312,7 +313,8 @@ def test_adaloss_and_a_source_train_together_and_the_run_outlives_the_source(
 
 def chosen(folder: Path, *overrides: str) -> list[str]:
     """Names of the images that a recipe would learn from."""
-    parts = training._parts(recipe(folder, None, *overrides), RunFolder(folder / "no-run"))
+    chosen = recipe(folder, None, *overrides)
+    parts = divided(chosen, dataset_of(chosen))
     return [parts["train"].image_name(sample) for sample in parts["train"].samples]
 
 

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from trigpoint.cli.console import note, progress, say, show_table, write_json
-from trigpoint.cli.train import best_line, state
+from trigpoint.cli.train import best_line
 from trigpoint.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -62,11 +62,10 @@ def demo(
     recipe = _recipe(run, data, chosen, chosen.minutes if minutes is None else minutes)
     epochs = recipe.train.num_epochs
     done = run.epochs_done() if run.exists() else 0
-    note(
-        state(run.folder, done, epochs)
-        if done
-        else f"training: {epochs} epochs of the recipe '{chosen.recipe}', on {data}"
-    )
+    if done >= epochs:
+        note(f"{run.folder}: all {epochs} epochs are done")
+    elif not done:  # else training says where it goes on
+        note(f"training: {epochs} epochs of the recipe '{chosen.recipe}', on {data}")
     train(recipe, out=run.folder)
     with progress("measuring on the test split") as advance:
         report = evaluate(run, data, split="test", progress=advance)

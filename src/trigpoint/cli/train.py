@@ -38,26 +38,15 @@ def train(
     from trigpoint.recipe import SourceRecipe, load_any_recipe
     from trigpoint.runs import RunFolder
     from trigpoint.training import train as fit
-    from trigpoint.training.fitting import settled
+    from trigpoint.training.resuming import settled
 
     chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
-    if before and first_process():
-        note(state(out, before, settled(chosen, RunFolder(out)).train.num_epochs + more_epochs))
+    if before and first_process() and before >= settled(chosen, RunFolder(out)).train.num_epochs + more_epochs:
+        note(f"{out}: all {before} epochs are done")
     run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs)
     if first_process():
         _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
-
-
-def state(out: Path, done: int, epochs: int) -> str:
-    """What a run folder holds, in words.
-
-    >>> state(Path("run"), 3, 10)
-    'run: 3 of 10 epochs are done, resuming at epoch 4'
-    """
-    if done >= epochs:
-        return f"{out}: all {epochs} epochs are done"
-    return f"{out}: {done} of {epochs} epochs are done, resuming at epoch {done + 1}"
 
 
 def best_line(run: RunFolder) -> str:

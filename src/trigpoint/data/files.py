@@ -25,8 +25,10 @@ def write_text(path: str | Path, text: str, *, overwrite: bool = False) -> Path:
     return write_bytes(path, text.encode("utf-8"), overwrite=overwrite)
 
 
-def write_bytes(path: str | Path, data: bytes | memoryview, *, overwrite: bool = False) -> Path:
-    """Write a file whole or not at all (a temporary name, then ``os.replace``).
+def write_bytes(
+    path: str | Path, data: bytes | memoryview, *, overwrite: bool = False, keep: Path | None = None
+) -> Path:
+    """Write a file whole or not at all (a temporary name, then ``os.replace``); what it was before is ``keep`` then.
 
     Raises DataError when the file exists and ``overwrite`` is False, and OSError, which names the file, when the system
     refuses, such as for a full disk: then what was there before is untouched.
@@ -43,6 +45,8 @@ def write_bytes(path: str | Path, data: bytes | memoryview, *, overwrite: bool =
             stream.flush()
             os.fsync(stream.fileno())
         part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        if keep is not None and target.exists():
+            target.replace(keep)
         part.replace(target)
     except OSError as error:
         if part is None or error.filename is None:  # as of a folder that is read only, or of a full disk

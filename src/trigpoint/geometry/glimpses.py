@@ -54,7 +54,8 @@ def sample_points(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     >>> sample_points(maps, torch.tensor([[[0.5, 0.0], [1.0, 0.5], [9.0, 9.0]]]))
     tensor([[[0.5000, 2.5000, 0.0000]]])
     """
-    size = points.new_tensor([maps.shape[-1], maps.shape[-2]])
+    # filled where it is used: a copy to a device would wait for all that the device has to do
+    size = torch.cat([points.new_full((1,), maps.shape[-1]), points.new_full((1,), maps.shape[-2])])
     # grid_sample counts from -1 at the left edge to 1 at the right edge
     grid = ((points + 0.5) * (2 / size) - 1).reshape(points.shape[0], 1, -1, 2)
     values = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)

@@ -3,7 +3,7 @@
 Look at a stack of patches around a guess, one per level of a Gaussian pyramid; predict how far the landmark lies from
 the guess; move there; repeat. In training every glimpse step is an optimizer step of its own, nothing is propagated
 back through the moves. The guess begins where the training landmarks lie on average. All points are in input pixels
-here; the network gives offsets in units of half of what the coarsest level shows.
+here; what an offset of 1 means, ``unit`` says.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
 
 STACKS = 96  # glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result
+LEAST_UNIT = 1.0  # input pixels; landmarks that all lie at one place have no spread to measure offsets in
 NEAR = 1 / 8  # share of the glimpse that a guess counts as away from the landmark at least, in the relative loss
 
 
@@ -54,6 +55,8 @@ class FoveatedMethod(LandmarkMethod):
         """Glimpse steps in prediction."""
         starts: int = Field(default=1, ge=1)
         """Initial guesses in prediction, the first at the mean; the median of their ends counts."""
+        unit: Literal["patch", "spread"] = "patch"
+        """An offset of 1 means half of what the coarsest level shows, or the SD of the landmark's initial guesses."""
         loss: Literal["l1", "relative"] = "l1"
         """Mean absolute error of an offset, or that divided by how far the guess was away."""
         rotation: float = Field(default=15.0, ge=0, le=180)
@@ -87,8 +90,12 @@ class FoveatedMethod(LandmarkMethod):
         self.keep_average()
         self.seed = int(torch.randint(2**31, ()))  # of what is drawn in training, the same in a resumed run
         self.register_buffer("loss_sums", torch.zeros(2, dtype=torch.float64), persistent=False)
+        corner = torch.tensor([input_size[1] - 1.0, input_size[0] - 1.0])
+        self.register_buffer("corner", corner, persistent=False)
+        self.alive: dict[str, float] = {}  # by landmark, of the last epoch
 
     loss_sums: Tensor
+    corner: Tensor  # (2,), the last pixel
 
     def observe(self, points: Tensor) -> None:
         """Mean and standard deviation per landmark and axis; for a landmark met less than twice those of the others."""
@@ -112,15 +119,25 @@ class FoveatedMethod(LandmarkMethod):
     # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """All glimpse steps on one batch; raises NotFinite."""
+        """All glimpse steps on one batch; raises NotFinite.
+
+        What is drawn is drawn before the steps and copied at once: each copy would wait for a device to finish.
+        """
         rng = np.random.default_rng((self.seed, self.current_epoch, *batch.index.tolist()))
         source = self.source(batch.images)
         present = batch.points.isfinite().all(-1)[:, None, :]
         mean = self.network.start_mean.to(batch.points)
         truth = torch.where(present[..., None], batch.points[:, None], mean)  # (B, 1, K, 2)
         guess = self.training_guess(truth, rng)
+        # a network at a time keeps the memory of one; several processes reduce in one go
+        parts = self.network.parts if self.trainer.world_size == 1 else [self.network.all]
+        turns, seeded = [], []
         for _ in range(self.options.train_iterations):
-            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, present, rng, batch))
+            turns.append(_random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng))
+            seeded.append([(part, int(rng.integers(2**31))) for part in parts])
+        weight = present.expand(guess.shape[:3]).to(guess)
+        for linear, pairs in zip(torch.stack(turns).to(guess), seeded, strict=True):
+            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, weight, linear, pairs, batch))
 
     def training_guess(self, truth: Tensor, rng: Generator) -> Tensor:
         """Initial guesses (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
@@ -130,36 +147,43 @@ class FoveatedMethod(LandmarkMethod):
         return self.keep_inside(middle + noise * self.network.start_sd.to(truth))
 
     def _learn_step(
-        self, source: GlimpseSource, guess: Tensor, truth: Tensor, present: Tensor, rng: Generator, batch: Batch
+        self,
+        source: GlimpseSource,
+        guess: Tensor,
+        truth: Tensor,
+        weight: Tensor,
+        linear: Tensor,
+        parts: Sequence[tuple[list[int], int]],
+        batch: Batch,
     ) -> Tensor:
         """One glimpse step and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
 
         What is seen is turned and scaled by the inverse of ``linear``, so the offset that the network gives is mapped
         back by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
+        ``weight`` (B, S, K) is 0 where a landmark is missing, ``parts`` are columns and the seed of their noise.
         """
-        linear = _random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng).to(guess)
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        weight = present.expand(guess.shape[:3]).to(guess)
-        total = weight.sum().clamp_min(1)
-        moves = []
-        parts = self.network.parts if self.trainer.world_size == 1 else [self.network.all]
-        for columns in parts:  # a network at a time keeps the memory of one; several processes reduce in one go
-            at = guess[:, :, columns]
-            stacks = self.look(source, at, linear[:, :, columns])
-            stacks = stacks + self.options.noise * _normal_like(stacks, rng)
+        unit, total = self.network.unit, weight.sum().clamp_min(1)
+        moves, losses = [], []
+        for columns, seed in parts:
+            here = slice(columns[0], columns[-1] + 1)
+            at = guess[:, :, here]
+            stacks = self.look(source, at, linear[:, :, here])
+            stacks = stacks + self.options.noise * _normal_like(stacks, seed)
             offsets = self.network(stacks.flatten(0, 1), columns).reshape(at.shape)
-            move = map_points(_without_shift(linear[:, :, columns]), offsets)
-            away = (at - truth[:, :, columns]) / self.network.unit
+            move = map_points(_without_shift(linear[:, :, here]), offsets)
+            away = (at - truth[:, :, here]) / unit[here]
             wrong = (move + away).abs().mean(-1)
             if self.options.loss == "relative":
-                wrong = wrong / (away.abs().mean(-1) + NEAR * self.options.glimpse / self.network.unit)
-            loss = (wrong * weight[:, :, columns]).sum() / total
-            if not torch.isfinite(loss):
-                raise NotFinite(batch.index.tolist())
+                wrong = wrong / (away.abs().mean(-1) + NEAR * self.options.glimpse / unit[here, 0])
+            loss = (wrong * weight[:, :, here]).sum() / total
             self.manual_backward(loss)
-            self.loss_sums += torch.stack([loss.detach() * total, weight[:, :, columns].sum()]).to(self.loss_sums)
-            moves.append(move.detach() * self.network.unit)
+            self.loss_sums += torch.stack([loss.detach() * total, weight[:, :, here].sum()]).to(self.loss_sums)
+            moves.append(move.detach() * unit[here])
+            losses.append(loss.detach())
+        if not torch.stack(losses).isfinite().all():  # asked once a step, for the answer waits for the device
+            raise NotFinite(batch.index.tolist())
         if self.clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
         optimizer.step()
@@ -169,9 +193,16 @@ class FoveatedMethod(LandmarkMethod):
         return torch.cat(moves, dim=2)
 
     def on_train_epoch_end(self) -> None:
-        """The mean loss over all glimpse steps of the epoch; ``l1`` is in units of the network, per coordinate."""
+        """The mean loss over all glimpse steps of the epoch (``l1``: per coordinate, in ``unit``), and the share of
+        units in each landmark's head that were above 0 for any glimpse: one that never is no longer learns by ReLU."""
         loss, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
+        active = [take_sums(cast(GlimpseNetwork, network).active) for network in self.network.networks]
+        shares = (torch.cat(active) > 0).double().mean(1).tolist()
+        self.alive = {f"alive_{name}": round(share, 4) for name, share in zip(self.landmark_names, shares, strict=True)}
+
+    def epoch_results(self) -> dict[str, float]:
+        return self.alive
 
     @property
     def used(self) -> FoveatedNetworks:
@@ -194,7 +225,8 @@ class FoveatedMethod(LandmarkMethod):
 
     def keep_inside(self, guess: Tensor) -> Tensor:
         """Guesses moved to the nearest point of the image: beyond it there is nothing to see."""
-        return guess.clamp(guess.new_zeros(2), guess.new_tensor([self.size[1] - 1, self.size[0] - 1]))
+        corner = self.corner.to(guess)
+        return guess.clamp(torch.zeros_like(corner), corner)
 
     # -- validation and prediction ----------------------------------------------------------------------------------
 
@@ -304,8 +336,7 @@ class FoveatedMethod(LandmarkMethod):
 class FoveatedNetworks(nn.Module):
     """A network per landmark, or one for all, and where the guesses begin.
 
-    ``unit`` is what an output of 1 means, in input pixels; ``parts`` are the landmarks (columns of the K) of each
-    network, ``all`` all of them.
+    ``parts`` are the landmarks (neighbouring columns of the K) of each network, ``all`` all of them.
     """
 
     start_mean: Tensor
@@ -313,7 +344,7 @@ class FoveatedNetworks(nn.Module):
 
     def __init__(self, method: FoveatedMethod.Config, count: int, channels: int, levels: int) -> None:
         super().__init__()
-        self.unit = method.glimpse * 2 ** (levels - 1) / 2
+        self.by_spread, self.half_patch = method.unit == "spread", method.glimpse * 2 ** (levels - 1) / 2
         self.all = list(range(count))
         self.parts = [self.all] if method.shared else [[k] for k in self.all]
         self.networks = nn.ModuleList(GlimpseNetwork(len(part), channels, levels, method) for part in self.parts)
@@ -321,11 +352,18 @@ class FoveatedNetworks(nn.Module):
         self.register_buffer("start_mean", torch.zeros(count, 2))
         self.register_buffer("start_sd", torch.zeros(count, 2))
 
+    @property
+    def unit(self) -> Tensor:
+        """What an output of 1 means, (K, 1) input pixels; of a spread the mean over both axes, as glimpses turn."""
+        if self.by_spread:
+            return self.start_sd.mean(-1, keepdim=True).clamp_min(LEAST_UNIT)
+        return torch.full_like(self.start_sd[:, :1], self.half_patch)
+
     def forward(self, stacks: Tensor, columns: list[int]) -> Tensor:
         """Offsets (M, n, 2) of glimpse stacks (M, n, L, C, g, g) of the landmarks ``columns``: one part, or all."""
         if len(self.networks) == 1:
             return self.networks[0](stacks)  # type: ignore[no-any-return]
-        return torch.cat([self.networks[k](stacks[:, [i]]) for i, k in enumerate(columns)], dim=1)
+        return torch.cat([self.networks[k](stacks[:, i : i + 1]) for i, k in enumerate(columns)], dim=1)
 
     def by_parts(self, stacks: Tensor) -> Tensor:
         """Offsets (M, K, 2) of all landmarks, so many stacks at a time that the memory stays bounded."""
@@ -345,7 +383,7 @@ def _without_shift(linear: Tensor) -> Tensor:
     return torch.cat([linear, torch.zeros_like(linear[..., :1])], dim=-1)
 
 
-def _normal_like(values: Tensor, rng: Generator) -> Tensor:
-    """Standard normal numbers of a seed that ``rng`` gives, drawn where ``values`` are."""
-    generator = torch.Generator(values.device).manual_seed(int(rng.integers(2**31)))
+def _normal_like(values: Tensor, seed: int) -> Tensor:
+    """Standard normal numbers, drawn where ``values`` are."""
+    generator = torch.Generator(values.device).manual_seed(seed)
     return torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)

@@ -18,6 +18,7 @@ from trigpoint.nn.base import conv_block, initialise
 from trigpoint.recipe import WeightsConfig
 
 HIDDEN = (512, 128)  # widths of the head (the paper's 4608-512-128-2)
+LEAK = 0.1  # slope of ``leaky_relu`` below 0
 EMBEDDING = 64  # numbers that stand for a landmark when one head serves all
 REDUCTION = 8  # how much smaller than the glimpse the trunk's maps are
 FEW = 16  # samples in a batch (images x starts x landmarks) below which their statistics are not used
@@ -50,12 +51,15 @@ class SpatializedFeatures(nn.Module):
 
 
 class GlimpseNetwork(nn.Module):
-    """Glimpses (M, K, L, C, g, g) of K landmarks to offsets (M, K, 2); 1 is half of what the coarsest level shows.
+    """Glimpses (M, K, L, C, g, g) of K landmarks to offsets (M, K, 2) in whatever unit they are trained in.
 
     ``num_landmarks`` 1 is the paper's network. With more, the trunk and the first layer of the head are shared, the
-    features are standardised and the first outputs are 0, which trains faster from scratch. Raises ConfigError for a
-    trunk that does not fit.
+    features are standardised and the first outputs are 0, which trains faster from scratch. ``active`` (K, 128) counts
+    the batches in which a unit of the head's last hidden layer was above 0 for any glimpse, in training only, until it
+    is set to 0. Raises ConfigError for a trunk that does not fit.
     """
+
+    active: Tensor
 
     class Config(WeightsConfig):
         trunk: str = "resnet34"
@@ -66,6 +70,8 @@ class GlimpseNetwork(nn.Module):
         """What the head sees of the trunk's maps: place and strength of each, or all cells, for comparison."""
         conditioning: Literal["heads", "embedding"] | None = None
         """How a shared network tells landmarks apart: by own last layers (also null), or by a learned vector each."""
+        activation: Literal["relu", "leaky_relu"] = "relu"
+        """Activation in the head: ReLU (the paper), or one with a slope of 0.1 below 0, by which no unit stays off."""
 
         @model_validator(mode="after")
         def _check_trunk(self) -> Self:
@@ -95,6 +101,8 @@ class GlimpseNetwork(nn.Module):
         self.second, self.last = LandmarkLinear(own, *HIDDEN), LandmarkLinear(own, HIDDEN[1], 2)
         if num_landmarks > 1:
             nn.init.zeros_(self.last.weight)
+        self.leak = LEAK if chosen.activation == "leaky_relu" else 0.0
+        self.register_buffer("active", torch.zeros(num_landmarks, HIDDEN[1]), persistent=False)
 
     def forward(self, glimpses: Tensor) -> Tensor:
         """Offsets; only the trunk computes in reduced precision when training does."""
@@ -105,8 +113,13 @@ class GlimpseNetwork(nn.Module):
                 numbers = self.standardize(numbers.flatten(0, 1)).reshape(numbers.shape)
             if self.embedding is not None:
                 numbers = torch.cat([numbers, self.embedding.expand(len(numbers), -1, -1)], dim=-1)
-            hidden = self.first(numbers).relu()
-            return cast(Tensor, self.last(self.second(hidden).relu()))
+            hidden = self._activate(self.second(self._activate(self.first(numbers))))
+            if self.training:
+                self.active += (hidden > 0).any(0)
+            return cast(Tensor, self.last(hidden))
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return nn.functional.leaky_relu(x, self.leak) if self.leak else x.relu()
 
     def maps(self, glimpses: Tensor) -> Tensor:
         """The trunk's maps (N, depth, g / 8, g / 8) of glimpses (N, C, g, g)."""

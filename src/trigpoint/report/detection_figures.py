@@ -47,9 +47,9 @@ def precision_recall_plot(curve: PrecisionRecall, names: Sequence[str], chosen: 
     axes.set_ylim(0, 1.02)
     if not shown:
         style.empty_note(axes, "nothing to find, or nothing was predicted")
-    entries = len(axes.get_legend_handles_labels()[0])
-    if 0 < entries <= 6:
-        axes.legend(frameon=False, fontsize=9, labelcolor=style.INK, loc="lower left")
+    entries = style.entries(axes)
+    if 0 < len(entries) <= 6:
+        axes.legend(handles=entries, frameon=False, fontsize=9, labelcolor=style.INK, loc="lower left")
     else:
         style.legend(axes)
     return figure

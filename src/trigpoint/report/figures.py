@@ -53,7 +53,7 @@ def error_curve(
     at = np.asarray(epochs, dtype=np.float64)
     above.plot(at, loss, color=style.PALETTE[0], linewidth=1.8)
     if np.nanmin(loss, initial=np.inf) > 0 and np.isfinite(loss).any():
-        above.set_yscale("log")
+        style.log_scale(above)
     known = np.isfinite(error)
     below.plot(
         at[known], error[known], color=style.PALETTE[1], linewidth=1.8, marker="o" if known.sum() < 40 else "", ms=3.5
@@ -253,7 +253,7 @@ def _log_if_positive(axes: Axes) -> None:
     if joined.size == 0 or joined.min() <= 0:
         axes.set_ylim(bottom=0)
         return
-    axes.set_yscale("log")
+    style.log_scale(axes)
     if joined.max() / joined.min() < 100:  # too few decades for ticks at powers of ten alone
         axes.yaxis.set_minor_formatter(ScalarFormatter())
         axes.tick_params(which="minor", labelsize=8, colors=style.MUTED)

@@ -4,6 +4,7 @@ Figures are plain ``matplotlib.figure.Figure`` objects, so drawing needs no disp
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from PIL import Image, ImageColor
 
 from trigpoint.errors import ConfigError
@@ -47,9 +50,25 @@ def line_style(index: int) -> dict[str, Any]:
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": DASHES[index // len(PALETTE) % len(DASHES)]}
 
 
+class _Plain(Figure):
+    """A figure that draws texts as they are: names of landmarks and images may hold $, which would begin a formula."""
+
+    def draw(self, renderer: Any) -> None:
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        super().draw(renderer)
+
+
 def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
     """An empty figure, size in inches, whose parts make room for one another."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return _Plain(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers; matplotlib's own powers of ten are formulas."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter())
 
 
 def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
@@ -67,15 +86,20 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 
 def legend(axes: Axes, beside: bool | None = None) -> None:
     """A frameless legend inside the axes, or beside them when it has more than five entries."""
-    count = len(axes.get_legend_handles_labels()[0])
-    if count == 0:
+    shown = entries(axes)
+    if not shown:
         return
-    if beside if beside is not None else count > 5:
-        axes.legend(
-            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, ncols=1 + (count - 1) // 20
-        )
+    if beside if beside is not None else len(shown) > 5:
+        columns, place = 1 + (len(shown) - 1) // 20, (1.01, 1.0)
+        axes.legend(handles=shown, loc="upper left", bbox_to_anchor=place, frameon=False, fontsize=8.5, ncols=columns)
     else:
-        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+        axes.legend(handles=shown, frameon=False, fontsize=9, labelcolor=INK)
+
+
+def entries(axes: Axes) -> list[Any]:
+    """What is drawn with a label, also with one that begins with _, which matplotlib would leave out."""
+    drawn = [*axes.get_lines(), *axes.patches, *axes.collections]
+    return [one for one in drawn if not re.fullmatch(r"_child\d+", str(one.get_label()))]  # as those without one have
 
 
 def ring() -> Line2D:

@@ -2,9 +2,10 @@
 
 ``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold,
 ``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt``
-to resume from, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt`` versions and device, ``data.csv`` what
-each image was, by hashes of its pixels and annotations, ``skipped.csv`` images that could not be read (with
-``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines.
+to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt``
+versions and device, ``data.csv`` what each image was, by hashes of its pixels and annotations, ``skipped.csv`` images
+that could not be read (with ``data.on_error=skip``). Files are written to a temporary name and renamed; only
+``skipped.csv`` gains lines. ``.lock`` is held by the process that trains.
 """
 
 import platform
@@ -27,6 +28,7 @@ from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
+_ORIGIN = "begun from "  # a line of env.txt
 _PACKAGES = [
     "trigpoint",
     "torch",
@@ -68,25 +70,34 @@ class RunFolder:
         self.split = self.folder / "split.csv"
         self.weights = self.folder / "weights.safetensors"
         self.last = self.folder / "last.ckpt"
+        self.previous = self.folder / "previous.ckpt"
         self.metrics = self.folder / "metrics.csv"
         self.history = self.folder / "history.png"
         self.env = self.folder / "env.txt"
         self.data = self.folder / "data.csv"
         self.skipped = self.folder / "skipped.csv"
+        self.lock = self.folder / ".lock"
         self._begun = self.folder / ".begun.part"  # there while the first files are written
 
     def __fspath__(self) -> str:
         return str(self.folder)
 
-    def begin(self, recipe: Recipe, marks: LandmarkFile, split: Mapping[str, list[str]]) -> None:
+    def begin(
+        self,
+        recipe: Recipe,
+        marks: LandmarkFile,
+        split: Mapping[str, list[str]],
+        origins: Mapping[str, str] | None = None,
+    ) -> None:
         """Write what is known before training. Raises RunError when the folder holds anything else."""
         self.open_new()
         self.write_landmarks(marks)
-        self.write_about(recipe, split)
+        self.write_about(recipe, split, origins)
 
     def open_new(self) -> None:
         """Make the folder. Raises RunError when it holds anything but what a start that was killed leaves."""
-        if self.folder.exists() and any(self.folder.iterdir()) and not self._begun.exists():
+        there = {file.name for file in self.folder.iterdir()} if self.folder.exists() else set()
+        if there - {self.lock.name} and not self._begun.exists():
             raise RunError(
                 f"{self.folder}: expected a new folder or an unfinished run, got a folder with other files; "
                 "give another --out"
@@ -94,12 +105,17 @@ class RunFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._begun.touch()
 
-    def write_about(self, recipe: Recipe | SourceRecipe, split: Mapping[str, list[str]]) -> None:
-        """Write which images are in which part, the environment and the recipe."""
-        rows = [(name, part) for part, names in split.items() for name in names]
-        table = pd.DataFrame(rows, columns=["image", "part"])
-        write_text(self.split, table.to_csv(index=False, lineterminator="\n"), overwrite=True)
-        write_text(self.env, environment_text(), overwrite=True)
+    def write_about(
+        self,
+        recipe: Recipe | SourceRecipe,
+        split: Mapping[str, list[str]],
+        origins: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write which images are in which part, the environment, the hashes of the runs it begins from by their names
+        in the recipe, and the recipe."""
+        self._write_split(_split_rows(split))
+        begun = "".join(f"{_ORIGIN}{name} {digest}\n" for name, digest in (origins or {}).items())
+        write_text(self.env, environment_text() + begun, overwrite=True)
         self.write_recipe(recipe)  # last: its presence makes the folder a run
         self.sweep()
 
@@ -158,7 +174,7 @@ class RunFolder:
     def read_landmarks(self) -> LandmarkFile:
         """Names, spacing and radii."""
         if not self.landmarks.is_file():
-            raise RunError(f"{self.folder}: landmarks.yaml is missing; the run folder is incomplete")
+            raise RunError(f"{self.landmarks}: is missing; put it back, or train into another --out")
         values = read_yaml(self.landmarks)
         try:
             marks = LandmarkSet.from_dict(values)
@@ -185,10 +201,32 @@ class RunFolder:
             values["threshold"] = marks.threshold
         write_text(self.landmarks, to_yaml(values), overwrite=True)
 
-    def parts(self) -> dict[str, list[str]]:
-        """Image names that were trained on and validated on."""
+    def origins(self) -> dict[str, str]:
+        """Hashes of the runs that this one began from; none of a run that did not note them."""
+        lines = self.env.read_text(encoding="utf-8", errors="replace").splitlines() if self.env.is_file() else []
+        noted = (line.removeprefix(_ORIGIN).rpartition(" ") for line in lines if line.startswith(_ORIGIN))
+        return {name: digest for name, _, digest in noted}
+
+    def join(self, new: Mapping[str, list[str]], epoch: int) -> None:
+        """Add images to the parts, which are learned from, or validated on, from an epoch on."""
+        rows, table = _split_rows(new, epoch), _table(self.split, ("image", "part"), dtype=str)
+        self._write_split(pd.concat([table[~table["image"].isin(rows["image"])], rows]))
+
+    def _write_split(self, table: pd.DataFrame) -> None:
+        write_text(self.split, table.to_csv(index=False, lineterminator="\n"), overwrite=True)
+
+    def parts(self, begun: bool = False) -> dict[str, list[str]]:
+        """Image names that were trained on and validated on; ``begun``: when it began."""
         table = _table(self.split, ("image", "part"), dtype=str)
+        if begun and "since" in table:
+            table = table[table["since"].isna()]
         return {str(part): rows["image"].tolist() for part, rows in table.groupby("part", sort=False)}
+
+    def since(self, part: str) -> int:
+        """The epoch from which on a part has been what it is now."""
+        table = _table(self.split, ("image", "part"), dtype=str)
+        joined = table.loc[table["part"] == part, "since"].dropna() if "since" in table else ()
+        return max(map(int, joined), default=1)
 
     def save_weights(self, state: Mapping[str, torch.Tensor], note: Mapping[str, str]) -> None:
         """Write the weights; ``note`` says where they come from."""
@@ -218,6 +256,12 @@ class RunFolder:
         return len(self.history_table()) if self.metrics.is_file() else 0
 
 
+def _split_rows(split: Mapping[str, list[str]], since: int | None = None) -> pd.DataFrame:
+    """Rows of ``split.csv``; those of images that joined later say from which epoch on."""
+    rows = pd.DataFrame([(n, part) for part, names in split.items() for n in names], columns=["image", "part"])
+    return rows if since is None else rows.assign(since=str(since))
+
+
 def environment_text() -> str:
     """Versions and device, as a bug report needs them."""
     lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
@@ -233,6 +277,8 @@ def environment_text() -> str:
 
 def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
     """A table that training wrote. Raises RunError when it is not there or not that any more."""
+    if not file.is_file():
+        raise RunError(f"{file}: is missing; put it back, or train into another --out")
     try:
         table: pd.DataFrame = pd.read_csv(file, **options)
     except (OSError, ValueError) as error:  # what pandas raises for no table derives from ValueError

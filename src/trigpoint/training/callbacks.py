@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trigpoint.data.files import write_text
 from trigpoint.data.input.loading import EpochBatches
 from trigpoint.methods.base import TrainedModule
+from trigpoint.prediction.engine import first_process
 from trigpoint.runs import RunFolder
 
 SAVE_EVERY = 10.0
@@ -117,13 +118,16 @@ class Recorder(Checkpoint):
             trainer.logger.log_metrics(shown, step=row["epoch"])
         if trainer.is_global_zero:
             self._keep_best(method, row)
-            write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
+            self._write()
             self.announce(trainer, row)
         # epochs of a second would otherwise spend most of their time on writing checkpoints
         due = self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
         if trainer.strategy.broadcast(due or trainer.current_epoch + 1 == trainer.max_epochs):
-            trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: fitting.WholeFile
+            trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: resuming.Checkpoints
             self._saved = time.monotonic()
+
+    def _write(self) -> None:
+        write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
 
     def _keep_best(self, method: TrainedModule, row: dict[str, Any]) -> None:
         column = method.metric.columns[0]
@@ -142,6 +146,10 @@ class Recorder(Checkpoint):
         self.best, self.rows = float(state_dict["best"]), list(state_dict["rows"])
         if self.rows and self.rows[0]["epoch"] == 0:  # of a version that counted from 0
             self.rows = [{**row, "epoch": row["epoch"] + 1} for row in self.rows]
+        if self.run.since("val") > len(self.rows):  # errors on fewer images are not compared with those to come
+            self.best = math.inf
+        if not self.run.metrics.is_file() and first_process():
+            self._write()
 
 
 class Steady(L.Callback):
@@ -162,9 +170,11 @@ class Steady(L.Callback):
             self.batches.set_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The rate that is due; a checkpoint brings the one of the length that the run had then."""
+        """The rate that is due; a checkpoint brings that of the length, and of the batches an epoch, of then."""
+        steps = int(trainer.estimated_stepping_batches) * cast(TrainedModule, pl_module).steps_per_batch
         for entry in trainer.lr_scheduler_configs:
             scheduler = cast(torch.optim.lr_scheduler.LambdaLR, entry.scheduler)
+            scheduler.last_epoch = steps * trainer.current_epoch // int(trainer.max_epochs or 1)
             groups = scheduler.optimizer.param_groups
             for group, base, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
                 group["lr"] = base * factor(scheduler.last_epoch)

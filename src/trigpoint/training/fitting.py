@@ -3,126 +3,45 @@
 What is learned, landmarks (``training``) or classes (``classification``), is not known here.
 """
 
-import io
 import os
 import re
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins import TorchCheckpointIO
+from rich.console import Console
 from torch.utils.data import DataLoader
 
-from trigpoint.data.files import write_bytes
 from trigpoint.data.input.loading import EpochBatches, InputDataset, Item, loader
-from trigpoint.data.input.skips import SkipLog, summary
-from trigpoint.data.quality.fingerprint import differences, last_records, read_records, take
+from trigpoint.data.input.skips import summary
 from trigpoint.errors import REFUSED, ConfigError, DataError, RunError
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
+from trigpoint.nn.single import allow_single_values
 from trigpoint.prediction.engine import first_process, quiet
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.runs.lock import locked
 from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Timer
 from trigpoint.training.optimizers import fast_precision, make_optimizers
+from trigpoint.training.resuming import REMEDY, Checkpoints, ResumePoint, note_data, note_recipe, resume_point, told
+from trigpoint.training.subsets import new_images
 
+_SINGLE = (
+    "a batch holds a single image, whose deepest maps have one cell: batch normalisation takes its running statistics "
+    "there, because one value has none; for those of several images add images, or raise train.batch_size"
+)
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | SourceRecipe)
-
-
-class WholeFile(TorchCheckpointIO):
-    """Checkpoints that are on the disk whole or not at all, as every other file of a run."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` in place of what ``path`` holds; raises OSError, which names the file."""
-        stream = io.BytesIO()
-        torch.save(checkpoint, stream)
-        write_bytes(path, stream.getbuffer(), overwrite=True)
-
-
-def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run: RunFolder) -> None:
-    """Refuse to go on with a run of another recipe; its words, and where and how fast it is computed, may change."""
-    free = {
-        "data": {"workers", "cache", "on_error", "on_change"},
-        "train": {"accelerator", "devices", "num_nodes", "strategy", "threads"},
-    }
-    ours, theirs = recipe.model_dump(mode="json"), stored.model_dump(mode="json")
-    for section in sorted(set(ours) - {"name", "description"}):
-        mine, other = ours[section], theirs[section]
-        keys = mine.keys() if isinstance(mine, dict) else [None]
-        for key in keys:
-            a, b = (mine, other) if key is None else (mine[key], other.get(key))
-            if a != b and key not in free.get(section, ()):
-                name = section if key is None else f"{section}.{key}"
-                raise RunError(
-                    f"{run.folder}: holds a run of another recipe ({name}: {b} there, {a} here); "
-                    "give another --out, or the recipe that it was started with"
-                )
-
-
-def extended(recipe: AnyRecipe, run: RunFolder, more_epochs: int) -> AnyRecipe:
-    """``recipe`` with ``more_epochs`` added to its epochs, and ``run``, which is of the recipe, made ready to go on.
-
-    Counted from the recipe, not from where the run stands: the same call repeated, after a kill, extends it once.
-    Raises ConfigError for a negative number; RunError without a run, for one of another recipe or already longer, and
-    when its last checkpoint is gone.
-    """
-    if more_epochs < 0:
-        raise ConfigError(f"more_epochs: expected a number of epochs to add, got {more_epochs}; give 1 or more")
-    if not more_epochs:
-        return recipe
-    if not run.exists():
-        raise RunError(f"{run.folder}: expected a run to go on with, got none; train it first, without more epochs")
-    longer = _of_length(recipe, recipe.train.num_epochs + more_epochs)
-    stored = _stored(recipe, run)
-    until = time.monotonic() + 60  # processes that start together: the first one writes
-    while not first_process() and stored.train.num_epochs < longer.train.num_epochs and time.monotonic() < until:
-        time.sleep(0.1)
-        stored = _stored(recipe, run)
-    if stored.train.num_epochs > longer.train.num_epochs:
-        least = stored.train.num_epochs - recipe.train.num_epochs
-        raise RunError(
-            f"{run.folder}: was extended to {stored.train.epochs} epochs already, {least} more than the recipe's "
-            f"{recipe.train.epochs}; expected at least {least} more, got {more_epochs}"
-        )
-    check_same(_of_length(recipe, stored.train.num_epochs), stored, run)
-    if stored.train.num_epochs < longer.train.num_epochs and first_process():
-        if run.epochs_done() and not run.last.is_file():
-            raise RunError(f"{run.last}: is missing, so the run cannot go on; put it back, or train into another --out")
-        if isinstance(recipe, Recipe):
-            known = run.read_landmarks()
-            run.write_landmarks(LandmarkFile(known.landmarks, known.spacing_mm))  # no radii: it is not finished
-        run.history.unlink(missing_ok=True)
-        run.write_recipe(longer)
-    return longer
-
-
-def _stored(recipe: Recipe | SourceRecipe, run: RunFolder) -> Recipe | SourceRecipe:
-    return run.recipe() if isinstance(recipe, Recipe) else run.source_recipe()
-
-
-def settled(recipe: AnyRecipe, images: int | RunFolder) -> AnyRecipe:
-    """``recipe`` with ``auto`` epochs as a number: for so many training images, or as the run, if there is one, has."""
-    if recipe.train.epochs != "auto":
-        return recipe
-    if isinstance(images, RunFolder):
-        if not images.exists():
-            return recipe
-        images = len(images.parts().get("train", ()))
-    return cast(AnyRecipe, recipe.model_copy(update={"train": recipe.train.for_images(images)}))
-
-
-def _of_length(recipe: AnyRecipe, epochs: int) -> AnyRecipe:
-    return cast(AnyRecipe, recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})}))
+_DEFAULTS = TrainConfig.model_fields
 
 
 def fit(
@@ -130,24 +49,21 @@ def fit(
     method: TrainedModule,
     inputs: dict[str, InputDataset],
     run: RunFolder,
+    point: ResumePoint,
     progress: bool,
 ) -> None:
-    """Train ``method`` on the input "train", choosing the weights on "val", from where ``run`` stands.
+    """Train ``method`` on the input "train", choosing the weights on "val", from ``point`` of ``run`` on.
 
     Raises RunError when the loss is not finite (naming the images), a worker or another process of the training dies,
-    the disk is full or read-only (naming the file), or images or annotations are no longer those of the run; DataError
-    for an image that cannot be read; KeyboardInterrupt when stopped.
+    or the disk is full or read-only (naming the file); DataError for an image that cannot be read; KeyboardInterrupt
+    when stopped.
     """
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
     steady = Steady(recipe.seed)
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder]
     watching += [bar] if progress else []
-    trainer = _trainer(recipe.train, run, watching, method)
-    if first_process():
-        with writing(run):
-            run.sweep()
-            _note_data(recipe, inputs, run)
+    trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method)
     for data in inputs.values():
         if data.skips is not None:
             data.skips.file = run.skipped
@@ -156,13 +72,14 @@ def fit(
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
+    if cast(EpochBatches, training.batch_sampler).least() == 1:
+        allow_single_values(method, lambda: tell(_SINGLE, bar.console))
     try:
         with warnings.catch_warnings(), writing(run):
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data.workers is the user's
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # a source is
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
-            last = run.last if run.last.is_file() else None
-            trainer.fit(method, training, validation, ckpt_path=last, weights_only=True)
+            trainer.fit(method, training, validation, ckpt_path=point.file, weights_only=True)
     except NotFinite as error:
         names = [inputs["train"].dataset.samples[i].image.name for i in error.index]
         raise RunError(
@@ -174,11 +91,67 @@ def fit(
         how = f"Training has stopped; mend this and run the same command to go on{skip}"
         raise DataError(f"{_own_words(str(error))}. {how}") from None
     except RuntimeError as error:
+        if "loading state_dict" in str(error):
+            raise RunError(f"{point.file}: is the checkpoint of another network; {REMEDY}") from None
         raise _lost_process(error, trainer) from error
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
-    if first_process() and (told := summary(run.skipped)):
-        bar.console.print(told, highlight=False, soft_wrap=True)
+    if told := summary(run.skipped):
+        tell(told, bar.console)
+
+
+@contextmanager
+def alone(run: RunFolder) -> Iterator[None]:
+    """Hold a run for this training, whose first process does so for all of them.
+
+    Raises RunError when another training has it, and when the folder is that of something else.
+    """
+    if not first_process():
+        yield
+        return
+    with ExitStack() as stack:
+        with writing(run):
+            if not run.exists():
+                run.open_new()
+            works = stack.enter_context(locked(run.lock))
+        if not works:
+            tell(f"{run.folder}: its file system has no locks; see that nothing else trains into it")
+        yield
+
+
+def go_on(
+    recipe: Recipe | SourceRecipe,
+    inputs: dict[str, InputDataset],
+    run: RunFolder,
+    marks: LandmarkFile | None = None,
+    new: Mapping[str, list[str]] | None = None,
+) -> ResumePoint:
+    """Where ``run`` goes on. Notes the data, a new length, and what is accepted: landmarks described anew, images.
+
+    Raises RunError, before anything is written, when images or annotations are no longer those of the run, or its
+    checkpoints are damaged or gone.
+    """
+    point = resume_point(run)
+    if first_process():
+        with writing(run):
+            run.sweep()
+            note_data(recipe, inputs, run, point)
+            note_recipe(recipe, run)
+            if marks is not None:
+                run.write_landmarks(marks)
+            if new:
+                run.join(new, point.epochs + 1)
+        if text := told(run, point, recipe.train.num_epochs):
+            tell(text)
+        if new:
+            tell(f"{run.folder}: from now on with {new_images(new)}")
+    return point
+
+
+def tell(text: str, console: Console | None = None) -> None:
+    """A note for a person, once for all processes; names in it are no markup."""
+    if first_process():
+        (console or Console(stderr=True)).print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def draw_history(run: RunFolder, metric: ValidationMetric) -> pd.DataFrame:
@@ -189,30 +162,6 @@ def draw_history(run: RunFolder, metric: ValidationMetric) -> pd.DataFrame:
     curve = error_curve(epochs, table["train_loss"].to_list(), errors.to_list(), metric.unit, best, metric.title)
     save(curve, run.history)
     return table
-
-
-def _note_data(recipe: Recipe | SourceRecipe, inputs: dict[str, InputDataset], run: RunFolder) -> None:
-    """Write what the images and annotations are, or refuse to go on with others than the run was begun with."""
-    skip = any(data.skips is not None for data in inputs.values())
-    if skip:
-        SkipLog.begin(run.skipped)
-    before = read_records(run.data) if run.data.is_file() else []
-    records = []
-    for part, data in inputs.items():
-        for name, source in zip((part, "unlabelled"), data.sources, strict=False):
-            records += take(source, name, before, skip=skip, read=data.reader())
-    changed = differences(before, records)
-    if changed and not (isinstance(recipe, Recipe) and recipe.data.on_change == "accept"):
-        image, what = min(changed.items())
-        raise RunError(
-            f"{run.folder}: {len(changed)} of {len(last_records(records))} images are no longer what the run was begun "
-            f"with, such as '{image}' (another {what}); put back what it had, give another --out, or go on with both: "
-            "data.on_change=accept"
-        )
-    read = {key for key, record in last_records(before).items() if record.pixels}
-    new = [r for r in records if r.image in changed or (r.pixels and (r.part, r.image) not in read)]
-    if new or not before:
-        run.write_data([*before, *(new if before else records)])
 
 
 @contextmanager
@@ -256,20 +205,45 @@ def _own_words(message: str) -> str:
     return re.split(r"^trigpoint\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
 
 
-def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], method: TrainedModule) -> L.Trainer:
+def check_engine(config: TrainConfig) -> None:
+    """Raise ConfigError, before any work, for devices that are not there or that Lightning cannot train on."""
+    quiet()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # training warns of the same
+            L.Trainer(**_engine(config), logger=False, enable_checkpointing=False)
+    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
+        given = {key: getattr(config, key) for key in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
+        stated = ", ".join(f"train.{key}={value}" for key, value in given.items() if value != _DEFAULTS[key].default)
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{stated or 'train'}: expected devices that this machine has, got none to train on ({reason[:200]}); "
+            "set train.accelerator=auto train.devices=auto, and see 'trigpoint doctor'"
+        ) from None
+
+
+def _engine(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "accelerator": config.accelerator,
+        "devices": config.devices if config.devices != "auto" or torch.cuda.is_available() else 1,
+        "num_nodes": config.num_nodes,
+        "strategy": config.strategy,
+        "precision": fast_precision() if config.precision == "auto" else config.precision,
+    }
+
+
+def _trainer(
+    config: TrainConfig, checkpoints: Checkpoints, callbacks: list[L.Callback], method: TrainedModule
+) -> L.Trainer:
     quiet()
     return L.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices if config.devices != "auto" or torch.cuda.is_available() else 1,
-        num_nodes=config.num_nodes,
-        strategy=config.strategy,
-        precision=cast(Any, fast_precision() if config.precision == "auto" else config.precision),
+        **_engine(config),
         max_epochs=config.num_epochs,
         gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
         check_val_every_n_epoch=config.val_every,
         callbacks=callbacks,
-        plugins=WholeFile(),
-        logger=TensorBoardLogger(run.folder, name="", version="tensorboard"),
+        plugins=checkpoints,
+        logger=TensorBoardLogger(checkpoints.run.folder, name="", version="tensorboard"),
         enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -31,7 +31,8 @@ from trigpoint.nn.source import pooled_logits
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import SourceDataConfig, SourceRecipe
 from trigpoint.runs import RunFolder
-from trigpoint.training.fitting import check_same, draw_history, fit, settled, writing
+from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, writing
+from trigpoint.training.resuming import settled
 
 
 class ClassError(ValidationMetric):
@@ -116,38 +117,43 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
     images, classes = read_classes(recipe.data)
     parts = _divide(images, recipe.data.val_share, recipe.seed)
     names = {part: [data.image_name(sample) for sample in data.samples] for part, data in parts.items()}
-    recipe = settled(recipe, len(names["train"]))
+    recipe, existed = settled(recipe, len(names["train"])), run.exists()
     number = {name: i for i, name in enumerate(classes)}
     labels = {part: torch.tensor([number[sample.subject] for sample in data.samples]) for part, data in parts.items()}
-    if run.exists():
-        check_same(recipe, run.source_recipe(), run)
-        if run.parts() != names:
-            raise RunError(
-                f"{run.split}: the run was begun with other images than {recipe.data.path} holds; put back what it "
-                "had, or give another --out"
-            )
+    if existed and (then := run.parts()) != names:
+        gone, more = (len(_all(a) - _all(b)) for a, b in ((then, names), (names, then)))
+        raise RunError(
+            f"{run.split}: the run was begun with other images than {recipe.data.path} holds ({gone} gone, {more} "
+            "new, or of other classes); put back what it had, or give another --out"
+        )
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     module = SourceClassifier(recipe, len(classes), labels["train"], labels["val"])
-    if run.exists() and run.epochs_done() >= recipe.train.num_epochs and run.history.is_file():
+    if existed and run.epochs_done() >= recipe.train.num_epochs and run.history.is_file():
         return run
+    check_engine(recipe.train)
     inputs = {}
     for part, augment in (("train", recipe.data.augment), ("val", None)):
         pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)
         inputs[part] = InputDataset(parts[part], pipeline, recipe.seed, recipe.data.cache)
         inputs[part].preload()
-    if not run.exists() and first_process():
-        with writing(run):
-            run.open_new()
-            rows = "".join(f"{name}\n" for name in ("class", *classes))
-            write_text(run.folder / "classes.csv", rows, overwrite=True)
-            run.write_about(recipe, names)
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    fit(recipe, module, inputs, run, progress)
-    if first_process():
-        with writing(run):
-            draw_history(run, module.metric)
+    with alone(run):
+        if not existed and first_process():
+            with writing(run):
+                run.open_new()
+                rows = "".join(f"{name}\n" for name in ("class", *classes))
+                write_text(run.folder / "classes.csv", rows, overwrite=True)
+                run.write_about(recipe, names)
+        if recipe.train.threads:
+            torch.set_num_threads(recipe.train.threads)
+        fit(recipe, module, inputs, run, go_on(recipe, inputs, run), progress)
+        if first_process():
+            with writing(run):
+                draw_history(run, module.metric)
     return run
+
+
+def _all(names: Mapping[str, Sequence[str]]) -> set[str]:
+    return {name for part in names.values() for name in part}
 
 
 def read_classes(settings: SourceDataConfig) -> tuple[LandmarkDataset, tuple[str, ...]]:

@@ -10,22 +10,42 @@ import torch
 from trigpoint.config import parse
 from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.input.loading import InputDataset
-from trigpoint.errors import ConfigError, DataError
+from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.methods import LandmarkMethod
 from trigpoint.methods.base import StageRun
+from trigpoint.nn.weights import checksum
 from trigpoint.prediction import Predictor
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 
 
-def there(recipe: Recipe) -> dict[str, StageRun]:
-    """The runs among the stages of a recipe that are there already. Raises ConfigError for one that is not
-    there, RunError for one that is not complete."""
+def there(recipe: Recipe, run: RunFolder | None = None) -> dict[str, StageRun]:
+    """The runs among the stages of a recipe that are there already, the same that ``run`` began from.
+
+    Raises ConfigError for one that is not there, RunError for one that is not complete, or of other weights.
+    """
     found = {name: stage.run for name, stage in recipe.method.stages().items() if stage.run is not None}
     for name, folder in found.items():
         if not RunFolder(folder).exists():
             raise ConfigError(f"method: expected a run folder as its {name}, got none at {folder}; check the path")
-    return {name: _finished(RunFolder(folder)) for name, folder in found.items()}
+    runs = {name: _finished(RunFolder(folder)) for name, folder in found.items()}
+    if run is not None:
+        noted = run.origins()
+        before = run.recipe().method.stages()
+        for name, now in origins(runs).items():
+            then = before[name].run if name in before else None
+            moved = then is None or Path(then).resolve() != Path(found[name]).resolve()
+            if noted[name] != now if name in noted else moved:  # old runs noted the place alone
+                raise RunError(
+                    f"{found[name]}: is not the {recipe.method.stages()[name].what} that {run.folder} was begun from "
+                    f"({then}); put that back, or train into another --out"
+                )
+    return runs
+
+
+def origins(runs: Mapping[str, StageRun]) -> dict[str, str]:
+    """A hash of the weights of each."""
+    return {name: checksum(run.weights) for name, run in runs.items()}
 
 
 def prepare(

@@ -180,11 +180,11 @@ class InstanceInputs(InputDataset):
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, position), the same for the same seed and epoch whatever happened before.
 
-    Shuffled batches differ in size by one at most: every image is used in every epoch, and no batch of a single image
-    upsets the batch statistics. With several processes each takes its share; in training the order is continued from
-    its start until all have equally many, in validation nothing is repeated. ``extra`` (positions, how many a batch)
-    adds as many of these positions, from ``count`` on, to each shuffled batch; an epoch is still one round of the
-    others.
+    Shuffled batches differ in size by one at most: every image is used in every epoch, and a batch of a single image,
+    which upsets batch statistics, is left only where ``batch_size`` or the images are few (``least``). With several
+    processes each takes its share; in training the order is continued from its start until all have equally many, in
+    validation nothing is repeated. ``extra`` (positions, how many a batch) adds as many of these positions, from
+    ``count`` on, to each shuffled batch; an epoch is still one round of the others.
     """
 
     count: int
@@ -212,6 +212,10 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __len__(self) -> int:
         return -(-len(self._own()) // self.batch_size)
+
+    def least(self) -> int:
+        """Size of the smallest shuffled batch, without ``extra``."""
+        return len(self._own()) // max(1, len(self))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         own = self._own()

@@ -1,0 +1,207 @@
+"""Which images a run learns from and which validate it: drawn when it begins, kept, and joined by new ones."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.data.splits import grouped_split
+from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.landmarks import LandmarkSet
+from trigpoint.recipe import DataConfig, Recipe
+from trigpoint.runs import LandmarkFile, RunFolder
+
+Names = Mapping[str, list[str]]  # of images, by subset
+Parts = dict[str, LandmarkDataset]
+
+
+def dataset_of(recipe: Recipe) -> LandmarkDataset:
+    """The whole dataset that the recipe names. Raises ConfigError when it names none."""
+    if recipe.data.path is None:
+        raise ConfigError("data.path: expected a dataset folder, got none; add data.path=FOLDER")
+    check = recipe.data.on_error == "stop"  # else what is damaged is skipped, not refused
+    return LandmarkDataset.load(recipe.data.path, names=recipe.data.landmarks, check_images=check)
+
+
+def kept(recipe: Recipe, run: RunFolder) -> tuple[Parts, Names]:
+    """The subsets of a run by its ``split.csv``, and the images that its dataset has got for them since.
+
+    Subjects stay where they are. With ``data.on_change=accept`` the new images are in the subsets. Raises RunError for
+    an image that is no longer there, and for a damaged ``split.csv``.
+    """
+    data = dataset_of(recipe)
+    known = run.read_landmarks().landmarks.names
+    if set(known) == set(data.landmarks.names):
+        data = data.pick(known)  # the order of the columns means nothing
+    rows: dict[str, list[int]] = {}
+    for i, sample in enumerate(data.samples):
+        rows.setdefault(data.image_name(sample), []).append(i)
+    stored = run.parts()
+    if not {"train", "val"} <= set(stored) <= {"train", "val", "unlabelled"}:
+        raise RunError(f"{run.split}: expected images for train and val, got {', '.join(stored)}; put back what it was")
+    if lost := [name for names in stored.values() for name in names if name not in rows]:
+        raise RunError(f"{run.split}: image '{lost[0]}' is no longer in {recipe.data.path}; put it back")
+    now = divided(recipe, data)
+    new = _new(data, now, rows, stored, drawn=recipe.data.val not in data.splits())
+    if recipe.data.limit is not None or recipe.data.fraction is not None:
+        new["train"] = new["train"][: max(0, len(image_names(now["train"])) - len(stored["train"]))]
+    new = {part: names for part, names in new.items() if names}
+    if new and recipe.data.on_change == "accept":
+        added = {name for names in new.values() for name in names}
+        stored = {part: [n for n in names if n not in added] + new.get(part, []) for part, names in stored.items()}
+    parts = {part: data.subset([i for name in names for i in rows[name]]) for part, names in stored.items()}
+    _check_subjects(recipe, parts["train"], parts["val"])
+    return parts, new
+
+
+def _new(
+    data: LandmarkDataset, now: Parts, rows: Mapping[str, list[int]], stored: Names, drawn: bool
+) -> dict[str, list[str]]:
+    """Images that a run begun today would have beside those it has; where validation is drawn, with their subjects."""
+    place = {name: part for part, names in stored.items() for name in names}
+    home = {data.groups[rows[name][0]]: part for name, part in place.items() if part != "unlabelled"} if drawn else {}
+    new: dict[str, list[str]] = {part: [] for part in now}
+    for part, images in now.items():
+        for name in image_names(images):
+            group_part = home.get(data.groups[rows[name][0]], part)
+            if name not in place or (place[name] == "unlabelled" and part != "unlabelled"):
+                if part != "unlabelled":
+                    new[group_part].append(name)
+                elif group_part != "val":
+                    new[part].append(name)
+    return new
+
+
+def new_images(new: Names) -> str:
+    """How many there are of each subset, and one of them, in words.
+
+    >>> new_images({"train": ["a.png", "b.png"], "val": ["c.png"]})
+    'new images (2 for train, 1 for val), such as a.png'
+    """
+    counts = ", ".join(f"{len(names)} for {part}" for part, names in new.items())
+    return f"new images ({counts}), such as {next(iter(new.values()))[0]}"
+
+
+def check_unchanged(recipe: Recipe, run: RunFolder, parts: Parts, new: Names) -> LandmarkFile | None:
+    """Refuse new images and another description of the landmarks than the run was begun with, unless that is asked for.
+
+    Gives the description that is accepted, None where it is the same. Other landmarks are always refused, and an image
+    that is in another subset now: it has been learned from.
+    """
+    _check_places(recipe, run, parts)
+    way_out = "or train into another --out"
+    accept = recipe.data.on_change == "accept"
+    if new and not accept:
+        raise RunError(
+            f"{run.folder}: {recipe.data.path} has {new_images(new)}, which the run was not begun with; learn them "
+            f"too: data.on_change=accept, take them out, {way_out}"
+        )
+    stored, marks = run.read_landmarks(), parts["train"].landmarks
+    spacing = stored.spacing_mm if new else common_spacing(parts["train"])
+    then, now = (_meaning(*each) for each in ((stored.landmarks, stored.spacing_mm), (marks, spacing)))
+    changed = [key for key in then if then[key] != now[key]]
+    if not changed and not new:
+        return None
+    if changed and ("landmarks" in changed or not accept):
+        key, other = changed[0], "" if "landmarks" in changed else ", go on with it: data.on_change=accept"
+        a, b = stored.landmarks.to_dict(), marks.to_dict()
+        a["spacing_mm"], b["spacing_mm"] = stored.spacing_mm, spacing
+        raise RunError(
+            f"{run.folder}: was begun with other {key} than {recipe.data.path} has ({key}: {a.get(key)} there, "
+            f"{b.get(key)} now); put back what it had{other}, {way_out}"
+        )
+    return LandmarkFile(marks, common_spacing(parts["train"]))
+
+
+def _check_places(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
+    for part, images in parts.items():
+        has_own = part == "val" and any(sample.split == recipe.data.val for sample in images.samples)
+        place = recipe.data.val if has_own else recipe.data.train
+        moved = [sample for sample in images.samples if sample.split != place]
+        if moved and any(sample.split for sample in images.samples):
+            raise RunError(
+                f"{recipe.data.path}: image '{images.image_name(moved[0])}' is in the subset '{moved[0].split}' now, "
+                f"got a run that has it in '{place}' ({run.split}); put it back there, or train into another --out"
+            )
+
+
+def _meaning(marks: LandmarkSet, spacing: float | None) -> dict[str, object]:
+    """A description by the keys of ``dataset.yaml``, without orders that mean nothing."""
+    return {
+        "landmarks": marks.names,
+        "pairs": {frozenset(pair) for pair in marks.pairs},
+        "groups": {name: set(members) for name, members in marks.groups.items()},
+        "normalizer": marks.normalizer,
+        "spacing_mm": spacing,
+    }
+
+
+def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
+    """The subsets of a run that begins: train, val, and where the recipe uses them unlabelled."""
+    splits = data.splits()
+    training = data.only(recipe.data.train) if splits else data  # raises with the splits that exist
+    if recipe.data.val in splits:
+        validation = data.only(recipe.data.val)
+    else:
+        share = recipe.data.val_share
+        drawn = grouped_split(training.groups, {"train": 1 - share, "val": share}, recipe.seed)
+        validation = training.subset([i for i, part in enumerate(drawn) if part == "val"])
+        training = training.subset([i for i, part in enumerate(drawn) if part == "train"])
+    _check_subjects(recipe, training, validation)
+    labelled, rest = _labelled(recipe.data, training, recipe.seed)
+    for subset, samples in (("training", labelled), ("validation", validation)):
+        if not (samples.visibility > 0).any():
+            raise DataError(f"{recipe.data.path}: expected annotated landmarks in the {subset} subset, got none")
+    parts = {"train": labelled, "val": validation}
+    if recipe.data.unlabelled:
+        if not len(rest):
+            raise ConfigError(
+                f"data.unlabelled={recipe.data.unlabelled}: expected images without labels in split "
+                f"'{recipe.data.train}', got none; set data.limit, add images, or set data.unlabelled=0"
+            )
+        parts["unlabelled"] = rest
+    return parts
+
+
+def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tuple[LandmarkDataset, LandmarkDataset]:
+    """The labelled images to learn from, and all others of the training split.
+
+    In a set with instances an image without any point is labelled: nothing is there.
+    """
+    whole = training
+    if not training.instances:
+        training = training.subset([i for i, sample in enumerate(training.samples) if (sample.visibility > 0).any()])
+    if settings.fraction is not None or settings.limit is not None:
+        images = len(training.by_image())
+        count = settings.limit or round(float(settings.fraction or 0) * images)
+        if count < 1:
+            raise ConfigError(
+                f"data.fraction={settings.fraction:g}: expected at least one labelled image, got none of {images}; "
+                "raise it, or set data.limit"
+            )
+        training = training.limit(count, seed, settings.limit_across)
+    chosen = {sample.image for sample in training.samples}
+    return training, whole.subset([i for i, sample in enumerate(whole.samples) if sample.image not in chosen])
+
+
+def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: LandmarkDataset) -> None:
+    """Refuse to choose weights on subjects that were learned from."""
+    shared = set(training.groups) & set(validation.groups)
+    if shared:
+        name = min(shared).split(":", 1)[1]
+        raise DataError(
+            f"{recipe.data.path}: expected each subject in one split, got {len(shared)} in both "
+            f"'{recipe.data.train}' and "
+            f"'{recipe.data.val}', such as '{name}'; split by subject: trigpoint data split --force"
+        )
+
+
+def common_spacing(data: LandmarkDataset) -> float | None:
+    """Millimetres per pixel of all images; None where they differ or are not known."""
+    spacings = np.unique(data.spacings)
+    return float(spacings[0]) if len(spacings) == 1 and np.isfinite(spacings[0]) else None
+
+
+def image_names(data: LandmarkDataset) -> list[str]:
+    """Each image once, also where it has several samples."""
+    return list(dict.fromkeys(data.image_name(sample) for sample in data.samples))
