@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
 
 from trigpoint.data import LandmarkDataset
