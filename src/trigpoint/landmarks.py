@@ -182,13 +182,15 @@ class ImageDetections:
 
     Both are NaN where there is no m-th instance of a landmark; M may be 0. Each landmark is found for itself: row m
     holds the m-th most certain of each, and what stands in one row need not belong to one object, unless the predictor
-    groups them (``Predictor.group``). ``numbers`` (M, K) as in ``Detections``.
+    groups them (``Predictor.group``). ``numbers`` (M, K) as in ``Detections``. ``scale``: original pixels to a pixel of
+    the network's input.
     """
 
     image: str
     points: FloatArray
     scores: FloatArray
     numbers: Mapping[str, FloatArray] = field(default_factory=dict)
+    scale: float = 1.0
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
@@ -205,18 +207,19 @@ class ImageDetections:
         """
         if len(self):
             numbers = {name: values[:1] for name, values in self.numbers.items()}
-            return ImageDetections(self.image, self.points[:1], self.scores[:1], numbers)
+            return replace(self, points=self.points[:1], scores=self.scores[:1], numbers=numbers)
         count = self.points.shape[1]
-        return ImageDetections(self.image, np.full((1, count, 2), np.nan), np.full((1, count), np.nan))
+        return replace(self, points=np.full((1, count, 2), np.nan), scores=np.full((1, count), np.nan))
 
 
 @dataclass
 class Prediction:
     """What was found in N images, one ``ImageDetections`` each; arrays of the best of each landmark beside it.
 
-    ``radii`` (K,): original pixels that the error of a landmark stayed below in ``coverage`` of the validation
-    annotations (split conformal prediction); NaN when the run had no validation annotation of it. ``threshold``: the
-    score that every instance exceeds; None: exactly one of each landmark was looked for in each image.
+    ``radii`` (K,): original pixels that the error of a landmark stays below in ``coverage`` of the images of new
+    subjects (split conformal prediction), in images with ``scale`` pixels to a pixel of the network's input; they grow
+    with it (None: they do not, in runs made before that was noted). NaN when the run had too few validation subjects.
+    ``threshold``: the score that every instance exceeds; None: exactly one of each landmark was looked for.
     """
 
     detections: list[ImageDetections]
@@ -224,6 +227,7 @@ class Prediction:
     radii: FloatArray
     coverage: float = COVERAGE
     threshold: float | None = None
+    scale: float | None = None
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -253,8 +257,13 @@ class Prediction:
 
     @property
     def radius(self) -> FloatArray:
-        """``radii`` for each image, (N, K)."""
-        return np.tile(self.radii, (len(self), 1))
+        """Radii (N, K) of each image, original pixels."""
+        return (self.scales / self.scale if self.scale else np.ones(len(self)))[:, None] * self.radii
+
+    @property
+    def scales(self) -> FloatArray:
+        """Original pixels to an input pixel (N,), of each image."""
+        return np.array([found.scale for found in self.detections])
 
     @property
     def spread(self) -> FloatArray | None:

@@ -55,7 +55,8 @@ def test_predictions_are_a_dataset(data: Path, trained: Path) -> None:
     table = pd.read_csv(out)
     assert table["image"].tolist() == [f"{index:05d}.png" for index in range(24)]
     assert {"tip_x", "tip_y", "tip_score", "tip_radius"} <= set(table)
-    assert table.notna().all(axis=None)
+    assert table.drop(columns="tip_radius").notna().all(axis=None)
+    assert table["tip_radius"].isna().all()  # of four validation images
     reviewed = LandmarkDataset.load(out)
     np.testing.assert_allclose(reviewed.points[:, 0], table[["tip_x", "tip_y"]])
     assert len(list((data / "drawn").glob("*_points.png"))) == 24
@@ -123,7 +124,7 @@ def test_training_stopped_after_its_last_epoch_is_still_finished(
         assert call(*command).exit_code == 130
     assert call(*command).exit_code == 0
     marks = yaml.safe_load((tmp_path / "run" / "landmarks.yaml").read_text())
-    assert marks["radius_px"]["tip"] > 0
+    assert marks["radius_px"] == {"tip": None}  # calibrated, on too few images for a number
     assert (tmp_path / "run" / "history.png").is_file()
 
 

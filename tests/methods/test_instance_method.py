@@ -244,7 +244,7 @@ def test_the_weights_and_threshold_are_those_that_validation_chose(trained: RunF
     assert f1 == pytest.approx(table["val_f1"][best], abs=1e-6)
     assert again["detection_threshold"] == marks.threshold
     assert again["detection_radius_px"] == RADIUS
-    assert (marks.radius <= RADIUS).all()
+    assert np.isnan(marks.radius).all()  # pairs of six images are too few
     assert set(trained.parts()) == {"train", "val"}
     assert len(trained.parts()["train"]) == 24  # each image once
 

@@ -287,17 +287,22 @@ def test_what_is_not_annotated_is_ignored_and_padding_is_no_instance():
 
 
 def test_intervals_are_drawn_over_groups():
-    truth = [[[[10.0, 10.0]]]] * 6
-    found = [[[[10.0, 11.0]]]] * 3 + [[[]]] * 3
-    report = detection_scores(found, truth, 5, ["a"], groups=["x"] * 3 + ["y"] * 3)
+    truth = [[[[10.0, 10.0]]]] * 36
+    found = [[[[10.0, 11.0]]]] * 18 + [[[]]] * 18
+    groups = [f"g{i // 6}" for i in range(36)]  # three with recall 1, three with 0
+    report = detection_scores(found, truth, 5, ["a"], groups=groups)
     row = report.per_landmark["strict"]["a"]
-    # two groups, one with recall 1, one with 0: the draws are xx, xy, yx, yy
-    assert row.intervals["recall"] == (0.0, 1.0)
-    assert row.intervals["precision"] == (1.0, 1.0)  # undefined where only y was drawn: left out
-    low, high = detection_scores(found, truth, 5, ["a"]).per_landmark["strict"]["a"].intervals["recall"]
-    assert 0.0 < low < 0.5 < high < 1.0
-    assert report.intervals()["detection_total"]["strict"]["recall"] == [0.0, 1.0]
-    assert report.total["lenient"].intervals["recall"] == (0.0, 1.0)
+    low, high = row.intervals["recall"]
+    assert 0.05 < low < 0.2
+    assert high == pytest.approx(1 - low, abs=0.05)
+    assert row.intervals["precision"][0] < 0.6  # all right, but in few groups
+    assert row.intervals["precision"][1] == 1.0
+    nearer = detection_scores(found, truth, 5, ["a"]).per_landmark["strict"]["a"].intervals["recall"]
+    assert low < nearer[0] < 0.5 < nearer[1] < high  # 36 images for themselves say more than 6 groups
+    assert report.intervals()["detection_total"]["strict"]["recall"] == [low, high]
+    assert report.total["lenient"].intervals["recall"] == (low, high)
+    two = detection_scores(found, truth, 5, ["a"], groups=["x"] * 18 + ["y"] * 18)
+    assert np.isnan(two.total["strict"].intervals["recall"]).all()  # too few to tell
     assert detection_scores(found, truth, 5, ["a"], draws=0).total["strict"].intervals == {}
 
 

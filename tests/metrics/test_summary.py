@@ -53,10 +53,14 @@ def test_by_hand() -> None:
 
 
 def test_intervals_are_over_subjects() -> None:
-    found = summarize(PRED, TRUTH, MARKS, None, ["a", "b"])
-    # two subjects: a draw is (a, a), (a, b) or (b, b), with means 2, 3.2 and 5
-    assert found["ci95"]["mre_px"] == pytest.approx([2, 5])
-    assert summarize(PRED, TRUTH, MARKS, None, ["a", "a"])["ci95"]["mre_px"] is None
+    pred, truth = (np.concatenate([values] * 6) for values in (PRED, TRUTH))
+    few = summarize(pred, truth, MARKS, None, [f"s{i // 2}" for i in range(12)])
+    many = summarize(pred, truth, MARKS, None, [f"s{i}" for i in range(12)])
+    assert (few["n_subjects"], many["n_subjects"]) == (6, 12)
+    assert few["ci95"]["mre_px"] == pytest.approx([3.2, 3.2])  # six subjects of the same two images
+    assert many["ci95"]["mre_px"][0] < 2.9 < 3.5 < many["ci95"]["mre_px"][1]
+    assert 0 <= few["ci95"]["sdr_px"]["5.0"][0] < few["sdr_px"]["5.0"] < few["ci95"]["sdr_px"]["5.0"][1] <= 1
+    assert summarize(pred, truth, MARKS, None, ["a", "b"] * 6)["ci95"]["mre_px"] is None  # two are too few
 
 
 def test_one_unknown_spacing_leaves_no_millimetres() -> None:

@@ -23,6 +23,7 @@ from trigpoint.landmarks import ImageDetections, LandmarkSet, Prediction
 from trigpoint.methods import HeatmapMethod
 from trigpoint.methods.validation import conformal_radius
 from trigpoint.prediction import write_predictions
+from trigpoint.prediction.table import prediction_frame
 from trigpoint.recipe import LrScheduleConfig, Recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
@@ -271,8 +272,21 @@ def test_learning_rate_factors() -> None:
 def test_conformal_radius_counts_as_stated() -> None:
     errors = np.arange(1.0, 10.0)
     assert conformal_radius(errors, 0.5) == 5  # ceil(10 * 0.5) = the fifth smallest
-    assert conformal_radius(np.array([1.0, np.nan]), 0.9) == 1
+    assert conformal_radius(errors, 0.9) == 9
+    assert math.isnan(conformal_radius(errors[:8], 0.9))  # nothing that 8 showed holds for nine in ten
     assert math.isnan(conformal_radius(np.array([np.nan]), 0.9))
+
+
+def test_a_radius_grows_with_the_image(finished: RunFolder, folder: Path) -> None:
+    predictor = tp.Predictor.load(finished, device="cpu")
+    pixels = tp.LandmarkDataset.load(folder, split="test").read(0).pixels[0]
+    predictor.radii = np.array([8.0])  # in images of the size that was validated on
+    usual, larger = predictor.predict(pixels), predictor.predict(pixels.repeat(4, 0).repeat(4, 1))
+    assert usual.radius[0, 0] == pytest.approx(8)
+    assert larger.radius[0, 0] == pytest.approx(32)
+    assert list(prediction_frame(larger)["tip_radius"]) == [32]
+    predictor.scale = None  # a run made before the size was noted
+    assert predictor.predict(pixels.repeat(4, 0).repeat(4, 1)).radius[0, 0] == pytest.approx(8)
 
 
 def test_predictor_takes_paths_arrays_and_lists_alike(finished: RunFolder, folder: Path, tmp_path: Path) -> None:
@@ -287,7 +301,7 @@ def test_predictor_takes_paths_arrays_and_lists_alike(finished: RunFolder, folde
         np.testing.assert_allclose(single.points[0], whole.points[0], atol=0.05)
     np.testing.assert_allclose(predictor.predict(paths, batch_size=1).points, whole.points, atol=1e-3)
     assert whole.radius.shape == whole.scores.shape == (len(data), 1)
-    assert np.isfinite(whole.radius).all()
+    assert np.isnan(whole.radius).all()  # of four validation images
     assert len(predictor.predict([])) == 0
     with pytest.raises(DataError, match="expected an array"):
         predictor.predict(np.zeros((4, 5, 6, 7)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,9 @@ def _show(run: RunFolder, recipe: Recipe) -> None:
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
     curves = [str(file) for file in (run.history, run.folder / "sigma.png") if file.is_file()]
     say(f"curves               {', '.join(curves)}")
+    radius = run.read_landmarks().radius
+    if all(math.isnan(value) for value in radius):
+        say("radius               none: to say how far points may be off takes 9 validation subjects or more")
     say(f"measure it           trigpoint evaluate {run.folder} --data {recipe.data.path} --split test")
     say(f"use it               trigpoint predict {run.folder} IMAGES... --out predictions.csv")
 

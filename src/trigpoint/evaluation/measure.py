@@ -58,6 +58,7 @@ def evaluate(
     detected = _detected(found, images, radius, predictor.threshold, dataset)
     metrics = {
         "n_images": len(images),
+        "n_subjects": len({dataset.groups[image.rows[0]] for image in images}),
         "n_landmarks": len(dataset.landmarks),
         "n_points": int(detected.scores.counts.actual.sum()),
         **dict.fromkeys(_UNKNOWN),

@@ -124,6 +124,15 @@ class Affine:
             return map_points(torch.tensor(self.matrix, dtype=dtype, device=points.device), points)
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
 
+    @property
+    def scale(self) -> float:
+        """How many times longer a length becomes, the geometric mean of both axes.
+
+        >>> Affine.scale_about((3, 4), (2.0, 8.0)).scale
+        4.0
+        """
+        return math.sqrt(abs(_determinant(self.matrix)))
+
     def inverse(self) -> Affine:
         """The map back."""
         return self._inverse

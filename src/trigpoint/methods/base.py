@@ -111,11 +111,13 @@ class StageRun:
 class Calibration:
     """What a method takes from the validation images when its weights are chosen.
 
-    ``radius`` (K,): original pixels that ``COVERAGE`` of the errors stayed below, NaN = none was measured.
-    ``threshold``: the score that an instance has to exceed; None for methods that find exactly one.
+    ``radius`` (K,): original pixels, in images with ``scale`` of them to an input pixel, that the error in ``COVERAGE``
+    of the images of new subjects stays below; NaN: too few subjects to tell. ``threshold``: the score that an instance
+    has to exceed; None for methods that find exactly one.
     """
 
     radius: FloatArray
+    scale: float
     threshold: float | None = None
 
 
@@ -221,12 +223,16 @@ class LandmarkMethod(TrainedModule, ABC):
 
     def calibrate(self, found: Prediction, data: LandmarkDataset) -> Calibration:
         """Radius and threshold from what was ``found`` on the validation images, all candidates included."""
+        scale = float(np.median(found.scales))
         if self.threshold is None:
-            errors = radial_error(found.points, data.points)
-            return Calibration(np.array([conformal_radius(errors[:, k]) for k in range(errors.shape[1])]))
+            errors = radial_error(found.points, data.points) / found.scales[:, None]
+            radii = [conformal_radius(column, subjects=data.groups) for column in errors.T]
+            return Calibration(scale * np.array(radii), scale)
         images = data.instances_by_image()
-        radius = [self.matching_radius(image_size(image.image)[0]) for image in images]
-        return Calibration(*calibrated_instances(found, images, radius, self.threshold))
+        within = [self.matching_radius(image_size(image.image)[0]) for image in images]
+        subjects = [data.groups[image.rows[0]] for image in images]
+        radius, threshold = calibrated_instances(found, images, subjects, within, self.threshold)
+        return Calibration(scale * radius, scale, threshold)
 
     # -- what only some methods can do ------------------------------------------------------------------------------
 

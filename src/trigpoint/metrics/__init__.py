@@ -10,6 +10,8 @@ from trigpoint.metrics.detection import DetectionCounts, Matches, count_detectio
 from trigpoint.metrics.detection_curve import CANDIDATES, PrecisionRecall, best_threshold, precision_recall
 from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
 from trigpoint.metrics.functional import (
+    MIN_SUBJECTS,
+    Scale,
     area_under_ced,
     bootstrap_interval,
     cumulative_error,
@@ -31,10 +33,11 @@ from trigpoint.metrics.point_to_point import PointErrorScores, mean_point_error,
 from trigpoint.metrics.smoothness import normalized_total_variation
 
 __all__ = [
-    "CANDIDATES", "radial_error", "mean_radial_error", "success_detection_rate", "normalized_mean_error",
-    "cumulative_error", "area_under_ced", "failure_rate", "normalized_total_variation", "match_instances", "Matches",
-    "matching_radius", "count_detections", "DetectionCounts", "detection_scores", "DetectionReport", "DetectionScores",
-    "precision_recall", "PrecisionRecall", "best_threshold", "bootstrap_interval", "image_errors", "mean_error",
-    "mean_point_error", "median_error", "normalized_error", "normalizer_lengths", "point_error_scores",
-    "PointErrorScores", "stacked_point_error", "standard_deviation", "success_rate", "to_millimetres",
+    "CANDIDATES", "MIN_SUBJECTS", "Scale", "radial_error", "mean_radial_error", "success_detection_rate",
+    "cumulative_error", "normalized_mean_error", "area_under_ced", "failure_rate", "normalized_total_variation",
+    "match_instances", "Matches", "matching_radius", "count_detections", "DetectionCounts", "detection_scores",
+    "DetectionReport", "DetectionScores", "precision_recall", "PrecisionRecall", "best_threshold",
+    "bootstrap_interval", "image_errors", "mean_error", "mean_point_error", "median_error", "normalized_error",
+    "normalizer_lengths", "point_error_scores", "PointErrorScores", "stacked_point_error", "standard_deviation",
+    "success_rate", "to_millimetres",
 ]  # fmt: skip

@@ -99,7 +99,7 @@ def detection_scores(
 
     ``names`` of the K landmarks; the other arguments before ``groups`` are those of ``count_detections``. ``groups``
     (I,): what the 95 % intervals are drawn over, such as subjects or sequences (None: images); (NaN, NaN) for fewer
-    than two. ``draws=0`` leaves the intervals out.
+    than ``MIN_SUBJECTS``. ``draws=0`` leaves the intervals out.
 
     >>> truth = [[[[10.0, 10.0], [60.0, 60.0]]], [[]]]  # two images of one landmark: two instances, then none
     >>> found = [[[[13.0, 14.0], [90.0, 90.0]]], [[]]]
@@ -148,7 +148,9 @@ def _scores(rows: FloatArray, groups: Sequence[Any] | None, draws: int, seed: in
     sums = rows.sum(axis=0)
     precision, recall, f1, distance = (float(measure(sums)) for measure in _MEASURES.values())
     intervals = {
-        name: bootstrap_interval(rows, groups, partial(_of_drawn, measure), draws, seed)
+        name: bootstrap_interval(
+            rows, groups, partial(_of_drawn, measure), draws, seed, scale="length" if name == "distance_px" else "share"
+        )
         for name, measure in _MEASURES.items()
         if draws
     }

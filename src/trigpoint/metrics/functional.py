@@ -10,18 +10,22 @@ after ``to_millimetres``; results are float64 arrays or floats in the same unit.
 - Where nothing is annotated the result is NaN, not zero.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.stats import t as student_t
 
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
 
 ArrayLike = npt.ArrayLike | torch.Tensor
 Missing = Literal["raise", "ignore"]
+Scale = Literal["length", "share", "difference"]
+MIN_SUBJECTS = 5  # fewer say too little about others for an interval
 
 
 def radial_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
@@ -227,25 +231,35 @@ def bootstrap_interval(
     n: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    scale: Scale | None = None,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of a statistic, with subjects, not images, drawn with replacement.
+    """Confidence interval (low, high) of a statistic for new subjects, from a bootstrap over subjects, not images.
 
     ``values`` (N, ...) has one row per image, ``groups`` (N,) its subject (None: each row is its own). The statistic
-    gets the rows of the drawn subjects. (NaN, NaN) for fewer than two subjects. Raises DataError when the lengths
-    differ, ConfigError for a level outside 0 to 1 or n below 1.
+    gets the rows of ``n`` draws of subjects with replacement. Percentiles of these are too narrow for few subjects (of
+    5, "95 %" held the truth in 80 %), so their standard deviation goes into an interval of Student's t:
 
-    >>> low, high = bootstrap_interval([1.0, 2.0, 3.0, 4.0], ["a", "a", "b", "b"])
-    >>> low, high
-    (1.5, 3.5)
+    - ``scale="length"``, numbers above 0: on the logarithm, because errors are skewed
+    - ``scale="share"``, numbers from 0 to 1: Wilson's interval (1927) of as many independent trials as have this
+      deviation, or as there are subjects where all draws agree
+    - ``scale="difference"``: as it is. None: a length, or a difference where any value is negative
+
+    (NaN, NaN) for fewer than ``MIN_SUBJECTS``. Raises DataError when the lengths differ, ConfigError for a level
+    outside 0 to 1 or n below 2.
+
+    >>> errors = [1.0, 2.0, 1.5, 3.0, 2.5, 2.0, 4.0, 2.0]
+    >>> low, high = bootstrap_interval(errors, list("aabbccde"))
+    >>> round(low, 1), round(high, 1), bootstrap_interval(errors, list("aabbccdd"))
+    (1.4, 3.6, (nan, nan))
     """
     rows = np.atleast_1d(as_array(values))
     labels = np.arange(len(rows)) if groups is None else np.asarray(groups)
     if labels.shape != rows.shape[:1]:
         raise DataError(f"groups: expected one for each of the {len(rows)} rows of values, got shape {labels.shape}")
-    if not 0 < level < 1 or n < 1:
-        raise ConfigError(f"bootstrap: expected 0 < level < 1 and n >= 1, got level={level}, n={n}")
+    if not 0 < level < 1 or n < 2:
+        raise ConfigError(f"bootstrap: expected 0 < level < 1 and n >= 2, got level={level}, n={n}")
     subject, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
-    if len(counts) < 2:
+    if len(counts) < MIN_SUBJECTS:
         return float("nan"), float("nan")
     order = np.argsort(subject, kind="stable")
     starts = np.cumsum(counts) - counts
@@ -256,11 +270,29 @@ def bootstrap_interval(
         lengths = counts[drawn]
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         results[i] = statistic(rows[order[np.repeat(starts[drawn], lengths) + within]])
-    results = results[~np.isnan(results)]
-    if not results.size:
+    found, results = float(statistic(rows)), results[~np.isnan(results)]
+    if len(results) < 2 or math.isnan(found):
         return float("nan"), float("nan")
-    low, high = np.quantile(results, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    chosen = scale or ("difference" if (rows < 0).any() else "length")
+    return _t_interval(found, results, len(counts), level, chosen)
+
+
+def _t_interval(found: float, draws: FloatArray, subjects: int, level: float, scale: Scale) -> tuple[float, float]:
+    t = float(student_t.ppf((1 + level) / 2, subjects - 1))
+    # Draws vary less than samples do, by (S - 1) / S; the rest is for skewed subjects. Coverage is simulated in tests.
+    inflation = math.sqrt((subjects + 1) / (subjects - 1))
+    if scale == "share":
+        deviation = inflation * float(draws.std(ddof=1))
+        trials = found * (1 - found) / deviation**2 if deviation > 1e-12 else subjects
+        trials = max(trials, 1.0)
+        middle, width = found + t**2 / (2 * trials), t * math.sqrt(found * (1 - found) / trials + (t / trials / 2) ** 2)
+        low, high = np.clip(np.array([middle - width, middle + width]) / (1 + t**2 / trials), 0, 1).tolist()
+        return low, high
+    if scale == "length" and found > 0 and (draws > 0).all():
+        width = t * inflation * float(np.log(draws).std(ddof=1))
+        return found * math.exp(-width), found * math.exp(width)
+    width = t * inflation * float(draws.std(ddof=1))
+    return found - width, found + width
 
 
 def as_array(values: ArrayLike) -> FloatArray:

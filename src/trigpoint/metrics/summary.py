@@ -7,6 +7,7 @@ import numpy as np
 
 from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.metrics.functional import (
+    Scale,
     area_under_ced,
     bootstrap_interval,
     failure_rate,
@@ -43,10 +44,11 @@ def summarize(
     """Metrics of predictions (N, K, 2) against truth (N, K, 2), both in original pixels.
 
     ``spacing_mm`` (N,) per image, NaN = unknown: one unknown image leaves all mm values null, because a mean over the
-    rest would be a number of other images. ``subjects`` (N,) are what the 95 % intervals are drawn over (None: images).
-    SDR counts errors <= threshold, FR counts images with NME > ``nme_limit``. MRE and SD are over all annotated points.
-    An annotated point without prediction is a failure in SDR, FR, AUC and the median, left out of the means and
-    counted in ``n_unpredicted``. A value that cannot be given is None.
+    rest would be a number of other images. ``subjects`` (N,) are what the 95 % intervals are drawn over (None: images);
+    with fewer than ``MIN_SUBJECTS`` of them there are none. SDR counts errors <= threshold, FR counts images with
+    NME > ``nme_limit``. MRE and SD are over all annotated points. An annotated point without prediction is a
+    failure in SDR, FR, AUC and the median, left out of the means and counted in ``n_unpredicted``. A value that
+    cannot be given is None.
 
     >>> marks = LandmarkSet(("tip",))
     >>> found = summarize(np.array([[[3.0, 4.0]], [[0.0, 1.0]]]), np.zeros((2, 1, 2)), marks)
@@ -59,6 +61,7 @@ def summarize(
     units: Units = (("px", errors, sdr_px), ("mm", in_mm, sdr_mm))
     values: dict[str, Any] = {
         "n_images": len(errors),
+        "n_subjects": len(errors) if subjects is None else len(set(subjects)),
         "n_landmarks": len(landmarks),
         "n_points": int((~np.isnan(errors)).sum()),
         "n_unpredicted": int(np.isinf(errors).sum()),
@@ -69,9 +72,9 @@ def summarize(
             values |= dict.fromkeys(f"{name}_{unit}" for name in ("mre", "sd", "median", "sdr"))
             continue
         values |= _lengths(lengths, unit, thresholds)
-        intervals[f"mre_{unit}"] = _mean_interval(np.where(np.isinf(lengths), np.nan, lengths), subjects)
+        intervals[f"mre_{unit}"] = _mean_interval(np.where(np.isinf(lengths), np.nan, lengths), subjects, "length")
         hits = {limit: np.where(np.isnan(lengths), np.nan, lengths <= limit) for limit in map(float, thresholds)}
-        intervals[f"sdr_{unit}"] = {str(limit): _mean_interval(each, subjects) for limit, each in hits.items()}
+        intervals[f"sdr_{unit}"] = {str(limit): _mean_interval(each, subjects, "share") for limit, each in hits.items()}
     normalized, bounds = _normalized(pred, truth, landmarks, nme_limit, subjects)
     values |= normalized | {"ci95": intervals | bounds}
     values["per_landmark"] = {name: _part(units, [k]) for k, name in enumerate(landmarks.names)}
@@ -102,7 +105,7 @@ def _part(units: Units, index: list[int]) -> dict[str, Any]:
     return found
 
 
-def _mean_interval(values: FloatArray, subjects: Sequence[str] | None) -> list[float] | None:
+def _mean_interval(values: FloatArray, subjects: Sequence[str] | None, scale: Scale) -> list[float] | None:
     """Interval of the mean over all points of ``values`` (N, K), from each image's sum and count."""
     rows = np.stack([np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)], axis=1)
 
@@ -110,7 +113,7 @@ def _mean_interval(values: FloatArray, subjects: Sequence[str] | None) -> list[f
         total, count = drawn.sum(axis=0)
         return float(total / count) if count else float("nan")
 
-    return plain_pair(bootstrap_interval(rows, subjects, mean))
+    return plain_pair(bootstrap_interval(rows, subjects, mean, scale=scale))
 
 
 def _normalized(
@@ -125,13 +128,13 @@ def _normalized(
     if landmarks.normalizer is None:
         return found, {}
     per_image = mean_by_image(normalized_error(pred, truth, landmarks.normalizer, landmarks))
-    measures: dict[str, tuple[FloatArray, Callable[[FloatArray], float]]] = {
-        "nme": (np.where(np.isinf(per_image), np.nan, per_image), mean_error),
-        "fr": (per_image, lambda errors: failure_rate(errors, limit)),
-        "auc": (per_image, lambda errors: area_under_ced(errors, limit)),
+    measures: dict[str, tuple[FloatArray, Callable[[FloatArray], float], Scale]] = {
+        "nme": (np.where(np.isinf(per_image), np.nan, per_image), mean_error, "length"),
+        "fr": (per_image, lambda errors: failure_rate(errors, limit), "share"),
+        "auc": (per_image, lambda errors: area_under_ced(errors, limit), "share"),
     }
-    for key, (errors, measure) in measures.items():
+    intervals: dict[str, Any] = {}
+    for key, (errors, measure, scale) in measures.items():
         found[key]["mean" if key == "nme" else "value"] = plain(measure(errors))
-    return found, {
-        key: plain_pair(bootstrap_interval(errors, subjects, measure)) for key, (errors, measure) in measures.items()
-    }
+        intervals[key] = plain_pair(bootstrap_interval(errors, subjects, measure, scale=scale))
+    return found, intervals

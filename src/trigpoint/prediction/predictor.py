@@ -19,7 +19,7 @@ from trigpoint.data.input.loading import collate
 from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read_image
 from trigpoint.data.tiled import TiledImage, is_tiled, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.geometry import Affine
+from trigpoint.geometry import Affine, fit
 from trigpoint.landmarks import Batch, Detections, ImageDetections, LandmarkSet, Prediction
 from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.metrics import CANDIDATES
@@ -41,11 +41,12 @@ class Predictor:
         radii: npt.NDArray[Any],
         device: str,
         threshold: float | None = None,
+        scale: float | None = None,
     ) -> None:
         self.method = method.eval().to(device)
         self.recipe = recipe
         self.landmarks = landmarks
-        self.radii = radii  # (K,) original pixels
+        self.radii, self.scale = radii, scale  # as in ``Prediction``
         if threshold is not None:
             method.threshold = threshold
         self.device = torch.device(device)
@@ -70,7 +71,7 @@ class Predictor:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
-        return cls(method, recipe, marks.landmarks, radius, _device(device), marks.threshold)
+        return cls(method, recipe, marks.landmarks, radius, _device(device), marks.threshold, marks.scale)
 
     @property
     def threshold(self) -> float | None:
@@ -104,8 +105,7 @@ class Predictor:
         limit = self.threshold if threshold is None else threshold
         with self.method.above(limit):
             for part in _parts(items, batch_size):
-                some = self._predict_tiled(part[0]) if is_lazy(part[0]) else self.method.predict(self._batch(part))
-                found += self._per_image(some, called[len(found) : len(found) + len(part)])
+                found += self._per_image(*self._found(part), called[len(found) : len(found) + len(part)])
                 if progress is not None:
                     progress(len(found), len(items))
         return self.joined(found, limit)
@@ -113,7 +113,7 @@ class Predictor:
     def joined(self, found: list[ImageDetections], threshold: float | None = None) -> Prediction:
         """One result of the images of several calls of ``predict`` (with the same ``threshold``, if any)."""
         limit = self.threshold if threshold is None else threshold
-        return Prediction(found, self.landmarks, self.radii, threshold=limit)
+        return Prediction(found, self.landmarks, self.radii, threshold=limit, scale=self.scale)
 
     def candidates(
         self, images: Image | Sequence[Image] | LandmarkDataset, progress: Progress | None = None
@@ -122,13 +122,23 @@ class Predictor:
         lower = None if self.threshold is None else min(CANDIDATES, self.threshold)
         return self.predict(images, progress=progress, threshold=lower)
 
-    def _per_image(self, found: Detections, names: Sequence[str]) -> Iterator[ImageDetections]:
+    def _found(self, part: Sequence[Image]) -> tuple[Detections, list[float]]:
+        """What is found in some images, and how many of their pixels make one of the input."""
+        if is_lazy(part[0]):  # too large for memory: only what is needed is read
+            with self.opened(part[0]) as tiled:
+                image, input = cast(TiledImage, tiled), self.recipe.data.input
+                return self.method.predict_tiled(image, input), [1 / fit(image.size, input.size, input.fit).scale]
+        batch = self._batch(part)
+        return self.method.predict(batch), [Affine(each.cpu().numpy()).scale for each in batch.to_original]
+
+    def _per_image(self, found: Detections, scales: Sequence[float], names: Sequence[str]) -> Iterator[ImageDetections]:
         """The images of a batch; of multi-instance runs only the rows that hold an instance."""
         points, scores = (values.double().cpu().numpy() for values in (found.points, found.scores))
         numbers = {key: values.double().cpu().numpy() for key, values in found.numbers.items()}
-        for i, name in enumerate(names):
+        for i, (name, scale) in enumerate(zip(names, scales, strict=True)):
             if self.threshold is None:
-                yield ImageDetections(name, points[i], scores[i], {key: of[i] for key, of in numbers.items()})
+                beside = {key: of[i] for key, of in numbers.items()}
+                yield ImageDetections(name, points[i], scores[i], beside, scale)
                 continue
             rows = int((scores[i] > 0).sum(0).max(initial=0))
             places, heights = points[i, :rows], scores[i, :rows]
@@ -137,7 +147,7 @@ class Predictor:
             if self.group is not None:
                 places, heights = group_by_proximity(places, heights, self.group)
                 others = {}  # what stood beside the points has lost its place
-            yield ImageDetections(name, places, heights, others)
+            yield ImageDetections(name, places, heights, others, scale)
 
     def _listed(self, images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
         if isinstance(images, LandmarkDataset):
@@ -176,11 +186,6 @@ class Predictor:
             )
         with open_tiled(cast(str, image)) as tiled:
             yield tiled
-
-    def _predict_tiled(self, path: Image) -> Detections:
-        """An image too large for memory, of which only what is needed is read."""
-        with self.opened(path) as image:
-            return self.method.predict_tiled(cast(TiledImage, image), self.recipe.data.input)
 
     def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         unknown = np.full((len(self.landmarks), 2), np.nan)

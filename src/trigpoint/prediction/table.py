@@ -34,13 +34,14 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     names = prediction.landmarks.names
     points = np.concatenate([found.points for found in rows]) if rows else np.zeros((0, len(names), 2))
     scores = np.concatenate([found.scores for found in rows]) if rows else np.zeros((0, len(names)))
+    radius = np.repeat(prediction.radius, [len(found) for found in rows], axis=0)
     others = {key for found in rows for key in found.numbers}
     for k, name in enumerate(names):
         columns |= {
             f"{name}_x": np.round(points[:, k, 0], 3),
             f"{name}_y": np.round(points[:, k, 1], 3),
             f"{name}_score": np.round(scores[:, k], 5),
-            f"{name}_radius": np.round(np.where(np.isfinite(scores[:, k]), prediction.radii[k], np.nan), 3),
+            f"{name}_radius": np.round(np.where(np.isfinite(scores[:, k]), radius[:, k], np.nan), 3),
         }
         for key in sorted(others):
             values = [found.numbers.get(key, np.full(found.scores.shape, np.nan))[:, k] for found in rows]

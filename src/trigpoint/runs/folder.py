@@ -49,14 +49,15 @@ _PACKAGES = [
 
 @dataclass(frozen=True)
 class LandmarkFile:
-    """Content of ``landmarks.yaml``. ``radius`` (K,): error in original pixels that ``COVERAGE`` of the validation
-    annotations stayed below, NaN = none annotated. ``threshold``: score above which an instance counts, chosen on the
-    validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
+    """Content of ``landmarks.yaml``. ``radius`` and ``scale``: see ``Prediction.radii``; empty before they are
+    calibrated, which is the last thing that training does. ``threshold``: score above which an instance counts, chosen
+    on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
 
     landmarks: LandmarkSet
     spacing_mm: float | None = None
     radius: FloatArray = field(default_factory=lambda: np.zeros(0))
     threshold: float | None = None
+    scale: float | None = None
 
 
 class RunFolder:
@@ -177,15 +178,13 @@ class RunFolder:
         values = read_yaml(self.landmarks)
         try:
             marks = LandmarkSet.from_dict(values)
-            radius = values.get("radius_px") or {}
-            numbers = np.array([radius.get(name) for name in marks.names], dtype=np.float64)  # None: NaN
-            threshold, spacing = values.get("threshold"), values.get("spacing_mm")
-            return LandmarkFile(
-                marks,
-                None if spacing is None else float(spacing),
-                numbers,
-                None if threshold is None else float(threshold),
+            radius = values.get("radius_px")
+            numbers = np.array([] if radius is None else [radius.get(name) for name in marks.names], dtype=np.float64)
+            spacing, threshold, scale = (
+                None if values.get(key) is None else float(values[key])
+                for key in ("spacing_mm", "threshold", "radius_scale")
             )
+            return LandmarkFile(marks, spacing, numbers, threshold, scale)
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
             raise _damaged(self.landmarks, error) from None
 
@@ -197,6 +196,7 @@ class RunFolder:
             values["radius_coverage"] = COVERAGE
             pairs = zip(marks.landmarks.names, marks.radius, strict=True)
             values["radius_px"] = {name: None if np.isnan(r) else round(float(r), 4) for name, r in pairs}
+            values["radius_scale"] = marks.scale
         if marks.threshold is not None:
             values["threshold"] = marks.threshold
         write_text(self.landmarks, to_yaml(values), overwrite=True)

@@ -9,6 +9,7 @@
 - ``optimizers.py``: what moves the weights, in which numbers
 """
 
+from trigpoint.methods.validation import conformal_radius
 from trigpoint.training.landmarks import train
 
-__all__ = ["train"]
+__all__ = ["conformal_radius", "train"]

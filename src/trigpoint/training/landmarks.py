@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
 
 from trigpoint.data import LandmarkDataset
@@ -94,8 +93,7 @@ def _finished(run: RunFolder, recipe: Recipe) -> bool:
     """Whether nothing is left to do; radii and threshold are the last thing that ``finish`` writes."""
     if run.epochs_done() < recipe.train.num_epochs or not run.weights.is_file():
         return False
-    marks = run.read_landmarks()
-    return marks.threshold is not None or bool(np.isfinite(marks.radius).any())
+    return len(run.read_landmarks().radius) > 0
 
 
 def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:
@@ -125,4 +123,6 @@ def finish(run: RunFolder, data: LandmarkDataset) -> None:
         save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
     found = predictor.candidates(data)
     calibrated = predictor.method.calibrate(found, data)
-    run.write_landmarks(replace(marks, radius=calibrated.radius, threshold=calibrated.threshold))
+    run.write_landmarks(
+        replace(marks, radius=calibrated.radius, scale=calibrated.scale, threshold=calibrated.threshold)
+    )
