@@ -21,7 +21,7 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, take_sums
+from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, own_share, take_sums
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
@@ -141,7 +141,7 @@ class FoveatedMethod(LandmarkMethod):
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         weight = present.expand(guess.shape[:3]).to(guess)
-        total = weight.sum().clamp_min(1)
+        total = own_share(weight.sum())
         moves = []
         parts = self.network.parts if self.trainer.world_size == 1 else [self.network.all]
         for columns in parts:  # a network at a time keeps the memory of one; several processes reduce in one go
