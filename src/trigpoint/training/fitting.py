@@ -6,6 +6,7 @@ What is learned, landmarks (``training``) or classes (``classification``), is no
 import io
 import os
 import re
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,13 +19,14 @@ import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from trigpoint.data.files import write_bytes
 from trigpoint.data.input.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.input.skips import SkipLog, summary
 from trigpoint.data.quality.fingerprint import differences, last_records, read_records, take
-from trigpoint.errors import REFUSED, ConfigError, DataError, RunError
+from trigpoint.errors import REFUSED, ConfigError, DataError, RunError, Stopped, unstopped
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction.engine import first_process, quiet
@@ -32,7 +34,7 @@ from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
-from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Timer
+from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer
 from trigpoint.training.optimizers import fast_precision, make_optimizers
 
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
@@ -136,12 +138,12 @@ def fit(
 
     Raises RunError when the loss is not finite (naming the images), a worker or another process of the training dies,
     the disk is full or read-only (naming the file), or images or annotations are no longer those of the run; DataError
-    for an image that cannot be read; KeyboardInterrupt when stopped.
+    for an image that cannot be read; Stopped, a KeyboardInterrupt, when any of the processes was asked to stop.
     """
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
     steady = Steady(recipe.seed)
-    watching: list[L.Callback] = [steady, OneModel(), timer, recorder]
+    watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
     trainer = _trainer(recipe.train, run, watching, method)
     if first_process():
@@ -157,7 +159,7 @@ def fit(
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     try:
-        with warnings.catch_warnings(), writing(run):
+        with warnings.catch_warnings(), writing(run), unstopped() as recorder.asked:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data.workers is the user's
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # a source is
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
@@ -173,10 +175,13 @@ def fit(
         skip = ", or leave out what cannot be read: data.on_error=skip" if isinstance(recipe, Recipe) else ""
         how = f"Training has stopped; mend this and run the same command to go on{skip}"
         raise DataError(f"{_own_words(str(error))}. {how}") from None
-    except RuntimeError as error:
-        raise _lost_process(error, trainer) from error
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    except (RuntimeError, SystemExit) as error:
+        if isinstance(error, RuntimeError) and not recorder.asked:
+            raise _lost_process(error, trainer) from error
+        if not first_process():
+            raise SystemExit(0) from None  # with another code Lightning would kill the first process, which tells why
+        other = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT  # what another was sent
+        raise Stopped(next(iter(recorder.asked), other)) from None
     if first_process() and (told := summary(run.skipped)):
         bar.console.print(told, highlight=False, soft_wrap=True)
 
@@ -258,7 +263,7 @@ def _own_words(message: str) -> str:
 
 def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], method: TrainedModule) -> L.Trainer:
     quiet()
-    return L.Trainer(
+    trainer = L.Trainer(
         accelerator=config.accelerator,
         devices=config.devices if config.devices != "auto" or torch.cuda.is_available() else 1,
         num_nodes=config.num_nodes,
@@ -277,6 +282,9 @@ def _trainer(config: TrainConfig, run: RunFolder, callbacks: list[L.Callback], m
         use_distributed_sampler=False,
         log_every_n_steps=1,
     )
+    # Lightning's own handler of SIGTERM calls the other processes from wherever this one is: both wait for ever
+    cast(Any, trainer)._signal_connector._sigterm_notifier_fn = lambda number, frame: None
+    return trainer
 
 
 def _loaders(
