@@ -1,11 +1,19 @@
-"""Errors a user can act on: every message says what was expected, what came, and the fix.
+"""What ends the work early: errors a user can act on, and signals that ask to stop.
 
-The command line prints them without a traceback and exits with code 2.
+Every message says what was expected, what came, and the fix. The command line prints it without a traceback and exits
+with code 2, after a signal with 128 + its number.
 """
 
+import ctypes
 import difflib
 import errno
-from collections.abc import Iterable
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What the system answers where it takes no more of a file, or none."""
@@ -37,3 +45,98 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     valid = "valid: " + (", ".join(options) if options else "none")
     return f"did you mean '{near[0]}'? {valid}" if near else valid
+
+
+# -- signals that ask to stop -------------------------------------------------------------------------------------
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C; and kill, Slurm, Docker, systemd, a machine that is taken away."""
+PATIENCE = 25.0
+"""Seconds from SIGTERM to the end of the process at the latest; SIGKILL often follows after 30."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The signal ``number`` asked to stop; what takes care of Ctrl-C takes care of this."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Asked:
+    """Handler of the signals: the first raises Stopped, once, as soon as nothing makes it wait."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.waits, self.raised = 0, False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.numbers.append(number)
+        self.check()
+
+    def check(self) -> None:
+        if self.numbers and not (self.waits or self.raised):
+            self.raised = True
+            raise Stopped(self.numbers[0])
+
+
+_now: list[_Asked] = []  # the handler that is set, if any
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise Stopped in this block, once: what is done is then saved, however often they come."""
+    if _now or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _now.append(_Asked())
+    before = {number: signal.signal(number, _now[0]) for number in STOPPING}
+    try:
+        yield
+    finally:
+        _now.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def unstopped() -> Iterator[list[int]]:
+    """Let the signals wait until the block ends. Given are those that came, for a block that ends by itself then."""
+    with stoppable():
+        asked = _now[0] if _now else _Asked()
+        asked.waits += 1
+        try:
+            yield asked.numbers
+        except BaseException:
+            asked.raised = asked.raised or bool(asked.numbers)
+            raise
+        finally:
+            asked.waits -= 1
+        asked.check()
+
+
+def end_with_parent() -> None:
+    """Let this process die with the one that started it; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def end_in_time() -> None:
+    """End this process ``PATIENCE`` seconds after a SIGTERM, whatever keeps it.
+
+    Python's handlers wait for library calls that do not return, such as those that wait for another process.
+    """
+    if sys.platform == "win32":  # which knows no SIGTERM from outside
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while os.read(reader, 1)[0] != signal.SIGTERM:
+            pass
+        time.sleep(PATIENCE)
+        os.write(2, f"stopped after {PATIENCE:.0f} s of waiting; what was saved before is whole\n".encode())
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -123,7 +123,8 @@ def test_an_unreadable_image_ends_all_with_one_message(
     assert told.count("error: ") == 1, told
     assert f"error: {damaged}" in told
     assert "Traceback" not in told
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 2  # of the first image of each process
+    assert told.count(f"{tmp_path / 'p.csv'}: is partial, it holds the first 2 of 5 images\n") == 1
 
 
 def test_a_table_that_is_there_ends_all_with_one_message(trained: Path, drawn: Path, tmp_path: Path) -> None:
@@ -138,9 +139,17 @@ def test_a_table_that_is_there_ends_all_with_one_message(trained: Path, drawn: P
     assert out.read_text() == "mine"
 
 
-@pytest.mark.parametrize(("number", "devices"), [(signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(
+    ("number", "devices", "seconds"),
+    [
+        (signal.SIGTERM, 1, 1.5),  # in the second batch
+        (signal.SIGTERM, 2, 1.5),
+        pytest.param(signal.SIGINT, 2, 1.5, marks=pytest.mark.soak),
+        pytest.param(signal.SIGTERM, 4, 1.5, marks=pytest.mark.soak),
+    ],
+)
 def test_stopped_processes_keep_what_was_done(
-    number: signal.Signals, devices: int, trained: Path, drawn: Path, tmp_path: Path
+    number: signal.Signals, devices: int, seconds: float, trained: Path, drawn: Path, tmp_path: Path
 ) -> None:
     """The signal comes to the first process alone, as ``kill`` sends it."""
     out, mark = tmp_path / "p.csv", tmp_path / "mark"
@@ -150,13 +159,13 @@ def test_stopped_processes_keep_what_was_done(
     until = time.monotonic() + LIMIT
     while not mark.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
-    time.sleep(1.5)  # the second batch
+    time.sleep(seconds)
     process.send_signal(number)
     code, _, told = ended(process)
-    assert code == 130, told
+    assert code == 128 + number, told
     rows = len(pd.read_csv(out))
     assert rows in range(devices, 24, devices)
-    assert told == f"{out}: holds the {rows} images that were done before\nstopped\n"
+    assert told == f"{out}: is partial, it holds the first {rows} of 24 images\nstopped\n"
     images = [Path(name).name for name in pd.read_csv(out)["image"]]
     assert images == [f"{index:05d}.png" for index in range(rows)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from cli_entry import call
 from PIL import Image
 
 from trigpoint.data.pixels.frames import Frames, VideoWriter
-from trigpoint.prediction import Predictor
+from trigpoint.prediction import Predictor, stream
 from trigpoint.report.frame_overlay import draw_points
 
 
@@ -99,7 +101,8 @@ def test_a_cut_video_keeps_what_was_read_and_says_so(trained: Path, video: Path,
     assert "cut.avi: frame" in result.stderr
     rows = len(pd.read_csv(out))
     assert 0 < rows < 24
-    assert f"{out}: holds the {rows} images that were done before, and {drawn} their drawings" in result.stderr
+    told = f"{out}: is partial, it holds the first {rows} of 24 images\n{drawn}: is partial as well\nerror: "
+    assert result.stderr.startswith(told)
     assert len(list(Frames(drawn))) == rows
 
 
@@ -121,7 +124,86 @@ def test_ctrl_c_keeps_what_is_done(
     result = call("predict", trained, source, "--out", out, "--batch-size", 4)
     assert result.exit_code == 130
     assert len(pd.read_csv(out)) == 8
-    assert "stopped" in result.stderr
+    assert result.stderr == f"{out}: is partial, it holds the first 8 of 24 images\nstopped\n"
+
+
+def signals_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *numbers: int, at: int = 1) -> None:
+    """These signals come in the ``at``-th call of a function."""
+    original, calls = getattr(owner, name), []
+
+    def signalled(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        for number in numbers if len(calls) == at else ():
+            os.kill(os.getpid(), number)
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, name, signalled)
+
+
+@pytest.mark.parametrize("overlay", ["o.mp4", "o", None])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_in_prediction_and_again_while_it_is_saved(
+    number: int, code: int, overlay: str | None, trained: Path, video: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    out, drawn = tmp_path / "p.csv", tmp_path / (overlay or "none")
+    signals_at(monkeypatch, Predictor, "predict", number, at=3)
+    signals_at(monkeypatch, stream, "write_predictions", number, signal.SIGINT)
+    signals_at(monkeypatch, VideoWriter, "__exit__", number)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    result = call(
+        "predict", trained, video, "--out", out, "--batch-size", 4, *(["--overlay", drawn] if overlay else [])
+    )
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert result.exit_code == code
+    assert len(pd.read_csv(out)) == 8
+    also = f"{drawn}: is partial as well\n" if overlay else ""
+    assert result.stderr == f"{out}: is partial, it holds the first 8 of 24 images\n{also}stopped\n"
+    if overlay:
+        assert len(list(Frames(drawn))) == 8
+    assert not [file for file in tmp_path.rglob("*") if ".part" in file.name]
+
+
+def test_a_frame_is_in_table_and_drawing_or_in_neither(
+    trained: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, drawn = tmp_path / "p.csv", tmp_path / "o.mp4"
+    signals_at(monkeypatch, stream, "draw_points", signal.SIGTERM, at=6)
+    assert call("predict", trained, video, "--out", out, "--batch-size", 4, "--overlay", drawn).exit_code == 143
+    assert len(pd.read_csv(out)) == len(list(Frames(drawn))) == 6
+
+
+@pytest.mark.parametrize("overlay", ["o.mp4", "o"])
+def test_a_disk_without_room_for_drawings_keeps_the_table(
+    overlay: str, trained: Path, video: Path, tmp_path: Path
+) -> None:
+    """The limit on the size of files is met at once by pictures, and by the video at its end."""
+    out, drawn = tmp_path / "p.csv", tmp_path / overlay
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = 2000 if overlay == "o.mp4" else 300  # the table has 1500
+    with pytest.MonkeyPatch.context() as patch:
+        if overlay == "o":  # the table is on another disk
+            original = stream.write_predictions
+            lifted = lambda *given: (resource.setrlimit(resource.RLIMIT_FSIZE, limits), original(*given))  # noqa: E731
+            patch.setattr(stream, "write_predictions", lifted)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            result = call("predict", trained, video, "--out", out, "--overlay", drawn, "--batch-size", 4)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert result.exit_code == 2
+    rows = len(pd.read_csv(out))
+    if overlay == "o":
+        assert result.stderr.startswith(
+            f"{out}: is partial, it holds the first {rows} of 24 images\n{drawn}: is partial"
+        )
+        assert f"error: {drawn / 'tips_000000.png'}: File too large" in result.stderr
+    else:
+        assert rows == 24
+        assert result.stderr.startswith(f"{drawn}: could not be finished and is gone\nerror: {drawn}: File too large")
+        assert not drawn.exists()
+    assert not [file for file in tmp_path.rglob("*") if ".part" in file.name]
 
 
 def test_stopped_before_anything_was_done_nothing_is_written(

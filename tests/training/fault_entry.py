@@ -6,17 +6,23 @@ FAULT is one of
 - ``write:N`` ``checkpoint:N``: SIGKILL while the N-th file, or checkpoint, of this process is under its temporary name
 - ``after:SECONDS``: SIGKILL so long after the first training step began, wherever the run is by then
 - ``rank:R:N``: SIGKILL of process R in its N-th training step
+- ``call:MODULE:NAME``: SIGKILL where this function is called
 
+SIGNAL=NUMBER sends another signal than SIGKILL; WORKERS=FILE writes which processes this one has started, and sends it
+to them first, as Slurm does. MARKED=FILE is there from then on.
 SAVE_EVERY=SECONDS replaces the time between checkpoints; NO_NORM=1 builds networks without batch statistics, which
 several processes would not share.
 """
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +33,15 @@ from trigpoint.methods import HeatmapMethod
 
 
 def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    number = int(os.environ.get("SIGNAL", signal.SIGKILL))
+    if "MARKED" in os.environ:
+        Path(os.environ["MARKED"]).touch()
+    if "WORKERS" in os.environ:
+        started = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        Path(os.environ["WORKERS"]).write_text(started)
+        for child in started.split() if number != signal.SIGKILL else ():
+            os.kill(int(child), number)
+    os.kill(os.getpid(), number)
 
 
 def counted(owner: Any, name: str, number: int, act: Any = die, counts: Any = None) -> None:
@@ -64,6 +78,9 @@ def plant(fault: str) -> None:
         counted(os, "fsync", int(value), counts=lambda handle: "last.ckpt" in os.readlink(f"/proc/self/fd/{handle}"))
     elif kind == "after":
         counted(HeatmapMethod, "training_step", 1, later(float(value)))
+    elif kind == "call":
+        module, name = value.split(":")
+        counted(importlib.import_module(module), name, 1)
     elif kind == "rank":
         rank, number = value.split(":")
         if os.environ.get("LOCAL_RANK", "0") == rank:
@@ -77,6 +94,8 @@ if __name__ == "__main__":
         callbacks.SAVE_EVERY = float(os.environ["SAVE_EVERY"])
     if "NO_NORM" in os.environ:
         torch.nn.BatchNorm2d = torch.nn.Identity  # type: ignore[assignment, misc]
+    if "WORKERS" in os.environ:  # else of the start method of the tests
+        multiprocessing.set_start_method("fork", force=True)
     if "FAULT" in os.environ:
         plant(os.environ["FAULT"])
     main()

@@ -1,13 +1,13 @@
 """The command line: one file per verb, put together here.
 
 Only typer is imported at the start; a verb imports what it needs when it runs, so ``--help`` answers at once. Bad input
-(``TrigpointError``, or a file the system refuses) becomes one message and exit code 2; Ctrl-C exits with 130; any other
-exception is a bug and keeps its traceback.
+(``TrigpointError``, or a file the system refuses) becomes one message and exit code 2; Ctrl-C exits with 130, SIGTERM
+with 143; any other exception is a bug and keeps its traceback.
 """
 
 import typer
 
-from trigpoint.cli.console import Verbs
+from trigpoint.cli.console import Verbs, began_beside_another
 from trigpoint.cli.data import app as data
 from trigpoint.cli.demo import demo
 from trigpoint.cli.doctor import doctor
@@ -16,6 +16,7 @@ from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
 from trigpoint.cli.reproduce import reproduce
 from trigpoint.cli.train import train
+from trigpoint.errors import end_in_time, end_with_parent
 
 __all__ = ["app", "main"]
 
@@ -49,4 +50,7 @@ def _root(
 
 def main() -> None:
     """Entry point of ``trigpoint``."""
+    end_in_time()
+    if began_beside_another():
+        end_with_parent()
     app(prog_name="trigpoint")

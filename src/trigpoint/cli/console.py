@@ -3,39 +3,62 @@
 import errno
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from trigpoint.errors import REFUSED, DataError, TrigpointError
+from trigpoint.errors import REFUSED, DataError, TrigpointError, stoppable
 
-BAD_INPUT, STOPPED = 2, 130
+BAD_INPUT = 2
 _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
 _SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 
 class Verbs(TyperGroup):
-    """The group of all verbs; turns bad input and Ctrl-C into a message and an exit code."""
+    """The group of all verbs; turns bad input, Ctrl-C and SIGTERM into a message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen verb."""
-        try:
-            return super().invoke(ctx)
-        except TrigpointError as error:
-            note(f"error: {error}")
-        except OSError as error:
-            if error.errno not in _SYSTEM:  # not the user's files: a bug, with its traceback
-                raise
-            note(f"error: {error.filename or 'output'}: {error.strerror}; check the path, its permissions and the disk")
-        except KeyboardInterrupt:
-            resumed = ctx.invoked_subcommand in _RESUMED
-            note("stopped; run the same command to resume" if resumed else "stopped")
-            raise typer.Exit(STOPPED) from None
-        raise typer.Exit(BAD_INPUT)
+        with stoppable():
+            try:
+                return super().invoke(ctx)
+            except TrigpointError as error:
+                _tell_notes(error)
+                note(f"error: {error}")
+            except OSError as error:
+                if error.errno not in _SYSTEM:  # not the user's files: a bug, with its traceback
+                    raise
+                _tell_notes(error)
+                what = f"{error.filename or 'output'}: {error.strerror}"
+                note(f"error: {what}; check the path, its permissions and the disk")
+            except KeyboardInterrupt as error:
+                number = getattr(error, "number", signal.SIGINT)
+                if began_beside_another():
+                    with suppress(ProcessLookupError):
+                        os.kill(os.getppid(), number)
+                    raise typer.Exit(0) from None  # with another code Lightning would kill the one that tells it
+                _tell_notes(error)
+                resumed = ctx.invoked_subcommand in _RESUMED
+                note("stopped; run the same command to resume" if resumed else "stopped")
+                raise typer.Exit(128 + number) from None
+            raise typer.Exit(BAD_INPUT)
+
+
+def began_beside_another() -> bool:
+    """Whether Lightning in another process, which is still there, began this one to share its work."""
+    by_others = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return os.environ.get("LOCAL_RANK", "0") != "0" and not by_others and os.getppid() != 1
+
+
+def _tell_notes(error: BaseException) -> None:
+    """What is kept of the work that ended so."""
+    for line in getattr(error, "__notes__", ()):
+        note(line)
 
 
 def say(text: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
-from trigpoint.errors import ConfigError, DataError, TrigpointError
+from trigpoint.errors import ConfigError, TrigpointError
 
 if TYPE_CHECKING:
     from trigpoint.prediction import Predictor
@@ -47,8 +46,9 @@ def predict(
 ) -> None:
     """Find the landmarks in images or a video and write them to a table.
 
-    The table has a score and a radius per landmark; you can correct it and train on it. If an image cannot be read,
-    nothing is written. If a video is damaged, or you stop it (Ctrl-C, SIGTERM), the table keeps what was done before.
+    The table has a score and a radius per landmark; you can correct it and train on it. Files that are no images are
+    named before any work. If it ends early (Ctrl-C, SIGTERM, a damaged image or video, a full disk), the table keeps
+    what was done, a message says that it is partial, and the exit code is not 0.
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
@@ -96,7 +96,7 @@ def _predict_files(
     if trace is not None:
         check_traces(predictor)
     check_headers(files)
-    with progress("predicting") as advance, _kept_is_told():
+    with progress("predicting") as advance:
         found = predict_files(predictor, files, out, progress=advance, **how)
     if not first_process():
         return
@@ -123,7 +123,7 @@ def _predict_frames(
         refuse(overlay, how["overwrite"])
     check_overlay(overlay, how["overwrite"])
     predictor = load()
-    with progress("predicting") as advance, _kept_is_told(overlay):
+    with progress("predicting") as advance:
         found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, **how)
     note(f"wrote {out}: {len(found)} frames")
     if overlay is not None:
@@ -144,20 +144,6 @@ def _told_once() -> Iterator[None]:
         if not tells_errors():
             time.sleep(_PATIENCE)
         raise
-
-
-@contextmanager
-def _kept_is_told(overlay: Path | None = None) -> Iterator[None]:
-    """Say what is kept of a prediction that ended early, by SIGTERM as by Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except (KeyboardInterrupt, DataError) as error:
-        for line in getattr(error, "__notes__", ()):
-            note(line + (f", and {overlay} their drawings" if overlay is not None else ""))
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _one_source(images: list[Path], trace: Path | None, devices: int) -> Path:

@@ -263,6 +263,19 @@ class NotFinite(RunError):
         self.index = index
 
 
+def own_share(count: Tensor) -> Tensor:
+    """What this process divides its sum of losses by, whose ``count`` terms are there: at least 1.
+
+    Gradients are averaged over the processes, each weighing the same. A mean over what one of them has would weigh a
+    point more where fewer are annotated, so each divides by the mean count of all: together the mean over all points.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return count.clamp_min(1)
+    total = count.clone()
+    dist.all_reduce(total)
+    return total.clamp_min(1) / dist.get_world_size()
+
+
 def take_sums(sums: Tensor) -> Tensor:
     """The ``sums`` of an epoch over all training processes, on the CPU; what is left of them is zero."""
     if dist.is_available() and dist.is_initialized():

@@ -21,7 +21,7 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, take_sums
+from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, own_share, take_sums
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
@@ -164,7 +164,7 @@ class FoveatedMethod(LandmarkMethod):
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        unit, total = self.network.unit, weight.sum().clamp_min(1)
+        unit, total = self.network.unit, own_share(weight.sum())
         moves, losses = [], []
         for columns, seed in parts:
             here = slice(columns[0], columns[-1] + 1)

@@ -19,7 +19,7 @@ from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, StageRun, take_sums
+from trigpoint.methods.base import NotFinite, StageRun, own_share, take_sums
 from trigpoint.methods.losses import LOSS, MapLoss
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
@@ -86,7 +86,7 @@ class HeatmapMethod(MapMethod):
             self.transfer.check_data(data)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
+        """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
         images = channels_last(batch.images)
         output = self.network.run(images)
         sigma = self.schedule.sigma.to(images.device)
@@ -97,7 +97,7 @@ class HeatmapMethod(MapMethod):
         present = batch.points.isfinite().all(-1)
         self.count_in(present, misfit, energy)
         penalty = self.schedule.penalty().to(loss)
-        total = torch.where(present, loss + penalty, torch.zeros_like(loss)).sum() / present.sum().clamp_min(1)
+        total = torch.where(present, loss + penalty, torch.zeros_like(loss)).sum() / own_share(present.sum())
         if self.transfer is not None and self.transfer.source is not None:
             penalty = self.transfer(self.network.padded(images), output.features, batch.index)
             self.transfer_sums += torch.stack([penalty.detach() * len(batch), penalty.new_tensor(len(batch))])

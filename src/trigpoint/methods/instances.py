@@ -19,7 +19,7 @@ from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite
+from trigpoint.methods.base import NotFinite, own_share
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.validation import instance_facts
 from trigpoint.recipe import MethodConfig
@@ -79,7 +79,7 @@ class InstanceMethod(MapMethod):
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean over the annotated landmarks of the batch; raises RunError when it is not finite."""
+        """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
         known, _ = instance_facts(batch)
         output = self.network.run(channels_last(batch.images))
         with torch.no_grad():
@@ -88,7 +88,7 @@ class InstanceMethod(MapMethod):
         misfits = [(each.float() - target).square().mean((-2, -1)) for each in maps]
         loss = torch.stack(misfits).mean(0)
         self.count_in(known, misfits[0].detach(), target.square().mean((-2, -1)))
-        total = torch.where(known, loss, torch.zeros_like(loss)).sum() / known.sum().clamp_min(1)
+        total = torch.where(known, loss, torch.zeros_like(loss)).sum() / own_share(known.sum())
         if not torch.isfinite(total):
             raise NotFinite(batch.index.tolist())
         return total

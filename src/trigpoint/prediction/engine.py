@@ -2,10 +2,7 @@
 
 import logging
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +16,7 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 
-from trigpoint.errors import ConfigError, TrigpointError
+from trigpoint.errors import ConfigError, Stopped, TrigpointError, unstopped
 from trigpoint.landmarks import ImageDetections
 from trigpoint.prediction.predictor import Predictor, Progress
 
@@ -72,20 +69,20 @@ def predict_in_parallel(
     predictor: Predictor,
     files: Sequence[Path],
     names: Sequence[str],
+    found: list[ImageDetections],
     batch_size: int,
     devices: int = 1,
     progress: Progress | None = None,
-) -> tuple[list[ImageDetections], BaseException | None]:
-    """What is found in ``files``, in their order, and what ended the work early in any of the processes.
+) -> None:
+    """Add what is found in ``files``, in their order, to ``found``; raises what ended the work in any of the processes.
 
-    Every process is given the same arguments and returns the same.
+    Every process is given the same arguments and finds the same; the first raises, the others end.
     """
     fabric = _together(predictor.device.type, devices)
     predictor.device = fabric.device
     predictor.method.to(fabric.device)
     size = max(1, min(batch_size, -(-len(files) // fabric.world_size)))
-    found = list[ImageDetections]()
-    with _asked_to_stop() as asked:
+    with unstopped() as asked:  # after the same batch, then all end
         for start in range(0, len(files), size * fabric.world_size):
             first = start + size * fabric.global_rank
             own = slice(first, first + size)
@@ -93,11 +90,11 @@ def predict_in_parallel(
             dist.all_gather_object(parts, _part(predictor, files[own], names[own], asked))
             ended = next((part for part in parts if isinstance(part, BaseException)), None)
             if ended is not None:
-                return found, ended
+                # with another code Lightning would kill the first process, which tells why
+                raise ended if fabric.is_global_zero else SystemExit(0)
             found += [one for part in parts for one in part]
             if progress is not None:
                 progress(len(found), len(files))
-    return found, None
 
 
 def _together(kind: str, devices: int) -> Fabric:
@@ -124,21 +121,8 @@ def _part(
 ) -> list[ImageDetections] | BaseException:
     """What one process found, or why all have to end; it is for all processes, so nothing is raised."""
     if asked:
-        return KeyboardInterrupt()
+        return Stopped(asked[0])
     try:
         return predictor.predict(files, len(files), names=names).detections if files else []
     except TrigpointError as error:
         return error
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """The signals to stop that have come, which end no batch, so that all processes stop after the same one."""
-    asked: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, lambda got, frame: asked.append(got)) for number in numbers}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,14 +1,16 @@
 """Folders, lists of files and videos to one table, batch after batch; what was done is kept when it ends early."""
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
+from trigpoint.data.files import write_bytes
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
-from trigpoint.errors import DataError, TrigpointError
+from trigpoint.errors import DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.files import images_of_table, is_video, stored_name
@@ -32,32 +34,24 @@ def predict_files(
 ) -> Prediction:
     """What is found in these images, written as a table to ``out``; images inside its folder are named relative to it.
 
-    When stopped (KeyboardInterrupt) the table has the images that were done; then the error goes on its way. With
+    However it ends early, the table has the images that were done, and the error that goes on its way says so. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
     """
     folder = images_of_table(Path(out))
     names = [stored_name(file, folder) for file in files]
     refuse_formulas(names, str(out))  # not after an hour of work
-    if processes(devices) > 1:
-        found, ended = predict_in_parallel(predictor, files, names, batch_size, devices, progress)
-        if not first_process():
-            if ended is not None:
-                raise SystemExit(0)  # with another code Lightning would kill the first process, which tells why
-            return predictor.joined(found)
-        if isinstance(ended, TrigpointError):
-            raise ended
-        return _written(predictor, found, out, overwrite, ended)
-    found, stopped = list[ImageDetections](), None
-    try:
-        for start in range(0, len(files), batch_size):
-            some = slice(start, start + batch_size)
-            found += predictor.predict(files[some], batch_size, names=names[some]).detections
-            if progress is not None:
-                progress(len(found), len(files))
-    except KeyboardInterrupt as error:
-        stopped = error
-    return _written(predictor, found, out, overwrite, stopped)
+    found = list[ImageDetections]()
+    with _kept(predictor, found, out, overwrite, len(files)):
+        if processes(devices) > 1:
+            predict_in_parallel(predictor, files, names, found, batch_size, devices, progress)
+        else:
+            for start in range(0, len(files), batch_size):
+                some = slice(start, start + batch_size)
+                found += predictor.predict(files[some], batch_size, names=names[some]).detections
+                if progress is not None:
+                    progress(len(found), len(files))
+    return predictor.joined(found)
 
 
 def predict_frames(
@@ -74,47 +68,45 @@ def predict_frames(
     """As ``predict_files`` for every ``every``-th frame of a video, or of a folder in natural order, one batch in
     memory.
 
-    With ``overlay`` also a video, or a folder of pictures, with the points. When stopped, or where the video is damaged
-    (DataError), table and overlay keep what was done before; then the error goes on its way.
+    With ``overlay`` also a video, or a folder of pictures, with the points. A video that is drawn is finished where
+    the work is stopped or the source is damaged (DataError), and is gone where the disk takes no more of it.
     """
     place = Path(source)
     frames, folder = Frames(place, every), images_of_table(Path(out))
     inside = place if place.is_dir() else place.parent
     target = None if overlay is None else Path(overlay)
-    found, stopped = list[ImageDetections](), None
-    with _overlay(target, frames, overwrite) as draw:
-        try:
-            for batch in _batches(frames, batch_size):
-                names = [f.name if is_video(place) else stored_name(inside / f.name, folder) for f in batch]
-                refuse_formulas(names, str(out))
-                some = predictor.predict([frame.image for frame in batch], batch_size, names=names)
-                for frame, own in zip(batch, some.detections, strict=True):
+    found = list[ImageDetections]()
+    with _overlay(target, frames, overwrite) as draw, _kept(predictor, found, out, overwrite, frames.count):
+        for batch in _batches(frames, batch_size):
+            names = [f.name if is_video(place) else stored_name(inside / f.name, folder) for f in batch]
+            refuse_formulas(names, str(out))
+            some = predictor.predict([frame.image for frame in batch], batch_size, names=names)
+            for frame, own in zip(batch, some.detections, strict=True):
+                with unstopped():  # a row and its drawing, or neither
+                    found.append(own)
                     draw(frame, own.points)
-                found += some.detections
-                if progress is not None:
-                    progress(len(found), max(frames.count or 0, len(found)))
-        except (KeyboardInterrupt, DataError) as error:
-            if not found:
-                raise
-            stopped = error
-    return _written(predictor, found, out, overwrite, stopped)
+            if progress is not None:
+                progress(len(found), max(frames.count or 0, len(found)))
+    return predictor.joined(found)
 
 
-def _written(
-    predictor: Predictor,
-    found: list[ImageDetections],
-    out: str | Path,
-    overwrite: bool,
-    stopped: BaseException | None,
-) -> Prediction:
-    if stopped is not None and not found:
-        raise stopped
-    prediction = predictor.joined(found)
-    write_predictions(out, prediction, overwrite)
-    if stopped is not None:
-        stopped.add_note(f"{out}: holds the {len(found)} images that were done before")
-        raise stopped
-    return prediction
+@contextmanager
+def _kept(
+    predictor: Predictor, found: list[ImageDetections], out: str | Path, overwrite: bool, total: int | None
+) -> Iterator[None]:
+    """Write the table when the block ends, however it ends; a part of it is told in a note to what ended it."""
+    try:
+        yield
+    except BaseException as error:
+        with unstopped():
+            if found and first_process():
+                write_predictions(out, predictor.joined(found), overwrite)
+                of = "" if total is None else f" of {total}"
+                error.add_note(f"{out}: is partial, it holds the first {len(found)}{of} images")
+            raise
+    if first_process():
+        with unstopped():
+            write_predictions(out, predictor.joined(found), overwrite)
 
 
 def check_overlay(overlay: Path | None, overwrite: bool) -> None:
@@ -133,17 +125,35 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
     if target is None:
         yield lambda frame, points: None
     elif is_video(target):
-        with VideoWriter(target, frames.rate or RATE, overwrite=overwrite) as video:
-            yield lambda frame, points: video.add(draw_points(frame.image.pixels, points))
+        early: BaseException | None = None
+        try:
+            with VideoWriter(target, frames.rate or RATE, overwrite=overwrite) as video:
+                try:
+                    yield lambda frame, points: video.add(draw_points(frame.image.pixels, points))
+                except (KeyboardInterrupt, DataError) as error:
+                    if not video.frames:
+                        raise
+                    early = error
+        except OSError as error:
+            for line in (*getattr(early, "__notes__", ()), f"{target}: could not be finished and is gone"):
+                error.add_note(line)
+            raise
+        if early is not None:
+            early.add_note(f"{target}: is partial as well")
+            raise early
     else:
         folder = target
 
         def save(frame: Frame, points: FloatArray) -> None:
-            file = (folder / frame.name).with_suffix(".png")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(draw_points(frame.image.pixels, points)).save(file)
+            drawn = io.BytesIO()
+            Image.fromarray(draw_points(frame.image.pixels, points)).save(drawn, "png")
+            write_bytes((folder / frame.name).with_suffix(".png"), drawn.getbuffer(), overwrite=True)
 
-        yield save
+        try:
+            yield save
+        except BaseException as error:
+            error.add_note(f"{target}: is partial as well")
+            raise
 
 
 def _batches(frames: Frames, size: int) -> Iterator[list[Frame]]:

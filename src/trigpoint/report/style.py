@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from PIL import Image, ImageColor
 
+from trigpoint.data.files import write_bytes
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import FloatArray
 
@@ -186,7 +187,7 @@ def save(figure: Figure, path: str | Path, dpi: int = 130) -> Path:
         raise ConfigError(f"{file}: expected a figure ending in {', '.join(FORMATS)}, got '{file.suffix}'; rename it")
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix.lower() == ".png":
-        file.write_bytes(figure_png(figure, dpi))
+        write_bytes(file, figure_png(figure, dpi), overwrite=True)
     else:
         figure.savefig(file)
     return file

@@ -3,13 +3,13 @@
 ``Recorder`` writes the last checkpoint, the best weights (by the first number of the method's validation metric,
 nothing else) and one row of ``metrics.csv`` per epoch. ``Progress`` shows a bar with the time left, or a line per epoch
 where there is no terminal. ``Timer`` measures what both report. ``Steady`` makes an epoch the same whatever happened
-before it, and ``OneModel`` keeps several processes at one model.
+before it, ``OneModel`` keeps several processes at one model, and ``Stop`` ends them together when one is asked to.
 """
 
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -74,9 +75,12 @@ class Recorder(Checkpoint):
     A ``Checkpoint`` only so that Lightning calls its epoch end after the module's, which moves the schedule.
     """
 
+    asked: Sequence[int] = ()  # signals to stop that have come
+
     def __init__(self, run: RunFolder, timer: Timer, announce: Callable[[L.Trainer, dict[str, Any]], None]) -> None:
         super().__init__()
         self.run = run
+        self.epochs = 0  # that the last checkpoint has
         self.timer = timer
         self.announce = announce
         self.best = math.inf
@@ -122,9 +126,12 @@ class Recorder(Checkpoint):
             self.announce(trainer, row)
         # epochs of a second would otherwise spend most of their time on writing checkpoints
         due = self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
-        if trainer.strategy.broadcast(due or trainer.current_epoch + 1 == trainer.max_epochs):
+        stop = trainer.strategy.reduce_boolean_decision(bool(self.asked), all=False)
+        if trainer.strategy.broadcast(due or stop or trainer.current_epoch + 1 == trainer.max_epochs):
             trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: resuming.Checkpoints
-            self._saved = time.monotonic()
+            self._saved, self.epochs = time.monotonic(), trainer.current_epoch + 1
+        if stop:
+            raise SIGTERMException
 
     def _write(self) -> None:
         write_text(self.run.metrics, pd.DataFrame(self.rows).to_csv(index=False), overwrite=True)
@@ -144,6 +151,7 @@ class Recorder(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where ``state_dict`` was called."""
         self.best, self.rows = float(state_dict["best"]), list(state_dict["rows"])
+        self.epochs = len(self.rows)
         if self.rows and self.rows[0]["epoch"] == 0:  # of a version that counted from 0
             self.rows = [{**row, "epoch": row["epoch"] + 1} for row in self.rows]
         if self.run.since("val") > len(self.rows):  # errors on fewer images are not compared with those to come
@@ -208,6 +216,36 @@ class OneModel(L.Callback):
             for name, buffer in pl_module.named_buffers():
                 if name in kept:
                     dist.broadcast(buffer, 0)
+
+
+class Stop(L.Callback):
+    """Ends a training that one of its processes was asked to stop, all of them after the same batch.
+
+    Where epochs are so short that the last ones are not in the checkpoint, at the end of the epoch: ``Recorder``.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        asked = trainer.strategy.reduce_boolean_decision(bool(self.recorder.asked), all=False)
+        if asked and self.recorder.epochs == trainer.current_epoch:
+            raise SIGTERMException
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        loader = cast(Any, trainer.val_dataloaders)
+        if batch_idx < cast(EpochBatches, loader.batch_sampler).common:  # else some processes are not here
+            self.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 class Progress(L.Callback):

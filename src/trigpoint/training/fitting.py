@@ -5,6 +5,7 @@ What is learned, landmarks (``training``) or classes (``classification``), is no
 
 import os
 import re
+import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,12 +17,13 @@ import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from trigpoint.data.input.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.input.skips import summary
-from trigpoint.errors import REFUSED, ConfigError, DataError, RunError
+from trigpoint.errors import REFUSED, ConfigError, DataError, RunError, Stopped, unstopped
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.single import allow_single_values
@@ -31,7 +33,7 @@ from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.runs.lock import locked
-from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Timer
+from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer
 from trigpoint.training.optimizers import fast_precision, make_optimizers
 from trigpoint.training.resuming import REMEDY, Checkpoints, ResumePoint, note_data, note_recipe, resume_point, told
 from trigpoint.training.subsets import new_images
@@ -55,13 +57,13 @@ def fit(
     """Train ``method`` on the input "train", choosing the weights on "val", from ``point`` of ``run`` on.
 
     Raises RunError when the loss is not finite (naming the images), a worker or another process of the training dies,
-    or the disk is full or read-only (naming the file); DataError for an image that cannot be read; KeyboardInterrupt
-    when stopped.
+    or the disk is full or read-only (naming the file); DataError for an image that cannot be read; Stopped, a
+    KeyboardInterrupt, when any of the processes was asked to stop.
     """
     timer, bar = Timer(), Progress()
     recorder = Recorder(run, timer, bar.announce)
     steady = Steady(recipe.seed)
-    watching: list[L.Callback] = [steady, OneModel(), timer, recorder]
+    watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
     trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method)
     for data in inputs.values():
@@ -75,7 +77,7 @@ def fit(
     if cast(EpochBatches, training.batch_sampler).least() == 1:
         allow_single_values(method, lambda: tell(_SINGLE, bar.console))
     try:
-        with warnings.catch_warnings(), writing(run):
+        with warnings.catch_warnings(), writing(run), unstopped() as recorder.asked:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data.workers is the user's
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # a source is
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
@@ -90,12 +92,15 @@ def fit(
         skip = ", or leave out what cannot be read: data.on_error=skip" if isinstance(recipe, Recipe) else ""
         how = f"Training has stopped; mend this and run the same command to go on{skip}"
         raise DataError(f"{_own_words(str(error))}. {how}") from None
-    except RuntimeError as error:
-        if "loading state_dict" in str(error):
-            raise RunError(f"{point.file}: is the checkpoint of another network; {REMEDY}") from None
-        raise _lost_process(error, trainer) from error
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    except (RuntimeError, SystemExit) as error:
+        if isinstance(error, RuntimeError) and not recorder.asked:
+            if "loading state_dict" in str(error):
+                raise RunError(f"{point.file}: is the checkpoint of another network; {REMEDY}") from None
+            raise _lost_process(error, trainer) from error
+        if not first_process():
+            raise SystemExit(0) from None  # with another code Lightning would kill the first process, which tells why
+        other = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT  # what another was sent
+        raise Stopped(next(iter(recorder.asked), other)) from None
     if told := summary(run.skipped):
         tell(told, bar.console)
 
@@ -236,7 +241,7 @@ def _trainer(
     config: TrainConfig, checkpoints: Checkpoints, callbacks: list[L.Callback], method: TrainedModule
 ) -> L.Trainer:
     quiet()
-    return L.Trainer(
+    trainer = L.Trainer(
         **_engine(config),
         max_epochs=config.num_epochs,
         gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
@@ -251,6 +256,9 @@ def _trainer(
         use_distributed_sampler=False,
         log_every_n_steps=1,
     )
+    # Lightning's own handler of SIGTERM calls the other processes from wherever this one is: both wait for ever
+    cast(Any, trainer)._signal_connector._sigterm_notifier_fn = lambda number, frame: None
+    return trainer
 
 
 def _loaders(

@@ -1,6 +1,7 @@
 """From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.input.augment import InputPipeline, sample_rng
 from trigpoint.data.input.skips import SkipLog
 from trigpoint.data.pixels.images import ImageData, image_size, read_image
-from trigpoint.errors import DataError
+from trigpoint.errors import PATIENCE, DataError, end_with_parent
 from trigpoint.landmarks import Batch, FloatArray, IntArray
 
 
@@ -217,6 +218,11 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """Size of the smallest shuffled batch, without ``extra``."""
         return len(self._own()) // max(1, len(self))
 
+    @property
+    def common(self) -> int:
+        """Batches that every process has; in validation some have one more."""
+        return len(self) if self.shuffle else -(-(self.count // self.world) // self.batch_size)
+
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         own = self._own()
         epoch = self.epoch if self.shuffle else -1
@@ -261,9 +267,15 @@ def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: boo
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
     )
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    """One thread; signals are for the process that started this one, and ends it: itself, or by its own end."""
     torch.set_num_threads(1)
+    end_with_parent()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # SIGTERM often comes to all processes of a job: what is under way has time to be finished and saved
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(int(PATIENCE)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -237,6 +237,7 @@ class VideoWriter(AbstractContextManager["VideoWriter", None]):
         self._part = self.target.with_name(f".{self.target.stem}.part{self.target.suffix}")
         self._stream: Any = None
         self._size = (0, 0)
+        self.frames = 0  # that were added
         try:
             self._container: Any = self._av.open(str(self._part), "w")
         except ValueError as error:
@@ -258,13 +259,24 @@ class VideoWriter(AbstractContextManager["VideoWriter", None]):
         if (height, width) != self._size:
             expected = f"expected frames of one size, {self._size[1]} x {self._size[0]}"
             raise DataError(f"{self.target}: {expected}, got {width} x {height}")
-        self._container.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(even, format="rgb24")))
+        with self._naming():
+            self._container.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(even, format="rgb24")))
+        self.frames += 1
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """What the system refuses, such as on a full disk, names the video and not its temporary file."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.target)) from None
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            if error is None and self._stream is not None:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
+            with self._naming() if error is None else suppress(OSError):  # what came first is told
+                if error is None and self._stream is not None:
+                    self._container.mux(self._stream.encode(None))
+                self._container.close()
             if error is None and self._stream is not None:
                 self._part.replace(self.target)
         finally:
