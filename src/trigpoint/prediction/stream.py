@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from trigpoint.data.files import whole
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
 from trigpoint.errors import DataError, TrigpointError
@@ -141,7 +142,8 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
         def save(frame: Frame, points: FloatArray) -> None:
             file = (folder / frame.name).with_suffix(".png")
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(draw_points(frame.image.pixels, points)).save(file)
+            with whole(file, overwrite=True) as stream:
+                Image.fromarray(draw_points(frame.image.pixels, points)).save(stream, format="PNG")
 
         yield save
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from trigpoint.data.pixels import tiff
 from trigpoint.data.tiled.store import REMEDY, Size, TileStore
 from trigpoint.data.tiled.tiff import TiffTiles, reduces, starts_tiled
-from trigpoint.data.tiled.zarr import MARKERS, ZarrTiles
+from trigpoint.data.tiled.zarr import ZarrTiles
+from trigpoint.data.tiled.zarr_codecs import MARKERS
 from trigpoint.errors import DataError
 
 CACHE_BYTES = 256 * 2**20
