@@ -257,6 +257,7 @@ class LandmarkDataset:
         DataError when another file is in the way and ``overwrite`` is False, before anything is written.
         """
         target = Path(folder)
+        check_path(target)
         names = self._stored_names()
         files = {names[i]: self.samples[i].image for indices in self.by_image() for i in indices[:1]}
         spaced = {sample.spacing_mm for sample in self.samples} - {self.spacing_mm}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trigpoint.config import read_yaml, to_yaml
-from trigpoint.data.files import inside, number, shown
+from trigpoint.data.files import check_path, inside, number, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Normalizer
 
@@ -136,6 +136,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
     mapping.
     """
     file = folder / DESCRIPTION
+    check_path(file)
     values: dict[str, Any] = {}
     if file.is_file():
         try:

@@ -112,6 +112,7 @@ def parse_rows(rows: list[list[str]], about: Description, file: Path) -> Table:
 
 
 def _rows(file: Path) -> list[list[str]]:
+    check_path(file)
     if not file.is_file():
         raise ProblemError(Problem(file, "expected a table of landmarks, got no such file; name it with 'table:'"))
     try:

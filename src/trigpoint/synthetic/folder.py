@@ -106,7 +106,6 @@ def write_set(folder: str | Path, plan: Plan, draw: Callable[[int, str], Frame],
     """
     root = Path(folder)
     _clear(root, plan.count)
-    (root / "images").mkdir(parents=True, exist_ok=True)
     mark = {"kind": plan.kind, "count": plan.count, "size": list(plan.size), "seed": plan.seed}
     mark |= {"splits": dict(plan.splits), "per_subject": plan.per_subject, **plan.options}
     write_text(root / MARK, to_yaml(mark), overwrite=True)  # first, so that an interrupted set is known as ours
@@ -158,6 +157,8 @@ def _clear(root: Path, count: int) -> None:
     """Remove the synthetic set in ``root``; refuse when that, or writing ``count`` images, would lose other files."""
     if root.exists() and not root.is_dir():
         raise DataError(f"{root}: expected a folder to write to, got a file; choose another folder")
+    for part in root.glob(".*.part"):  # of a command that was killed
+        part.unlink()
     if not root.exists() or not any(root.iterdir()):
         return
     if not (root / MARK).is_file():
