@@ -72,7 +72,8 @@ def read_per_image(
         if odd := sorted(set(marks.names) ^ set(landmarks.names)):
             expected = f"expected the landmarks of {files[0].name}"
             raise DataError(f"{file}: {expected}, got a difference in '{odd[0]}'; all files need the same")
-        points = points[[marks.index(name) for name in landmarks.names]]
+        place = {name: index for index, name in enumerate(marks.names)}
+        points = points[[place[name] for name in landmarks.names]]
         samples.append(visible(image_of(file, root, folder), points))
     return LandmarkDataset(samples, landmarks, name=root.name, images=folder, table=Path(source))
 
