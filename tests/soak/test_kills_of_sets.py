@@ -23,7 +23,7 @@ def test_killed_at_random_moments(how: str, tmp_path: Path) -> None:
     source, ran = write_catheter(tmp_path / "source", 400, 64), random.Random(how)
     convert = ["-m", "trigpoint", "data", "convert", str(source), "--from", "native", "--out"]
     partial = 0
-    for turn in range(12):
+    for turn in range(6):
         out = tmp_path / f"out{turn}"
         command = [sys.executable, *(["-c", DRAW] if how == "draw" else convert), str(out)]
         command += ["--link"] if how == "link" else []
@@ -40,4 +40,4 @@ def test_killed_at_random_moments(how: str, tmp_path: Path) -> None:
         if not (out / "dataset.yaml").exists():
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         assert len(LandmarkDataset.load(out)) == 400
-    assert partial >= 3, "nothing was interrupted"
+    assert partial >= 2, "nothing was interrupted"
