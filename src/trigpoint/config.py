@@ -8,6 +8,7 @@ An unknown key is refused with the nearest valid one.
 import difflib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -24,6 +25,7 @@ from pydantic.fields import FieldInfo
 from trigpoint.errors import ConfigError, did_you_mean
 
 MAX_VALUES = 1_000_000  # of one YAML file, aliases multiplied out
+MAX_BYTES = 10 << 20  # of one YAML file, whose reading takes minutes beyond that
 _LONGEST = 500  # letters of a value in a message
 _MOST_MEANT = 3  # keys that an unknown one may stand for and that are worth naming
 _EXPECTED = {  # pydantic's kinds of errors, or their first words, as the second half of "expected ..."
@@ -227,7 +229,7 @@ class _Loader(yaml.SafeLoader):
         """As YAML demands and PyYAML does not: a key stands once."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
+            twice = Counter(keys).most_common(1)[0][0]
             raise yaml.constructor.ConstructorError(
                 None, None, f"expected each key once, got '{twice}' again; keep one", node.start_mark
             )
@@ -281,6 +283,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"{file}: no such file")
     try:
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise ConfigError(f"{file}: expected at most {MAX_BYTES} bytes of YAML, got {size}; check the file")
         values = parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not readable as YAML: {_short(str(error))}") from None

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What the system answers where it takes no more of a file, or none."""
+_COMPARED = 500  # words of which the nearest is looked for; among more, it takes long and nobody reads the list
 
 
 class TrigpointError(Exception):
@@ -42,8 +43,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     "did you mean 'adaloss'? valid: adaloss, fixed"
     """
     options = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
-    valid = "valid: " + (", ".join(options) if options else "none")
+    near = difflib.get_close_matches(word, options[:_COMPARED], n=1, cutoff=0.5)
+    more = f" and {len(options) - _COMPARED} more" if len(options) > _COMPARED else ""
+    valid = "valid: " + (", ".join(options[:_COMPARED]) + more if options else "none")
     return f"did you mean '{near[0]}'? {valid}" if near else valid
 
 

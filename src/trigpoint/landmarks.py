@@ -7,6 +7,7 @@ several instances per image also ``ABSENT``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
+_TOLD = 20  # names that an error lists
 ABSENT = -1
 """Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""
 
@@ -56,19 +58,19 @@ class LandmarkSet:
     normalizer: Normalizer | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        known = set(self.names)
+        if len(known) != len(self.names):
+            twice = sorted(name for name, times in Counter(self.names).items() if times > 1)[:_TOLD]
             raise DataError(f"landmark names: expected each once, got {', '.join(twice)} more than once; rename them")
         used = [(f"pairs: {pair}", name) for pair in self.pairs for name in pair]
         used += [(f"groups: {group}", name) for group, members in self.groups.items() for name in members]
         if self.normalizer is not None and self.normalizer.between is not None:
             used += [("normalizer", name) for name in self.normalizer.between]
         for where, name in used:
-            if name not in self.names:
+            if name not in known:
                 raise DataError(f"{where}: unknown landmark '{name}'; {did_you_mean(name, self.names)}")
-        paired = [name for pair in self.pairs for name in pair]
-        for name in paired:
-            if paired.count(name) > 1:
+        for name, times in Counter(name for pair in self.pairs for name in pair).items():
+            if times > 1:
                 raise DataError(f"pairs: landmark '{name}' stands in more than one pair; keep one")
 
     def __len__(self) -> int:

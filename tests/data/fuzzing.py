@@ -45,6 +45,7 @@ from trigpoint.data.formats.isbi import NAMES
 from trigpoint.data.pixels.frames import Frames, VideoWriter
 from trigpoint.data.pixels.images import image_size, image_spacing, read_image
 from trigpoint.data.table import read_table
+from trigpoint.data.tiled import open_tiled
 from trigpoint.errors import TrigpointError
 from trigpoint.nn.backbones import read_weights
 from trigpoint.recipe import load_any_recipe
@@ -331,6 +332,22 @@ def _read_image(file: Path) -> None:
     assert all(np.isfinite(data.value_range))
 
 
+def _zarr_seeds() -> list[bytes]:
+    about = {"zarr_format": 2, "shape": [1, 6, 8], "chunks": [1, 6, 8], "dtype": "|u1", "filters": None}
+    about |= {"compressor": {"id": "zlib", "level": 1}, "fill_value": 0, "order": "C"}
+    other = about | {"filters": [{"id": "delta", "dtype": "|u1"}], "dimension_separator": "."}
+    return [json.dumps(about).encode(), json.dumps(other).encode()]
+
+
+def _zarr_around(folder: Path) -> None:
+    (folder / "0.0.0").write_bytes(zlib.compress(_picture().tobytes()))
+
+
+def _read_tiled(file: Path) -> None:
+    with open_tiled(file.parent) as image:
+        assert image.read(0, 0, 0, *image.size).shape == (image.channels, *image.size)
+
+
 def _read_frames(file: Path) -> None:
     for frame in Frames(file):
         assert frame.image.pixels.ndim == 3
@@ -357,6 +374,7 @@ TARGETS: dict[str, Target] = {
     "bmp": Target("a.bmp", lambda: _pillow_seeds("BMP"), _read_image, "bytes"),
     "tiff": Target("a.tif", _tiff_seeds, _read_image, "bytes"),
     "dicom": Target("a.dcm", _dicom_seeds, _read_image, "bytes"),
+    "zarr": Target(".zarray", _zarr_seeds, _read_tiled, "json", _zarr_around),
     "video": Target("a.mp4", _video_seeds, _read_frames, "bytes"),
     "safetensors": Target("w.safetensors", _safetensors_seeds, _read_weights, "bytes"),
     "torch": Target("w.pt", _torch_seeds, _read_weights, "bytes"),

@@ -240,7 +240,7 @@ def test_writing_never_overwrites_unasked(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("old")
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(DataError, match=r"a\.csv: expected text that is UTF-8"):
         write_text(file, "new \udcff", overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
     assert file.read_text() == "old"

@@ -18,7 +18,7 @@ INPUTS = os.environ.get("TRIGPOINT_FUZZ_INPUTS", "5000")
 SEED = os.environ.get("TRIGPOINT_FUZZ_SEED", "0")
 FORMATS = (
     "table", "description", "recipe", "pts", "isbi", "coco", "deeplabcut", "ljson", "endovis", "png", "jpeg", "bmp",
-    "tiff", "dicom", "video", "safetensors", "torch",
+    "tiff", "dicom", "zarr", "video", "safetensors", "torch",
 )  # fmt: skip
 PARSERS = ("table", "description", "pts", "isbi", "coco", "deeplabcut", "ljson", "endovis")
 

@@ -16,16 +16,25 @@ from trigpoint.errors import REFUSED, DataError, TrigpointError, stoppable
 
 BAD_INPUT = 2
 _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
-_SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
+_SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Verbs(TyperGroup):
     """The group of all verbs; turns bad input, Ctrl-C and SIGTERM into a message and an exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As in typer; what was given is kept."""
+        ctx.meta["given"] = [*args, os.getcwd()]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen verb."""
         with stoppable():
             try:
+                for text in ctx.meta["given"]:
+                    if text.encode("utf-8", "replace").decode() != text:  # could be written to no table and no settings
+                        got = "got other bytes; rename it"
+                        raise DataError(f"{os.fsencode(text)!r}: expected a path that is UTF-8, {got}")
                 return super().invoke(ctx)
             except TrigpointError as error:
                 _tell_notes(error)
@@ -99,7 +108,12 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def refuse(path: Path | None, force: bool) -> None:
     """Raise DataError when ``path`` exists and may not be replaced, before any work is done."""
-    if path is None or str(path) == "-" or not path.exists():
+    from trigpoint.data.files import check_path
+
+    if path is None or str(path) == "-":
+        return
+    check_path(path)
+    if not path.exists():
         return
     if path.is_dir():
         raise DataError(f"{path}: expected a file to write, got a folder; give a file name")

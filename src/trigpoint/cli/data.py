@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,7 +139,7 @@ def _options(given: list[str], names: str | None) -> dict[str, Any]:
     except (ConfigError, yaml.YAMLError) as error:
         raise ConfigError(f"--option: {error}") from None
     if names is not None:
-        text = read_text(names).replace("\n", ",") if Path(names).is_file() else names
+        text = read_text(names).replace("\n", ",") if os.path.isfile(names) else names
         options["names"] = [name.strip() for name in text.split(",") if name.strip()]
     return options
 

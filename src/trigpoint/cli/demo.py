@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -117,7 +116,7 @@ def _recipe(run: RunFolder, data: Path, chosen: SimpleNamespace, minutes: float)
 
 
 def _write(out: Path, report: Report) -> None:
-    from trigpoint.data.files import write_text
+    from trigpoint.data.files import copy_file, write_text
     from trigpoint.report import save
 
     write_json(out / "metrics.json", report.to_dict())
@@ -125,7 +124,7 @@ def _write(out: Path, report: Report) -> None:
     save(report.overlay(list(range(min(_SHOWN, len(report.dataset))))), out / "predictions.png")
     for source, name in ((report.run.history, "error.png"), (report.run.folder / "sigma.png", "sigma.png")):
         if source.is_file():
-            shutil.copyfile(source, out / name)
+            copy_file(source, out / name, overwrite=True)
 
 
 def _show(out: Path, run: RunFolder, report: Report, chosen: SimpleNamespace) -> None:

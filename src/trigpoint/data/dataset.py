@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import io
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from trigpoint.data.description import Description, Problem
-from trigpoint.data.files import refuse_existing
+from trigpoint.data.description import DEFAULT_TABLE, Description, Problem, description_text
+from trigpoint.data.files import check_path, copy_file, refuse_existing
 from trigpoint.data.instances import ImageInstances, gather
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
 from trigpoint.data.subsets import nested_order
-from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, write_table
+from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, set_writer, table_text
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
 
@@ -253,30 +253,29 @@ class LandmarkDataset:
     ) -> Path:
         """Write a native dataset and copy or symlink its images; ``keep`` leaves the folder's images as they are.
 
-        Raises DataError when a file is in the way and ``overwrite`` is False, before anything is written.
+        The images come first and ``dataset.yaml`` last. Called again after it was stopped, it does what is left. Raises
+        DataError when another file is in the way and ``overwrite`` is False, before anything is written.
         """
         target = Path(folder)
+        check_path(target)
         names = self._stored_names()
         files = {names[i]: self.samples[i].image for indices in self.by_image() for i in indices[:1]}
-        for name, source in files.items():
-            if images != "keep":
-                refuse_existing(target / "images" / name, overwrite)
-                _check_there(source)
         spaced = {sample.spacing_mm for sample in self.samples} - {self.spacing_mm}
         samples = self.samples if spaced else [replace(sample, spacing_mm=None) for sample in self.samples]
-        write_table(
-            target,
-            samples,
-            self.landmarks,
-            image_names=names,
-            name=self.name,
-            spacing_mm=self.spacing_mm,
-            instances=self.instances,
-            overwrite=overwrite,
-        )
+        about = description_text(self.name or target.resolve().name, self.landmarks, self.spacing_mm, self.instances)
+        table = table_text(samples, self.landmarks, image_names=names, instances=self.instances)
+        write = set_writer(target, {DEFAULT_TABLE: table}, about, overwrite=overwrite)
         if images != "keep":
-            for name, source in files.items():
-                _place(source, target / "images" / name, images)
+            left = {target / "images" / name: source for name, source in files.items()}
+            for file, source in list(left.items()):
+                _check_there(source)
+                if _is_placed(source, file, images):
+                    del left[file]
+                else:
+                    refuse_existing(file, overwrite)
+            for file, source in left.items():
+                _place(source, file, images)
+        write()
         return target
 
     def _stored_names(self) -> list[str]:
@@ -299,6 +298,7 @@ class LandmarkDataset:
 
 
 def _check_there(image: Path) -> None:
+    check_path(image)
     if not image.is_file():
         raise DataError(f"{image}: expected an image file, got none; check the name and the folder")
 
@@ -319,11 +319,22 @@ def size_problem(sample: Sample, height: int, width: int) -> str | None:
     )
 
 
+def _is_placed(source: Path, target: Path, how: str) -> bool:
+    """Whether a command that was stopped has brought this image already."""
+    there = target.is_file() and target.is_symlink() == (how == "link")
+    return there and (target.samefile(source) or filecmp.cmp(source, target, shallow=False))
+
+
 def _place(source: Path, target: Path, how: str) -> None:
+    if how != "link":
+        copy_file(source, target, overwrite=True)
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    if how == "link":
+    part = target.with_name(f".{target.name[:40]}.part")
+    try:
+        part.unlink(missing_ok=True)  # of a command that was killed
         part.symlink_to(source.resolve())
-    else:
-        shutil.copyfile(source, part)
-    part.replace(target)
+        part.replace(target)
+    except OSError as error:
+        error.filename = str(target)
+        raise

@@ -1,17 +1,19 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trigpoint.config import read_yaml, to_yaml
-from trigpoint.data.files import inside, number, shown
+from trigpoint.data.files import check_path, inside, number, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Normalizer
 
 DESCRIPTION = "dataset.yaml"
 DEFAULT_TABLE = "landmarks.csv"
+_HINTED = 20  # problems of one kind that are told in full
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Description:
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""
+        known = dict.fromkeys(names)
         pairs = []
         paired: set[str] = set()
         for pair in self.pairs:
@@ -65,20 +68,20 @@ class Description:
             if twice:
                 message = f"pairs: expected each landmark in one pair of two, got '{twice[0]}' again; keep one"
                 problems.append(Problem(self.file, message))
-            elif self._known(f"pairs {list(pair)}", pair, names, problems):
+            elif self._known(f"pairs {list(pair)}", pair, known, problems):
                 pairs.append(pair)
                 paired.update(pair)
-        groups = {g: m for g, m in self.groups.items() if self._known(f"groups '{g}'", m, names, problems)}
+        groups = {g: m for g, m in self.groups.items() if self._known(f"groups '{g}'", m, known, problems)}
         normalizer = self.normalizer
-        if normalizer is not None and not self._known("normalizer", normalizer.between or (), names, problems):
+        if normalizer is not None and not self._known("normalizer", normalizer.between or (), known, problems):
             normalizer = None
         return LandmarkSet(names, tuple(pairs), groups, normalizer)
 
-    def _known(self, where: str, used: tuple[str, ...], names: tuple[str, ...], problems: list[Problem]) -> bool:
+    def _known(self, where: str, used: tuple[str, ...], names: Mapping[str, None], problems: list[Problem]) -> bool:
         unknown = [name for name in used if name not in names]
         for name in unknown:
-            message = f"{where}: unknown landmark; {did_you_mean(name, names)}"
-            problems.append(Problem(self.file, message, landmark=name))
+            hint = did_you_mean(name, names) if len(problems) < _HINTED else "correct it as those before"
+            problems.append(Problem(self.file, f"{where}: unknown landmark; {hint}", landmark=name))
         return not unknown
 
 
@@ -133,6 +136,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
     mapping.
     """
     file = folder / DESCRIPTION
+    check_path(file)
     values: dict[str, Any] = {}
     if file.is_file():
         try:
@@ -148,7 +152,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
             _, expected, fix = KEYS[key]
             problems.append(Problem(file, f"{key}: expected {expected}, got {shown(values.pop(key))}{fix}"))
     names, length = _names(values.get("landmarks", ())), values.get("normalizer", {})
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    for name in sorted(name for name, times in Counter(names).items() if times > 1)[:_HINTED]:
         message = f"landmarks: expected each name once, got '{name}' more than once; rename one"
         problems.append(Problem(file, message))
     between = _names(length.get("between") or ())

@@ -10,10 +10,11 @@ Reading collects every problem in one pass; strict reading raises them together.
 import difflib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,12 +27,27 @@ from trigpoint.data.description import (
     description_text,
     read_description,
 )
-from trigpoint.data.files import csv_text, inside, is_formula, number, read_csv, refuse_existing, shown, write_text
+from trigpoint.data.files import (
+    check_path,
+    csv_text,
+    inside,
+    is_formula,
+    number,
+    read_csv,
+    refuse_existing,
+    same_content,
+    shown,
+    utf8,
+    whole,
+)
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
 META = ("image", "split", "subject", "instance", "spacing_mm")
 LISTED = 20  # problems spelled out in one error
+MAX_COLUMNS = 100_000  # two for each point of a dense mesh; more are lines that were joined
+_NOTES = 200  # columns of other names in which a misspelled one is looked for
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,7 @@ def read_table(path: str | Path, *, strict: bool = True) -> Table:
     ``Table.problems`` and whatever could be read is in ``Table.samples``. Raises DataError when there is no such path.
     """
     source = Path(path)
+    check_path(source)
     if not source.exists():
         raise DataError(f"{source}: expected a dataset folder, got nothing there; check the path")
     folder = source if source.is_dir() else source.parent
@@ -95,6 +112,7 @@ def parse_rows(rows: list[list[str]], about: Description, file: Path) -> Table:
 
 
 def _rows(file: Path) -> list[list[str]]:
+    check_path(file)
     if not file.is_file():
         raise ProblemError(Problem(file, "expected a table of landmarks, got no such file; name it with 'table:'"))
     try:
@@ -123,6 +141,12 @@ class _Reader:
 
     def report(self, message: str, row: int | None = None, landmark: str | None = None) -> None:
         self.problems.append(Problem(self.file, message, row, landmark))
+
+    def first(self, found: Collection[T], rest: str) -> list[T]:
+        """The first ones, to be reported one by one; how many more there are is reported here."""
+        if len(found) > LISTED:
+            self.report(f"{len(found) - LISTED} more {rest}; repair the header", 1)
+        return list(found)[:LISTED]
 
     def table(self, rows: list[list[str]]) -> Table:
         about, problems = self.about, self.problems
@@ -166,27 +190,30 @@ class _Reader:
             hint = "; separate the cells by commas" if len(header) == 1 and ";" in header[0] else ""
             message = f"expected a column 'image', got {shown(', '.join(header[:6]))}{hint}"
             raise ProblemError(Problem(self.file, message, row=1))
-        for column, times in sorted(Counter(header).items()):
-            if times > 1:
-                self.report(f"expected each column once, got '{column}' {times} times; remove all but one", 1)
+        if len(header) > MAX_COLUMNS:
+            message = f"expected at most {MAX_COLUMNS} columns, got {len(header)}; does a row stand in one line?"
+            raise ProblemError(Problem(self.file, message, row=1))
+        twice = {column: times for column, times in sorted(Counter(header).items()) if times > 1}
+        for column in self.first(twice, "columns stand there several times"):
+            self.report(f"expected each column once, got {shown(column)} {twice[column]} times; remove all but one", 1)
         derived = tuple(dict.fromkeys(c[:-2] for c in header if c[-2:] in ("_x", "_y") and c not in META))
         names = self.about.landmarks or derived
         if not names:
             raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
-        where = {column: header.index(column) for column in header}
-        for name in names:
-            for column in (f"{name}_x", f"{name}_y"):
-                if column not in where:
-                    self.report(f"expected a column '{column}', got none; add it or drop the landmark", 1, name)
-        for name in filter(is_formula, names):
+        where = {column: index for index, column in reversed(list(enumerate(header)))}
+        gone = [(name, end) for name in names for end in ("_x", "_y") if name + end not in where]
+        for name, end in self.first(gone, "columns of landmarks are missing"):
+            self.report(f"expected a column '{name}{end}', got none; add it or drop the landmark", 1, name)
+        for name in self.first(list(filter(is_formula, names)), "names would be calculated"):
             self.report(f"expected a plain name, got {shown(name)}, which a spreadsheet would calculate; rename it", 1)
         known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius", "spread"))}
-        for column in (column for column in where if column not in known):
-            near = difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8)
-            if column[-2:] in ("_x", "_y", "_v"):
-                hint = did_you_mean(column[:-2], names)
-                self.report(f"column '{column}' belongs to no landmark of the set; {hint}", 1)
-            elif near:  # other columns are the user's own notes
+        odd = [column for column in where if column not in known]
+        orphans = [column for column in odd if column[-2:] in ("_x", "_y", "_v")]
+        for column in self.first(orphans, "columns belong to no landmark"):
+            hint = did_you_mean(column[:-2], names)
+            self.report(f"column '{column}' belongs to no landmark of the set; {hint}", 1)
+        for column in [column for column in odd if column[-2:] not in ("_x", "_y", "_v")][:_NOTES]:
+            if near := difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8):  # else the user's own notes
                 self.report(f"unknown column '{column}'; did you mean '{near[0]}'?", 1)
         if self.about.instances and "instance" not in where:
             self.report("expected a column 'instance' since dataset.yaml says 'instances: true', got none", 1)
@@ -256,13 +283,31 @@ def write_table(
     exists and ``overwrite`` is False; then neither is touched.
     """
     target = Path(folder)
-    for file in (target / DESCRIPTION, target / DEFAULT_TABLE):
-        refuse_existing(file, overwrite)
     about = description_text(name or target.resolve().name, landmarks, spacing_mm, instances)
     text = table_text(samples, landmarks, image_names=image_names, instances=instances)
-    write_text(target / DEFAULT_TABLE, text, overwrite=overwrite)
-    write_text(target / DESCRIPTION, about, overwrite=overwrite)
+    set_writer(target, {DEFAULT_TABLE: text}, about, overwrite=overwrite)()
     return target
+
+
+def set_writer(folder: Path, tables: Mapping[str, str], about: str, *, overwrite: bool = False) -> Callable[[], None]:
+    """Writes tables and then ``dataset.yaml``, which ends every set, when it is called: after the images, that is.
+
+    Raises DataError at once when a file is in the way. Without a ``dataset.yaml``, a table with just this text is of a
+    command that was stopped.
+    """
+    files = {folder / name: utf8(folder / name, text) for name, text in {DESCRIPTION: about, **tables}.items()}
+    left = {file: data for file, data in files.items() if not same_content(file, data)}
+    for file in files if folder / DESCRIPTION not in left else left:
+        refuse_existing(file, overwrite)
+
+    def write() -> None:
+        with ExitStack() as stack:  # leaves in the reverse order: dataset.yaml appears last, after all are on the disk
+            for file, data in left.items():
+                stream = stack.enter_context(whole(file, overwrite=overwrite))
+                stream.write(data)
+                stream.flush()
+
+    return write
 
 
 def table_text(

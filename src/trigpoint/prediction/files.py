@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigpoint.data.description import read_description
+from trigpoint.data.files import check_path
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import DataError
@@ -29,12 +30,15 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     """
     files: dict[Path, None] = {}
     for path in given:
+        check_path(path)
         if path.is_dir() and is_tiled(path):  # zarr
             files[path] = None
         elif path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
             if not inside:
                 raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
+            for file in inside:
+                check_path(file)
             files |= dict.fromkeys(inside)
         elif path.is_file():
             files[path] = None
@@ -83,6 +87,7 @@ def drawing_names(files: Sequence[Path], folder: Path, what: str = "points") -> 
     >>> [str(path) for path in drawing_names([Path("a/x.png"), Path("b/x.tif")], Path("out"))]
     ['out/x_points.png', 'out/x_points_2.png']
     """
+    check_path(folder)
     used: dict[str, int] = {}
     names = []
     for file in files:

@@ -1,13 +1,12 @@
 """Folders, lists of files and videos to one table, batch after batch; what was done is kept when it ends early."""
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
-from trigpoint.data.files import write_bytes
+from trigpoint.data.files import whole
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
 from trigpoint.errors import DataError, unstopped
@@ -145,9 +144,8 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
         folder = target
 
         def save(frame: Frame, points: FloatArray) -> None:
-            drawn = io.BytesIO()
-            Image.fromarray(draw_points(frame.image.pixels, points)).save(drawn, "png")
-            write_bytes((folder / frame.name).with_suffix(".png"), drawn.getbuffer(), overwrite=True)
+            with whole((folder / frame.name).with_suffix(".png"), overwrite=True) as stream:
+                Image.fromarray(draw_points(frame.image.pixels, points)).save(stream, format="PNG")
 
         try:
             yield save

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from PIL import Image, ImageColor
 
-from trigpoint.data.files import write_bytes
+from trigpoint.data.files import whole
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import FloatArray
 
@@ -185,11 +185,11 @@ def save(figure: Figure, path: str | Path, dpi: int = 130) -> Path:
     file = Path(path)
     if file.suffix.lower() not in FORMATS:
         raise ConfigError(f"{file}: expected a figure ending in {', '.join(FORMATS)}, got '{file.suffix}'; rename it")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.suffix.lower() == ".png":
-        write_bytes(file, figure_png(figure, dpi), overwrite=True)
-    else:
-        figure.savefig(file)
+    with whole(file, overwrite=True) as stream:
+        if file.suffix.lower() == ".png":
+            stream.write(figure_png(figure, dpi))
+        else:
+            figure.savefig(stream, format=file.suffix[1:].lower())
     return file
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.description import DESCRIPTION, description_text
-from trigpoint.data.files import Progress
+from trigpoint.data.files import Progress, whole, write_text
+from trigpoint.data.table import set_writer
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet
 
@@ -105,29 +106,31 @@ def write_set(folder: str | Path, plan: Plan, draw: Callable[[int, str], Frame],
     """
     root = Path(folder)
     _clear(root, plan.count)
-    (root / "images").mkdir(parents=True, exist_ok=True)
     mark = {"kind": plan.kind, "count": plan.count, "size": list(plan.size), "seed": plan.seed}
     mark |= {"splits": dict(plan.splits), "per_subject": plan.per_subject, **plan.options}
-    (root / MARK).write_text(to_yaml(mark), encoding="utf-8")  # first, so that an interrupted set is known as ours
+    write_text(root / MARK, to_yaml(mark), overwrite=True)  # first, so that an interrupted set is known as ours
     rows: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     splits = list(islice(share_out(plan.splits), plan.subject(plan.count - 1) + 1))
     for index in range(plan.count):
         subject, split = plan.subject(index), splits[plan.subject(index)]
         frame = draw(index, split)
-        Image.fromarray(frame.image).save(root / "images" / _image(index), compress_level=1)
+        with whole(root / "images" / _image(index), overwrite=True) as stream:
+            Image.fromarray(frame.image).save(stream, format="PNG", compress_level=1)
         rows += _rows({"image": _image(index), "split": split, "subject": f"s{subject:04d}"}, frame, plan)
         notes += [{"image": _image(index), **note} for note in frame.notes]
         if progress is not None:
             progress(index + 1, plan.count)
-    pd.DataFrame(rows).to_csv(root / "landmarks.csv", index=False, lineterminator="\n", float_format="%.4f")
-    if notes:
-        pd.DataFrame(notes).to_csv(root / "distractors.csv", index=False, lineterminator="\n", float_format="%.4f")
+    tables = {"landmarks.csv": _text(rows), **({"distractors.csv": _text(notes)} if notes else {})}
     about = description_text(f"synthetic {plan.kind}", plan.landmarks, plan.spacing_mm, plan.instances)
-    (root / DESCRIPTION).write_text(about, encoding="utf-8")
+    set_writer(root, tables, about, overwrite=True)()
     mark["sha256"] = {name: _digest(root / name) for name in _TEXTS if (root / name).exists()}
-    (root / MARK).write_text(to_yaml(mark), encoding="utf-8")
+    write_text(root / MARK, to_yaml(mark), overwrite=True)
     return root
+
+
+def _text(rows: list[dict[str, Any]]) -> str:
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.4f")
 
 
 def _rows(about: dict[str, Any], frame: Frame, plan: Plan) -> list[dict[str, Any]]:
@@ -154,6 +157,8 @@ def _clear(root: Path, count: int) -> None:
     """Remove the synthetic set in ``root``; refuse when that, or writing ``count`` images, would lose other files."""
     if root.exists() and not root.is_dir():
         raise DataError(f"{root}: expected a folder to write to, got a file; choose another folder")
+    for part in root.glob(".*.part"):  # of a command that was killed
+        part.unlink()
     if not root.exists() or not any(root.iterdir()):
         return
     if not (root / MARK).is_file():
@@ -167,8 +172,8 @@ def _clear(root: Path, count: int) -> None:
     for name in digests:
         if (root / name).exists() and _digest(root / name) != digests[name]:
             raise DataError(f"{root / name}: edited since it was drawn and would be lost; choose another folder")
-    ours = [root / "images" / _image(index) for index in range(drawn)]
-    ours += [root / name for name in (_TEXTS if "sha256" not in old else digests)]
+    ours = [root / name for name in (_TEXTS if "sha256" not in old else digests)]  # first, or a part would look whole
+    ours += [root / "images" / _image(index) for index in range(drawn)]
     new = [root / "images" / _image(index) for index in range(count)] + [root / name for name in _TEXTS]
     foreign = sorted({path.name for path in new if path.exists()} - {path.name for path in ours})
     if foreign:

@@ -251,6 +251,6 @@ def test_a_disk_that_fails_while_an_image_is_read_is_a_fault_of_the_image(
 
     file = tmp_path / "a.png"
     PIL.Image.new("L", (4, 3)).save(file)
-    monkeypatch.setattr("trigpoint.data.pixels.images._stream", lambda path: Failing())
+    monkeypatch.setattr("trigpoint.data.pixels.images.open_file", lambda path: Failing())
     with pytest.raises(DataError, match=r"a\.png: expected an image file, got Input/output error"):
         read_image(file)

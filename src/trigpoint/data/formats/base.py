@@ -1,6 +1,5 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import read_text, refuse_existing, shown, sound_text, write_text
+from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, utf8, write_bytes
 from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
@@ -37,12 +36,15 @@ def annotation_files(
 ) -> tuple[Path, Path, list[Path]]:
     """The folder that names are relative to, that of the images (default: the same), and the files or single file."""
     path = Path(source)
+    check_path(path)
     root = path.parent if path.is_file() else path
     if not root.is_dir():
         raise DataError(f"{path}: expected a folder of *{suffix} files, got nothing there; check the path")
     found = [path] if path.is_file() else sorted(path.rglob(f"*{suffix}"))
     if not found:
         raise DataError(f"{path}: expected *{suffix} files, got none; check the path")
+    for file in found:
+        check_path(file)
     return root, root if images is None else Path(images), found
 
 
@@ -70,7 +72,8 @@ def read_per_image(
         if odd := sorted(set(marks.names) ^ set(landmarks.names)):
             expected = f"expected the landmarks of {files[0].name}"
             raise DataError(f"{file}: {expected}, got a difference in '{odd[0]}'; all files need the same")
-        points = points[[marks.index(name) for name in landmarks.names]]
+        place = {name: index for index, name in enumerate(marks.names)}
+        points = points[[place[name] for name in landmarks.names]]
         samples.append(visible(image_of(file, root, folder), points))
     return LandmarkDataset(samples, landmarks, name=root.name, images=folder, table=Path(source))
 
@@ -92,53 +95,25 @@ def write_per_image(
     """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
 
     Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
+    Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
     """
     if dataset.instances:
         expected = f"one set of landmarks per image, as {suffix} files store it"
         raise DataError(f"{target}: expected {expected}, got a dataset with instances; use coco instead")
-    files: dict[Path, str] = {}
+    files: dict[Path, bytes] = {}
     for sample in (dataset if names is None else dataset.pick(names)).samples:
         name = Path(dataset.image_name(sample))
         relative = Path(name.name) if name.is_absolute() else name
         file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
+        files[file] = utf8(file, text(sample))
+    left = [file for file, content in files.items() if not same_content(file, content)]
+    for file in left or files:
         refuse_existing(file, overwrite)
-        files[file] = text(sample)
-    for file, content in files.items():
-        write_text(file, content, overwrite=overwrite)
+    for file in left:
+        write_bytes(file, files[file], overwrite=overwrite)
     return list(files)
-
-
-def load_json(file: Path) -> Any:
-    """The values of a JSON file. Raises DataError with file and line, also for what is too deep or no text."""
-    text = read_text(file)
-    try:
-        values = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}, line {error.lineno}: not readable as JSON: {error.msg}") from None
-    except ValueError as error:
-        raise DataError(f"{file}: not readable as JSON: {error}") from None
-    except RecursionError:
-        raise DataError(f"{file}: expected JSON for annotations, got values too deep in one another") from None
-    if "\\u" in text and not sound_text(json.dumps(values, ensure_ascii=False)):
-        raise DataError(f"{file}: expected text in JSON, got half a surrogate pair (\\ud800 to \\udfff); remove it")
-    return values
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A key given twice is refused: which of the two was meant, nobody knows."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"expected each key once, got {shown(twice)} twice in one object; keep one")
-    return values
-
-
-def _integer(digits: str) -> int | float:
-    """Python refuses to read integers of thousands of digits; as a float they are infinite and refused by name."""
-    return int(digits) if len(digits) < 400 else float(digits)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class Coco(Format):
             raise DataError(f"{file}: unknown category '{self.category}'; {did_you_mean(self.category, names)}")
         chosen = [kind for kind in kinds if self.category in (None, kind.get("name"))]
         if len(chosen) != 1:
-            raise DataError(f"{file}: expected one category with 'keypoints', got {len(chosen)} ({', '.join(names)})")
+            raise DataError(
+                f"{file}: expected one category with 'keypoints', got {len(chosen)} ({', '.join(names[:20])})"
+            )
         keypoints: list[Any] = member(chosen[0], "keypoints", list, f"{file}: categories")
         try:
             return chosen[0].get("id"), LandmarkSet(tuple(str(name) for name in keypoints)).names

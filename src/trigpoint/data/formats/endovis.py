@@ -14,8 +14,8 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.files import inside as inside_folder
-from trigpoint.data.files import number, shown
-from trigpoint.data.formats.base import Format, annotation_files, load_json
+from trigpoint.data.files import load_json, number, shown
+from trigpoint.data.formats.base import Format, annotation_files
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.geometry import inside
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample

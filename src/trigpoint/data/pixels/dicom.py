@@ -6,6 +6,7 @@ Only the tags listed here are ever parsed, so nothing about a patient can reach 
 import math
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ import pydicom.pixels.processing
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from trigpoint.data.files import inflated_size
 from trigpoint.errors import DataError
 
-_HEADER = ["Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing"]
+_HEADER = [
+    "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel", "BitsAllocated",
+    "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept",
+]  # fmt: skip
 _PIXELS = [
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData",
@@ -28,15 +33,18 @@ _PIXELS = [
     "BluePaletteColorLookupTableData",
 ]  # fmt: skip
 _INFLATED, _RATIO = 256 << 20, 100  # bytes and times its size that a deflated file may grow to; real ones stay below
+_MOST = 512 << 20  # bytes that no deflated file may exceed
+_CONVERTED = 24  # bytes for each pixel while values are scaled or colours made
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # in the patient before on the detector
 
 
 @dataclass(frozen=True)
 class Header:
-    """Size in pixels, and the spacing when the file states one number for both axes."""
+    """Size in pixels, bytes that decoding takes, and the spacing when the file states one number for both axes."""
 
     height: int
     width: int
+    memory: int
     spacing_mm: float | None
     spacing_source: str
 
@@ -45,7 +53,11 @@ def read_header(file: Path) -> Header:
     """Size and spacing without the pixels. Raises DataError naming the file."""
     data = _read(file, _HEADER, stop_before_pixels=True)
     spacing, source = _spacing(file, data)
-    return Header(_value(file, data, "Rows", int), _value(file, data, "Columns", int), spacing, source)
+    height, width = _value(file, data, "Rows", int), _value(file, data, "Columns", int)
+    samples, bits = _value(file, data, "SamplesPerPixel", int, 1), _value(file, data, "BitsAllocated", int, 16)
+    plain = str(data.get("PhotometricInterpretation", "")) in ("MONOCHROME2", "RGB") and "RescaleSlope" not in data
+    each = 2 * samples * -(-bits // 8) + (4 * samples if plain else _CONVERTED)
+    return Header(height, width, height * width * each, spacing, source)
 
 
 def read_pixels(file: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
@@ -115,8 +127,8 @@ def _refuse_bomb(file: Path) -> None:
         if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
         size = file.stat().st_size
-        most = max(_INFLATED, _RATIO * size)
-        if len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), most + 1)) > most:
+        most = min(max(_INFLATED, _RATIO * size), _MOST)
+        if inflated_size(partial(zlib.decompressobj, -zlib.MAX_WBITS), stream.read(_MOST), most) > most:
             raise DataError(f"{file}: expected a DICOM file, got {size} bytes that inflate to over {most}")
 
 

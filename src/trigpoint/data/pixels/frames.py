@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.data.files import refuse_existing
-from trigpoint.data.pixels.images import SUFFIXES, ImageData, check_size, read_image
+from trigpoint.data.files import check_path, refuse_existing
+from trigpoint.data.pixels.images import MAX_PIXELS, SUFFIXES, ImageData, check_size, read_image
 from trigpoint.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+_CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,gif,apng,h264,hevc,m4v,dv,ivf,rawvideo,nut,wav"
+)
 _EARLY = 0.75  # frames' time by which a video may end before its header says: one frame less is noticed
 _GAP = 1.5  # frames' time between two frames above which one is missing between them
 
@@ -79,6 +82,7 @@ class Frames:
             return
         with _opened(self.source) as container:
             for index, frame in enumerate(_decoded(self.source, container)):
+                check_size(self.source, frame.height, frame.width)
                 if index % self.every == 0:
                     pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
                     image = ImageData(np.ascontiguousarray(pixels).transpose(2, 0, 1))
@@ -97,10 +101,13 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def _images(source: Path) -> list[Path] | None:
     """The images of a folder, or one; None when the source is taken for a video."""
+    check_path(source)
     if source.is_dir():
         found = [file for file in source.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
         if not found:
             raise DataError(f"{source}: expected a folder of images ({', '.join(SUFFIXES)}), got none; check the path")
+        for file in found:
+            check_path(file)
         return sorted(found, key=lambda file: (natural_key(file.name), file.name))
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
@@ -118,7 +125,10 @@ def _pyav() -> Any:
 def _opened(file: Path) -> InputContainer:
     av = _pyav()
     try:
-        container: InputContainer = av.open(str(file), metadata_errors="replace")  # titles in an old coding
+        options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}  # no list of other files or addresses
+        container: InputContainer = av.open(  # titles may be in an old coding
+            str(file), metadata_errors="replace", container_options=options
+        )
     except av.FFmpegError as error:
         got = f"something else or a part of one ({_why(error)})"
         fix = "copy it again; an MP4 that broke off while it was recorded has to be repaired first"
@@ -133,6 +143,7 @@ def _stream(file: Path, container: InputContainer) -> VideoStream:
     if stream.codec_context is None or not stream.width or not stream.height:
         raise DataError(f"{file}: expected a video, got pictures of a kind that is not known")
     check_size(file, stream.height, stream.width)
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # a video may change its size
     return stream
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
-from trigpoint.data.files import decoding, reachable
+from trigpoint.data.files import check_path, decoding, open_file, reachable
 from trigpoint.data.pixels import dicom, tiff
 from trigpoint.errors import ConfigError, DataError
 
@@ -48,6 +48,9 @@ def pixel_limit(given: str | None) -> int:
 
 MAX_PIXELS = pixel_limit(os.environ.get("TRIGPOINT_MAX_PIXELS"))
 """Of one image; set by the environment, or per call by ``read_image(..., max_pixels=...)``."""
+BYTES_PER_PIXEL = 12
+"""Of all copies of an image that are held at a time; what takes more may have fewer pixels."""
+_DEEP = 20  # bytes for each pixel of a PNG of 16 bits with colour
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
     """Decode one image file.
 
     Raises DataError naming the file when it is missing, truncated, no image, of an unknown suffix, has several frames,
-    or has more than ``max_pixels`` pixels (checked before decoding).
+    or, checked before decoding, has more than ``max_pixels`` pixels or takes more than 12 bytes for each of so many.
 
     >>> import tempfile; from PIL import Image
     >>> file = Path(tempfile.mkdtemp()) / "grey.png"
@@ -87,15 +90,15 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
     (1, 3, 5)
     """
     file = Path(path)
-    data = _bytes(file)
+    data = _bytes(file, max_pixels)
     if _is_dicom(file, data):
         header = dicom.read_header(file)
-        check_size(file, header.height, header.width, max_pixels)
+        check_size(file, header.height, header.width, max_pixels, header.memory)
         values, value_range = dicom.read_pixels(file)
         return ImageData(_planes(file, values), header.spacing_mm, header.spacing_source, value_range)
     _check_suffix(file)
     if data[:4] in tiff.MAGIC:
-        check_size(file, *tiff.read_size(file), max_pixels)
+        check_size(file, *tiff.read_size(file), max_pixels, tiff.memory(file))
         pixels = _planes(file, tiff.read_pixels(file, data))
     else:
         pixels = _common(file, data, max_pixels)
@@ -109,7 +112,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of the image as ``read_image`` returns it, from the header only. Raises DataError."""
     file = Path(path)
-    with _stream(file) as stream:
+    with open_file(file) as stream:
         head = stream.read(132)
         if _is_dicom(file, head):
             header = dicom.read_header(file)
@@ -129,19 +132,20 @@ def image_spacing(path: str | Path) -> tuple[float | None, str]:
     file = Path(path)
     if file.suffix.lower() not in ("", ".dcm", ".dicom"):
         return None, "the file states none"
+    check_path(file)
     header = dicom.read_header(file)
     return header.spacing_mm, header.spacing_source
 
 
 def _common(file: Path, data: bytes, max_pixels: int) -> npt.NDArray[Any]:
     with _opened(file, io.BytesIO(data)) as image:
-        check_size(file, image.height, image.width, max_pixels)
+        deep = image.format == "PNG" and data[24] == 16 and data[25] != 0
+        check_size(file, image.height, image.width, max_pixels, _DEEP * image.height * image.width * deep)
         with decoding(file, "expected a whole image, got a damaged one"):
             if image.format == "PNG":
                 _check_png(file, data)
-                depth, colour_type = data[24:26]
-                if depth == 16 and colour_type != 0:
-                    return _deep_colour(file, data)
+            if deep:
+                return _deep_colour(file, data)
             return _planes(file, _pillow_array(image))
 
 
@@ -165,7 +169,7 @@ def _deep_colour(file: Path, data: bytes) -> npt.NDArray[Any]:
     (torchvision's decoder keeps 16 bits, but a damaged file ends the whole process.)
     """
     grey = data[25] == 4  # grey and alpha, two samples of two bytes: read as four of one
-    halves = []
+    out: Any = 0
     for order in ("16B", "16L"):  # of the bytes: the first of each two, then the second
         with _opened(file, io.BytesIO(data)) as opened:
             image: Any = opened
@@ -174,20 +178,26 @@ def _deep_colour(file: Path, data: bytes) -> npt.NDArray[Any]:
             raw = "RGBA" if grey else f"{image.mode};{order}"
             tile = image.tile[0]
             image.tile = [tile._replace(args=raw) if hasattr(tile, "_replace") else (*tile[:3], raw)]
-            halves.append(np.asarray(PIL.ImageOps.exif_transpose(image)).astype(np.uint16))
-    high, low = (halves[0][..., 0], halves[0][..., 1]) if grey else halves
-    return _planes(file, high << 8 | low)
+            PIL.ImageOps.exif_transpose(image, in_place=True)
+            half = np.asarray(image)
+        if grey:
+            return _planes(file, half[..., 0].astype(np.uint16) << 8 | half[..., 1])
+        out <<= 8
+        out = half.astype(np.uint16) if order == "16B" else np.bitwise_or(out, half, out=out)
+    return _planes(file, out)
 
 
 def _pillow_array(image: PIL.Image.Image) -> npt.NDArray[Any]:
     """(H, W) or (H, W, 3); palettes and CMYK become RGB, alpha is dropped."""
-    turned = PIL.ImageOps.exif_transpose(image)
-    mode = turned.mode
+    PIL.ImageOps.exif_transpose(image, in_place=True)
+    mode = image.mode
     if mode.startswith("I"):  # 16 bit, which older Pillow widens to 32
-        return np.asarray(turned).astype(np.uint16)
+        return np.asarray(image).astype(np.uint16)
     if mode in ("L", "RGB"):
-        return np.asarray(turned)
-    return np.asarray(turned.getchannel(0) if mode == "LA" else turned.convert("L" if mode == "1" else "RGB"))
+        return np.asarray(image)
+    plain = image.getchannel(0) if mode == "LA" else image.convert("L" if mode == "1" else "RGB")
+    image.close()  # its pixels are no longer needed
+    return np.asarray(plain)
 
 
 def _planes(file: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -225,29 +235,29 @@ def _opened(file: Path, stream: IO[bytes]) -> PIL.Image.Image:
     return image
 
 
-def check_size(file: Path, height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise DataError when an image is empty or has more than ``max_pixels`` pixels."""
+def check_size(file: Path, height: int, width: int, max_pixels: int = MAX_PIXELS, memory: int = 0) -> None:
+    """Raise DataError when an image is empty, has more than ``max_pixels`` pixels or takes too much memory.
+
+    ``memory``: bytes of all copies that are held while it is decoded, 0 where they are at most 12 per pixel.
+    """
     if height < 1 or width < 1:
         raise DataError(f"{file}: expected an image, got one of {width} x {height} pixels")
+    fix = "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, or raise the limit: "
+    fix += "TRIGPOINT_MAX_PIXELS, or read_image(..., max_pixels=...)"
     if height * width > max_pixels:
-        raise DataError(
-            f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; "
-            "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, "
-            "or raise the limit: TRIGPOINT_MAX_PIXELS, or read_image(..., max_pixels=...)"
-        )
+        raise DataError(f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; {fix}")
+    if memory > BYTES_PER_PIXEL * max_pixels:
+        expected = f"expected at most {BYTES_PER_PIXEL * max_pixels >> 20} MB to decode it ({max_pixels} pixels)"
+        raise DataError(f"{file}: {expected}, got {width} x {height} pixels that take {memory >> 20} MB; {fix}")
 
 
 def _is_dicom(file: Path, head: bytes) -> bool:
     return file.suffix.lower() in (".dcm", ".dicom") or (not file.suffix and head[128:132] == b"DICM")
 
 
-def _stream(file: Path) -> io.BufferedReader:
-    with reachable(file):
-        return file.open("rb")
-
-
-def _bytes(file: Path) -> bytes:
-    with reachable(file), _stream(file) as stream:  # a disk may fail after the file was opened
+def _bytes(file: Path, max_pixels: int) -> bytes:
+    with open_file(file) as stream, reachable(file):  # a disk may fail after the file was opened
+        check_size(file, 1, 1, max(max_pixels, MAX_PIXELS), file.stat().st_size)
         data = stream.read()
     if not data:
         raise DataError(f"{file}: expected an image, got an empty file")

@@ -16,7 +16,7 @@ import numpy as np
 
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
-from trigpoint.data.files import Progress
+from trigpoint.data.files import Progress, sound_text
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
@@ -269,9 +269,12 @@ class _Checks:
         images = self.table.images
         if not images.is_dir() or not self.table.table.is_file():
             return
-        named = {file.resolve() for file in self.images}
+        named = {os.path.realpath(file) for file in self.images}  # also of links in a circle
         present = sorted(file for file in images.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        left = [file for file in present if file.resolve() not in named]
+        for file in [file for file in present if not sound_text(str(file))]:
+            present.remove(file)
+            self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")
+        left = [file for file in present if os.path.realpath(file) not in named]
         message = "no row names this image; add a row or move it away"
         self.warn_of_first([(f, message, None) for f in left], f"that no row names ({len(left)} of {len(present)})")
 

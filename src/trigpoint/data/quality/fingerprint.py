@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import csv_text, reachable, read_csv
+from trigpoint.data.files import csv_text, open_file, reachable, read_csv
 from trigpoint.data.pixels.images import ImageData, read_image
 from trigpoint.errors import DataError, RunError
 
@@ -74,7 +74,7 @@ def pixel_hash(image: ImageData) -> str:
 
 def file_hash(path: Path) -> str:
     """Hash of the file's bytes. Raises DataError when it cannot be read."""
-    with reachable(path), path.open("rb") as stream:
+    with open_file(path) as stream, reachable(path):
         return hashlib.file_digest(stream, _hash).hexdigest()
 
 

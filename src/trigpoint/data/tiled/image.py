@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from trigpoint.data.files import check_path
 from trigpoint.data.pixels import tiff
+from trigpoint.data.pixels.images import check_size
 from trigpoint.data.tiled.store import REMEDY, Size, TileStore
 from trigpoint.data.tiled.tiff import TiffTiles, reduces, starts_tiled
-from trigpoint.data.tiled.zarr import MARKERS, ZarrTiles
+from trigpoint.data.tiled.zarr import ZarrTiles
+from trigpoint.data.tiled.zarr_codecs import MARKERS
 from trigpoint.errors import DataError
 
 CACHE_BYTES = 256 * 2**20
@@ -61,6 +64,7 @@ class TiledImage(AbstractContextManager["TiledImage", None]):
         rows, columns = self.levels[level].size
         y0, x0 = min(max(top, 0), rows), min(max(left, 0), columns)
         y1, x1 = max(min(top + height, rows), y0), max(min(left + width, columns), x0)
+        check_size(self.path, 1, 1, memory=self.channels * (y1 - y0) * (x1 - x0) * self.dtype.itemsize)
         out = np.empty((self.channels, y1 - y0, x1 - x0), self.dtype)
         if out.size:
             h, w = self.tiles[level]
@@ -122,6 +126,7 @@ def open_tiled(path: str | Path, *, cache_bytes: int = CACHE_BYTES, fill_missing
     ((64, 96), [[[1054, 1055], [1150, 1151], [1246, 1247]]], 1)
     """
     file = Path(path)
+    check_path(file)
     if file.is_dir():
         if not _is_zarr(file):
             raise DataError(f"{file}: expected a tiled TIFF or zarr, got a folder without {' or '.join(MARKERS)}")
@@ -134,6 +139,7 @@ def open_tiled(path: str | Path, *, cache_bytes: int = CACHE_BYTES, fill_missing
 def is_tiled(path: str | Path) -> bool:
     """Whether a path holds a tiled TIFF or zarr, from the first bytes or names; damaged ones may count as neither."""
     file = Path(path)
+    check_path(file)
     if file.is_dir():
         return _is_zarr(file)
     return file.is_file() and tiff.is_tiff(file) and starts_tiled(file)

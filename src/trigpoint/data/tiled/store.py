@@ -14,6 +14,7 @@ from trigpoint.errors import DataError
 Size = tuple[int, int]
 
 MAX_TILE_PIXELS = 64_000_000  # a tile is decoded whole
+MAX_TILE_BYTES = 8 * MAX_TILE_PIXELS  # with all that is stored beside the plane, such as samples and planes of a volume
 REMEDY = "make a tiled copy with: trigpoint data tile IN OUT"
 _UNITS = {
     1e-6: "nm nanometer",
@@ -58,11 +59,12 @@ def reading(file: Path, what: str) -> AbstractContextManager[None]:
     return decoding(file, problem, f"{what}: ", "; copy or export it again")
 
 
-def check_tile(file: Path, size: Size, tile: Size) -> None:
-    """Raise DataError for sides below 1 and for tiles that nobody should decode."""
+def check_tile(file: Path, size: Size, tile: Size, stored: int = 0) -> None:
+    """Raise DataError for sides below 1 and for tiles that nobody should decode; ``stored``: bytes of a whole one."""
     if min(*size, *tile) < 1:
         raise DataError(f"{file}: expected an image and tiles of at least 1 x 1 pixel, got {size} in tiles of {tile}")
-    if min(size[0], tile[0]) * min(size[1], tile[1]) > MAX_TILE_PIXELS or max(tile) > MAX_TILE_PIXELS:
+    too_many = min(size[0], tile[0]) * min(size[1], tile[1]) > MAX_TILE_PIXELS or max(tile) > MAX_TILE_PIXELS
+    if too_many or stored > MAX_TILE_BYTES:
         expected = f"expected tiles of at most {MAX_TILE_PIXELS} pixels"
         raise DataError(f"{file}: {expected}, got {tile[1]} x {tile[0]}; {REMEDY}")
 

@@ -1,5 +1,6 @@
 """Tiles of a TIFF, BigTIFF or OME-TIFF; reduced levels are its SubIFDs or its following pages."""
 
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from trigpoint.data.files import number
+from trigpoint.data.files import inflated_size, number
+from trigpoint.data.pixels.tiff import pages
 from trigpoint.data.tiled.store import MILLIMETRES, REMEDY, Size, TileStore, check_tile, isotropic, reading
 from trigpoint.errors import DataError
 
@@ -51,7 +53,7 @@ class TiffTiles(TileStore):
         self.sizes = tuple(_size(page) for page in self._pages)
         self.tiles = tuple(_tile(page) for page in self._pages)
         for page, size, tile in zip(self._pages, self.sizes, self.tiles, strict=True):
-            check_tile(self.file, size, tile)
+            check_tile(self.file, size, tile, math.prod(tile) * page.dtype.itemsize * int(page.samplesperpixel))
             _check_decoder(self.file, page)
             if not _mapped(page):
                 self._check_extent(page, size, tile)
@@ -100,7 +102,7 @@ class TiffTiles(TileStore):
             raise DataError(f"{self.file}: expected {count} bytes of a tile, got {len(data)}; copy the file again")
         expected = tile[0] * tile[1] * samples * self.dtype.itemsize
         measured = int(page.compression) in _DEFLATE and count * _DEFLATE_RATIO > _BOMB
-        if measured and len(zlib.decompressobj().decompress(data, expected + 1)) > expected:
+        if measured and inflated_size(zlib.decompressobj, data, expected) > expected:
             raise DataError(f"{self.file}: expected tiles of {expected} bytes, got a larger one; export it again")
         values = page.decode(data, index, jpegtables=page.jpegtables)[0]
         return np.asarray(values).reshape(values.shape[-3:])
@@ -163,12 +165,12 @@ def _check_decoder(file: Path, page: Any) -> None:
 
 def _levels(file: Path, tiff: tifffile.TiffFile, first: Any) -> list[Any]:
     """The page and its reduced copies, finest first; previews, labels and the like are left out."""
-    following: list[Any] = list(tiff.pages)[1:]
+    following = pages(file, tiff.pages)[1:]
     same = [page for page in following if _size(page) == _size(first)]
     if same:
         got = f"{len(same) + 1} pages of one size"
         raise DataError(f"{file}: expected one image, got {got}; export the page that is meant")
-    reduced = list(first.pages) if first.subifds else [page for page in following if page.is_tiled]
+    reduced = pages(file, first.pages) if first.subifds else [page for page in following if page.is_tiled]
     found: dict[Size, Any] = {_size(first): first}
     for page in reduced:
         if _kind(page) == _kind(first) and reduces(_size(first), _size(page)):
@@ -209,9 +211,12 @@ def _mapped(page: Any) -> bool:
 
 
 def _spacing(ome: str | None) -> float | None:
-    """Millimetres per pixel from OME-XML; None when it is not readable, since the pixels do not depend on it."""
+    """Millimetres per pixel from OME-XML; None when it is not readable, since the pixels do not depend on it.
+
+    Nor is it when it defines entities, which OME never does: they can stand for text without end.
+    """
     try:
-        nodes = ElementTree.fromstring(ome or "").iter()
+        nodes = ElementTree.fromstring("" if "<!" in (ome or "").replace("<!--", "") else ome or "").iter()
     except ElementTree.ParseError:
         return None
     pixels: Mapping[str, str] = next((node.attrib for node in nodes if node.tag.endswith("}Pixels")), {})

@@ -7,7 +7,6 @@ beyond the border the edge is repeated, because zero would store a dark frame.
 import itertools
 import math
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +17,7 @@ import tifffile
 import torch
 from torch.nn import functional as F
 
-from trigpoint.data.files import Progress, refuse_existing
+from trigpoint.data.files import Progress, refuse_existing, whole
 from trigpoint.data.tiled.store import Size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import halve
@@ -123,29 +122,27 @@ def write_tiled(
     first = next(strips)
     sizes = _level_sizes(size)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".{target.name}.{uuid.uuid4().hex}.part"
     heights = [height for height, _ in sizes]
     coarser = [_Level((*level, first.shape[2]), first.dtype, target.parent) for level in sizes[1:]]
     colour = first.shape[2] == 3
     options: dict[str, Any] = {"dtype": first.dtype, "tile": (tile, tile), "compression": "zlib", "maxworkers": 1}
-    try:
-        with tifffile.TiffWriter(part, bigtiff=True, ome=True) as writer:
+    with (
+        whole(target, overwrite=overwrite) as stream,
+        tifffile.TiffWriter(stream, bigtiff=True, ome=True) as writer,
+    ):
 
-            def add(level: int, strips: Rows, **more: Any) -> None:
-                tiles = _tiles(_counted(strips, sum(heights[:level]), sum(heights), progress), tile, colour)
-                shape = (*sizes[level], 3) if colour else sizes[level]
-                writer.write(tiles, shape=shape, photometric="rgb" if colour else "minisblack", **options, **more)
+        def add(level: int, strips: Rows, **more: Any) -> None:
+            tiles = _tiles(_counted(strips, sum(heights[:level]), sum(heights), progress), tile, colour)
+            shape = (*sizes[level], 3) if colour else sizes[level]
+            writer.write(tiles, shape=shape, photometric="rgb" if colour else "minisblack", **options, **more)
 
-            finest = _finest(itertools.chain([first], strips), coarser)
-            add(0, finest, subifds=len(coarser), metadata=_ome(colour, spacing_mm))
-            next(strips, None)  # the writer asks for no more than the last tile
-            for number, finished in enumerate(coarser, start=1):
-                _push(coarser[number:], finished.finish())
-            for number, level in enumerate(coarser, start=1):
-                add(number, level.strips(tile), subfiletype=1, metadata=None)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        finest = _finest(itertools.chain([first], strips), coarser)
+        add(0, finest, subifds=len(coarser), metadata=_ome(colour, spacing_mm))
+        next(strips, None)  # the writer asks for no more than the last tile
+        for number, finished in enumerate(coarser, start=1):
+            _push(coarser[number:], finished.finish())
+        for number, level in enumerate(coarser, start=1):
+            add(number, level.strips(tile), subfiletype=1, metadata=None)
     return target
 
 

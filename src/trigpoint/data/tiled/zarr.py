@@ -1,18 +1,30 @@
 """Tiles of a zarr array (version 2 or 3) or of an OME-NGFF multiscales group; needs the extra ``zarr``."""
 
+from __future__ import annotations
+
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.data import files
 from trigpoint.data.tiled.store import MILLIMETRES, TileStore, check_tile, isotropic, reading
+from trigpoint.data.tiled.zarr_codecs import Coding, read_codings
 from trigpoint.errors import DataError
 
-MARKERS = ("zarr.json", ".zarray", ".zgroup")  # one of them makes a folder zarr
+_NAMED = 10  # arrays of a group in a message
+
+
+class _Level(NamedTuple):
+    """``array`` is zarr's."""
+
+    array: Any
+    folder: Path
+    coding: Coding
 
 
 class ZarrTiles(TileStore):
@@ -30,18 +42,20 @@ class ZarrTiles(TileStore):
         except ImportError:
             raise DataError(f'{folder}: reading zarr needs a package; pip install "trigpoint[zarr]"') from None
         with reading(folder, "metadata"):
-            node: Any = zarr.open(str(folder), mode="r")
-            self._levels: list[tuple[Any, Path]] = [(node, folder)]
-            scales = None if isinstance(node, zarr.Array) else _multiscales(folder, node)
-            if scales is not None:
-                names = [str(entry["path"]) for entry in scales["datasets"]]
-                if not all(files.inside(name) for name in names):
+            codings, scales = read_codings(folder), None
+            if "." in codings:
+                self._levels = [_Level(zarr.open_array(str(folder), mode="r"), folder, codings["."])]
+            else:
+                group = zarr.open_group(str(folder), mode="r", use_consolidated=False)
+                scales = _multiscales(folder, group, codings)
+                names = [posixpath.normpath(str(entry["path"])) for entry in scales["datasets"]]
+                if not all(name in codings for name in names):
                     raise DataError(f"{folder}: expected arrays inside the group, got {', '.join(names)}")
-                self._levels = [(node[name], folder / name) for name in names]
+                self._levels = [_Level(group[name], folder / name, codings[name]) for name in names]
             self._describe(scales)
 
     def _describe(self, scales: Mapping[str, Any] | None) -> None:
-        arrays = [array for array, _ in self._levels]
+        arrays = [level.array for level in self._levels]
         first = arrays[0]
         names = None
         if scales is not None:  # before version 0.3 the axes of a group were not named and always t, c, z, y, x
@@ -57,50 +71,55 @@ class ZarrTiles(TileStore):
             count = 1 if channel is None else array.shape[channel]
             if (channel, count, array.dtype) != (self._channel_axis, self.channels, first.dtype):
                 raise DataError(f"{self.file}: expected levels of one kind, got {array.shape} of {array.dtype}")
-        self._levels.sort(key=lambda level: -level[0].shape[self._x])
-        self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a, _ in self._levels)
-        self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a, _ in self._levels)
-        for size, tile in zip(self.sizes, self.tiles, strict=True):
-            check_tile(self.file, size, tile)
+        arrays.sort(key=lambda array: -array.shape[self._x])
+        self._levels.sort(key=lambda level: -level.array.shape[self._x])
+        self.sizes = tuple((int(a.shape[self._y]), int(a.shape[self._x])) for a in arrays)
+        self.tiles = tuple((int(a.chunks[self._y]), int(a.chunks[self._x])) for a in arrays)
+        for size, tile, array in zip(self.sizes, self.tiles, arrays, strict=True):
+            check_tile(self.file, size, tile, math.prod(array.chunks) * array.dtype.itemsize)
         self.spacing_mm = None if scales is None else _spacing(scales, self._y, self._x)
 
     def load(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
         """As ``TileStore`` says."""
-        (array, folder), (h, w) = self._levels[level], self.tiles[level]
+        array, (h, w) = self._levels[level].array, self.tiles[level]
         with reading(self.file, f"level {level}, chunk {column}, {row}"):
             place: list[Any] = [slice(0, 1)] * array.ndim
             place[self._y], place[self._x] = slice(row * h, (row + 1) * h), slice(column * w, (column + 1) * w)
             if self._channel_axis is not None:
                 place[self._channel_axis] = slice(0, self.channels)
-            if not self.fill_missing:
-                self._check_there(array, folder, place)
+            self._check_chunks(self._levels[level], place)
             values = np.asarray(array[tuple(place)])
             axes = [self._y, self._x] if self._channel_axis is None else [self._channel_axis, self._y, self._x]
             values = np.moveaxis(values, axes, range(-len(axes), 0))
             return self.crop(level, row, column, values.reshape(self.channels, *values.shape[-2:]))
 
-    def _check_there(self, array: Any, folder: Path, place: Sequence[slice]) -> None:
-        """Raise DataError when a chunk, or the shard that holds it, has no file."""
-        stored = getattr(array, "shards", None) or array.chunks
+    def _check_chunks(self, level: _Level, place: Sequence[slice]) -> None:
+        """Raise DataError when a chunk, or the shard that holds it, has no file, or inflates to more than it holds."""
+        array = level.array
+        per_shard = [n // m for n, m in zip(getattr(array, "shards", None) or array.chunks, array.chunks, strict=True)]
         spans = [
             range(part.start // n, -(-min(part.stop, size) // n))
-            for part, n, size in zip(place, stored, array.shape, strict=True)
+            for part, n, size in zip(place, array.chunks, array.shape, strict=True)
         ]
         for chunk in itertools.product(*spans):
-            key = array.metadata.encode_chunk_key(chunk)
-            if not (folder / key).is_file():
+            key = array.metadata.encode_chunk_key(tuple(at // n for at, n in zip(chunk, per_shard, strict=True)))
+            file = level.folder / key
+            if file.is_file():
+                at = np.ravel_multi_index([c % n for c, n in zip(chunk, per_shard, strict=True)], per_shard)
+                level.coding.check(file, int(at), math.prod(per_shard), math.prod(array.chunks) * array.dtype.itemsize)
+            elif not self.fill_missing:
                 fix = "when chunks were left out because they are empty: trigpoint data tile IN OUT --fill-missing"
-                missing = f"expected every chunk of {folder.name}, got none at {key}"
+                missing = f"expected every chunk of {level.folder.name}, got none at {key}"
                 raise DataError(f"{self.file}: {missing}; copy it again, or {fix}")
 
 
-def _multiscales(folder: Path, group: Any) -> Mapping[str, Any]:
+def _multiscales(folder: Path, group: Any, arrays: Collection[str]) -> Mapping[str, Any]:
     attributes = dict(group.attrs)
     scales = attributes.get("ome", attributes).get("multiscales")
     if not scales:
-        arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
         expected = "a zarr array or an OME-NGFF multiscales group"
-        raise DataError(f"{folder}: expected {expected}, got a group of arrays: {arrays}; name one of them")
+        got = f"a group of arrays: {', '.join(sorted(arrays)[:_NAMED]) or 'none'}"
+        raise DataError(f"{folder}: expected {expected}, got {got}; name one of them")
     first: Mapping[str, Any] = scales[0]
     return first
 
