@@ -86,10 +86,14 @@ def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | N
 
     from trigpoint.report.tables import console_table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)  # nothing is folded
-    console.print(console_table(rows, columns, title or None))
+    table, console = console_table(rows, columns, title or None), Console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=10_000)  # nothing is folded
+    with wide.capture() as text:
+        wide.print(table)
+    say("\n".join(line.rstrip() for line in text.get().splitlines()))
 
 
 @contextmanager

@@ -36,7 +36,9 @@ def evaluate(
     if str(json) != "-":
         metrics = report.metrics
         columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
-        show_table(metric_rows(metrics), columns, f"{run} on split {split}: {metrics['n_images']} images")
+        subjects = metrics["n_subjects"]
+        counted = f"{metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
+        show_table(metric_rows(metrics), columns, f"{run} on split {split}: {counted}")
         for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
             rows = landmark_rows(metrics.get(key))
             if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
