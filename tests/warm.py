@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import runpy
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class Started:
         self._folder = tempfile.TemporaryDirectory()
         self._files = [Path(self._folder.name) / name for name in ("out", "err")]
         self.arguments = [str(argument) for argument in arguments]
-        given = (self.arguments, environment(**variables), str(cwd or Path.cwd()), *map(str, self._files))
+        about = (environment(**variables), str(cwd or Path.cwd()), resource.getrlimit(resource.RLIMIT_FSIZE))
+        given = (self.arguments, *about, *map(str, self._files))
         self._process = CONTEXT.Process(target=_run, args=given)
         self._process.start()
 
@@ -74,7 +76,10 @@ def together(work: Callable[..., None], arguments: tuple[Any, ...], count: int =
     torch.multiprocessing.start_processes(work, arguments, count, start_method="forkserver")
 
 
-def _run(arguments: list[str], variables: Mapping[str, str], cwd: str, out: str, err: str) -> None:
+def _run(
+    arguments: list[str], variables: Mapping[str, str], cwd: str, limit: tuple[int, int], out: str, err: str
+) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)  # that of the test, for it is not its parent
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(cwd)
