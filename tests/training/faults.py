@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from same_runs import TIMES
 from trigpoint.config import parse
 from trigpoint.methods import FoveatedMethod
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import Recipe, SourceRecipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter
+from trigpoint.training import callbacks, train
 from warm import Started
 
 ENTRY = Path(__file__).with_name("fault_entry.py")
@@ -87,6 +89,23 @@ def still() -> None:
         return self.keep_inside((middle + 2 * away).expand(len(truth), -1, -1, -1))
 
     FoveatedMethod.training_guess = guess  # type: ignore[method-assign]
+
+
+def stopped(recipe: Recipe | SourceRecipe, out: Path, after: int = 1) -> RunFolder:
+    """A run in this process that is stopped after so many epochs; a checkpoint of each is saved."""
+    original = callbacks.Recorder.on_train_epoch_end
+
+    def stop(self: Any, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if trainer.current_epoch + 1 == after:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "SAVE_EVERY", 0.0)
+        patch.setattr(callbacks.Recorder, "on_train_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, out=out, progress=False)
+    return RunFolder(out)
 
 
 def assert_near(run: RunFolder, other: RunFolder, tolerance: float = 1e-5, weights: float = 1e-5) -> None:

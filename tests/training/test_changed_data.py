@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from faults import draw, tiny
+from faults import draw, stopped, tiny
 
-import trigpoint.training.callbacks as callbacks
 from same_runs import assert_same
 from trigpoint.config import apply_overrides, parse
 from trigpoint.data.input.loading import InputDataset
@@ -67,22 +66,6 @@ def add(folder: Path, split: str, count: int, **columns: Any) -> list[str]:
         rows["subject"] = [f"new {name}" for name in names]
     pd.concat([rows, table]).to_csv(folder / "landmarks.csv", index=False)
     return names
-
-
-def stopped(given: Recipe, out: Path, after: int = 1) -> RunFolder:
-    original = callbacks.Recorder.on_train_epoch_end
-
-    def stop(self: Any, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 == after:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "SAVE_EVERY", 0.0)
-        patch.setattr(callbacks.Recorder, "on_train_epoch_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(given, out=out, progress=False)
-    return RunFolder(out)
 
 
 def content(run: RunFolder) -> dict[str, bytes]:

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from faults import draw, tiny
+from faults import draw, stopped, tiny
 from PIL import Image
 
-import trigpoint.training.callbacks as callbacks
 from same_runs import assert_same
 from trigpoint.config import parse
 from trigpoint.errors import RunError
-from trigpoint.recipe import Recipe, SourceRecipe
+from trigpoint.recipe import SourceRecipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 from trigpoint.training.resuming import read_checkpoint, resume_point
@@ -40,22 +39,6 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def three(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Stopped after three of five epochs; a checkpoint of each was saved."""
     return stopped(tiny(data), tmp_path_factory.mktemp("stopped") / "run", 3)
-
-
-def stopped(recipe: Recipe | SourceRecipe, out: Path, after: int) -> RunFolder:
-    original = callbacks.Recorder.on_train_epoch_end
-
-    def stop(self: Any, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 == after:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "SAVE_EVERY", 0.0)
-        patch.setattr(callbacks.Recorder, "on_train_epoch_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, out=out, progress=False)
-    return RunFolder(out)
 
 
 @pytest.fixture
