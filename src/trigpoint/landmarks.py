@@ -129,6 +129,7 @@ class Sample:
 
     A point is NaN where the visibility is 0 (missing or not annotated) or, only in sets with instances, ``ABSENT``
     (the instance has no such landmark in the image); else it is 1 (occluded but annotated) or 2 (visible).
+    ``scores`` (K,) of a prediction that was read back; None: of annotations.
     """
 
     image: Path
@@ -139,6 +140,7 @@ class Sample:
     instance: str = ""
     spacing_mm: float | None = None
     row: int = 0  # row of the table, counted as a spreadsheet does (the header is row 1)
+    scores: FloatArray | None = None
 
 
 @dataclass

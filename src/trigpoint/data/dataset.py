@@ -245,7 +245,15 @@ class LandmarkDataset:
             {group: members for group, members in groups.items() if members},
             length if whole else None,
         )
-        samples = [replace(s, points=s.points[order], visibility=s.visibility[order]) for s in self.samples]
+        samples = [
+            replace(
+                sample,
+                points=sample.points[order],
+                visibility=sample.visibility[order],
+                scores=None if sample.scores is None else sample.scores[order],
+            )
+            for sample in self.samples
+        ]
         return replace(self, samples=samples, landmarks=kept)
 
     def save(

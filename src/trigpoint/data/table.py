@@ -244,8 +244,8 @@ class _Reader:
             x, y, v = (cells[place].strip() if place >= 0 else "" for place in places)
             if x or y or v:
                 points[k], visibility[k] = self.point(x, y, v, row, columns.names[k])
-        del meta["image"]
-        return Sample(images / name, points, visibility, spacing_mm=spacing, row=row, **meta)
+        split, subject, instance = (meta.get(column, "") for column in ("split", "subject", "instance"))
+        return Sample(images / name, points, visibility, split, subject, instance, spacing, row)
 
     def point(self, x: str, y: str, v: str, row: int, landmark: str) -> tuple[tuple[float, float], int]:
         """Point and visibility of a landmark with an entry; what is wrong is reported and counts as missing."""

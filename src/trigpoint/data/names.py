@@ -1,0 +1,84 @@
+"""Where an image is that an annotation file names: names are written on other machines and systems, and sets move."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from trigpoint.data.files import sound_text
+from trigpoint.errors import DataError
+
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
+
+
+class ImageFinder:
+    """Finds the images that foreign annotation files name, below ``folder``; each way of finding is counted.
+
+    A name is tried as it stands, with either slash, decoded where it is an address, in both codings of accents; then,
+    as names made on another machine need, by the end of its path (``/home/x/proj/labeled-data/v1/a.png`` is
+    ``labeled-data/v1/a.png`` here), at last by its file name, where just one file below ``folder`` has it.
+    ``moved`` lists the names that were found by their end only, ``missing`` those that were not found.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.moved: dict[str, Path] = {}
+        self.missing: dict[str, Path] = {}
+
+    def __call__(self, name: str) -> Path:
+        """The image's path; where there is none, the place where it was expected. Raises DataError for no name."""
+        plain = plain_name(name)
+        parts = [part for part in PurePosixPath(plain).parts if part not in ("/", "..")]
+        if not parts or not sound_text(name) or any(ord(letter) < 32 for letter in plain):
+            raise DataError(f"expected the name of an image file, got {name!r:.80}")
+        for form in _forms(plain):
+            if _is_file(self.folder / form):
+                return Path(os.path.normpath(self.folder / form))
+        for start in range(0 if plain.startswith(("/", "..")) else 1, len(parts)):
+            for form in _forms("/".join(parts[start:])):
+                if _is_file(self.folder / form):
+                    return self.moved.setdefault(name, self.folder / form)
+        same = self._by_file_name.get(unicodedata.normalize("NFC", parts[-1]), [])
+        if len(same) == 1:
+            return self.moved.setdefault(name, same[0])
+        return self.missing.setdefault(name, self.folder.joinpath(*parts))
+
+    @cached_property
+    def _by_file_name(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for place, _, files in os.walk(self.folder):
+            for file in files:
+                found.setdefault(unicodedata.normalize("NFC", file), []).append(Path(place, file))
+        return found
+
+
+def plain_name(name: str) -> str:
+    """A name with forward slashes, without drive and address.
+
+    >>> plain_name("C:\\\\a\\\\b.png"), plain_name("file:///a/b%20c.png"), plain_name("./a.png")
+    ('/a/b.png', '/a/b c.png', 'a.png')
+    """
+    text = name.strip()
+    if "://" in text[:10]:
+        text = unquote(urlsplit(text).path)
+    text = text.replace("\\", "/")
+    if text[1:3] == ":/":
+        text = text[2:]
+    return text.removeprefix("./")
+
+
+def _forms(name: str) -> Iterator[str]:
+    yield name
+    for form in _FORMS:
+        if (other := unicodedata.normalize(form, name)) != name:
+            yield other
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for this system
+        return False
