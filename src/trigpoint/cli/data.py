@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 _ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the formats' names; importing them takes time
-_FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name != "base")])
+_NO_FORMATS = ("base", "collected")  # what they share
+_FORMATS = ", ".join(
+    [NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _NO_FORMATS)]
+)
 _TOLD = 20  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
@@ -145,12 +148,13 @@ def _options(given: list[str], names: str | None) -> dict[str, Any]:
 
 
 def _keywords(form: str) -> list[str]:
-    from trigpoint.data.formats import FORMATS
+    from trigpoint.data.formats import ALIASES, FORMATS
 
     if form == NATIVE:
         return []
     if form not in FORMATS:
-        raise ConfigError(f"unknown format '{form}'; {did_you_mean(form, [NATIVE, *FORMATS])}")
+        near = ALIASES.get(form.lower().lstrip("."), form)
+        raise ConfigError(f"unknown format '{form}'; {did_you_mean(near, [NATIVE, *FORMATS])}")
     return list(inspect.signature(FORMATS[form]).parameters)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from trigpoint.data.files import sound_text
+from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
@@ -46,6 +47,22 @@ class ImageFinder:
             return self.moved.setdefault(name, same[0])
         return self.missing.setdefault(name, self.folder.joinpath(*parts))
 
+    def alike(self, name: str) -> Path:
+        """As a call; for a name that is not found also the one image that differs in letter case or suffix only."""
+        path = self(name)
+        if name not in self.missing:
+            return path
+        last = PurePosixPath(plain_name(name)).name
+        wanted = {_folded(last), _folded(PurePosixPath(last).stem)}
+        images = [file for file in self._by_file_name if PurePosixPath(file).suffix.lower() in SUFFIXES]
+        same = [file for file in images if _folded(file) == _folded(last)]
+        same = same or [file for file in images if _folded(PurePosixPath(file).stem) in wanted]
+        places = [place for file in same for place in self._by_file_name[file]]
+        if len(places) != 1:
+            return path
+        del self.missing[name]
+        return self.moved.setdefault(name, places[0])
+
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
@@ -75,6 +92,10 @@ def _forms(name: str) -> Iterator[str]:
     for form in _FORMS:
         if (other := unicodedata.normalize(form, name)) != name:
             yield other
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_file(path: Path) -> bool:

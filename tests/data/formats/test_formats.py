@@ -16,13 +16,17 @@ from hypothesis import strategies as st
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.formats import FORMATS, READ_ONLY, Coco, DeepLabCut, Isbi, Ljson, Pts
 from trigpoint.data.formats.isbi import NAMES
+from trigpoint.data.formats.wflw import NAMES as WFLW_NAMES
 from trigpoint.errors import DataError
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
 ONE_BASED = 1e-9  # pts adds and takes away 1: exact to the last bits of a float, no more
 WRITTEN = [form for form in FORMATS if form not in READ_ONLY]
-ONE_FILE = ("coco", "deeplabcut")  # the others have a file per image
-NAMELESS = ("pts", "isbi")
+ONE_FILE = ("coco", "deeplabcut", "imglab", "tps", "wflw")  # the others have a file per image
+NAMELESS = ("pts", "isbi", "tps")
+INSTANCES = ("coco", "deeplabcut", "imglab", "tps")  # the others refuse several in an image
+FIXED = {"isbi": NAMES, "wflw": WFLW_NAMES}  # formats of one set of landmarks, which cannot say that one is missing
+CLOSE = {"pts": ONE_BASED, "tps": ONE_BASED, "imglab": 0.5}  # imglab: whole pixels
 coordinates = st.floats(-100, 5000, allow_nan=False, allow_infinity=False)
 
 
@@ -55,16 +59,18 @@ def round_trip(form: str, data: LandmarkDataset, root: Path) -> LandmarkDataset:
 @settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_round_trip(form: str, data: st.DataObject) -> None:
-    count = 3 if FORMATS[form] is not Isbi else len(NAMES)
+    count = len(FIXED.get(form, "abc"))
     values = data.draw(st.lists(coordinates, min_size=4 * count, max_size=4 * count))
     points = np.array(values).reshape(2, count, 2)
-    if form != "isbi":
+    if form == "tps":
+        points = abs(points)  # two negative numbers are its sign for missing
+    if form not in FIXED:
         points[0, data.draw(st.integers(0, count - 1))] = np.nan
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        before = dataset(root, points, NAMES if FORMATS[form] is Isbi else None, occluded=True)
+        before = dataset(root, points, FIXED.get(form), occluded=True)
         after = round_trip(form, before, root)
-    np.testing.assert_allclose(after.points, before.points, rtol=0, atol=ONE_BASED if form == "pts" else 0)
+    np.testing.assert_allclose(after.points, before.points, rtol=0, atol=CLOSE.get(form, 0))
     seen = before.visibility if form == "coco" else np.where(before.visibility > 0, 2, 0)
     np.testing.assert_array_equal(after.visibility, seen)
     if form not in NAMELESS:
@@ -84,8 +90,8 @@ def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
     ]
     many = LandmarkDataset(twice, data.landmarks, images=data.images, instances=True)
     target = tmp_path / "out.file"
-    if form not in ("coco", "deeplabcut"):
-        with pytest.raises(DataError, match="instances"):
+    if form not in INSTANCES:
+        with pytest.raises(DataError, match=r"instances|98 landmarks"):
             FORMATS[form]().write(many, target)
         assert not target.exists()
         return
@@ -98,8 +104,8 @@ def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_nothing_is_overwritten_unasked(form: str, tmp_path: Path) -> None:
-    count = len(NAMES)
-    data = dataset(tmp_path, np.arange(4.0 * count).reshape(2, count, 2), NAMES)
+    names = FIXED.get(form, NAMES)
+    data = dataset(tmp_path, np.arange(4.0 * len(names)).reshape(2, len(names), 2), names)
     target = tmp_path / ("out.file" if form in ONE_FILE else "out")
     files = FORMATS[form]().write(data, target)
     files[0].unlink()

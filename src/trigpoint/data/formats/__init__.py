@@ -9,13 +9,57 @@ from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.coco import Coco
 from trigpoint.data.formats.deeplabcut import DeepLabCut
 from trigpoint.data.formats.endovis import EndoVis
+from trigpoint.data.formats.imglab import Imglab
 from trigpoint.data.formats.isbi import Isbi
 from trigpoint.data.formats.ljson import Ljson
 from trigpoint.data.formats.pts import Pts
+from trigpoint.data.formats.slicer import Slicer
+from trigpoint.data.formats.tps import Tps
+from trigpoint.data.formats.wflw import Wflw
 
-FORMATS: dict[str, type[Format]] = {
-    form.__name__.lower(): form for form in (Pts, Isbi, Coco, DeepLabCut, Ljson, EndoVis)
-}
+_ALL: tuple[type[Format], ...] = (
+    Coco,
+    DeepLabCut,
+    EndoVis,
+    Imglab,
+    Isbi,
+    Ljson,
+    Pts,
+    Slicer,
+    Tps,
+    Wflw,
+)
+FORMATS: dict[str, type[Format]] = {form.__name__.lower(): form for form in _ALL}
 READ_ONLY = ("endovis",)
+ALIASES = {  # other words for a format that people type
+    "300w": "pts",
+    "dlc": "deeplabcut",
+    "dlib": "imglab",
+    "fcsv": "slicer",
+    "imagej": "fiji",
+    "json": "coco",
+    "lightning-pose": "deeplabcut",
+    "mrk.json": "slicer",
+    "ndx-pose": "nwb",
+    "roi": "fiji",
+    "slp": "sleap",
+    "tpsdig": "tps",
+    "xml": "imglab",
+}
 
-__all__ = ["FORMATS", "READ_ONLY", "Coco", "DeepLabCut", "EndoVis", "Format", "Isbi", "Ljson", "Pts"]
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "READ_ONLY",
+    "Coco",
+    "DeepLabCut",
+    "EndoVis",
+    "Format",
+    "Imglab",
+    "Isbi",
+    "Ljson",
+    "Pts",
+    "Slicer",
+    "Tps",
+    "Wflw",
+]

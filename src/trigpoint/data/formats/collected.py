@@ -1,6 +1,6 @@
 """What a reader of a foreign format gathers, image by image, and the dataset made of it: nothing is lost in silence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,4 +117,29 @@ def _sample(row: _Row, names: tuple[str, ...]) -> Sample:
     return Sample(row.image, points, visibility, *own, scores if np.isfinite(scores).any() else None)
 
 
-__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark"]
+def merged_names(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """All names of several lists, in an order that each list agrees with where there is one.
+
+    >>> merged_names([["left", "tip"], ["left", "right", "tip"], ["nose", "left"]])
+    ('nose', 'left', 'right', 'tip')
+    """
+    out: list[str] = []
+    seen: set[str] = set()
+    for names in dict.fromkeys(tuple(names) for names in lists):
+        place = 0
+        later = [name for name in names if name in seen]
+        if later and names[0] not in seen:
+            place = out.index(later[0])
+        elif not later:
+            place = len(out)
+        for name in names:
+            if name in seen:
+                place = out.index(name) + 1
+            else:
+                out.insert(place, name)
+                seen.add(name)
+                place += 1
+    return tuple(out)
+
+
+__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "merged_names"]
