@@ -9,10 +9,13 @@ from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.coco import Coco
 from trigpoint.data.formats.deeplabcut import DeepLabCut
 from trigpoint.data.formats.endovis import EndoVis
+from trigpoint.data.formats.fiji import Fiji
 from trigpoint.data.formats.imglab import Imglab
 from trigpoint.data.formats.isbi import Isbi
 from trigpoint.data.formats.ljson import Ljson
+from trigpoint.data.formats.nwb import Nwb
 from trigpoint.data.formats.pts import Pts
+from trigpoint.data.formats.sleap import Sleap
 from trigpoint.data.formats.slicer import Slicer
 from trigpoint.data.formats.tps import Tps
 from trigpoint.data.formats.wflw import Wflw
@@ -21,10 +24,13 @@ _ALL: tuple[type[Format], ...] = (
     Coco,
     DeepLabCut,
     EndoVis,
+    Fiji,
     Imglab,
     Isbi,
     Ljson,
+    Nwb,
     Pts,
+    Sleap,
     Slicer,
     Tps,
     Wflw,
@@ -54,11 +60,14 @@ __all__ = [
     "Coco",
     "DeepLabCut",
     "EndoVis",
+    "Fiji",
     "Format",
     "Imglab",
     "Isbi",
     "Ljson",
+    "Nwb",
     "Pts",
+    "Sleap",
     "Slicer",
     "Tps",
     "Wflw",

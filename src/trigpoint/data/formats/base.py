@@ -87,12 +87,12 @@ def write_per_image(
     dataset: LandmarkDataset,
     target: str | Path,
     suffix: str,
-    text: Callable[[Sample], str],
+    text: Callable[[Sample], str | bytes],
     names: Sequence[str] | None = None,
     *,
     overwrite: bool,
 ) -> list[Path]:
-    """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
+    """Write one text, or bytes, per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
 
     Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
     Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
@@ -107,7 +107,8 @@ def write_per_image(
         file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
-        files[file] = utf8(file, text(sample))
+        content = text(sample)
+        files[file] = utf8(file, content) if isinstance(content, str) else content
     left = [file for file, content in files.items() if not same_content(file, content)]
     for file in left or files:
         refuse_existing(file, overwrite)
