@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.collected import ABSENT, Collected, Mark, merged_names
 from trigpoint.data.pixels.images import image_size
 from trigpoint.data.table import format_number
-from trigpoint.data.xml import read_xml
+from trigpoint.data.xml import ENTITY, read_xml
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import Sample
 
@@ -32,7 +31,8 @@ class Imglab(Format):
 
     Several boxes of an image are instances, called by their ``label`` if those of each image differ, else 1, 2, ... A
     part that a box lacks is not annotated. A box with ``ignore`` is left out and told; an image that has no others is
-    not annotated, and an image without any box shows no instance. Names of images are relative to the XML file.
+    not annotated, and an image without any box shows no instance. Names of images are relative to the XML file; dlib
+    neither writes nor reads ``&amp;``, so that a bare & stands for itself, and names with < are refused.
     Visibility, split, subject, pairs and groups are not stored, boxes are not read.
     """
 
@@ -116,16 +116,22 @@ class Imglab(Format):
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one XML file; images are opened only for ``box=image``."""
+        try:
+            text = self._text(dataset, Path(target))
+        except DataError as error:
+            raise DataError(f"{target}: {error}") from None
+        return [write_text(target, text, overwrite=overwrite)]
+
+    def _text(self, dataset: LandmarkDataset, target: Path) -> str:
         picked = dataset if self.names is None else dataset.pick(self.names)
-        lines = [_HEAD.format(_escaped(dataset.name)[1:-1].replace("<", "&lt;"))]
+        lines = [_HEAD.format(_quoted(dataset.name)[1:-1])]
         for rows in picked.by_image():
-            image = picked.samples[rows[0]].image
-            name = Path(os.path.relpath(image, Path(target).parent)).as_posix()
-            lines.append(f"  <image file={_escaped(name)}>")
+            name = Path(os.path.relpath(picked.samples[rows[0]].image, target.parent)).as_posix()
+            lines.append(f"  <image file={_quoted(name)}>")
             for index in rows:
                 lines += self._lines(picked.samples[index], picked.landmarks.names, dataset.instances)
             lines.append("  </image>")
-        return [write_text(target, "\n".join([*lines, "</images>", "</dataset>", ""]), overwrite=overwrite)]
+        return "\n".join([*lines, "</images>", "</dataset>", ""])
 
     def _lines(self, sample: Sample, names: Sequence[str], instances: bool) -> list[str]:
         seen = sample.visibility > 0
@@ -143,19 +149,21 @@ class Imglab(Format):
             width, height = (int(value) for value in high - low + 1 + 2 * wider)
         lines = [f"    <box top='{top}' left='{left}' width='{width}' height='{height}'>"]
         if instances and sample.instance:
-            lines.append(f"      <label>{_escaped(sample.instance)[1:-1].replace('<', '&lt;')}</label>")
+            lines.append(f"      <label>{_quoted(sample.instance)[1:-1]}</label>")
         for name, (x, y), there in zip(names, points, seen, strict=True):
             if there:
                 place = f"x='{format_number(float(x))}' y='{format_number(float(y))}'"
-                lines.append(f"      <part name={_escaped(name)} {place}/>")
+                lines.append(f"      <part name={_quoted(name)} {place}/>")
         return [*lines, "    </box>"]
 
 
-def _escaped(text: str) -> str:
-    """A text as the value of an attribute. Raises DataError for what no XML can hold."""
-    if any(ord(letter) < 32 or ord(letter) in (0xFFFE, 0xFFFF) for letter in text):
-        raise DataError(f"expected names without control characters, as XML needs, got {shown(text)}; rename it")
-    return quoteattr(text, {'"': "&quot;"})
+def _quoted(text: str) -> str:
+    """A text in quotes, as dlib reads and writes it: it knows no ``&amp;`` and the like. Raises DataError."""
+    if any(ord(letter) < 32 or letter in "<\ufffe\uffff" for letter in text) or ENTITY.search(text.encode()):
+        raise DataError(f"expected a name that dlib's XML can hold, got {shown(text)}; rename it")
+    if "'" in text and '"' in text:
+        raise DataError(f"expected a name with one kind of quotes, as dlib's XML needs, got {shown(text)}; rename it")
+    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def _box(file: Path, where: str, box: Element) -> tuple[str, dict[str, Mark]]:

@@ -113,7 +113,8 @@ def _faces(file: Path) -> Iterator[tuple[int, FloatArray, str, bool]]:
         more = len(cells) > count + _AFTER and None not in values[count:]
         if not more:
             cells = raw.split(maxsplit=count)
-        if len(cells) <= count or None in values[:count]:
+        nameless = not more and all(number(cell) is not None for cell in cells[-1].split()) and " " in cells[-1].strip()
+        if len(cells) <= count or None in values[:count] or nameless:
             bad = next(
                 (cell for cell, value in zip(cells, values, strict=False) if value is None), f"{len(cells)} cells"
             )
