@@ -125,7 +125,7 @@ def merged_names(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """
     out: list[str] = []
     seen: set[str] = set()
-    for names in dict.fromkeys(tuple(names) for names in lists):
+    for names in dict.fromkeys(tuple(dict.fromkeys(names)) for names in lists):
         place = 0
         later = [name for name in names if name in seen]
         if later and names[0] not in seen:

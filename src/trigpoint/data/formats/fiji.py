@@ -192,7 +192,8 @@ def _labelled(found: Collected, file: Path, row: int, label: str) -> tuple[Path,
     parts = [part.strip() for part in label.split(":")]
     try:
         for title in (label, parts[0], *parts[:0:-1]):
-            if title and (image := found.image.alike(title)) and title not in found.image.missing:
+            find = found.image if ":" in title else found.image.alike
+            if title and (image := find(title)) and title not in found.image.missing:
                 rest = [part for part in parts[1:] if part != title and not _OWN_NAME.match(part)]
                 return image, rest[0] if len(rest) == 1 and title != label else ""
             found.image.missing.pop(title, None)
