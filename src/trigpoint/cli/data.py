@@ -112,8 +112,8 @@ def convert(
 ) -> None:
     """Convert annotations from one format to another. Landmarks are matched by name.
 
-    Options of formats: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME
-    (deeplabcut), tools=needle_driver|scissor|all (endovis).
+    Options of a format, such as category=NAME (coco), annotator=senior (isbi), predictions=yes (sleap) or unit=mm (tps),
+    are listed in docs/data-format.md; a misspelt one is answered with those that there are.
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """

@@ -81,7 +81,7 @@ def test_results_with_labels_of_images_and_rois(tmp_path: Path) -> None:
     text = " ,Label,Area,X,Y\n1,a.png:tip,0,1.5,2\n2,a.png:0003-0004,0,3,4\n3,stack:b.png,0,5,6\n4,Mean,0,3,4\n"
     data = Fiji().read(put(tmp_path, "Results.csv", text.encode()))
     assert [s.image.name for s in data.samples] == ["a.png", "b.png"]
-    assert data.landmarks.names == ("p00", "tip", "p01")
+    assert data.landmarks.names == ("tip", "p01", "p00")  # unnamed ones by their place in the image
     assert "X and Y are taken as pixels" in told(data)
     assert "1 rows of a summary" in told(data)
     named = Fiji(["one", "two"], pixel=0.5).read(tmp_path / "Results.csv")
