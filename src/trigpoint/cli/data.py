@@ -112,7 +112,7 @@ def convert(
 ) -> None:
     """Convert annotations from one format to another. Landmarks are matched by name.
 
-    Options of a format, such as category=NAME (coco), annotator=senior (isbi), predictions=yes (sleap) or unit=mm (tps),
+    Options of a format, such as category=NAME (coco), annotator=senior (isbi), predictions=yes (sleap), unit=mm (tps),
     are listed in docs/data-format.md; a misspelt one is answered with those that there are.
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
