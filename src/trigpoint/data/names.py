@@ -53,15 +53,14 @@ class ImageFinder:
         if name not in self.missing:
             return path
         last = PurePosixPath(plain_name(name)).name
-        wanted = {_folded(last), _folded(PurePosixPath(last).stem)}
-        images = [file for file in self._by_file_name if PurePosixPath(file).suffix.lower() in SUFFIXES]
-        same = [file for file in images if _folded(file) == _folded(last)]
-        same = same or [file for file in images if _folded(PurePosixPath(file).stem) in wanted]
-        places = [place for file in same for place in self._by_file_name[file]]
-        if len(places) != 1:
-            return path
-        del self.missing[name]
-        return self.moved.setdefault(name, places[0])
+        for wanted in dict.fromkeys((_folded(last), _folded(PurePosixPath(last).stem))):
+            places = self._by_folded_name.get(wanted, [])
+            if len(places) == 1:
+                del self.missing[name]
+                return self.moved.setdefault(name, places[0])
+            if places:
+                break
+        return path
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
@@ -69,6 +68,16 @@ class ImageFinder:
         for place, _, files in os.walk(self.folder):
             for file in files:
                 found.setdefault(unicodedata.normalize("NFC", file), []).append(Path(place, file))
+        return found
+
+    @cached_property
+    def _by_folded_name(self) -> dict[str, list[Path]]:
+        """The images by their names without regard to letter case, and by these without their suffix."""
+        found: dict[str, list[Path]] = {}
+        for file, places in self._by_file_name.items():
+            if PurePosixPath(file).suffix.lower() in SUFFIXES:
+                for key in (file, PurePosixPath(file).stem):
+                    found.setdefault(_folded(key), []).extend(places)
         return found
 
 

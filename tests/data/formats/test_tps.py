@@ -67,6 +67,10 @@ def test_several_specimens_of_an_image_are_instances(tmp_path: Path) -> None:
     assert data.instances
     assert [(s.image.name, s.instance) for s in data.samples] == [("a.png", "left"), ("a.png", "right"), ("b.png", "")]
     assert data.visibility.tolist() == [[2], [2], [ABSENT]]
+    unknown = data.subset([0, 1]).followed_by(data.subset([2]).without_labels())  # not annotated is not absent
+    Tps().write(unknown, tmp_path / "unknown.tps")
+    again = Tps().read(tmp_path / "unknown.tps")
+    assert [(s.instance, s.visibility.tolist()) for s in again.samples] == [("left", [2]), ("right", [2]), ("", [0])]
     data = Tps().read(write(tmp_path, text.replace("ID=right", "ID=left")))
     assert [s.instance for s in data.samples] == ["1", "2", ""]
 

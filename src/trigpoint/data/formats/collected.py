@@ -126,6 +126,12 @@ def merged_names(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
     out: list[str] = []
     seen: set[str] = set()
     for names in dict.fromkeys(tuple(dict.fromkeys(names)) for names in lists):
+        if out[: len(names)] == list(names):
+            continue
+        if list(names[: len(out)]) == out:  # as in most sets: all names so far and some more
+            out = list(names)
+            seen = set(out)
+            continue
         place = 0
         later = [name for name in names if name in seen]
         if later and names[0] not in seen:

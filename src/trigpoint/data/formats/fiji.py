@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -101,10 +102,11 @@ class Fiji(Format):
         found.names.update(dict.fromkeys(merged_names(named.values()) if self.names is None else self.names))
         for image, own in dots.items():
             marks: dict[str, Mark] = {}
+            times = Counter(named[image])
             for name, dot in zip(named[image], own, strict=True):
-                if named[image].count(name) > 1 and name not in marks:
+                if times[name] > 1 and name not in marks:
                     found.problem(image, "expected each name once, got several points; all left out", landmark=name)
-                marks[name] = _mark(dot) if named[image].count(name) == 1 else NOT_ANNOTATED
+                marks[name] = _mark(dot) if times[name] == 1 else NOT_ANNOTATED
             found.add(image, marks)
 
     def _results(self, found: Collected, file: Path, root: Path, dots: dict[Path, list[_Dot]]) -> None:

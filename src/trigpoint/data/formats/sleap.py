@@ -75,7 +75,7 @@ class Sleap(Format):
             for message in project.problems:
                 found.problem(file, message)
             shots = self._chosen(found, project)
-            folder = self.frames or found.images / f"{file.name.partition('.')[0]}-frames"
+            folder = self.frames or found.images / f"{file.stem}-frames"
             places = _images(found, project.footage, shots, opened, folder)
         self._add(found, project, shots, places)
         return self._with_pairs(found, project, shots)

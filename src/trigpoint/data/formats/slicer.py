@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,8 +80,8 @@ class Slicer(Format):
         if names is None:
             names = merged_names([[point.label for point in points] for _, (points, _) in lists if points])
         found = Collected(path, folder, names)
-        count = {file: sum(1 for other, (points, _) in lists if other == file and points) for file in files}
-        many, order = max(count.values(), default=0) > 1, dict.fromkeys(files, 0)
+        count = Counter(file for file, (points, _) in lists if points)
+        many, order = max(count.values(), default=0) > 1, Counter[Path]()
         for file, (points, message) in lists:
             if message:
                 found.problem(file, message)

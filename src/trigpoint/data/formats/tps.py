@@ -80,7 +80,7 @@ class Tps(Format):
             ids = [one.keys.get("id", "") for _, one in ones]
             told = len(set(ids)) == len(ids) and all(ids)
             for order, (file, one) in enumerate(ones):
-                instance = (ids[order] if told else str(order + 1)) if many and one.points else ""
+                instance = (ids[order] if told else str(order + 1)) if many and not np.isnan(one.points).all() else ""
                 self._add(found, file, one, image, instance, ABSENT if many and not one.points else 0)
         if unscaled:
             fix = "say it with: --option unit=mm (or cm, um, inch)"
@@ -122,7 +122,7 @@ class Tps(Format):
         for index, sample in enumerate(picked.samples):
             name = picked.image_name(sample)
             none = dataset.instances and (sample.visibility == ABSENT).all()
-            points = [] if none or (dataset.instances and not sample.instance) else self._text(sample)
+            points = [] if none else self._text(sample)
             scale = []
             if self.unit is not None and sample.spacing_mm is not None:
                 scale = [f"SCALE={format_number(sample.spacing_mm / _MM[self.unit])}"]

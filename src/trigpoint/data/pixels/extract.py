@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from trigpoint.data.files import check_path, refuse_existing, same_content, write_bytes
+from trigpoint.data.files import check_path, same_content, write_bytes
 from trigpoint.data.pixels.frames import Frames
 from trigpoint.errors import DataError
 
@@ -45,6 +45,8 @@ def keep_image(file: Path, data: bytes) -> Path:
     """Write an image file, or leave it where it holds just these bytes. Raises DataError when another is in the way."""
     check_path(file)
     if not same_content(file, data):
-        refuse_existing(file, overwrite=False)
+        if file.exists():
+            fix = "remove it or choose another folder: --option frames=FOLDER"
+            raise DataError(f"{file}: expected no image or the same one, got another; {fix}")
         write_bytes(file, data)
     return file
