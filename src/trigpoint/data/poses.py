@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.pixels.frames import natural_key
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import ABSENT, FloatArray, Sample
@@ -111,16 +112,23 @@ def nwb_project(file: Path) -> Project:
             out.problems.append(message)
         videos: dict[int, int] = {}
         for training in (item for item in objects if isinstance(item, ndx_pose.PoseTraining)):
-            for frame in () if training.training_frames is None else training.training_frames.training_frames.values():
+            for frame in _in_order(
+                None if training.training_frames is None else training.training_frames.training_frames
+            ):
                 series = frame.source_video
                 if id(series) not in videos:
                     videos[id(series)] = len(out.footage)
                     names = [str(name) for name in (() if series is None else series.external_file or ())]
                     out.footage.append(Footage(names or ["video"], listed=len(names) > 1))
                 shot = Shot(videos[id(series)], int(frame.source_video_frame_index))
-                shot.annotated += [_nwb_pose(one) for one in frame.skeleton_instances.skeleton_instances.values()]
+                shot.annotated += [_nwb_pose(one) for one in _in_order(frame.skeleton_instances.skeleton_instances)]
                 out.shots.append(shot)
     return out
+
+
+def _in_order(items: Any) -> list[Any]:
+    """The values of named items, by the numbers in their names: HDF5 has 10 before 2."""
+    return [items[name] for name in sorted(items or {}, key=lambda name: (natural_key(str(name)), str(name)))]
 
 
 def _nwb_pose(instance: Any) -> Pose:

@@ -49,6 +49,17 @@ def test_direction_of_y(tmp_path: Path, y: str, row: float) -> None:
     assert (tmp_path / "again.tps").read_text().splitlines()[:3] == ["LM=1", "3 4", "IMAGE=a.png"]
 
 
+def test_images_that_are_turned_upright_are_told(tmp_path: Path) -> None:
+    write(tmp_path, "LM=1\n3 4\nIMAGE=a.jpg\nLM=1\n3 4\nIMAGE=b.jpg\n", "a.jpg").rename(tmp_path / "SET.TPS")
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    PIL.Image.new("L", (30, HEIGHT)).save(tmp_path / "b.jpg", exif=exif)
+    data = Tps().read(tmp_path)
+    assert "1 images are turned by their EXIF orientation" in told(data)
+    assert "the first is" in told(data)
+    np.testing.assert_array_equal(data.points, [[[3, HEIGHT - 4]], [[3, 30 - 4]]])  # of the upright image
+
+
 def test_scale_without_a_unit_is_told_and_not_used(tmp_path: Path) -> None:
     file = write(tmp_path, "LM=1\n3 4\nIMAGE=a.png\nSCALE=0.5\n")
     data = Tps().read(file)

@@ -32,17 +32,21 @@ class Format(ABC):
 
 
 def annotation_files(
-    source: str | Path, suffix: str, images: str | Path | None = None
+    source: str | Path, suffix: str | tuple[str, ...], images: str | Path | None = None
 ) -> tuple[Path, Path, list[Path]]:
-    """The folder that names are relative to, that of the images (default: the same), and the files or single file."""
+    """The folder that names are relative to, that of the images (default: the same), and the files or single file.
+
+    ``suffix``: lower case, of the files of a folder; theirs may have upper case.
+    """
     path = Path(source)
     check_path(path)
+    wanted = f"*{suffix}" if isinstance(suffix, str) else " or ".join(f"*{one}" for one in suffix)
     root = path.parent if path.is_file() else path
     if not root.is_dir():
-        raise DataError(f"{path}: expected a folder of *{suffix} files, got nothing there; check the path")
-    found = [path] if path.is_file() else sorted(path.rglob(f"*{suffix}"))
+        raise DataError(f"{path}: expected a folder of {wanted} files, got nothing there; check the path")
+    found = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.name.lower().endswith(suffix))
     if not found:
-        raise DataError(f"{path}: expected *{suffix} files, got none; check the path")
+        raise DataError(f"{path}: expected {wanted} files, got none; check the path")
     for file in found:
         check_path(file)
     return root, root if images is None else Path(images), found

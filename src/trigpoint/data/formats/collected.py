@@ -9,6 +9,7 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.names import ImageFinder
+from trigpoint.data.pixels.turned import is_turned
 from trigpoint.errors import DataError
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
@@ -70,6 +71,13 @@ class Collected:
         """One image, or one instance in it; ``blank`` is the visibility of landmarks that ``marks`` does not name."""
         self.names.update(dict.fromkeys(marks))
         self._rows.append(_Row(image, marks, split, subject, instance, spacing_mm, row, blank))
+
+    def tell_turned(self, tool: str) -> None:
+        """Note images whose EXIF orientation turns them, for tools that show them as they are stored."""
+        images = dict.fromkeys(row.image for row in self._rows)
+        if turned := [image for image in images if is_turned(image)]:
+            about = f"{len(turned)} images are turned by their EXIF orientation, which {tool} does not apply"
+            self.problem(self.source, f"{about}, the first is {turned[0]}; look at them: trigpoint data show")
 
     def dataset(self, name: str = "", *, landmarks: LandmarkSet | None = None) -> LandmarkDataset:
         """What was gathered; several rows of an image, or a named instance, make it a multi-instance set.

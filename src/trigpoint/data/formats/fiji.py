@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import check_path, decoding, number, open_file, read_text, shown, sound_text
+from trigpoint.data.files import decoding, number, open_file, read_text, shown, sound_text
 from trigpoint.data.formats.base import Format, annotation_files, default_names, image_of, write_per_image
 from trigpoint.data.formats.collected import NOT_ANNOTATED, Collected, Mark, merged_names
 from trigpoint.errors import ConfigError, DataError
@@ -62,25 +62,18 @@ class Fiji(Format):
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one file or a folder of them. Raises DataError naming the file, ConfigError without roifile."""
         path = Path(source)
-        check_path(path)
-        kinds = (
-            [path.suffix] if path.is_file() else [kind for kind in _KINDS if any(path.rglob(f"*{kind}"))] or [".roi"]
-        )
+        root, folder, files = annotation_files(path, _KINDS, images)
         if path.is_file() and path.suffix.lower() not in _KINDS:
             raise DataError(f"{path}: expected {', '.join(_KINDS)}, got suffix '{path.suffix}'")
-        files: list[Path] = []
-        root = folder = path
-        for kind in kinds:
-            root, folder, some = annotation_files(path, kind, images)
-            files += some
         found = Collected(path, folder)
         dots: dict[Path, list[_Dot]] = {}
-        for file in sorted(files):
+        for file in files:
             if file.suffix.lower() == ".csv":
                 self._results(found, file, root, dots)
             else:
                 dots.setdefault(image_of(file, root, folder), []).extend(_rois(found, file))
         self._add(found, dots)
+        found.tell_turned("ImageJ")
         return found.dataset()
 
     def _add(self, found: Collected, dots: dict[Path, list[_Dot]]) -> None:

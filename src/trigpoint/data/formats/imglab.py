@@ -83,6 +83,7 @@ class Imglab(Format):
         if ignored:
             found.problem(file, f"{ignored} boxes that are to be ignored are left out")
         self._add(found, file, kept, new)
+        found.tell_turned("dlib")
         return found.dataset()
 
     def _order(self, lists: list[list[str]]) -> tuple[str, ...]:

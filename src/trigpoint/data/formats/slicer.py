@@ -68,14 +68,9 @@ class Slicer(Format):
             raise DataError(
                 f"{path}: expected one file of points for the image {one}, got a folder; give --images a folder"
             )
-        kinds = [path.name.lower()] if path.is_file() else [f".{kind}" for kind in _FILES]
-        files: list[Path] = []
-        root = folder = path
-        for kind in kinds:
-            if path.is_file() or any(path.rglob(f"*{kind}")) or (kind == kinds[-1] and not files):
-                root, folder, some = annotation_files(path, kind, one.parent if one is not None else images)
-                files += some
-        lists = [(file, found) for file in sorted(files) for found in _point_lists(file)]
+        kinds = tuple(f".{kind}" for kind in _FILES)
+        root, folder, files = annotation_files(path, kinds, one.parent if one is not None else images)
+        lists = [(file, found) for file in files for found in _point_lists(file)]
         names = self.names
         if names is None:
             names = merged_names([[point.label for point in points] for _, (points, _) in lists if points])
@@ -91,6 +86,7 @@ class Slicer(Format):
                 marks = self._marks(found, file, points, self._placement(image))
                 spacing = self.spacing_mm
                 found.add(image, marks, instance=str(order[file]) if many else "", spacing_mm=spacing)
+        found.tell_turned("3D Slicer")
         return found.dataset()
 
     def _marks(self, found: Collected, file: Path, points: list[_Point], place: Placement) -> dict[str, Mark]:

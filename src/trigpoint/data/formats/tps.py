@@ -89,6 +89,7 @@ class Tps(Format):
             found.problem(Path(source), f"{curves} points of curves and outlines are left out, only LM= is read")
         for key, count in unknown.items():
             found.problem(Path(source), f"the key {key.upper()} of {count} specimens is not read")
+        found.tell_turned("tpsDig, as far as is known,")
         return found.dataset()
 
     def _add(self, found: Collected, file: Path, one: _Specimen, image: Path, instance: str, blank: int) -> None:
