@@ -112,9 +112,8 @@ def nwb_project(file: Path) -> Project:
             out.problems.append(message)
         videos: dict[int, int] = {}
         for training in (item for item in objects if isinstance(item, ndx_pose.PoseTraining)):
-            for frame in _in_order(
-                None if training.training_frames is None else training.training_frames.training_frames
-            ):
+            frames = training.training_frames
+            for frame in _in_order(None if frames is None else frames.training_frames):
                 series = frame.source_video
                 if id(series) not in videos:
                     videos[id(series)] = len(out.footage)

@@ -224,6 +224,17 @@ def test_ours_opens_in_sleap_io(tmp_path: Path, suffix: str) -> None:
     assert [node.name for node in found.skeletons[0].nodes] == ["left", "right"]
 
 
+@pytest.mark.parametrize("form", [Sleap, Nwb])
+def test_images_keep_their_order(tmp_path: Path, form: Any) -> None:
+    samples = []
+    for index in range(12):
+        PIL.Image.new("L", (50, 40)).save(tmp_path / f"{index}.png")
+        samples.append(Sample(tmp_path / f"{index}.png", np.array([[1.0, index]]), np.array([2])))
+    form().write(LandmarkDataset(samples, LandmarkSet(("tip",))), tmp_path / "a.file")
+    again = form().read(tmp_path / "a.file")
+    assert [s.image for s in again.samples] == [s.image for s in samples]
+
+
 def test_predictions_are_written_as_such(tmp_path: Path) -> None:
     PIL.Image.new("L", (50, 40)).save(tmp_path / "a.png")
     sample = Sample(tmp_path / "a.png", np.array([[1.0, 2]]), np.array([2]), scores=np.array([0.75]))
