@@ -68,6 +68,7 @@ class HeatmapMethod(MapMethod):
         self.loss: MapLoss = LOSS.find(method.loss.name)(method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
+        self.schedule.mean_normalized = method.normalize == "mean"
         if self.schedule.needs_normalized_targets and (method.normalize != "mean" or method.loss.name != "mse"):
             raise ConfigError(
                 f"schedule {method.schedule.name} expects targets divided by their mean and the mse loss, got "
