@@ -42,10 +42,14 @@ class Source(nn.Module):
         """Stays in inference mode, whatever is asked for."""
         return super().train(False)
 
-    @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Deepest features (B, C, h, w) of images."""
-        return cast(torch.Tensor, self.encoder(x)[-1])
+        return self.levels(x)[-1]
+
+    @torch.no_grad()
+    def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Features (B, C, h, w) of images at every level, finest first."""
+        return cast(list[torch.Tensor], self.encoder(x))
 
 
 def pooled_logits(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
