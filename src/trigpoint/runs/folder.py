@@ -25,6 +25,7 @@ from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet
+from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
@@ -112,9 +113,10 @@ class RunFolder:
         origins: Mapping[str, str] | None = None,
     ) -> None:
         """Write which images are in which part, the environment, the hashes of the runs it begins from by their names
-        in the recipe, and the recipe."""
+        in the recipe, what is known of weights that have a name, and the recipe."""
         self._write_split(_split_rows(split))
         begun = "".join(f"{_ORIGIN}{name} {digest}\n" for name, digest in (origins or {}).items())
+        begun += "".join(f"{note}\n" for note in notes(recipe))
         write_text(self.env, environment_text() + begun, overwrite=True)
         self.write_recipe(recipe)  # last: its presence makes the folder a run
         self.sweep()
