@@ -136,6 +136,11 @@ def cached(found: Weights) -> Path | None:
     return file if file.is_file() else None
 
 
+def at_hand(name: str) -> bool:
+    """Whether weights can be used without fetching them."""
+    return installed(PRETRAINED[name]) is not None or cached(PRETRAINED[name]) is not None
+
+
 def cache_folder() -> Path:
     """Where what is fetched is kept."""
     return Path(os.environ.get(CACHE) or pooch.os_cache("trigpoint"))
