@@ -8,6 +8,7 @@ kernel, stride and padding of its strided layers; the decoder moves them accordi
 
 import difflib
 import itertools
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, cast
@@ -156,6 +157,7 @@ def _with_local_weights(create: Callable[..., nn.Module], name: str, weights: st
     state = weights_for(weights, name)
     with torch.random.fork_rng(devices=[]):
         plain = create(pretrained=False)
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of the layers of a classifier, which have no use here
     try:
         loaded = create(pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:

@@ -1,11 +1,12 @@
 """The run folder: what training leaves and everything after it reads.
 
-``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold,
-``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt``
-to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt``
-versions and device, ``data.csv`` what each image was, by hashes of its pixels and annotations, ``skipped.csv`` images
-that could not be read (with ``data.on_error=skip``). Files are written to a temporary name and renamed; only
-``skipped.csv`` gains lines. ``.lock`` is held by the process that trains.
+``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
+``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold, ``split.csv`` which image was learned from and
+which validated, ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one
+before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt`` versions and device, ``data.csv`` what each
+image was, by hashes of its pixels and annotations, ``skipped.csv`` images that could not be read (with
+``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock``
+is held by the process that trains.
 """
 
 import platform
@@ -67,6 +68,7 @@ class RunFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.config = self.folder / "config.yaml"
+        self.plan = self.folder / "plan.yaml"
         self.landmarks = self.folder / "landmarks.yaml"
         self.split = self.folder / "split.csv"
         self.weights = self.folder / "weights.safetensors"
