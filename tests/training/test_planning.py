@@ -144,7 +144,10 @@ def test_without_weights_at_hand_it_plans_from_scratch_and_says_what_would_help(
 
 
 @pytest.mark.slow
-def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(tmp_path: Path) -> None:
+def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: FAST)
     write_radiographs(tmp_path / "heads", 24, size=(64, 64), seed=3)
     facts, found = plan_for(tmp_path / "heads", ["data.limit=8"], minutes=0.5)
     assert facts.images == 8
