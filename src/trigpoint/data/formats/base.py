@@ -1,19 +1,23 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, utf8, write_bytes
+from trigpoint.data.files import check_path, load_json, read_text, refuse_existing, same_content, utf8, write_bytes
 from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
 T = TypeVar("T")
+_XML = 1 << 28  # bytes of an XML file: as a tree it takes some ten times that
 
 
 class Format(ABC):
@@ -95,25 +99,54 @@ def write_per_image(
     """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
 
     Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
-    Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
     """
     if dataset.instances:
         expected = f"one set of landmarks per image, as {suffix} files store it"
         raise DataError(f"{target}: expected {expected}, got a dataset with instances; use coco instead")
-    files: dict[Path, bytes] = {}
+    files: dict[Path, str] = {}
     for sample in (dataset if names is None else dataset.pick(names)).samples:
-        name = Path(dataset.image_name(sample))
-        relative = Path(name.name) if name.is_absolute() else name
-        file = Path(target) / relative.with_suffix(suffix)
+        file = beside(dataset, sample, target, suffix)
         if file in files:
-            raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
-        files[file] = utf8(file, text(sample))
+            raise DataError(f"{sample.image}: expected one image called '{file.stem}', got two; rename one")
+        files[file] = text(sample)
+    return write_files(files, overwrite=overwrite)
+
+
+def beside(dataset: LandmarkDataset, sample: Sample, target: str | Path, suffix: str) -> Path:
+    """The annotation file of an image below ``target``, named as the image."""
+    name = Path(dataset.image_name(sample))
+    inside = not (name.is_absolute() or name.parts[0] == os.pardir)
+    return Path(target) / (name if inside else Path(name.name)).with_suffix(suffix)
+
+
+def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
+    """Write several text files, or none: what is in the way is found before.
+
+    Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
+    """
+    files = {file: utf8(file, text) for file, text in texts.items()}
     left = [file for file, content in files.items() if not same_content(file, content)]
     for file in left or files:
         refuse_existing(file, overwrite)
     for file in left:
         write_bytes(file, files[file], overwrite=overwrite)
     return list(files)
+
+
+def read_xml(file: Path, most: int = _XML) -> Element:
+    """The root of an XML file. Raises DataError; nothing that XML can pull in is taken, entities and DTDs are refused.
+
+    An entity may stand for gigabytes or another file, and no labelling tool needs one.
+    """
+    text = read_text(file, most)
+    if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
+        raise DataError(f"{file}: expected XML without DOCTYPE and entities, got one with; remove them")
+    try:
+        return fromstring(text)
+    except ParseError as error:
+        raise DataError(f"{file}, line {error.position[0]}: not readable as XML: {error.msg}") from None
+    except (ValueError, LookupError, RecursionError) as error:
+        raise DataError(f"{file}: not readable as XML: {error}") from None
 
 
 def read_json(file: Path) -> dict[str, Any]:
