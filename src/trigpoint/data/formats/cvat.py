@@ -12,7 +12,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import number, shown
 from trigpoint.data.formats.base import Format, read_xml, write_files
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED, size_differs
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.pixels.frames import natural_key
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import ConfigError, DataError
@@ -55,7 +55,8 @@ class Cvat(Format):
     ) -> None:
         if shape not in SHAPES:
             raise ConfigError(f"shape: expected {' or '.join(SHAPES)}, got {shown(shape)}")
-        self.names, self.category, self.repeats, self.shape = names, category, repeats, shape
+        self.names, self.repeats, self.shape = names, repeats_of(repeats), shape
+        self.category = None if category is None else str(category)
         self.keyframes = keyframes is True
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
@@ -132,7 +133,7 @@ def _image(image: Element, where: str, labels: _Labels, rows: ObjectRows) -> Non
     if not name:
         raise DataError(f"{where}: expected the 'name' of an image, got none")
     if not subset or "\0" in name or ".." in Path(subset).parts or Path(subset).is_absolute() or not _is_file(path):
-        path = rows.image(name)
+        path = rows.find(name, where)
     if differs := size_differs(path, image.get("width"), image.get("height")):
         rows.problem(rows.source, f"image {name}: {differs}")
     found = ImageObjects(rows, f"{where} ({name[:80]})", seen=False)
@@ -205,7 +206,8 @@ def _video(root: Element, file: Path, labels: _Labels, rows: ObjectRows, keyfram
                 _points(found, shape, own)
             elif shape.get("outside") != "1":
                 _skeleton(found, shape, own, labels)
-        if not any(found.groups.values()):
+        marks = [mark for points in found.groups.values() for several in points.values() for mark in several]
+        if not any(mark.visibility > 0 for mark in marks):
             continue  # all has left the picture
         if differs := size_differs(path[frame], *_original_size(root)):
             rows.tell(f"frame of another size than labelled: {differs}", found.where)

@@ -10,7 +10,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import shown
 from trigpoint.data.formats.base import Format, annotation_files, beside, member, objects, read_json, write_files
 from trigpoint.data.formats.collected import ABSENT, size_differs
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.names import plain_name
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import DataError
@@ -37,7 +37,7 @@ class LabelMe(Format):
     """
 
     def __init__(self, names: Sequence[str] | None = None, repeats: str = "left_out") -> None:
-        self.names, self.repeats = names, repeats
+        self.names, self.repeats = names, repeats_of(repeats)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one file or a folder of them. Raises DataError."""
@@ -79,7 +79,7 @@ def _image(file: Path, values: dict[str, Any], rows: ObjectRows, root: Path) -> 
     """Add the image of one file; whether a shape has our key ``instance``."""
     shapes = objects(values, "shapes", str(file))
     stated: str = member(values, "imagePath", str, str(file))
-    image = rows.image(_relative(stated, file.parent, root))
+    image = rows.find(_relative(stated, file.parent, root), str(file))
     rows.listed(values.get("landmarks"))
     if values.get("imageData"):
         rows.tell("the image embedded in the file is not used, only the image file", str(file))

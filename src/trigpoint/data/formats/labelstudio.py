@@ -14,7 +14,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import load_json, number, shown
 from trigpoint.data.formats.base import Format, write_files
 from trigpoint.data.formats.collected import size_differs
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Sample
@@ -58,7 +58,8 @@ class LabelStudio(Format):
     ) -> None:
         if result not in RESULTS:
             raise ConfigError(f"result: expected {' or '.join(RESULTS)}, got {shown(result)}")
-        self.names, self.annotator, self.image, self.repeats = names, annotator, image, repeats
+        self.names, self.image, self.repeats = names, image, repeats_of(repeats)
+        self.annotator = None if annotator is None else str(annotator)
         self.result, self.prefix = result, str(prefix)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
@@ -89,7 +90,7 @@ class LabelStudio(Format):
         name = self._image_name(task, rows)
         if name is None:
             return False
-        image = _image(name, rows)
+        image = _image(name, rows, where)
         chosen = self._chosen(task, key, rows)
         found = ImageObjects(rows, where, seen=chosen is not None)
         rows.listed(data.get("landmarks"))
@@ -165,14 +166,14 @@ def _task(file: Path, index: int, item: Any) -> dict[str, Any]:
     data = item.get("data")
     if isinstance(data, dict):
         old = {"annotations": item["completions"]} if "completions" in item and "annotations" not in item else {}
-        return {**item, **old, "_where": where}
+        return {**item, **old, "_where": where, "_least": False}
     lists = [values for values in item.values() if isinstance(values, list)]
     found = [value for values in lists for value in values if isinstance(value, dict) and "x" in value]
     results = [{"value": value, "type": _kind(value), **_sizes(value)} for value in found]
     note = {"result": results, "completed_by": item.get("annotator")}
     plain = {key: value for key, value in item.items() if isinstance(value, str)}
     notes = [note] if results or "annotation_id" in item else []
-    return {"id": item.get("id"), "data": plain, "annotations": notes, "_where": where}
+    return {"id": item.get("id"), "data": plain, "annotations": notes, "_where": where, "_least": True}
 
 
 def _kind(value: dict[str, Any]) -> str:
@@ -185,13 +186,13 @@ def _sizes(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """JSON_MIN lists a task once for each annotation."""
+    """JSON_MIN lists a task once for each annotation: those of one image and number are one task."""
     out: dict[str, dict[str, Any]] = {}
     for index, task in enumerate(tasks):
-        own = json.dumps([task.get("id"), task["data"]], sort_keys=True) if task.get("id") is not None else str(index)
-        if own in out and isinstance(task.get("annotations"), list):
-            first = out[own].setdefault("annotations", [])
-            first += task["annotations"] if isinstance(first, list) else []
+        images = sorted(value for value in task["data"].values() if isinstance(value, str) and _is_image(value))
+        own = json.dumps([task["id"], images]) if task.get("_least") else str(index)
+        if own in out:
+            out[own]["annotations"] += task["annotations"]
         else:
             out[own] = task
     return list(out.values())
@@ -202,17 +203,17 @@ def _is_image(text: str) -> bool:
     return path.lower().endswith(SUFFIXES)
 
 
-def _image(text: str, rows: ObjectRows) -> Path:
+def _image(text: str, rows: ObjectRows, where: str) -> Path:
     """The file of an image's address."""
     name = text
     if "?" in text:
         stored = parse_qs(urlsplit(text).query).get("d", [])
         name = stored[-1] if stored else text.partition("?")[0] if "//" in text[:10] else text
-    image = rows.image(name)
+    image = rows.find(name, where)
     last = name.replace("\\", "/").rpartition("/")[2]
     if not image.is_file() and _UPLOADED.search(last):
         rows.image.missing.pop(name, None)
-        image = rows.image(_UPLOADED.sub("", last))
+        image = rows.find(_UPLOADED.sub("", last), where)
     return image
 
 
@@ -258,7 +259,7 @@ def _points(found: ImageObjects, note: dict[str, Any], image: Path) -> None:
             found.point(name, pixel[0], pixel[1], group, score=number(item.get("score")))
     used = done | {str(item.get("parentID")) for item in points.values()}
     for index, item in enumerate(results):
-        if index not in points and str(item.get("id")) not in used:
+        if index not in points and not ("id" in item and str(item["id"]) in used):
             found.rows.tell(f"region of type {shown(item.get('type'))}; only key points are read", found.where)
 
 

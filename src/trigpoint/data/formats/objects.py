@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import is_formula, number, shown
+from trigpoint.data.files import check_path, is_formula, number, shown
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED, Collected, Mark
-from trigpoint.errors import ConfigError
+from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import LandmarkSet
 
 REPEATS = ("left_out", "instances")
 _TOLD = 5  # landmarks that a message lists
+
+
+def repeats_of(given: str) -> str:
+    """One of ``REPEATS``: what becomes of a landmark that stands several times. Raises ConfigError."""
+    if given not in REPEATS:
+        raise ConfigError(f"repeats: expected {' or '.join(REPEATS)}, got {shown(given)}")
+    return given
 
 
 class ObjectRows(Collected):
@@ -30,11 +37,9 @@ class ObjectRows(Collected):
     def __init__(
         self, source: Path, images: Path, names: Sequence[str] | None = None, repeats: str = REPEATS[0]
     ) -> None:
-        if repeats not in REPEATS:
-            raise ConfigError(f"repeats: expected {' or '.join(REPEATS)}, got {shown(repeats)}")
         super().__init__(source, images, names)
         self.wanted = None if names is None else set(names)
-        self.repeats = repeats
+        self.repeats = repeats_of(repeats)
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
         self._given: dict[Path, str] = {}
@@ -45,6 +50,15 @@ class ObjectRows(Collected):
         """Count one thing of a kind; the problems get ``what`` once, with the number and the first place."""
         self._counts[what] += 1
         self._first.setdefault(what, where)
+
+    def find(self, name: str, where: str) -> Path:
+        """The image that a label names. Raises DataError naming ``where`` for what can be no file."""
+        try:
+            image = self.image(name)
+            check_path(image)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+        return image
 
     def listed(self, names: Any) -> None:
         """The landmarks that a file lists, annotated or not, unless only some are wanted."""

@@ -11,7 +11,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import load_json, read_csv, shown, write_text
 from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.collected import ABSENT
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import Sample
 
@@ -44,7 +44,8 @@ class Via(Format):
         instance: str = INSTANCE,
         repeats: str = "left_out",
     ) -> None:
-        self.names, self.attribute, self.instance, self.repeats = names, attribute, instance, repeats
+        self.names, self.instance, self.repeats = names, str(instance), repeats_of(repeats)
+        self.attribute = None if attribute is None else str(attribute)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read a project or an export. Raises DataError."""
@@ -56,7 +57,7 @@ class Via(Format):
             rows.names.update(dict.fromkeys(options.get(key, ())))
         named = False
         for entry in listed:
-            image = rows.image(entry.name)
+            image = rows.find(entry.name, f"{file}: {shown(entry.name)}")
             found = ImageObjects(rows, f"{file}: {entry.name[:200]}", seen=False)
             if entry.size is not None and entry.size >= 0 and image.is_file() and image.stat().st_size != entry.size:
                 rows.tell("image with another number of bytes than VIA noted; another file?", found.where)

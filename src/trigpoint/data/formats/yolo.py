@@ -46,7 +46,8 @@ class Yolo(Format):
     """
 
     def __init__(self, names: Sequence[str] | None = None, category: str | None = None, copy: bool = False) -> None:
-        self.names, self.category, self.copy = names, category, copy
+        self.names, self.copy = names, copy is True
+        self.category = None if category is None else str(category)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read a dataset. Raises DataError."""
@@ -57,7 +58,7 @@ class Yolo(Format):
         classes: set[int] = set()
         for split in SPLITS:
             for listed, labels in about.listed(split, base, rows):
-                image = listed if _is_file(listed) else rows.image(_below(listed, (base, about.root)))
+                image = listed if _is_file(listed) else rows.find(_below(listed, (base, about.root)), str(file))
                 classes |= _read_image(image, labels if _is_file(labels) else _labels_of(image), about, rows, split)
         if about.category is None and len(classes) > 1:
             found = ", ".join(about.classes.get(k, str(k)) for k in sorted(classes)[:20])
