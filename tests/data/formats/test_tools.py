@@ -155,6 +155,14 @@ def test_labelme_finds_its_image(path: str, tmp_path: Path) -> None:
     assert LabelMe().read(tmp_path).samples[0].image == there
 
 
+def test_labelme_takes_the_image_of_its_own_name_where_the_path_leads_nowhere(tmp_path: Path) -> None:
+    there = image(tmp_path / "frame 7.png")
+    labelme(tmp_path / "frame 7.json", shape("tip", 1, 2), imagePath="IMG_1.png")
+    data = LabelMe().read(tmp_path)
+    assert data.samples[0].image == there
+    assert told(data, "leads nowhere", "frame 7.json")
+
+
 def test_two_labels_of_one_image_are_told_and_no_instances(tmp_path: Path) -> None:
     image(tmp_path / "a.png")
     labelme(tmp_path / "a.json", shape("tip", 1, 2))

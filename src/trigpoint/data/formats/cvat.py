@@ -62,6 +62,8 @@ class Cvat(Format):
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read an XML file. Raises DataError."""
         file = Path(source) / "annotations.xml" if Path(source).is_dir() else Path(source)
+        if file.suffix.lower() == ".zip":
+            raise DataError(f"{file}: expected the XML file or the folder, got the archive; unzip it")
         root = read_xml(file)
         if root.tag != "annotations":
             raise DataError(

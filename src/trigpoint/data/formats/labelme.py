@@ -3,12 +3,22 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import shown
-from trigpoint.data.formats.base import Format, annotation_files, beside, member, objects, read_json, write_files
+from trigpoint.data.formats.base import (
+    Format,
+    annotation_files,
+    beside,
+    image_of,
+    member,
+    objects,
+    read_json,
+    write_files,
+)
 from trigpoint.data.formats.collected import ABSENT, size_differs
 from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.names import plain_name
@@ -78,8 +88,7 @@ def _labels(file: Path, rows: ObjectRows) -> dict[str, Any] | None:
 def _image(file: Path, values: dict[str, Any], rows: ObjectRows, root: Path) -> bool:
     """Add the image of one file; whether a shape has our key ``instance``."""
     shapes = objects(values, "shapes", str(file))
-    stated: str = member(values, "imagePath", str, str(file))
-    image = rows.find(_relative(stated, file.parent, root), str(file))
+    image = _image_file(file, values, rows, root)
     rows.listed(values.get("landmarks"))
     if values.get("imageData"):
         rows.tell("the image embedded in the file is not used, only the image file", str(file))
@@ -93,6 +102,18 @@ def _image(file: Path, values: dict[str, Any], rows: ObjectRows, root: Path) -> 
     split, subject = (str(values.get(key) or "") for key in ("split", "subject"))
     rows.put(image, found, split=split, subject=subject)
     return any("instance" in shape for shape in shapes)
+
+
+def _image_file(file: Path, values: dict[str, Any], rows: ObjectRows, root: Path) -> Path:
+    """Where ``imagePath`` leads, else the image with the name of the label file, else where it is expected."""
+    name = _relative(member(values, "imagePath", str, str(file)), file.parent, root)
+    image = rows.find(name, str(file))
+    if not image.is_file():
+        with suppress(DataError):
+            image = image_of(file, root, rows.images)
+            rows.image.missing.pop(name, None)
+            rows.tell("'imagePath' leads nowhere; the image with the name of the label file is taken", str(file))
+    return image
 
 
 def _relative(stated: str, place: Path, root: Path) -> str:

@@ -241,13 +241,13 @@ def _points(found: ImageObjects, note: dict[str, Any], image: Path) -> None:
             labels.setdefault(str(item["id"]), _own_labels(item["value"]))
     points = {index: item for index, item in enumerate(results) if _is_point(item)}
     done: set[str] = set()
-    size, told = _size(image), False
+    size = _size(image)
+    _tell_sizes(found, list(points.values()), image)
     for item in points.values():
         value, own = item["value"], str(item.get("id"))
         if "id" in item and own in done:
             continue  # the same region, as another control gives it
         done.add(own)
-        told = told or _tell_size(found, item, image)
         width, height = size or (number(item.get("original_width")), number(item.get("original_height")))
         if width is None or height is None:
             found.rows.tell("expected an image file or its original_width and original_height; left out", found.where)
@@ -299,17 +299,16 @@ def _size(image: Path) -> tuple[float, float] | None:
     return width, height
 
 
-def _tell_size(found: ImageObjects, item: dict[str, Any], image: Path) -> bool:
-    """Tell what differs between an image and what was labelled; whether something does."""
-    differs = size_differs(image, item.get("original_width"), item.get("original_height"))
-    if differs:
+def _tell_sizes(found: ImageObjects, points: list[dict[str, Any]], image: Path) -> None:
+    """Tell what differs between an image and what was labelled, once for an image."""
+    stated = {(number(item.get("original_width")), number(item.get("original_height"))) for item in points}
+    for message in filter(None, [size_differs(image, *pair) for pair in sorted(stated, key=str)]):
         place = found.where.rpartition(": ")[2]
-        found.rows.problem(found.rows.source, f"{place}: {differs}; percent of the file are read")
-    turned = number(item.get("image_rotation"))
+        found.rows.problem(found.rows.source, f"{place}: {message}; percent of the file are read")
+    turned = sorted({f"{angle:g}" for item in points if (angle := number(item.get("image_rotation")))})
     if turned:
         what = "the image was turned in Label Studio; its points are read as those of the image before that"
-        found.rows.tell(what, f"{found.where} ({turned:g} degrees)")
-    return bool(differs or turned)
+        found.rows.tell(what, f"{found.where} ({', '.join(turned)} degrees)"[:300])
 
 
 def _results(dataset: LandmarkDataset, samples: list[Sample]) -> list[dict[str, Any]]:
