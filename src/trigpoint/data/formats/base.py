@@ -1,23 +1,20 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from xml.etree.ElementTree import Element, ParseError, fromstring
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import check_path, load_json, read_text, refuse_existing, same_content, utf8, write_bytes
+from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, utf8, write_bytes
 from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
 T = TypeVar("T")
-_XML = 1 << 28  # bytes of an XML file: as a tree it takes some ten times that
 
 
 class Format(ABC):
@@ -131,22 +128,6 @@ def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
     for file in left:
         write_bytes(file, files[file], overwrite=overwrite)
     return list(files)
-
-
-def read_xml(file: Path, most: int = _XML) -> Element:
-    """The root of an XML file. Raises DataError; nothing that XML can pull in is taken, entities and DTDs are refused.
-
-    An entity may stand for gigabytes or another file, and no labelling tool needs one.
-    """
-    text = read_text(file, most)
-    if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
-        raise DataError(f"{file}: expected XML without DOCTYPE and entities, got one with; remove them")
-    try:
-        return fromstring(text)
-    except ParseError as error:
-        raise DataError(f"{file}, line {error.position[0]}: not readable as XML: {error.msg}") from None
-    except (ValueError, LookupError, RecursionError) as error:
-        raise DataError(f"{file}: not readable as XML: {error}") from None
 
 
 def read_json(file: Path) -> dict[str, Any]:

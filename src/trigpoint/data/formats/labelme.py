@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from trigpoint.data.formats.base import (
     Format,
     annotation_files,
     beside,
-    image_of,
     member,
     objects,
     read_json,
@@ -22,7 +20,7 @@ from trigpoint.data.formats.base import (
 from trigpoint.data.formats.collected import ABSENT, size_differs
 from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.names import plain_name
-from trigpoint.data.pixels.images import image_size
+from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
 
@@ -58,7 +56,7 @@ class LabelMe(Format):
             values = read_json(file) if len(files) == 1 else _labels(file, rows)
             if values:
                 named |= _image(file, values, rows, root)
-        return rows.dataset(root.resolve().name, named=named)
+        return rows.dataset(root.resolve().name, instances=named or None)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``; image files are opened for their width and height."""
@@ -109,10 +107,12 @@ def _image_file(file: Path, values: dict[str, Any], rows: ObjectRows, root: Path
     name = _relative(member(values, "imagePath", str, str(file)), file.parent, root)
     image = rows.find(name, str(file))
     if not image.is_file():
-        with suppress(DataError):
-            image = image_of(file, root, rows.images)
+        stem = rows.images / file.relative_to(root)
+        same = [other for suffix in SUFFIXES if (other := stem.with_suffix(suffix)).is_file()]
+        if same:
             rows.image.missing.pop(name, None)
             rows.tell("'imagePath' leads nowhere; the image with the name of the label file is taken", str(file))
+            return same[0]
     return image
 
 

@@ -82,7 +82,7 @@ class LabelStudio(Format):
         named = False
         for task in merged:
             named |= self._add(task, key, rows)
-        return rows.dataset(file.stem, named=named)
+        return rows.dataset(file.stem, instances=named or None)
 
     def _add(self, task: dict[str, Any], key: str, rows: ObjectRows) -> bool:
         """Add a task's image; whether we wrote it as one of a set with instances."""

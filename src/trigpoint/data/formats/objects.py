@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, is_formula, number, shown
@@ -40,10 +40,10 @@ class ObjectRows(Collected):
         super().__init__(source, images, names)
         self.wanted = None if names is None else set(names)
         self.repeats = repeats_of(repeats)
+        self._objects: list[_Object] = []
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
         self._given: dict[Path, str] = {}
-        self._blank: list[bool] = []  # of each row, whether it only says that something was left out
         self._unseen = 0
 
     def tell(self, what: str, where: str) -> None:
@@ -81,8 +81,7 @@ class ObjectRows(Collected):
             if not own and len(rows) > 1:
                 own = next(str(k) for k in range(1, len(rows) + 2) if str(k) not in taken)
                 taken.add(own)
-            self.add(image, marks, split=split, subject=subject, instance=own, blank=blank)
-            self._blank.append(not marks and blank == 0)
+            self._objects.append(_Object(image, marks, split, subject, own, blank))
 
     def _rows_of(self, objects: "ImageObjects") -> list[tuple[str, dict[str, Mark], int]]:
         """(instance, marks, visibility of the other landmarks) of each object."""
@@ -106,21 +105,50 @@ class ObjectRows(Collected):
             out.append((group, marks, ABSENT if single else 0))
         return out
 
-    def dataset(self, name: str = "", *, landmarks: LandmarkSet | None = None, named: bool = False) -> LandmarkDataset:
-        """As ``Collected.dataset``; ``named``: the file itself says that the set has instances."""
-        counts = Counter(row.image for row, blank in zip(self._rows, self._blank, strict=True) if not blank)
-        if not named and not any(count > 1 for count in counts.values()):
-            kept = [
-                row for row, blank in zip(self._rows, self._blank, strict=True) if not (blank and counts[row.image])
-            ]
-            only = {row.image: row for row in reversed(kept)}  # of several that say nothing, one says it too
-            self._rows = [row._replace(instance="", blank=max(row.blank, 0)) for row in only.values()][::-1]
-            self._rows = [row._replace(marks=_seen(row.marks)) for row in self._rows]
+    def dataset(
+        self,
+        name: str = "",
+        *,
+        landmarks: LandmarkSet | None = None,
+        instances: bool | None = None,
+    ) -> LandmarkDataset:
+        """As ``Collected.dataset``; ``instances`` True: the file itself says that the set has instances."""
+        counts = Counter(one.image for one in self._objects if one.says_something)
+        if not instances and not any(count > 1 for count in counts.values()):
+            single: dict[Path, _Object] = {}
+            for one in self._objects:  # what says nothing stands back
+                if one.says_something or not counts[one.image]:
+                    single.setdefault(one.image, one.alone())
+            self._objects = list(single.values())
+        for one in self._objects:
+            image, marks, split, subject, instance, blank = one
+            self.add(image, marks, split=split, subject=subject, instance=instance, blank=blank)
         if self._unseen:
             self.problem(self.source, f"{self._unseen} images have no labels; they count as not annotated")
         for what, count in self._counts.items():
             self.problem(self.source, f"{what}: {count} times, the first in {self._first[what]}")
         return super().dataset(name, landmarks=landmarks)
+
+
+class _Object(NamedTuple):
+    """One object in an image; ``blank`` is the visibility of landmarks that it lacks."""
+
+    image: Path
+    marks: Mapping[str, Mark]
+    split: str
+    subject: str
+    instance: str
+    blank: int
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it has landmarks or is known to be absent, and is not only the trace of what was left out."""
+        return bool(self.marks) or self.blank == ABSENT
+
+    def alone(self) -> "_Object":
+        """The same in a set without instances, which knows no absent landmark."""
+        marks = {name: NOT_ANNOTATED if mark.visibility < 0 else mark for name, mark in self.marks.items()}
+        return self._replace(marks=marks, instance="", blank=0)
 
 
 class ImageObjects:
@@ -160,8 +188,3 @@ class ImageObjects:
         """Something of an object could not be read: the object is not known to be absent."""
         self.groups.setdefault(group, {})
         self.doubtful.add(group)
-
-
-def _seen(marks: Mapping[str, Mark]) -> dict[str, Mark]:
-    """The marks of a set without instances, which knows no absent landmark."""
-    return {name: NOT_ANNOTATED if mark.visibility < 0 else mark for name, mark in marks.items()}

@@ -69,7 +69,7 @@ class Via(Format):
                 "subject": subject if isinstance(subject, str) else "",
             }
             rows.put(image, found, **own)
-        return rows.dataset(file.stem, named=named)
+        return rows.dataset(file.stem, instances=named or None)
 
     def _attribute(self, file: Path, listed: "list[_File]") -> str:
         points = [region.attributes for entry in listed for region in entry.regions if region.point]
