@@ -96,32 +96,19 @@ def write_per_image(
     """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
 
     Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
+    Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
     """
     if dataset.instances:
         expected = f"one set of landmarks per image, as {suffix} files store it"
         raise DataError(f"{target}: expected {expected}, got a dataset with instances; use coco instead")
-    files: dict[Path, str] = {}
+    files: dict[Path, bytes] = {}
     for sample in (dataset if names is None else dataset.pick(names)).samples:
-        file = beside(dataset, sample, target, suffix)
+        name = Path(dataset.image_name(sample))
+        relative = Path(name.name) if name.is_absolute() else name
+        file = Path(target) / relative.with_suffix(suffix)
         if file in files:
-            raise DataError(f"{sample.image}: expected one image called '{file.stem}', got two; rename one")
-        files[file] = text(sample)
-    return write_files(files, overwrite=overwrite)
-
-
-def beside(dataset: LandmarkDataset, sample: Sample, target: str | Path, suffix: str) -> Path:
-    """The annotation file of an image below ``target``, named as the image."""
-    name = Path(dataset.image_name(sample))
-    inside = not (name.is_absolute() or name.parts[0] == os.pardir)
-    return Path(target) / (name if inside else Path(name.name)).with_suffix(suffix)
-
-
-def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
-    """Write several text files, or none: what is in the way is found before.
-
-    Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
-    """
-    files = {file: utf8(file, text) for file, text in texts.items()}
+            raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
+        files[file] = utf8(file, text(sample))
     left = [file for file, content in files.items() if not same_content(file, content)]
     for file in left or files:
         refuse_existing(file, overwrite)
@@ -164,3 +151,21 @@ def default_names(count: int) -> tuple[str, ...]:
     """
     digits = max(2, len(str(count - 1)))
     return tuple(f"p{index:0{digits}d}" for index in range(count))
+
+
+def beside(dataset: LandmarkDataset, sample: Sample, target: str | Path, suffix: str) -> Path:
+    """The annotation file of an image below ``target``, named as the image."""
+    name = Path(dataset.image_name(sample))
+    inside = not (name.is_absolute() or name.parts[0] == os.pardir)
+    return Path(target) / (name if inside else Path(name.name)).with_suffix(suffix)
+
+
+def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
+    """Write several text files, or none: what is in the way is found before, as in ``write_per_image``."""
+    files = {file: utf8(file, text) for file, text in texts.items()}
+    left = [file for file, content in files.items() if not same_content(file, content)]
+    for file in left or files:
+        refuse_existing(file, overwrite)
+    for file in left:
+        write_bytes(file, files[file], overwrite=overwrite)
+    return list(files)

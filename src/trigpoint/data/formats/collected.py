@@ -8,9 +8,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
-from trigpoint.data.files import number
 from trigpoint.data.names import ImageFinder
-from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import DataError
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
@@ -109,25 +107,6 @@ class Collected:
         return out
 
 
-def size_differs(image: Path, width: object, height: object) -> str | None:
-    """What to tell when a label file states another size than the upright image has; None without both.
-
-    Such points were made on another copy: one not turned as its EXIF orientation says, or resized since.
-    """
-    stated = number(width), number(height)
-    if stated[0] is None or stated[1] is None or not image.is_file():
-        return None
-    try:
-        high, wide = image_size(image)
-    except DataError:
-        return None  # told where the image is opened
-    if stated == (wide, high):
-        return None
-    turned = " (turned as its EXIF orientation says)" if stated == (high, wide) else ""
-    got = f"expected the size of the upright image {image.name}, {wide} x {high}{turned}"
-    return f"{got}, got labels for {stated[0]:g} x {stated[1]:g}; check the points or the image"
-
-
 def _sample(row: _Row, names: tuple[str, ...]) -> Sample:
     marks = [row.marks.get(name) or Mark(np.nan, np.nan, row.blank) for name in names]
     points = np.array([mark[:2] for mark in marks], np.float64).reshape(-1, 2)
@@ -138,4 +117,4 @@ def _sample(row: _Row, names: tuple[str, ...]) -> Sample:
     return Sample(row.image, points, visibility, *own, scores if np.isfinite(scores).any() else None)
 
 
-__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "size_differs"]
+__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark"]

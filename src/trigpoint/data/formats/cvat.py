@@ -11,8 +11,8 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import number, shown
 from trigpoint.data.formats.base import Format, write_files
-from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED, size_differs
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
+from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of, size_differs
 from trigpoint.data.pixels.frames import natural_key
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.data.xml import read_xml

@@ -17,8 +17,8 @@ from trigpoint.data.formats.base import (
     read_json,
     write_files,
 )
-from trigpoint.data.formats.collected import ABSENT, size_differs
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
+from trigpoint.data.formats.collected import ABSENT
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of, size_differs
 from trigpoint.data.names import plain_name
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import DataError

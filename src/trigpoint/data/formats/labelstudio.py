@@ -13,8 +13,7 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import load_json, number, shown
 from trigpoint.data.formats.base import Format, write_files
-from trigpoint.data.formats.collected import size_differs
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of, size_differs
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Sample

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, is_formula, number, shown
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED, Collected, Mark
+from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import LandmarkSet
 
@@ -188,3 +189,22 @@ class ImageObjects:
         """Something of an object could not be read: the object is not known to be absent."""
         self.groups.setdefault(group, {})
         self.doubtful.add(group)
+
+
+def size_differs(image: Path, width: object, height: object) -> str | None:
+    """What to tell when a label file states another size than the upright image has; None without both.
+
+    Such points were made on another copy: one not turned as its EXIF orientation says, or resized since.
+    """
+    stated = number(width), number(height)
+    if stated[0] is None or stated[1] is None or not image.is_file():
+        return None
+    try:
+        high, wide = image_size(image)
+    except DataError:
+        return None  # told where the image is opened
+    if stated == (wide, high):
+        return None
+    turned = " (turned as its EXIF orientation says)" if stated == (high, wide) else ""
+    got = f"expected the size of the upright image {image.name}, {wide} x {high}{turned}"
+    return f"{got}, got labels for {stated[0]:g} x {stated[1]:g}; check the points or the image"
