@@ -33,8 +33,7 @@ class Via(Format):
 
     Told and left out: regions of other shapes, points without the attribute, other attributes of regions. VIA cannot
     say that a point is occluded or absent; occluded points come back as visible. Written is a project of version 2,
-    which states names and order; split and subject are attributes of its files. Pairs, groups and spacing are not
-    stored.
+    with the landmarks' names; split and subject are attributes of its files. Pairs, groups and spacing are not stored.
     """
 
     def __init__(
@@ -137,8 +136,6 @@ class Via(Format):
 
 @dataclass
 class _Region:
-    """A region: its shape, whether it is a point, where, and its attributes."""
-
     shape: object
     point: bool
     at: tuple[Any, Any]
