@@ -12,7 +12,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import number, shown
 from trigpoint.data.formats.base import Format, write_files
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of, size_differs
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.pixels.frames import natural_key
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.data.xml import read_xml
@@ -114,8 +114,8 @@ class _Labels:
     def __init__(self, root: Element, file: Path, category: str | None) -> None:
         used = {element.get("label", "") for element in root.iter("skeleton")} - {""}
         used |= {track.get("label", "") for track in root.iter("track") if track.find("skeleton") is not None}
-        if category is not None and category not in used and used:
-            known = ", ".join(sorted(used)[:20])
+        if category is not None and category not in used:
+            known = ", ".join(sorted(used)[:20]) or "no skeletons"
             raise DataError(f"{file}: expected a skeleton label, got '{category}'; the file has {known}")
         if category is None and len(used) > 1:
             known = ", ".join(sorted(used)[:20])
@@ -137,8 +137,7 @@ def _image(image: Element, where: str, labels: _Labels, rows: ObjectRows) -> Non
         raise DataError(f"{where}: expected the 'name' of an image, got none")
     if not subset or "\0" in name or ".." in Path(subset).parts or Path(subset).is_absolute() or not _is_file(path):
         path = rows.find(name, where)
-    if differs := size_differs(path, image.get("width"), image.get("height")):
-        rows.problem(rows.source, f"image {name}: {differs}")
+    rows.stated_size(path, image.get("width"), image.get("height"))
     found = ImageObjects(rows, f"{where} ({name[:80]})", seen=False)
     for order, shape in enumerate(image, start=1):
         group = shape.get("group_id", "0")
@@ -199,7 +198,7 @@ def _video(root: Element, file: Path, labels: _Labels, rows: ObjectRows, keyfram
                     continue
             own = owner if shape.tag == "skeleton" else "" if group == "0" else f"group {group}"
             frames.setdefault(int(at), _Frame()).shapes.append((own, shape, track.get("label", "")))
-    path = _frame_images(root, rows, frames)
+    path, size = _frame_images(root, rows, frames), _original_size(root)
     subject = (root.findtext("meta/source") or root.findtext("meta/task/name") or file.parent.resolve().name).strip()
     for frame, content in sorted(frames.items()):
         found = ImageObjects(rows, f"{file}: frame {frame}")
@@ -212,8 +211,7 @@ def _video(root: Element, file: Path, labels: _Labels, rows: ObjectRows, keyfram
         marks = [mark for points in found.groups.values() for several in points.values() for mark in several]
         if not any(mark.visibility > 0 for mark in marks):
             continue  # all has left the picture
-        if differs := size_differs(path[frame], *_original_size(root)):
-            rows.tell(f"frame of another size than labelled: {differs}", found.where)
+        rows.stated_size(path[frame], *size)
         rows.put(path[frame], found, subject=subject)
 
 

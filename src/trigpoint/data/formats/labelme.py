@@ -18,7 +18,7 @@ from trigpoint.data.formats.base import (
     write_files,
 )
 from trigpoint.data.formats.collected import ABSENT
-from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of, size_differs
+from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
 from trigpoint.data.names import plain_name
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import DataError
@@ -92,8 +92,7 @@ def _image(file: Path, values: dict[str, Any], rows: ObjectRows, root: Path) -> 
         rows.tell("the image embedded in the file is not used, only the image file", str(file))
     if values.get("flags") and any(values["flags"].values() if isinstance(values["flags"], dict) else [True]):
         rows.tell("flags of an image are not read", str(file))
-    if differs := size_differs(image, values.get("imageWidth"), values.get("imageHeight")):
-        rows.problem(file, differs)
+    rows.stated_size(image, values.get("imageWidth"), values.get("imageHeight"))
     found = ImageObjects(rows, str(file))
     for index, shape in enumerate(shapes):
         _point(found, shape, index)

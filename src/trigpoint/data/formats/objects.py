@@ -66,6 +66,11 @@ class ObjectRows(Collected):
         if isinstance(names, list) and self.wanted is None:
             self.names.update(dict.fromkeys(name for name in names if isinstance(name, str)))
 
+    def stated_size(self, image: Path, width: object, height: object) -> None:
+        """Tell when the labels were made for another size than the upright file has; blank or 0 says nothing."""
+        if differs := size_differs(image, width, height):
+            self.tell("labels for another size than that of the upright image; check the points or the image", differs)
+
     def put(self, image: Path, objects: "ImageObjects", *, split: str = "", subject: str = "") -> None:
         """Add the rows of an image. One that was given before is left out and told."""
         if image in self._given:
@@ -192,12 +197,12 @@ class ImageObjects:
 
 
 def size_differs(image: Path, width: object, height: object) -> str | None:
-    """What to tell when a label file states another size than the upright image has; None without both.
+    """The two sizes, when a label file states another than the upright image has; None without both.
 
     Such points were made on another copy: one not turned as its EXIF orientation says, or resized since.
     """
     stated = number(width), number(height)
-    if stated[0] is None or stated[1] is None or not image.is_file():
+    if not stated[0] or not stated[1] or not image.is_file():
         return None
     try:
         high, wide = image_size(image)
@@ -205,6 +210,5 @@ def size_differs(image: Path, width: object, height: object) -> str | None:
         return None  # told where the image is opened
     if stated == (wide, high):
         return None
-    turned = " (turned as its EXIF orientation says)" if stated == (high, wide) else ""
-    got = f"expected the size of the upright image {image.name}, {wide} x {high}{turned}"
-    return f"{got}, got labels for {stated[0]:g} x {stated[1]:g}; check the points or the image"
+    turned = ", turned as its EXIF orientation says" if stated == (high, wide) else ""
+    return f"{image.name}: size {wide} x {high}{turned}, labels for {stated[0]:g} x {stated[1]:g}"

@@ -95,9 +95,9 @@ def _size(image: Path) -> tuple[float, float] | None:
 def _tell_sizes(found: ImageObjects, points: list[dict[str, Any]], image: Path) -> None:
     """Tell what differs between an image and what was labelled, once for an image."""
     stated = {(number(item.get("original_width")), number(item.get("original_height"))) for item in points}
-    for message in filter(None, [size_differs(image, *pair) for pair in sorted(stated, key=str)]):
-        place = found.where.rpartition(": ")[2]
-        found.rows.problem(found.rows.source, f"{place}: {message}; percent of the file are read")
+    for differs in filter(None, [size_differs(image, *pair) for pair in sorted(stated, key=str)]):
+        what = "labels state another size than that of the upright image; points are read as percent of the file"
+        found.rows.tell(what, differs)
     turned = sorted({f"{angle:g}" for item in points if (angle := number(item.get("image_rotation")))})
     if turned:
         what = "the image was turned in Label Studio; its points are read as those of the image before that"

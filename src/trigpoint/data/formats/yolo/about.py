@@ -103,6 +103,8 @@ class About:
                 for line in filter(None, map(str.strip, read_text(place).splitlines())):
                     image = Path(os.path.normpath(place.parent / line))
                     yield image, labels_of(image)
+            elif place == place.parent:
+                rows.problem(self.file, f"{split}: expected a folder of images, got all of {place}; left out")
             else:
                 images = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
                 if not images:
