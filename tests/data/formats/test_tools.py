@@ -53,9 +53,10 @@ def test_labelme_files_of_labelme() -> None:
         "a.png": {"left": [5.25, 4.5], "tip": [12, 7.75]},
         "b.png": {"left": [0, 0.5], "tip": [3.5, 18]},
     }
-    assert all(sample.image.is_file() for sample in data.samples)
+    assert [data.image_name(sample) for sample in data.samples] == ["a.png", "b.png"]
+    assert not told(data, "outside")
     assert not data.instances
-    assert told(data, "rectangle", "1 times", "a.json")
+    assert told(data, "rectangle", "once", "a.json")
     assert told(data, "embedded")
     assert told(data, "flags of an image")
 
@@ -276,7 +277,7 @@ def test_labelstudio_parents_are_objects(tmp_path: Path) -> None:
     points = [keypoint("tip", 10 * (k + 1), 10, parentID=f"box{k}") for k in range(2)]
     data = LabelStudio().read(tasks(tmp_path, task([*points, *boxes])))
     assert [(s.instance, s.points.tolist()) for s in data.samples] == [("1", [[2, 1]]), ("2", [[4, 1]])]
-    assert told(data, "rectanglelabels", "1 times")
+    assert told(data, "rectanglelabels", "once")
 
 
 def test_names_choose_and_order_landmarks(tmp_path: Path) -> None:
@@ -390,7 +391,7 @@ def test_yolo_of_several_classes_needs_one(tmp_path: Path) -> None:
         Yolo().read(tmp_path)
     data = Yolo(category="dog").read(tmp_path)
     assert len(data) == 1
-    assert told(data, "rows of class cat", "1 times")
+    assert told(data, "rows of class cat", "once")
     with pytest.raises(DataError, match="unknown class 'dogg'; did you mean 'dog'"):
         Yolo(category="dogg").read(tmp_path)
 

@@ -56,6 +56,8 @@ class LabelMe(Format):
             values = read_json(file) if len(files) == 1 else _labels(file, rows)
             if values:
                 named |= _image(file, values, rows, root)
+        if images is None:
+            rows.rooted_beside()
         return rows.dataset(root.resolve().name, instances=named or None)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:

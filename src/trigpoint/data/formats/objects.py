@@ -1,5 +1,6 @@
 """Points that a labelling tool stores one by one, gathered to objects: whose they are, and which were marked twice."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,14 @@ class ObjectRows(Collected):
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
         return image
+
+    def rooted_beside(self) -> None:
+        """Take the common folder of the images as theirs, if they lie beside the folder of the labels."""
+        folders = [one.image.parent for one in self._objects]
+        if folders and not any(folder.is_relative_to(self.images) for folder in folders):
+            above = Path(os.path.normpath(self.images / os.pardir))
+            if all(folder != above and folder.is_relative_to(above) for folder in folders):
+                self.images = Path(os.path.commonpath(folders))
 
     def listed(self, names: Any) -> None:
         """The landmarks that a file lists, annotated or not, unless only some are wanted."""
@@ -132,7 +141,8 @@ class ObjectRows(Collected):
         if self._unseen:
             self.problem(self.source, f"{self._unseen} images have no labels; they count as not annotated")
         for what, count in self._counts.items():
-            self.problem(self.source, f"{what}: {count} times, the first in {self._first[what]}")
+            place = self._first[what].removeprefix(f"{self.source}: ")
+            self.problem(self.source, f"{what} ({f'{count} times, first' if count > 1 else 'once'}: {place})")
         return super().dataset(name, landmarks=landmarks)
 
 
