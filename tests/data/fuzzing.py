@@ -47,7 +47,7 @@ from trigpoint.data.pixels.images import image_size, image_spacing, read_image
 from trigpoint.data.table import read_table
 from trigpoint.data.tiled import open_tiled
 from trigpoint.errors import TrigpointError
-from trigpoint.nn.backbones import read_weights
+from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import load_any_recipe
 from trigpoint.recipes import recipe_names, recipe_values
 
