@@ -38,6 +38,8 @@ from trigpoint.runs import RunFolder
 
 SLOW = {"recipe": 40, "video": 40, "description": 150}  # inputs; of the others 200
 
+JSON = ["coco", "ljson", "endovis", "labelme", "labelstudio", "via"]
+
 texts = st.text(st.characters(exclude_categories=()), max_size=60)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -58,7 +60,7 @@ def test_damaged_files_give_a_dataset_or_our_error(name: str, tmp_path: Path) ->
 
 
 @settings(max_examples=150)
-@given(body=values, name=st.sampled_from(["coco", "ljson", "endovis"]))
+@given(body=values, name=st.sampled_from(JSON))
 def test_any_json(body: Any, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Bench(name, Path(folder)).try_one(json.dumps(body).encode("utf-8", "surrogatepass"))
@@ -67,7 +69,7 @@ def test_any_json(body: Any, name: str) -> None:
 @settings(max_examples=100)
 @given(part=values, data=st.data())
 def test_any_value_in_a_valid_json(part: Any, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(["coco", "ljson", "endovis"]))
+    name = data.draw(st.sampled_from(JSON))
     whole = json.loads(TARGETS[name].seeds()[0])
     holder: Any = whole
     while True:
@@ -107,7 +109,7 @@ def refusal(name: str, data: str | bytes, folder: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", ["coco", "ljson", "endovis"])
+@pytest.mark.parametrize("name", JSON)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

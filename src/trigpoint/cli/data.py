@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 _ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the formats' names; importing them takes time
-_FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name != "base")])
+_SHARED = ("base", "collected", "objects")  # what the formats share
+_FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _SHARED)])
 _TOLD = 20  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
@@ -104,13 +105,18 @@ def convert(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of a format, see above.")
     ] = None,
+    origin: Annotated[
+        str, typer.Option("--origin", help="Where foreign files have (0, 0) of the top-left pixel: centre or corner.")
+    ] = "centre",
     link: Annotated[bool, typer.Option("--link", help="Link native images instead of copying them.")] = False,
     force: Force = False,
 ) -> None:
     """Convert annotations from one format to another. Landmarks are matched by name.
 
-    Options of formats: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME
-    (deeplabcut), tools=needle_driver|scissor|all (endovis).
+    Options of formats: category=NAME (coco, cvat, yolo), annotator=senior|junior|mean and spacing_mm=0.1 (isbi),
+    scorer=NAME (deeplabcut), tools=needle_driver|scissor|all (endovis), repeats=instances (labelme, labelstudio, cvat,
+    via), annotator=ID, image=KEY, result=annotations and prefix=TEXT (labelstudio), shape=points and keyframes=true
+    (cvat), attribute=NAME and instance=NAME (via), copy=true (yolo).
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
@@ -121,12 +127,14 @@ def convert(
         valid = sorted({*_keywords(start), *_keywords(target)})
         fix = did_you_mean(unused[0], valid)
         raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
-    dataset = _read(source, start, images, reading)
+    if start == target == NATIVE and origin != "centre":
+        raise ConfigError("--origin: native sets have the centre of the top-left pixel at (0, 0); leave it out")
+    dataset = _read(source, start, images, reading, origin)
     for problem in dataset.problems[:_TOLD]:
         note(f"warning: {problem}")
     if len(dataset.problems) > _TOLD:
         note(f"warning: and {len(dataset.problems) - _TOLD} more")
-    written = _write(dataset, target, out, writing, link, force)
+    written = _write(dataset, target, out, writing, origin, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
 
 
@@ -158,25 +166,30 @@ def _format_options(form: str, options: dict[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in _keywords(form) if key in options}
 
 
-def _read(source: Path, form: str, images: Path | None, options: dict[str, Any]) -> LandmarkDataset:
+def _read(source: Path, form: str, images: Path | None, options: dict[str, Any], origin: str) -> LandmarkDataset:
     from trigpoint.data import LandmarkDataset
     from trigpoint.data.formats import FORMATS
+    from trigpoint.data.origin import origin_of, read_from
 
+    counted = origin_of(origin)
     if form != NATIVE:
-        return FORMATS[form](**options).read(source, images)
+        return read_from(FORMATS[form](**options).read(source, images), counted)
     if images is not None:
         raise ConfigError("--images: a native dataset names its images itself; leave it out")
     return LandmarkDataset.load(source)
 
 
-def _write(dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], link: bool, force: bool) -> Path:
+def _write(
+    dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], origin: str, link: bool, force: bool
+) -> Path:
     from trigpoint.data.formats import FORMATS
+    from trigpoint.data.origin import written_to
 
     if form == NATIVE:
         return dataset.save(out, images="link" if link else "copy", overwrite=force)
     if link:
         raise ConfigError("--link: only a native dataset holds images; leave it out")
-    FORMATS[form](**options).write(dataset, out, overwrite=force)
+    FORMATS[form](**options).write(written_to(dataset, origin), out, overwrite=force)
     return out
 
 

@@ -1,5 +1,6 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -150,3 +151,21 @@ def default_names(count: int) -> tuple[str, ...]:
     """
     digits = max(2, len(str(count - 1)))
     return tuple(f"p{index:0{digits}d}" for index in range(count))
+
+
+def beside(dataset: LandmarkDataset, sample: Sample, target: str | Path, suffix: str) -> Path:
+    """The annotation file of an image below ``target``, named as the image."""
+    name = Path(dataset.image_name(sample))
+    inside = not (name.is_absolute() or name.parts[0] == os.pardir)
+    return Path(target) / (name if inside else Path(name.name)).with_suffix(suffix)
+
+
+def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
+    """Write several text files, or none: what is in the way is found before, as in ``write_per_image``."""
+    files = {file: utf8(file, text) for file, text in texts.items()}
+    left = [file for file, content in files.items() if not same_content(file, content)]
+    for file in left or files:
+        refuse_existing(file, overwrite)
+    for file in left:
+        write_bytes(file, files[file], overwrite=overwrite)
+    return list(files)
