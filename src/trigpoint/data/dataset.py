@@ -19,8 +19,9 @@ from trigpoint.data.description import DEFAULT_TABLE, Description, Problem, desc
 from trigpoint.data.files import check_path, copy_file, refuse_existing
 from trigpoint.data.instances import ImageInstances, gather
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
+from trigpoint.data.quality.nearby import NearbyImages
 from trigpoint.data.subsets import nested_order
-from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, set_writer, table_text
+from trigpoint.data.table import LISTED, Table, parse_rows, raise_problems, read_table, set_writer, table_text
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
 
@@ -183,9 +184,13 @@ class LandmarkDataset:
     def image_problems(self) -> list[Problem]:
         """Missing and unreadable image files and those of another size than the points imply, headers only."""
         found: list[tuple[Sample, str]] = []
+        nearby, hints = NearbyImages(self.images or Path()), iter(range(LISTED))
         for indices in self.by_image():
             own = [self.samples[index] for index in indices]
             try:
+                check_path(own[0].image)
+                if self.images is not None and not own[0].image.is_file() and next(hints, None) is not None:
+                    _check_there(own[0].image, nearby.hint(own[0].image))
                 _check_there(own[0].image)
                 size = image_size(own[0].image)
             except DataError as error:
@@ -305,10 +310,10 @@ class LandmarkDataset:
         return replace(self, samples=samples)
 
 
-def _check_there(image: Path) -> None:
+def _check_there(image: Path, hint: str = "") -> None:
     check_path(image)
     if not image.is_file():
-        raise DataError(f"{image}: expected an image file, got none; check the name and the folder")
+        raise DataError(f"{image}: expected an image file, got none{hint or '; check the name and the folder'}")
 
 
 def size_problem(sample: Sample, height: int, width: int) -> str | None:
