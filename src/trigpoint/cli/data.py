@@ -114,6 +114,8 @@ def convert(
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
+    from trigpoint.data.quality.sentinels import find_sentinels
+
     options = _options(option or [], names)
     reading, writing = _format_options(start, options), _format_options(target, options)
     unused = [key for key in options if key not in reading and key not in writing]
@@ -122,6 +124,8 @@ def convert(
         fix = did_you_mean(unused[0], valid)
         raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
     dataset = _read(source, start, images, reading)
+    for one in find_sentinels(dataset.points)[:_TOLD]:
+        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     for problem in dataset.problems[:_TOLD]:
         note(f"warning: {problem}")
     if len(dataset.problems) > _TOLD:

@@ -206,7 +206,7 @@ class LandmarkDataset:
         existing = self.splits()
         if split not in existing:
             place = self.folder or "its folder"
-            none = f"the table stores no splits; run 'trigpoint data split' on {place}, or take all rows"
+            none = f"the table stores no splits; run 'trigpoint data split' on {place}, or take all rows: --split all"
             has = did_you_mean(split, existing) if existing else none
             raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")
         return self.subset([i for i, sample in enumerate(self.samples) if sample.split == split])

@@ -1,6 +1,7 @@
 """The run folder: what training leaves and everything after it reads.
 
-``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold,
+``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold, and the
+landmarks that no training image annotated,
 ``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt``
 to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt``
 versions and device, ``data.csv`` what each image was, by hashes of its pixels and annotations, ``skipped.csv`` images
@@ -51,13 +52,15 @@ _PACKAGES = [
 class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` and ``scale``: see ``Prediction.radii``; empty before they are
     calibrated, which is the last thing that training does. ``threshold``: score above which an instance counts, chosen
-    on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
+    on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there. ``untaught``:
+    landmarks that no training image annotates, which predictions leave blank."""
 
     landmarks: LandmarkSet
     spacing_mm: float | None = None
     radius: FloatArray = field(default_factory=lambda: np.zeros(0))
     threshold: float | None = None
     scale: float | None = None
+    untaught: tuple[str, ...] = ()
 
 
 class RunFolder:
@@ -184,7 +187,10 @@ class RunFolder:
                 None if values.get(key) is None else float(values[key])
                 for key in ("spacing_mm", "threshold", "radius_scale")
             )
-            return LandmarkFile(marks, spacing, numbers, threshold, scale)
+            untaught = tuple(str(name) for name in values.get("untaught") or ())
+            if unknown := [name for name in untaught if name not in marks.names]:
+                raise ValueError(f"untaught: unknown landmark '{unknown[0]}'")
+            return LandmarkFile(marks, spacing, numbers, threshold, scale, untaught)
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
             raise _damaged(self.landmarks, error) from None
 
@@ -199,6 +205,8 @@ class RunFolder:
             values["radius_scale"] = marks.scale
         if marks.threshold is not None:
             values["threshold"] = marks.threshold
+        if marks.untaught:
+            values["untaught"] = list(marks.untaught)
         write_text(self.landmarks, to_yaml(values), overwrite=True)
 
     def origins(self) -> dict[str, str]:

@@ -210,13 +210,14 @@ def _own_words(message: str) -> str:
     return re.split(r"^trigpoint\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
 
 
-def check_engine(config: TrainConfig) -> None:
-    """Raise ConfigError, before any work, for devices that are not there or that Lightning cannot train on."""
+def check_engine(config: TrainConfig, validation: int) -> None:
+    """Raise ConfigError, before any work, for devices that are not there or that Lightning cannot train on, and for
+    more processes than there are ``validation`` images, of which each needs one."""
     quiet()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # training warns of the same
-            L.Trainer(**_engine(config), logger=False, enable_checkpointing=False)
+            trainer = L.Trainer(**_engine(config), logger=False, enable_checkpointing=False)
     except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
         given = {key: getattr(config, key) for key in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
         stated = ", ".join(f"train.{key}={value}" for key, value in given.items() if value != _DEFAULTS[key].default)
@@ -225,6 +226,12 @@ def check_engine(config: TrainConfig) -> None:
             f"{stated or 'train'}: expected devices that this machine has, got none to train on ({reason[:200]}); "
             "set train.accelerator=auto train.devices=auto, and see 'trigpoint doctor'"
         ) from None
+    if trainer.world_size > validation:
+        raise ConfigError(
+            f"train.devices={config.devices}: expected at most one process per validation image, got "
+            f"{trainer.world_size} processes and {validation} validation image{'' if validation == 1 else 's'}; set "
+            f"train.devices={max(1, validation // config.num_nodes)}, or add validation images"
+        )
 
 
 def _engine(config: TrainConfig) -> dict[str, Any]:

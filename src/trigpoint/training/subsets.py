@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.splits import grouped_split
+from trigpoint.data.splits import divided_rows
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.recipe import DataConfig, Recipe
@@ -144,7 +144,7 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
         validation = data.only(recipe.data.val)
     else:
         share = recipe.data.val_share
-        drawn = grouped_split(training.groups, {"train": 1 - share, "val": share}, recipe.seed)
+        drawn = _drawn(recipe, training, {"train": 1 - share, "val": share})
         validation = training.subset([i for i, part in enumerate(drawn) if part == "val"])
         training = training.subset([i for i, part in enumerate(drawn) if part == "train"])
     _check_subjects(recipe, training, validation)
@@ -161,6 +161,18 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
             )
         parts["unlabelled"] = rest
     return parts
+
+
+def _drawn(recipe: Recipe, training: LandmarkDataset, shares: Mapping[str, float]) -> tuple[str, ...]:
+    """Which rows validate where the table does not say so. Raises DataError where there is nothing to draw from."""
+    try:
+        return divided_rows(training, shares, recipe.seed)[0]
+    except DataError:
+        where = f"split '{recipe.data.train}'" if training.samples[0].split else "the table"
+        raise DataError(
+            f"{recipe.data.path}: expected at least 2 images in {where}, one to learn from and one to validate, got "
+            f"{len(training.by_image())}; add images, or put some into a split '{recipe.data.val}'"
+        ) from None
 
 
 def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tuple[LandmarkDataset, LandmarkDataset]:
@@ -185,14 +197,14 @@ def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tup
 
 
 def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: LandmarkDataset) -> None:
-    """Refuse to choose weights on subjects that were learned from."""
+    """Refuse to choose weights on subjects that were learned from, but where there is only one, such as a video."""
     shared = set(training.groups) & set(validation.groups)
-    if shared:
+    if shared and len({*training.groups, *validation.groups}) > 1:
         name = min(shared).split(":", 1)[1]
         raise DataError(
             f"{recipe.data.path}: expected each subject in one split, got {len(shared)} in both "
             f"'{recipe.data.train}' and "
-            f"'{recipe.data.val}', such as '{name}'; split by subject: trigpoint data split --force"
+            f"'{recipe.data.val}', such as '{name}'; split by subject: trigpoint data split {recipe.data.path} --force"
         )
 
 
