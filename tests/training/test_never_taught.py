@@ -210,11 +210,20 @@ def test_a_single_video_is_trained_by_blocks(tmp_path: Path, capsys: pytest.Capt
         train(tiny(folder, 1), out=tmp_path / "torn", progress=False)
 
 
+def test_validation_images_are_drawn_among_the_annotated_where_these_are_few(tmp_path: Path) -> None:
+    few = [10.0 + n if n in (3, 9) else np.nan for n in range(24)]
+    folder = table(draw(tmp_path / "data"), split="", tip_x=few, tip_y=few, tip_v="")
+    for seed in range(4):
+        recipe = load_recipe(tiny(folder, 1), [f"seed={seed}"])
+        parts = divided(recipe, dataset_of(recipe))
+        assert [(part.visibility > 0).sum() for part in parts.values()] == [1, 1]
+
+
 def test_nothing_to_draw_validation_images_from(tmp_path: Path) -> None:
     folder = draw(tmp_path / "data")
     rows = pd.read_csv(folder / "landmarks.csv").head(1)
     rows.assign(split="").to_csv(folder / "landmarks.csv", index=False)
-    with pytest.raises(DataError, match="expected at least 2 images in the table, one to learn"):
+    with pytest.raises(DataError, match="expected at least 2 annotated images in the table, one to learn"):
         train(tiny(folder, 1), out=tmp_path / "run", progress=False)
 
 

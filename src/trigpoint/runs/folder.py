@@ -162,7 +162,8 @@ class RunFolder:
     def any_recipe(self) -> Recipe | SourceRecipe:
         """What ``config.yaml`` holds. Raises RunError, and says when another version wrote it."""
         if not self.folder.is_dir():
-            raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
+            fix = f"train one with 'trigpoint train fast data.path=FOLDER --out {self.folder}'"
+            raise RunError(f"{self.folder}: no such run folder; check the path, or {fix}")
         if not self.exists():
             raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
         try:

@@ -64,7 +64,7 @@ def train(
     chosen = settled(chosen, len(image_names(parts["train"])))
     if existed and _finished(run, chosen):
         if new:
-            tell(f"{run.folder}: {new_images(new)} are not learned; add them by --more-epochs")
+            tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
     check_engine(chosen.train, len(image_names(parts["val"])))
