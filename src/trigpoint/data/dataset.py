@@ -189,9 +189,8 @@ class LandmarkDataset:
             own = [self.samples[index] for index in indices]
             try:
                 check_path(own[0].image)
-                if self.images is not None and not own[0].image.is_file() and next(hints, None) is not None:
-                    _check_there(own[0].image, nearby.hint(own[0].image))
-                _check_there(own[0].image)
+                gone = self.images is not None and not own[0].image.is_file() and next(hints, None) is not None
+                _check_there(own[0].image, nearby.hint(own[0].image) if gone else "")
                 size = image_size(own[0].image)
             except DataError as error:
                 found.append((own[0], str(error)))
