@@ -12,10 +12,13 @@ import lightning as L
 import torch
 
 from trigpoint.data import LandmarkDataset
+from trigpoint.data.files import write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
+from trigpoint.errors import RunError
 from trigpoint.methods import LandmarkMethod, build_method
+from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
@@ -38,6 +41,8 @@ from trigpoint.training.subsets import (
     new_images,
 )
 
+LEARNED = 0.9  # of the error of an answer that does not look at the image: what a planned run has to fall below
+
 
 def train(
     recipe: str | Path | Recipe | SourceRecipe,
@@ -45,6 +50,7 @@ def train(
     out: str | Path = "run",
     progress: bool = True,
     more_epochs: int = 0,
+    plan: str | None = None,
 ) -> RunFolder:
     """Train, or resume what ``out`` holds of the same recipe; returns the run folder.
 
@@ -52,7 +58,8 @@ def train(
     a source model (``trigpoint.training.source``). ``overrides`` are dotted, such as ``train.epochs=5``. Raises
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
-    run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``.
+    run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
+    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned.
     """
     run = RunFolder(out)
     chosen = extended(settled(load_any_recipe(recipe, overrides), run), run, more_epochs)
@@ -74,12 +81,7 @@ def train(
     inputs = _inputs(chosen, method, parts)
     with alone(run):
         if not existed and first_process():
-            names = {part: image_names(data) for part, data in parts.items()}
-            described = LandmarkFile(
-                parts["train"].landmarks, common_spacing(parts["train"]), untaught=untaught(parts["train"])
-            )
-            with writing(run):
-                run.begin(chosen, described, names, stages.origins(runs))
+            _begin(run, chosen, parts, stages.origins(runs), plan)
             if whole is not None and not RunFolder(run.folder.parent).exists():  # else a stage of another training
                 for line in remarks(chosen.data, parts, whole):
                     tell(f"note: {line}")
@@ -93,7 +95,22 @@ def train(
         if first_process():
             with writing(run):
                 finish(run, readable(chosen, parts["val"]))
+            if run.plan.is_file():
+                _check_learned(run, method.metric, parts)
     return run
+
+
+def _begin(
+    run: RunFolder, recipe: Recipe, parts: dict[str, LandmarkDataset], origins: dict[str, str], plan: str | None
+) -> None:
+    """Write what is known before the training."""
+    names = {part: image_names(data) for part, data in parts.items()}
+    training = parts["train"]
+    described = LandmarkFile(training.landmarks, common_spacing(training), untaught=untaught(training))
+    with writing(run):
+        run.begin(recipe, described, names, origins)
+        if plan is not None:
+            write_text(run.plan, plan, overwrite=True)
 
 
 def _described(run: RunFolder, parts: dict[str, LandmarkDataset], accepted: LandmarkFile | None) -> LandmarkFile | None:
@@ -103,6 +120,18 @@ def _described(run: RunFolder, parts: dict[str, LandmarkDataset], accepted: Land
     if accepted is None and still == stored.untaught:
         return None
     return replace(accepted or LandmarkFile(stored.landmarks, stored.spacing_mm), untaught=still)
+
+
+def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, LandmarkDataset]) -> None:
+    """Raise RunError when the best weights are no better than an answer that does not look at the image."""
+    least, constant = float(run.history_table()[metric.columns[0]].min()), metric.constant(parts["train"], parts["val"])
+    if least >= LEARNED * constant:
+        raise RunError(
+            f"{run.folder}: nothing was learned: its {metric.title} on the validation images is "
+            f"{metric.factor * least:.3g} {metric.unit}, that of an answer that does not look at the image "
+            f"{metric.factor * constant:.3g} {metric.unit}. Give it more --minutes, and look at the labels: "
+            "trigpoint data check, trigpoint data show"
+        )
 
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:
