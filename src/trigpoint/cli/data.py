@@ -120,6 +120,8 @@ def convert(
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
+    from trigpoint.data.quality.sentinels import find_sentinels
+
     options = _options(option or [], names)
     reading, writing = _format_options(start, options), _format_options(target, options)
     unused = [key for key in options if key not in reading and key not in writing]
@@ -130,6 +132,8 @@ def convert(
     if start == target == NATIVE and origin != "centre":
         raise ConfigError("--origin: native sets have the centre of the top-left pixel at (0, 0); leave it out")
     dataset = _read(source, start, images, reading, origin)
+    for one in find_sentinels(dataset.points)[:_TOLD]:
+        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     for problem in dataset.problems[:_TOLD]:
         note(f"warning: {problem}")
     if len(dataset.problems) > _TOLD:
@@ -200,15 +204,28 @@ def split(
         str, typer.Option("--fractions", help="Name and share of each subset.")
     ] = "train=0.7,val=0.15,test=0.15",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws another division.")] = 0,
+    only_blank: Annotated[
+        bool, typer.Option("--only-blank", help="Keep the subsets that the table has; fill only rows without one.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace subsets that the table has.")] = False,
 ) -> None:
     """Divide a dataset into subsets by subject and store them in its table.
+
+    Images that are copies of one another are kept together. The images of a single subject, such as a video, are
+    divided by blocks.
 
     Example: trigpoint data split data/faces --fractions train=0.8,test=0.2 --seed 1
     """
     from trigpoint.data import split_dataset
 
-    counts = split_dataset(folder, parse_fractions(fractions), seed, force=force)
+    if only_blank and force:
+        raise ConfigError("--only-blank keeps the subsets that --force replaces, got both; leave one out")
+    shares, how = parse_fractions(fractions), {"force": force, "only_blank": only_blank}
+    told: list[str] = []
+    with progress("reading images") as advance:
+        counts = split_dataset(folder, shares, seed, tell=told.append, progress=advance, **how)
+    for line in told:
+        note(line)
     show_table([{"split": name, "rows": count} for name, count in counts.items()])
 
 

@@ -57,6 +57,7 @@ class Description:
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
+    mirrors: bool | None = None  # as in ``LandmarkSet``: True where ``pairs`` is an empty list
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""
@@ -75,7 +76,7 @@ class Description:
         normalizer = self.normalizer
         if normalizer is not None and not self._known("normalizer", normalizer.between or (), known, problems):
             normalizer = None
-        return LandmarkSet(names, tuple(pairs), groups, normalizer)
+        return LandmarkSet(names, tuple(pairs), groups, normalizer, self.mirrors)
 
     def _known(self, where: str, used: tuple[str, ...], names: Mapping[str, None], problems: list[Problem]) -> bool:
         unknown = [name for name in used if name not in names]
@@ -170,6 +171,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         normalizer=Normalizer(str(length["name"]), (between[0], between[1]) if between else None, not between)
         if length
         else None,
+        mirrors=True if values.get("pairs") == [] else None,
     )
 
 
