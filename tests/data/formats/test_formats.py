@@ -235,15 +235,12 @@ def broken(change: Callable[[dict], object]) -> str:  # type: ignore[type-arg]
             broken(lambda v: v["annotations"][0].update(keypoints=[1, 2])),
             r"annotations\[0\]: expected 9 keypoint numbers",
         ),
-        (broken(lambda v: v["annotations"][0]["keypoints"].__setitem__(0, "x")), r"annotations\[0\], landmark 'tip'"),
-        (broken(lambda v: v["annotations"][0]["keypoints"].__setitem__(8, 3)), "landmark 'end': expected visibility"),
         (
             broken(lambda v: v["annotations"][0].update(image_id=77)),
-            "expected the 'image_id' of a listed image, got 77",
+            r"expected the 'image_id' of a listed image, .*annotations\[0\]: 77",
         ),
-        (broken(lambda v: v["images"][1].update(id=9)), r"images\[1\]: expected an 'id' of its own"),
-        (broken(lambda v: v["images"][1].update(file_name="../b.png")), "inside the folder, got '../b.png'"),
-        (broken(lambda v: v["categories"][0].update(keypoints=["a"])), r"expected one category .* got 2 \(box, tool\)"),
+        (broken(lambda v: v["images"][1].update(id=9)), r"expected an 'id' of its own .*images\[1\]"),
+        (broken(lambda v: v["categories"][0].update(keypoints=["a"])), r"got 2 \(box, tool\).*--option category="),
         (broken(lambda v: v["categories"][1].update(keypoints=["a", "a", "b"])), "expected each once, got a"),
     ],
 )

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, utf8, write_bytes
-from trigpoint.data.pixels.images import SUFFIXES
-from trigpoint.errors import DataError
+from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, shown, utf8, write_bytes
+from trigpoint.data.formats.collected import listed
+from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
 T = TypeVar("T")
@@ -140,6 +141,35 @@ def objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]
         if not isinstance(item, dict):
             raise DataError(f"{where}: {key}[{index}]: expected a JSON object, got {type(item).__name__}")
     return items
+
+
+def image_sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
+    """(height, width) of each image. Raises one DataError that counts and lists all that cannot be read."""
+    sizes, problems = [], []
+    for image in images:
+        try:
+            sizes.append(image_size(image))
+        except DataError as error:
+            problems.append(str(error))
+    if len(problems) > 1:
+        raise DataError(f"expected {len(images)} images, {len(problems)} cannot be read:{listed(problems)}")
+    if problems:
+        raise DataError(problems[0])
+    return sizes
+
+
+def yes_or_no(option: str, value: bool | str) -> bool:
+    """A yes or no as the command line gives it. Raises ConfigError naming the option.
+
+    >>> yes_or_no("instances", "no"), yes_or_no("instances", True)
+    (False, True)
+    """
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in words:
+        raise ConfigError(f"{option}: expected yes or no, got {shown(value)}")
+    return words[str(value).lower()]
 
 
 def default_names(count: int) -> tuple[str, ...]:
