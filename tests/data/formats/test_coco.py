@@ -63,8 +63,16 @@ def test_ids_match_whether_they_are_numbers_or_text(tmp_path: Path) -> None:
     [
         ({"keypoints": [1, 2]}, "expected 6 keypoint numbers (x, y, v each), got 2", [0, 0]),
         ({"keypoints": "1,2,3"}, "expected 6 keypoint numbers (x, y, v each), got str", [0, 0]),
-        ({"keypoints": ["x", 2, 2, 3, 3, 2]}, "landmark 'tip': expected numbers, got ['x', 2]", [0, 2]),
-        ({"keypoints": [1, 2, 2, 3, 3, 7]}, "landmark 'end': expected visibility 0, 1 or 2, got 7", [2, 0]),
+        (
+            {"keypoints": ["x", 2, 2, 3, 3, 2]},
+            "landmark 'tip': expected numbers x, y and visibility 0, 1 or 2, got ['x', 2, 2]",
+            [0, 2],
+        ),
+        (
+            {"keypoints": [1, 2, 2, 3, 3, 7]},
+            "landmark 'end': expected numbers x, y and visibility 0, 1 or 2, got [3, 3, 7]",
+            [2, 0],
+        ),
         ({"keypoints": point(5), "image_id": 9}, "'image_id' of a listed image", [0, 0]),
         ({"keypoints": point(5), "category_id": 9}, "'category_id' of a listed category", [0, 0]),
         ({"keypoints": point(5), "category_id": 2}, "annotations of other categories", [0, 0]),

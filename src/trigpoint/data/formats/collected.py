@@ -98,12 +98,28 @@ class Collected:
         blank: int = 0,
     ) -> None:
         """One image, or one instance in it; ``blank`` is the visibility of landmarks that ``marks`` does not name."""
-        names = tuple(marks)
-        if names not in self._name_lists:
-            self.names.update(dict.fromkeys(names))
-        names = self._name_lists.setdefault(names, names)
         values = np.array(list(marks.values()), np.float64).reshape(-1, 4)
-        self._rows.append(_Row(image, names, values, split, subject, instance, spacing_mm, row, blank))
+        self._append(_Row(image, tuple(marks), values, split, subject, instance, spacing_mm, row, blank))
+
+    def add_values(
+        self,
+        image: Path,
+        names: tuple[str, ...],
+        values: FloatArray,
+        *,
+        split: str = "",
+        subject: str = "",
+        instance: str = "",
+        row: int = 0,
+        blank: int = 0,
+    ) -> None:
+        """As ``add``, with ``values`` (len(names), 4) as in ``Mark``: for formats whose files have very many rows."""
+        self._append(_Row(image, names, values, split, subject, instance, None, row, blank))
+
+    def _append(self, row: _Row) -> None:
+        if row.names not in self._name_lists:
+            self.names.update(dict.fromkeys(row.names))
+        self._rows.append(row._replace(names=self._name_lists.setdefault(row.names, row.names)))
 
     def dataset(
         self, name: str = "", *, landmarks: LandmarkSet | None = None, instances: bool | None = None
@@ -200,14 +216,16 @@ def listed(problems: Sequence[object]) -> str:
 
 
 def _sample(row: _Row, order: Mapping[str, int]) -> Sample:
-    values = np.full((len(order), 4), [np.nan, np.nan, row.blank, np.nan])
-    known = [k for k, name in enumerate(row.names) if name in order]
-    values[[order[row.names[k]] for k in known]] = row.values[known]
+    values = row.values
+    if row.names != tuple(order):
+        values = np.full((len(order), 4), [np.nan, np.nan, row.blank, np.nan])
+        known = [k for k, name in enumerate(row.names) if name in order]
+        values[[order[row.names[k]] for k in known]] = row.values[known]
     visibility = values[:, 2].astype(np.int64)
-    points, scores = values[:, :2].copy(), values[:, 3].copy()
+    points = values[:, :2].copy()
     points[visibility <= 0] = np.nan
-    own = row.split, row.subject, row.instance, row.spacing_mm, row.row
-    return Sample(row.image, points, visibility, *own, scores if np.isfinite(scores).any() else None)
+    scores = values[:, 3].copy() if np.isfinite(values[:, 3]).any() else None
+    return Sample(row.image, points, visibility, row.split, row.subject, row.instance, row.spacing_mm, row.row, scores)
 
 
 __all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "listed"]

@@ -1,6 +1,7 @@
 """A COCO file to a dataset: what one annotation gets wrong is left out and told, the others are read."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import load_json, number, shown
 from trigpoint.data.formats.base import member, objects
-from trigpoint.data.formats.collected import NOT_ANNOTATED, Collected, Mark
+from trigpoint.data.formats.collected import NOT_ANNOTATED, Collected
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import ABSENT, LandmarkSet
+from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet
 
 _FEW = 0.1  # share of the labelled images: fewer with several annotations may be mistakes
 _NO_KEYPOINTS = "annotations without keypoints; their landmarks count as not annotated in these images"
@@ -35,14 +36,12 @@ class _Image:
     path: Path
     split: str
     subject: str
-    notes: list[tuple[dict[str, Mark], str | None]] = field(default_factory=list)  # marks and name of each annotation
+    notes: list[tuple[FloatArray, str | None]] = field(default_factory=list)  # (K, 4) as in Mark, and the name, of each
     unsure: bool = False  # there may be more of every landmark than the notes tell
 
-    def labelled(self) -> list[dict[str, Mark]]:
-        return [marks for marks, _ in self.notes if any(mark.visibility > 0 for mark in marks.values())]
-
-    def add(self, rows: Collected, marks: dict[str, Mark], instance: str = "", blank: int = 0) -> None:
-        rows.add(self.path, marks, split=self.split, subject=self.subject, instance=instance, blank=blank)
+    def labelled(self) -> list[FloatArray]:
+        """The notes that have a labelled landmark."""
+        return [values for values, _ in self.notes if (values[:, 2] > 0).any()]
 
 
 def key(value: object) -> str | None:
@@ -119,7 +118,7 @@ def read_coco(
     unlike = list({id(image): image for image in images.values()}.values())
     many = _is_many(rows, unlike, reader.named if instances is None else instances, asked=instances is not None)
     for image in unlike:
-        _add(rows, image, many)
+        _add(rows, image, kind.landmarks.names, many)
     skeleton = tuple(_skeleton(rows, about, values, kind))
     return rows.dataset(file.stem, landmarks=replace(kind.landmarks, skeleton=skeleton), instances=many)
 
@@ -186,14 +185,14 @@ class _Annotations:
             image.unsure = True
             rows.tally(file, _NO_KEYPOINTS, where)
         else:
-            marks = self._marks(note, where)
+            marks, name = self._marks(note, where), note.get("instance")
             image.unsure |= marks is None
             if marks is not None:
-                self.named |= note.get("instance") is not None
-                name = note.get("instance")
+                self.named |= name is not None
                 image.notes.append((marks, None if name is None else str(name)))
 
-    def _marks(self, note: dict[str, Any], where: str) -> dict[str, Mark] | None:
+    def _marks(self, note: dict[str, Any], where: str) -> FloatArray | None:
+        """(K, 4) as in ``Mark``; None where the numbers cannot be told apart."""
         names, values = self.kind.landmarks.names, note["keypoints"]
         if not isinstance(values, list) or len(values) != 3 * len(names):
             got = len(values) if isinstance(values, list) else type(values).__name__
@@ -201,22 +200,30 @@ class _Annotations:
             self.rows.problem(self.rows.source, f"{where}: {message}")
             return None
         scores = _scores(note, values, len(names))
-        out: dict[str, Mark] = {}
-        for k, name in enumerate(names):
-            x, y, seen = number(values[3 * k]), number(values[3 * k + 1]), number(values[3 * k + 2])
-            if scores is not None and note.get("num_keypoints") is None:  # a result, whose third number is any
-                seen = 2 if (x or y) else 0
-            message = ""
-            if seen not in (0, 1, 2):
-                message = f"expected visibility 0, 1 or 2, got {shown(values[3 * k + 2])}"
-            elif seen and (x is None or y is None):
-                message = f"expected numbers, got {shown(values[3 * k : 3 * k + 2])}"
-            if message:
-                at = f"{where}, landmark '{name}'"
-                self.rows.problem(self.rows.source, f"{at}: {message}; not annotated here")
-            elif seen and x is not None and y is not None:
-                out[name] = Mark(x, y, int(seen or 0), np.nan if scores is None else scores[k])
-        return {name: out.get(name, NOT_ANNOTATED) for name in names}
+        is_result = scores is not None and note.get("num_keypoints") is None  # whose third number is any
+        out = np.empty((len(names), 4))
+        out[:, :3] = _numbers(values).reshape(-1, 3)
+        out[:, 3] = np.nan if scores is None else scores
+        if is_result:
+            out[:, 2] = np.where((out[:, :2] == 0).all(axis=1), 0, 2)
+        seen = out[:, 2]
+        unseen = seen == 0
+        bad = ~(unseen | (seen == 1) | (seen == 2)) | ~(unseen | np.isfinite(out[:, 0] + out[:, 1]))
+        for k in np.flatnonzero(bad):
+            got = shown(values[3 * k : 3 * k + 3])
+            message = f"expected numbers x, y and visibility 0, 1 or 2, got {got}; not annotated here"
+            self.rows.problem(self.rows.source, f"{where}, landmark '{names[k]}': {message}")
+        out[bad | unseen] = NOT_ANNOTATED
+        return out
+
+
+def _numbers(values: list[Any]) -> FloatArray:
+    """(N,) numbers, NaN for what is none."""
+    if {*map(type, values)} <= {int, float}:
+        with suppress(OverflowError):  # an integer of hundreds of digits
+            return np.array(values, np.float64)
+    found = map(number, values)
+    return np.array([np.nan if value is None else value for value in found])
 
 
 def _scores(note: dict[str, Any], values: list[Any], count: int) -> list[float] | None:
@@ -235,9 +242,12 @@ def _scores(note: dict[str, Any], values: list[Any], count: int) -> list[float] 
 
 def _is_many(rows: Collected, images: Sequence[_Image], many: bool, asked: bool) -> bool:
     """Whether it is a multi-instance set; that images have several annotations is told, unless it was asked for."""
-    labelled = [image for image in images if image.labelled()]
-    several = [image.path.name for image in labelled if len(image.labelled()) > 1]
-    if asked or not several:
+    if asked:
+        return many
+    counts = [len(image.labelled()) for image in images]
+    labelled = [image for image, count in zip(images, counts, strict=True) if count]
+    several = [image.path.name for image, count in zip(images, counts, strict=True) if count > 1]
+    if not several:
         return many
     which = f"{', '.join(several[:3])}{', ...' * (len(several) > 3)}"
     told = f"{len(several)} of {len(labelled)} labelled images have several annotations ({which}): read as instances"
@@ -247,29 +257,34 @@ def _is_many(rows: Collected, images: Sequence[_Image], many: bool, asked: bool)
     return True
 
 
-def _add(rows: Collected, image: _Image, many: bool) -> None:
+def _add(rows: Collected, image: _Image, names: tuple[str, ...], many: bool) -> None:
     """The rows of one image."""
-    labelled = image.labelled()
+
+    def add(values: FloatArray | None, instance: str = "", blank: int = 0) -> None:
+        given = (names, values) if values is not None else ((), np.empty((0, 4)))
+        split, subject = image.split, image.subject
+        rows.add_values(image.path, *given, split=split, subject=subject, instance=instance, blank=blank)
+
     if not many:
+        labelled = image.labelled()
         if len(labelled) > 1:
             message = "several annotations in one image, where one is expected; not annotated there"
             rows.tally(rows.source, message, image.path.name)
-        image.add(rows, labelled[0] if len(labelled) == 1 else {})
+        add(labelled[0] if len(labelled) == 1 else None)
         return
     taken: set[str] = set()
-    for order, (marks, name) in enumerate(image.notes, start=1):
+    for order, (values, name) in enumerate(image.notes, start=1):
         instance = str(order) if name is None else name
         if instance in taken:
             instance = next(text for n in range(1, len(image.notes) + 2) if (text := f"{instance} {n}") not in taken)
             message = "expected each 'instance' of an image once, got one again; renamed"
             rows.tally(rows.source, message, f"{image.path.name}: {instance}")
         taken.add(instance)
-        image.add(rows, marks, instance)
+        add(values, instance)
     if image.unsure:
-        spare = next(text for n in range(len(image.notes) + 1) if (text := str(len(taken) + 1 + n)) not in taken)
-        image.add(rows, {}, spare)
+        add(None, next(text for n in range(len(taken) + 1) if (text := str(len(taken) + 1 + n)) not in taken))
     elif not image.notes:
-        image.add(rows, {}, blank=ABSENT)
+        add(None, blank=ABSENT)
 
 
 def _skeleton(rows: Collected, file: Path, values: dict[str, Any], kind: Category) -> Iterator[tuple[str, str]]:
