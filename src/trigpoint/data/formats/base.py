@@ -11,7 +11,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, shown, utf8, write_bytes
-from trigpoint.data.formats.collected import Collected, Mark, listed
+from trigpoint.data.formats.collected import Collected, Mark, listed, reason
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
@@ -106,7 +106,7 @@ def read_per_image(
         except DataError as error:
             if len(files) == 1:
                 raise
-            rows.problem(file, f"{str(error).removeprefix(str(file)).lstrip(':, ')}; left out")
+            rows.problem(file, f"{reason(file, error)}; left out")
         else:
             for note in found[file].notes:
                 rows.problem(file, note)

@@ -205,6 +205,15 @@ class Collected:
         ]
 
 
+def reason(file: Path, error: Exception) -> str:
+    """An error as the message of a problem, which names the file itself.
+
+    >>> reason(Path("a.pts"), DataError("a.pts, line 2: expected 'x y', got 'x'"))
+    "line 2: expected 'x y', got 'x'"
+    """
+    return str(error).removeprefix(str(file)).lstrip(":, ")
+
+
 def listed(problems: Sequence[object]) -> str:
     """The first problems as lines below an error, and how many more there are.
 
@@ -228,4 +237,4 @@ def _sample(row: _Row, order: Mapping[str, int]) -> Sample:
     return Sample(row.image, points, visibility, row.split, row.subject, row.instance, row.spacing_mm, row.row, scores)
 
 
-__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "listed"]
+__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "listed", "reason"]
