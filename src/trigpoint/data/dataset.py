@@ -244,7 +244,7 @@ class LandmarkDataset:
             tuple(pair for pair in marks.pairs if set(pair) <= set(names)),
             {group: members for group, members in groups.items() if members},
             length if whole else None,
-            tuple(line for line in marks.skeleton if set(line) <= set(names)),
+            skeleton=tuple(line for line in marks.skeleton if set(line) <= set(names)),
         )
         samples = [
             replace(

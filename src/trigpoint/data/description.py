@@ -77,7 +77,7 @@ class Description:
         if normalizer is not None and not self._known("normalizer", normalizer.between or (), known, problems):
             normalizer = None
         lines = (line for line in self.skeleton if self._known(f"skeleton {list(line)}", line, known, problems))
-        return LandmarkSet(names, tuple(pairs), groups, normalizer, tuple(lines))
+        return LandmarkSet(names, tuple(pairs), groups, normalizer, skeleton=tuple(lines))
 
     def _known(self, where: str, used: tuple[str, ...], names: Mapping[str, None], problems: list[Problem]) -> bool:
         unknown = [name for name in used if name not in names]
