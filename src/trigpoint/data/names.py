@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from trigpoint.data.files import sound_text
+from trigpoint.data.files import inside, sound_text
 from trigpoint.errors import DataError
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
@@ -37,7 +37,7 @@ class ImageFinder:
         """The image's path; where there is none, the place where it was expected. Raises DataError for no name."""
         plain = plain_name(name)
         parts = [part for part in PurePosixPath(plain).parts if part not in ("/", "..")]
-        if not parts or not sound_text(name) or any(ord(letter) < 32 for letter in plain):
+        if not parts or not sound_text(name) or not inside("/".join(parts)):
             raise DataError(f"expected the name of an image file, got {name!r:.80}")
         for form in _forms(plain):
             if _is_file(self.folder / form):

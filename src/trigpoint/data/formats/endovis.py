@@ -104,14 +104,16 @@ def _take(rows: Collected, file: Path, frames: list[Any], tools: tuple[str, ...]
             continue
         place = _place(name)
         where += f" ({place.rsplit('/', 1)[-1]})"
-        if not place or not inside_folder(place):
+        try:
+            image = rows.image(place if inside_folder(place) else "")
+        except DataError:
             message = f"expected a path with a folder '{_ROOT}...' or a relative one, got {shown(name)}; frame left out"
             rows.problem(file, f"{where}: {message}")
-        elif place in first:
+            continue
+        if place in first:
             rows.problem(file, f"{where}: expected each image once, got frame {first[place]} again; left out")
         else:
             first[place] = index
-            image = rows.image(place)
             for tool, values in _instances(file, where, entries, tools, rows.problems):
                 rows.add_values(image, JOINTS, values, split=split, subject=subject, instance=tool)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
-from trigpoint.data.files import csv_text, number, shown, write_text
+from trigpoint.data.files import csv_text, inside, number, shown, write_text
 from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.collected import Collected, reason
 from trigpoint.data.formats.deeplabcut import project
@@ -145,7 +145,7 @@ def _place(rows: Collected, table: Table, name: str, row: int) -> str:
     if place != name and project.LABELED in place:
         rows.tally(table.file, "paths of another machine; they count from labeled-data on", f"row {row}")
     beside = table.file.resolve().parent / place
-    if "/" not in place and beside.is_file() and beside.is_relative_to(root):
+    if "/" not in place and inside(place) and beside.is_file() and beside.is_relative_to(root):
         return beside.relative_to(root).as_posix()  # older tables name the frame only
     return place
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trigpoint.config import read_yaml
-from trigpoint.data.files import check_path, shown
+from trigpoint.data.files import check_path, inside, shown
 from trigpoint.data.formats.collected import Collected, reason
 from trigpoint.data.names import plain_name
 from trigpoint.data.pixels.frames import natural_key
@@ -57,7 +57,7 @@ def find_root(source: Path, tables: Sequence[Path], names: Sequence[str]) -> Pat
         if (folder / LABELED).is_dir():
             return folder
     above = list(tables[0].resolve().parents)[:4]
-    places = [place(name) for name in names[:_TRIED]]
+    places = [each for each in map(place, names[:_TRIED]) if inside(each)]
     return next((folder for folder in above if any((folder / each).is_file() for each in places)), tables[0].parent)
 
 
