@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from trigpoint.data.dataset import LandmarkDataset
@@ -194,3 +195,12 @@ def test_the_published_label_files(tmp_path: Path) -> None:
     (file,) = DeepLabCut().write(data, tmp_path / "labels.csv")
     again = DeepLabCut().read(file, images=REAL)
     np.testing.assert_array_equal(again.points, data.points)
+
+
+def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
+    file = labels(tmp_path, tool("tool1", 100))
+    frame = EndoVis().read(file).samples[0].image
+    frame.parent.mkdir(parents=True)
+    PIL.Image.new("L", (360, 288)).save(frame)
+    (problem,) = EndoVis().read(file).problems
+    assert "(stated 720 x 576, upright file 360 x 288)" in problem.message

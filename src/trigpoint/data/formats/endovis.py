@@ -114,6 +114,7 @@ def _take(rows: Collected, file: Path, frames: list[Any], tools: tuple[str, ...]
             rows.problem(file, f"{where}: expected each image once, got frame {first[place]} again; left out")
         else:
             first[place] = index
+            rows.stated_size(image, SIZE[1], SIZE[0])
             for tool, values in _instances(file, where, entries, tools, rows.problems):
                 rows.add_values(image, JOINTS, values, split=split, subject=subject, instance=tool)
 
