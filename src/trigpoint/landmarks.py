@@ -45,7 +45,7 @@ class Normalizer:
 
 @dataclass(frozen=True)
 class LandmarkSet:
-    """Ordered landmark names with their left/right pairs, groups and NME normaliser.
+    """Ordered landmark names with their left/right pairs, groups, NME normaliser and the lines between them.
 
     ``mirrors``: whether a mirrored image shows the same landmarks, once the pairs are swapped. None: it does where
     there are pairs, and without any nobody has said so; True: also without any (``pairs: []``); False: it does not, for
@@ -61,6 +61,7 @@ class LandmarkSet:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
     mirrors: bool | None = None
+    skeleton: tuple[tuple[str, str], ...] = ()  # which landmarks a drawing joins; teaches and measures nothing
 
     def __post_init__(self) -> None:
         known = set(self.names)
@@ -69,6 +70,7 @@ class LandmarkSet:
             raise DataError(f"landmark names: expected each once, got {', '.join(twice)} more than once; rename them")
         used = [(f"pairs: {pair}", name) for pair in self.pairs for name in pair]
         used += [(f"groups: {group}", name) for group, members in self.groups.items() for name in members]
+        used += [(f"skeleton: {line}", name) for line in self.skeleton for name in line]
         if self.normalizer is not None and self.normalizer.between is not None:
             used += [("normalizer", name) for name in self.normalizer.between]
         for where, name in used:
@@ -118,6 +120,8 @@ class LandmarkSet:
         if self.normalizer is not None:
             given = {"between": list(self.normalizer.between or ()), "box": self.normalizer.box}
             out["normalizer"] = {"name": self.normalizer.name, **{key: value for key, value in given.items() if value}}
+        if self.skeleton:
+            out["skeleton"] = [list(line) for line in self.skeleton]
         return out
 
     @classmethod
@@ -134,6 +138,7 @@ class LandmarkSet:
             groups={str(k): tuple(str(n) for n in v) for k, v in (values.get("groups") or {}).items()},
             normalizer=normalizer,
             mirrors=True if values.get("pairs") == [] else None,
+            skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton") or ()),
         )
 
     def pick(self, names: Sequence[str]) -> LandmarkSet:
@@ -157,6 +162,7 @@ class LandmarkSet:
             {group: members for group, members in groups.items() if members},
             length if length is None or set(length.between or ()) <= kept else None,
             mirrors,
+            tuple(line for line in self.skeleton if set(line) <= kept),
         )
 
 

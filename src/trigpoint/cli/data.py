@@ -22,7 +22,7 @@ NATIVE = "native"
 _ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the formats' names; importing them takes time
 _SHARED = ("base", "collected", "objects")  # what the formats share
 _FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _SHARED)])
-_TOLD = 20  # of what a reader left out, one line each
+_TOLD = 10  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
 
@@ -94,7 +94,10 @@ def show(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, depending on the format.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="The annotations: files or folders, depending on the format."),
+    ],
     start: Annotated[str, typer.Option("--from", help=f"{_FORMATS}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
@@ -113,14 +116,18 @@ def convert(
 ) -> None:
     """Convert annotations from one format to another. Landmarks are matched by name.
 
-    Options of formats: category=NAME (coco, cvat, yolo), annotator=senior|junior|mean and spacing_mm=0.1 (isbi),
-    scorer=NAME (deeplabcut), tools=needle_driver|scissor|all (endovis), repeats=instances (labelme, labelstudio, cvat,
-    via), annotator=ID, image=KEY, result=annotations and prefix=TEXT (labelstudio), shape=points and keyframes=true
-    (cvat), attribute=NAME and instance=NAME (via), copy=true (yolo).
+    Several sources become one set; what states no subset is in that of its source's name (train.json val.json).
+
+    Options of formats: category=NAME (coco, cvat, yolo), instances=yes|no, truth=FILE and results=yes (coco),
+    annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut), group=NAME (ljson),
+    tools=needle_driver|scissor|all (endovis), repeats=instances (labelme, labelstudio, cvat, via), annotator=ID,
+    image=KEY, result=annotations and prefix=TEXT (labelstudio), shape=points and keyframes=true (cvat), attribute=NAME
+    and instance=NAME (via), copy=true (yolo).
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
     from trigpoint.data.quality.sentinels import find_sentinels
+    from trigpoint.data.sources import read_sources
 
     options = _options(option or [], names)
     reading, writing = _format_options(start, options), _format_options(target, options)
@@ -131,7 +138,9 @@ def convert(
         raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
     if start == target == NATIVE and origin != "centre":
         raise ConfigError("--origin: native sets have the centre of the top-left pixel at (0, 0); leave it out")
-    dataset = _read(source, start, images, reading, origin)
+    if start == NATIVE and len(sources) > 1:
+        raise ConfigError(f"convert: expected one native set, got {len(sources)}; join them: trigpoint data merge")
+    dataset = read_sources(sources, lambda source: _read(source, start, images, reading, origin))
     for one in find_sentinels(dataset.points)[:_TOLD]:
         note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     for problem in dataset.problems[:_TOLD]:
