@@ -53,7 +53,8 @@ class Project:
 
     shots: list[Shot] = field(default_factory=list)
     footage: list[Footage] = field(default_factory=list)
-    pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # by skeleton
+    pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # by skeleton, as its lines
+    lines: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -64,6 +65,8 @@ def slp_project(file: Path) -> Project:
     for skeleton in labels.skeletons:
         order = {node.name: place for place, node in enumerate(skeleton.nodes)}
         both = [sorted((node.name for node in one.nodes), key=lambda name: order[name]) for one in skeleton.symmetries]
+        edges = [(str(edge.source.name), str(edge.destination.name)) for edge in skeleton.edges]
+        out.lines[str(skeleton.name)] = edges
         out.pairs[str(skeleton.name)] = [(pair[0], pair[1]) for pair in both if len(pair) == 2]
     for video in labels.videos:
         out.footage.append(_footage(video, out))
@@ -120,6 +123,8 @@ def nwb_project(file: Path) -> Project:
                     names = [str(name) for name in (() if series is None else series.external_file or ())]
                     out.footage.append(Footage(names or ["video"], listed=len(names) > 1))
                 shot = Shot(videos[id(series)], int(frame.source_video_frame_index))
+                for one in frame.skeleton_instances.skeleton_instances.values():
+                    out.lines.setdefault(str(one.skeleton.name), _nwb_lines(one.skeleton))
                 shot.annotated += [_nwb_pose(one) for one in _in_order(frame.skeleton_instances.skeleton_instances)]
                 out.shots.append(shot)
     return out
@@ -128,6 +133,12 @@ def nwb_project(file: Path) -> Project:
 def _in_order(items: Any) -> list[Any]:
     """The values of named items, by the numbers in their names: HDF5 has 10 before 2."""
     return [items[name] for name in sorted(items or {}, key=lambda name: (natural_key(str(name)), str(name)))]
+
+
+def _nwb_lines(skeleton: Any) -> list[tuple[str, str]]:
+    nodes = [str(node) for node in skeleton.nodes[:]]
+    edges = np.array([] if skeleton.edges is None else skeleton.edges[:], np.int64).reshape(-1, 2)
+    return [(nodes[a], nodes[b]) for a, b in edges.tolist()]
 
 
 def _nwb_pose(instance: Any) -> Pose:
@@ -149,7 +160,10 @@ def made_labels(dataset: LandmarkDataset, apart: bool) -> Any:
     sio = sleap_io()
     marks = dataset.landmarks
     skeleton = sio.Skeleton(
-        list(marks.names), symmetries=[tuple(pair) for pair in marks.pairs], name=dataset.name or "set"
+        list(marks.names),
+        [tuple(line) for line in marks.skeleton],
+        symmetries=[tuple(pair) for pair in marks.pairs],
+        name=dataset.name or "set",
     )
     tracks = {name: sio.Track(name) for name in dict.fromkeys(s.instance for s in dataset.samples if s.instance)}
     by_size: dict[tuple[int, int, int], list[tuple[int, ...]]] = {}  # number (0 unless apart), height, width

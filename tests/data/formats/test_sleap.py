@@ -45,7 +45,10 @@ def middle(image: Path) -> np.ndarray:
     return np.array([columns.mean(), rows.mean()])
 
 
-SKELETON = sio.Skeleton(["nose", "left ear", "right ear"], symmetries=[("left ear", "right ear")], name="mouse")
+LINES = [("nose", "left ear"), ("nose", "right ear")]
+SKELETON = sio.Skeleton(
+    ["nose", "left ear", "right ear"], [*LINES], symmetries=[("left ear", "right ear")], name="mouse"
+)
 
 
 def instance(frame: int, track: Any = None, **more: Any) -> Any:
@@ -93,6 +96,7 @@ def test_each_labelled_frame_is_the_one_that_was_labelled(tmp_path: Path, suffix
     assert data.visibility.tolist() == [[2, 2, 0]] * 4
     assert not data.instances
     assert data.landmarks.pairs == (() if suffix == ".nwb" else (("left ear", "right ear"),))
+    assert list(data.landmarks.skeleton) == LINES
     assert "4 labelled frames are image files now" in told(data)
     assert len(Sleap().read(file)) == 4  # again: the same files stay
     data.samples[0].image.write_bytes(b"mine")
@@ -210,7 +214,9 @@ def test_ours_opens_in_sleap_io(tmp_path: Path, suffix: str) -> None:
         PIL.Image.new("L", size).save(image)
         points = np.array([[1.25, 2.0 + index], [np.nan, np.nan]])
         samples.append(Sample(image, points, np.array([2, 0])))
-    data = LandmarkDataset(samples, LandmarkSet(("left", "right"), pairs=(("left", "right"),)), images=tmp_path)
+    data = LandmarkDataset(
+        samples, LandmarkSet(("left", "right"), (("left", "right"),), skeleton=(("left", "right"),)), images=tmp_path
+    )
     (file,) = (Sleap() if suffix == ".slp" else Nwb()).write(data, tmp_path / f"a{suffix}")
     found = sio.load_file(str(file))
     rows = {}
@@ -222,6 +228,7 @@ def test_ours_opens_in_sleap_io(tmp_path: Path, suffix: str) -> None:
     for sample in data.samples:
         np.testing.assert_array_equal(rows[sample.image], sample.points)
     assert [node.name for node in found.skeletons[0].nodes] == ["left", "right"]
+    assert [(edge.source.name, edge.destination.name) for edge in found.skeletons[0].edges] == [("left", "right")]
 
 
 @pytest.mark.parametrize("form", [Sleap, Nwb])

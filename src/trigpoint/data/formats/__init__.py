@@ -7,35 +7,47 @@ A new format is one file with a subclass of ``Format``, and its name in ``FORMAT
 
 from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.coco import Coco
+from trigpoint.data.formats.cvat import Cvat
 from trigpoint.data.formats.deeplabcut import DeepLabCut
 from trigpoint.data.formats.endovis import EndoVis
 from trigpoint.data.formats.fiji import Fiji
 from trigpoint.data.formats.imglab import Imglab
 from trigpoint.data.formats.isbi import Isbi
+from trigpoint.data.formats.labelme import LabelMe
+from trigpoint.data.formats.labelstudio import LabelStudio
 from trigpoint.data.formats.ljson import Ljson
 from trigpoint.data.formats.nwb import Nwb
 from trigpoint.data.formats.pts import Pts
 from trigpoint.data.formats.sleap import Sleap
 from trigpoint.data.formats.slicer import Slicer
 from trigpoint.data.formats.tps import Tps
+from trigpoint.data.formats.via import Via
 from trigpoint.data.formats.wflw import Wflw
+from trigpoint.data.formats.yolo import Yolo
 
-_ALL: tuple[type[Format], ...] = (
-    Coco,
-    DeepLabCut,
-    EndoVis,
-    Fiji,
-    Imglab,
-    Isbi,
-    Ljson,
-    Nwb,
-    Pts,
-    Sleap,
-    Slicer,
-    Tps,
-    Wflw,
-)
-FORMATS: dict[str, type[Format]] = {form.__name__.lower(): form for form in _ALL}
+FORMATS: dict[str, type[Format]] = {
+    form.__name__.lower(): form
+    for form in (
+        Coco,
+        Cvat,
+        DeepLabCut,
+        EndoVis,
+        Fiji,
+        Imglab,
+        Isbi,
+        LabelMe,
+        LabelStudio,
+        Ljson,
+        Nwb,
+        Pts,
+        Sleap,
+        Slicer,
+        Tps,
+        Via,
+        Wflw,
+        Yolo,
+    )
+}
 READ_ONLY = ("endovis",)
 ALIASES = {  # other words for a format that people type
     "300w": "pts",
@@ -58,17 +70,22 @@ __all__ = [
     "FORMATS",
     "READ_ONLY",
     "Coco",
+    "Cvat",
     "DeepLabCut",
     "EndoVis",
     "Fiji",
     "Format",
     "Imglab",
     "Isbi",
+    "LabelMe",
+    "LabelStudio",
     "Ljson",
     "Nwb",
     "Pts",
     "Sleap",
     "Slicer",
     "Tps",
+    "Via",
     "Wflw",
+    "Yolo",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import decoding, number, open_file, read_text, shown, sound_text
-from trigpoint.data.formats.base import Format, annotation_files, default_names, image_of, write_per_image
+from trigpoint.data.formats.base import Format, annotation_files, default_names, images_of, write_per_image
 from trigpoint.data.formats.collected import NOT_ANNOTATED, Collected, Mark, merged_names
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Sample
@@ -67,11 +67,12 @@ class Fiji(Format):
             raise DataError(f"{path}: expected {', '.join(_KINDS)}, got suffix '{path.suffix}'")
         found = Collected(path, folder)
         dots: dict[Path, list[_Dot]] = {}
+        places = images_of(found, root, [file for file in files if file.suffix.lower() != ".csv"])
         for file in files:
             if file.suffix.lower() == ".csv":
                 self._results(found, file, root, dots)
             else:
-                dots.setdefault(image_of(file, root, folder), []).extend(_rois(found, file))
+                dots.setdefault(places[file], []).extend(_rois(found, file))
         self._add(found, dots)
         found.tell_turned("ImageJ")
         return found.dataset()
@@ -113,7 +114,7 @@ class Fiji(Format):
         head = [cell.strip() for cell in rows[0]] if rows else []
         if not {"X", "Y"} <= set(head):
             raise DataError(f"{file}, row 1: expected columns X and Y of Results, got {shown(head)}; measure points")
-        own = None if "Label" in head else image_of(file, root, found.images)
+        own = None if "Label" in head else images_of(found, root, [file])[file]
         other = summary = 0
         for line, cells in enumerate(rows[1:], start=2):
             row = dict(zip(head, (cell.strip() for cell in cells), strict=False))

@@ -30,8 +30,8 @@ class Sleap(Format):
     half a pixel off the numbers of older files, which counted from the corner. Annotated instances are read. Predicted
     ones are left out and told; ``predictions=yes`` takes them, with their scores, for frames without annotated ones. A
     point that is marked not visible is missing, as it is to SLEAP, and told; ``invisible=occluded`` keeps its place.
-    Several skeletons need ``skeleton=NAME``. Edges are not read. If every instance has the same track, it is dropped
-    and told.
+    Several skeletons need ``skeleton=NAME``. Its edges are the skeleton. If every instance has the same track, it is
+    dropped and told.
 
     Frames of a video are written as images, as are images inside a ``.pkg.slp``: into ``FILE-frames`` below the images
     folder, or into ``frames=FOLDER``. Videos and images of another machine are found by the end of their path. The name
@@ -152,12 +152,15 @@ class Sleap(Format):
     def _with_pairs(self, found: Collected, project: Project, shots: list[tuple[Shot, list[Pose]]]) -> LandmarkDataset:
         names = tuple(found.names)
         used = {pose.skeleton for _, poses in shots for pose in poses}
-        pairs = tuple(pair for kind in used for pair in project.pairs.get(kind, []) if set(pair) <= set(names))
+        pairs, lines = (
+            tuple(pair for kind in used for pair in kinds.get(kind, []) if set(pair) <= set(names))
+            for kinds in (project.pairs, project.lines)
+        )
         try:
-            marks = LandmarkSet(names, pairs)
+            marks = LandmarkSet(names, pairs, skeleton=lines)
         except DataError as error:
             found.problem(found.source, f"the symmetries of the skeleton are left out: {error}")
-            marks = LandmarkSet(names)
+            marks = LandmarkSet(names, skeleton=lines)
         return found.dataset(landmarks=marks)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, csv_text, number, open_file, read_text, shown
-from trigpoint.data.formats.base import Format, annotation_files, image_of, objects, read_json, write_per_image
+from trigpoint.data.formats.base import Format, annotation_files, images_of, objects, read_json, write_per_image
 from trigpoint.data.formats.collected import NOT_ANNOTATED, Collected, Mark, merged_names
 from trigpoint.data.pixels.dicom import Placement, placement
 from trigpoint.data.table import format_number, refuse_formulas
@@ -77,12 +77,13 @@ class Slicer(Format):
         found = Collected(path, folder, names)
         count = Counter(file for file, (points, _) in lists if points)
         many, order = max(count.values(), default=0) > 1, Counter[Path]()
+        places = dict.fromkeys(files, one) if one is not None else images_of(found, root, list(count))
         for file, (points, message) in lists:
             if message:
                 found.problem(file, message)
             elif points:
                 order[file] += 1
-                image = one or image_of(file.with_name(_stem(file) + ".x"), root, folder)
+                image = places[file]
                 marks = self._marks(found, file, points, self._placement(image))
                 spacing = self.spacing_mm
                 found.add(image, marks, instance=str(order[file]) if many else "", spacing_mm=spacing)
@@ -136,11 +137,6 @@ def _is_dicom(image: Path) -> bool:
         return True
     with open_file(image) as stream:
         return stream.read(132)[128:] == b"DICM"
-
-
-def _stem(file: Path) -> str:
-    lower = file.name.lower()
-    return file.name[: -len(next((end for end in (".mrk.json", ".json", ".fcsv") if lower.endswith(end)), ""))]
 
 
 def _point_lists(file: Path) -> Iterator[tuple[list[_Point], str]]:
