@@ -42,6 +42,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from trigpoint.config import to_yaml
+from trigpoint.data import isolated
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.formats import FORMATS
 from trigpoint.data.formats.isbi import NAMES
@@ -59,6 +60,7 @@ ONE_FILE = (  # the others have a file per image
 )  # fmt: skip
 PIXELS = 1 << 20  # limit of an image here: damage to a header shall not cost minutes of decoding
 SECONDS = 20  # of the processor for one input: what takes longer hangs
+isolated._PATIENCE = 5.0  # seconds of a process of its own: here all files are small
 MEMORY = 3 << 30  # bytes beyond those of the start
 
 

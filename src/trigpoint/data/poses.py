@@ -2,17 +2,23 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.files import decoding, open_file
+from trigpoint.data.hdf5 import opened_hdf5
+from trigpoint.data.isolated import isolated
+from trigpoint.data.pixels.extract import keep_image
 from trigpoint.data.pixels.frames import natural_key
 from trigpoint.data.pixels.images import image_size
-from trigpoint.errors import ConfigError
+from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import ABSENT, FloatArray, Sample
+
+_FRAME = 1 << 28  # bytes of an embedded image
 
 
 @dataclass
@@ -58,7 +64,75 @@ class Project:
     problems: list[str] = field(default_factory=list)
 
 
-def slp_project(file: Path) -> Project:
+def read_project(file: Path) -> Project:
+    """The content of a ``.slp`` or ``.nwb``. Raises DataError, ConfigError without sleap-io."""
+    with open_file(file):  # its own message where there is none
+        sleap_io()
+    values = isolated(_project_values, file)
+    out = Project(footage=[Footage(**one) for one in values["footage"]], problems=values["problems"])
+    out.pairs, out.lines = ({k: [(a, b) for a, b in v] for k, v in values[key].items()} for key in ("pairs", "lines"))
+    for shot in values["shots"]:
+        poses = [[_pose(one) for one in shot.pop(key)] for key in ("annotated", "predicted")]
+        out.shots.append(Shot(**shot, annotated=poses[0], predicted=poses[1]))
+    return out
+
+
+def _pose(values: dict[str, Any]) -> Pose:
+    points = np.array(values.pop("points"), np.float64).reshape(-1, 2)
+    scores = values.pop("scores")
+    nodes = tuple(values.pop("nodes"))
+    return Pose(**values, nodes=nodes, points=points, scores=None if scores is None else np.array(scores, np.float64))
+
+
+def _project_values(file: Path) -> dict[str, Any]:
+    """The same as plain values."""
+    with (
+        opened_hdf5(file, "sleap", apart=lambda path: path.endswith("/video")) as opened,
+        decoding(file, "expected a file of SLEAP or NWB, got another or a damaged one"),
+    ):
+        project = _nwb_project(file) if "nwb_version" in opened.attrs else _slp_project(file)
+    for shot in project.shots:
+        for pose in (*shot.annotated, *shot.predicted):
+            pose.points = pose.points.tolist()
+            pose.scores = None if pose.scores is None else pose.scores.tolist()
+    return asdict(project)
+
+
+def unpacked_images(
+    file: Path, where: str, numbers: Sequence[int], folder: Path, stem: str
+) -> tuple[dict[int, Path], str]:
+    """Write images of frames that a ``.pkg.slp`` holds itself, as they are (PNG or JPEG), into a folder.
+
+    Returned are the file of each number, and why there is none for others. Raises DataError.
+    """
+    found, why = isolated(_unpack, file, where, list(numbers), str(folder), stem)
+    return {int(number): Path(image) for number, image in found}, str(why)
+
+
+def _unpack(file: Path, where: str, numbers: list[int], folder: str, stem: str) -> tuple[list[tuple[int, str]], str]:
+    files: list[tuple[int, str]] = []
+    with (
+        opened_hdf5(file, "sleap", apart=lambda path: path.endswith("/video")) as opened,
+        decoding(file, f"expected images of frames in {where}, got none or damaged ones"),
+    ):
+        array = opened[where]
+        stored = opened[where.rpartition("/")[0]]["frame_numbers"][:]
+        places = {int(number): place for place, number in enumerate(stored)}
+        if str(array.attrs.get("format", "")).lower() not in ("png", "jpg", "jpeg"):
+            return [], "expected images as PNG or JPEG, got others"
+        if int(np.prod(array.shape[1:])) * array.dtype.itemsize > _FRAME:
+            raise DataError(f"{file}: {where}: expected images of at most {_FRAME >> 20} MB, got larger ones")
+        for number in numbers:
+            if number in places:
+                data = np.asarray(array[places[number]]).astype(np.uint8).tobytes()
+                png = data.startswith(b"\x89PNG")
+                data = data[: data.rfind(b"IEND") + 8] if png else data.rstrip(b"\0")
+                image = keep_image(Path(folder) / f"{stem}_{number:06d}.{'png' if png else 'jpg'}", data)
+                files.append((number, str(image)))
+    return files, "the file holds no image of it"
+
+
+def _slp_project(file: Path) -> Project:
     """The content of a ``.slp``; raises whatever sleap-io does."""
     labels = sleap_io().load_slp(str(file), open_videos=False)
     out = Project()
@@ -101,7 +175,7 @@ def _footage(video: Any, project: Project) -> Footage:
     return Footage(names, listed=isinstance(first, list))
 
 
-def nwb_project(file: Path) -> Project:
+def _nwb_project(file: Path) -> Project:
     """The annotations (ndx-pose, PoseTraining) of an NWB file; raises whatever pynwb does."""
     sleap_io()
     import ndx_pose

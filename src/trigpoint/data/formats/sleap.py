@@ -11,16 +11,14 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import decoding, shown, write_bytes
 from trigpoint.data.formats.base import Format
 from trigpoint.data.formats.collected import ABSENT, Collected, Mark
-from trigpoint.data.hdf5 import opened_hdf5
 from trigpoint.data.names import plain_name
-from trigpoint.data.pixels.extract import keep_image, save_frames
+from trigpoint.data.pixels.extract import save_frames
 from trigpoint.data.pixels.images import SUFFIXES
-from trigpoint.data.poses import Footage, Pose, Project, Shot, made_labels, nwb_project, sleap_io, slp_project
+from trigpoint.data.poses import Footage, Pose, Project, Shot, made_labels, read_project, unpacked_images
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
 
 _INVISIBLE = ("missing", "occluded")
-_FRAME = 1 << 28  # bytes of an embedded image
 
 
 class Sleap(Format):
@@ -44,7 +42,8 @@ class Sleap(Format):
     not stored.
 
     Before sleap-io reads a file its links, its number of arrays and their sizes are checked, see
-    ``trigpoint.data.hdf5``; no video or address that it names is opened by the library, and nothing in it is code.
+    ``trigpoint.data.hdf5``; it reads in a process of its own, which a file can neither hang nor crash for long; no
+    video or address that it names is opened by the library, and nothing in it is code.
     """
 
     def __init__(
@@ -67,16 +66,12 @@ class Sleap(Format):
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one file; ``images`` is the folder of images and videos (default: the file's). Raises DataError."""
         file = Path(source)
-        with opened_hdf5(file, "sleap", apart=lambda path: path.endswith("/video")) as opened:
-            sleap_io()
-            with decoding(file, "expected a file of SLEAP or NWB, got another or a damaged one"):
-                project = nwb_project(file) if "nwb_version" in opened.attrs else slp_project(file)
-            found = Collected(file, file.parent if images is None else Path(images))
-            for message in project.problems:
-                found.problem(file, message)
-            shots = self._chosen(found, project)
-            folder = self.frames or found.images / f"{file.stem}-frames"
-            places = _images(found, project.footage, shots, opened, folder)
+        project = read_project(file)
+        found = Collected(file, file.parent if images is None else Path(images))
+        for message in project.problems:
+            found.problem(file, message)
+        shots = self._chosen(found, project)
+        places = _images(found, project.footage, shots, self.frames or found.images / f"{file.stem}-frames")
         self._add(found, project, shots, places)
         return self._with_pairs(found, project, shots)
 
@@ -178,7 +173,7 @@ class Sleap(Format):
 
 
 def _images(
-    found: Collected, footage: list[Footage], shots: list[tuple[Shot, list[Pose]]], opened: Any, folder: Path
+    found: Collected, footage: list[Footage], shots: list[tuple[Shot, list[Pose]]], folder: Path
 ) -> dict[int, tuple[Path, str]]:
     """(image, subject) of each frame, by its place in ``shots``; frames are written, those not to be had are told."""
     places: dict[int, tuple[Path, str]] = {}
@@ -190,7 +185,7 @@ def _images(
         source = footage[video]
         subject = "" if source.listed else stems[video]
         if source.embedded:
-            files, why = _unpacked(found.source, opened, source.embedded, frames, folder, stems[video])
+            files, why = unpacked_images(found.source, source.embedded, list(frames), folder, stems[video])
         elif source.listed:
             files = {k: found.image.alike(source.names[k]) for k in frames if 0 <= k < len(source.names)}
             why = f"the list has {len(source.names)} images"
@@ -221,25 +216,6 @@ def _filmed(
         found.image.missing.pop(name, None)
         return {}, f"expected the video at {path}, got none; copy it there or name its folder with --images"
     return save_frames(path, frames, folder, stem)
-
-
-def _unpacked(
-    source: Path, opened: Any, where: str, frames: dict[int, list[int]], folder: Path, stem: str
-) -> tuple[dict[int, Path], str]:
-    """The images that the file holds itself, as they are (PNG or JPEG)."""
-    files: dict[int, Path] = {}
-    with decoding(source, f"expected images of frames in {where}, got none or damaged ones"):
-        array, numbers = opened[where], opened[where.rpartition("/")[0] + "/frame_numbers"]
-        places = {int(number): place for place, number in enumerate(numbers[:])}
-        if str(array.attrs.get("format", "")).lower() not in ("png", "jpg", "jpeg"):
-            return {}, "expected images as PNG or JPEG, got others"
-        for index in frames:
-            if index in places:
-                data = np.asarray(array[places[index]]).astype(np.uint8).tobytes()[:_FRAME]
-                png = data.startswith(b"\x89PNG")
-                data = data[: data.rfind(b"IEND") + 8] if png else data.rstrip(b"\0")
-                files[index] = keep_image(folder / f"{stem}_{index:06d}.{'png' if png else 'jpg'}", data)
-    return files, "the file holds no image of it"
 
 
 def _stems(footage: list[Footage]) -> list[str]:
