@@ -188,17 +188,21 @@ OUTSIDE = ["../a.png", "/etc/a.png", "C:\\a.png", "x/../../a.png", "..\\a.png", 
 
 
 @pytest.mark.parametrize("image", OUTSIDE)
-def test_no_table_names_an_image_outside_its_folder(image: str, tmp_path: Path) -> None:
+def test_no_file_of_another_tool_names_an_image_outside_its_folder(image: str, tmp_path: Path) -> None:
     assert not inside(image)
     name = json.dumps(image)
     whole = TARGETS["coco"].seeds()[0].decode()
     assert "name inside the folder" in refusal("coco", whole.replace('"a.png"', name), tmp_path)
     if "\0" not in image:
-        rows = f"image,left_x,left_y,tip_x,tip_y\n{image},1,2,3,4\n"
-        assert "images stay inside the dataset folder" in refusal("table", rows, tmp_path)
         assert "a path inside the dataset folder" in refusal("description", f"table: {name}\n", tmp_path)
         frames = TARGETS["deeplabcut"].seeds()[0].decode()
         assert "inside the project" in refusal("deeplabcut", frames.replace("a.png", image), tmp_path)
+
+
+@pytest.mark.parametrize("image", ["a" * 300, "../" + "a/" * 600, "\x01.png", "a\x1f/b.png", "/" + "ä" * 200])
+def test_no_table_names_an_image_that_no_file_can_be(image: str, tmp_path: Path) -> None:
+    rows = f"image,left_x,left_y,tip_x,tip_y\n{image},1,2,3,4\n"
+    assert "which no file can have" in refusal("table", rows, tmp_path)
 
 
 def test_endovis_leaves_out_frames_outside_its_folder(tmp_path: Path) -> None:
@@ -427,7 +431,7 @@ def test_notes_of_a_video_in_another_coding_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_table_in_strict_and_loose_reading_agree(tmp_path: Path) -> None:
-    (tmp_path / "landmarks.csv").write_text("image,tip_x,tip_y\na.png,1,2\n../b.png,1,2\n")
+    (tmp_path / "landmarks.csv").write_text("image,tip_x,tip_y\na.png,1,2\n\x01b.png,1,2\n")
     assert len(read_table(tmp_path, strict=False).problems) == 1
-    with pytest.raises(DataError, match="images stay inside"):
+    with pytest.raises(DataError, match="which no file can have"):
         read_table(tmp_path)

@@ -1,8 +1,10 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,29 @@ class Description:
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
+
+    @property
+    def images_folder(self) -> Path:
+        """Where plain names of images are looked for: ``images``, else ``images/`` where it is there, else here."""
+        if self.images:
+            return self.folder / self.images
+        default = self.folder / "images"
+        return default if default.is_dir() else self.folder
+
+    def for_columns(self, names: Sequence[str], instances: bool) -> Description:
+        """The same for a table of predictions beside the set's own: it may hold other landmarks, or instances."""
+        order = (*(name for name in self.landmarks or () if name in names), *names)
+        marks = tuple(dict.fromkeys(order))
+        groups = {group: tuple(name for name in members if name in marks) for group, members in self.groups.items()}
+        length = self.normalizer
+        return replace(
+            self,
+            landmarks=marks or None,
+            instances=instances,
+            pairs=tuple(pair for pair in self.pairs if set(pair) <= set(marks)),
+            groups={group: members for group, members in groups.items() if members},
+            normalizer=length if length is None or set(length.between or ()) <= set(marks) else None,
+        )
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""

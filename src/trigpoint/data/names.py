@@ -1,4 +1,8 @@
-"""Where an image is that an annotation file names: names are written on other machines and systems, and sets move."""
+"""Where an image is that an annotation file names, and how a table names an image.
+
+``TableNames`` is for our own tables: what it writes it reads as the same file, from any working folder. ``ImageFinder``
+is for files of other tools: their names are written on other machines and systems, and sets move.
+"""
 
 import os
 import unicodedata
@@ -8,10 +12,205 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from trigpoint.data.files import sound_text
+from trigpoint.data.description import read_description
+from trigpoint.data.files import is_formula, possible_name, shown, sound_text
 from trigpoint.errors import DataError
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
+
+
+class TableNames:
+    """The names of images in a table that lies in ``folder`` and belongs to the images folder ``images``.
+
+    A plain name is meant from ``images``, one that begins with ``./`` or ``../`` from the folder of the table, an
+    absolute path is what it is. Where there is no such file, backslashes are slashes, both codings of accents are one
+    name, and ``./a.png`` may be below ``images``. ``fixed``: that images lie in ``images`` stays true when somebody
+    makes a folder called images beside the table; only then are plain names written.
+    """
+
+    def __init__(self, folder: Path, images: Path, *, fixed: bool = True) -> None:
+        self.folder, self.images, self.fixed = folder, images, fixed
+        self._lists: dict[Path, dict[str, str]] = {}
+
+    @classmethod
+    def of(cls, table: Path) -> "TableNames":
+        """Those of a table at this place, by the ``dataset.yaml`` beside it, if any. Raises DataError for a bad one."""
+        about = read_description(table.parent, [])
+        images = about.images_folder
+        return cls(table.parent, images, fixed=bool(about.images) or images != table.parent)
+
+    def read(self, name: str) -> Path:
+        """The image that a name means; where there is none, the place where it was expected."""
+        if name.isascii() and "\\" not in name and not may_leave(name):
+            return tidy(self.images / name)  # nothing to try, so the disk is not asked
+        slashed = name.replace("\\", "/")
+        places = [*self._places(name), *self._places(slashed), *self._old(slashed)]
+        for base, rest in places:
+            if (found := self._found(base, rest)) is not None:
+                return tidy(found)
+        base, rest = next(self._places(slashed))
+        return tidy(base / rest)
+
+    def write(self, image: Path) -> str:
+        """The name that ``read`` takes for this file: plain, from the table's folder, or as it was given.
+
+        Raises DataError for a file that no name in a table means, such as one with a line break in its name.
+        """
+        for name in self._written(image):
+            good = possible_name(name) and name == name.strip() and not is_formula(name)
+            if good and same_place(self.read(name), image):
+                return name
+        raise DataError(f"{image}: expected an image that a table can name, got {shown(image.name)}; rename the file")
+
+    def _places(self, name: str) -> Iterator[tuple[Path, str]]:
+        if name.startswith(("./", "../")):
+            yield self.folder, name.removeprefix("./")
+        elif os.path.isabs(name):
+            yield Path(Path(name).anchor), name
+        else:
+            yield self.images, name
+
+    def _old(self, name: str) -> Iterator[tuple[Path, str]]:
+        if name.startswith("./"):
+            yield self.images, name[2:]
+
+    def _found(self, base: Path, name: str) -> Path | None:
+        """The file of this name, whatever the coding of its accents, or those of a folder on the way."""
+        if exists(base / name):
+            return base / name
+        if name.isascii():
+            return None
+        place = base
+        for part in PurePosixPath(name).parts:
+            if not exists(place / part):
+                other = self._listed(place).get(unicodedata.normalize("NFC", part))
+                if other is None:
+                    return None
+                part = other
+            place = place / part
+        return place
+
+    def _listed(self, folder: Path) -> dict[str, str]:
+        if folder not in self._lists:
+            try:
+                names = [name for name in os.listdir(folder) if not name.isascii()]
+            except OSError:
+                names = []
+            self._lists[folder] = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._lists[folder]
+
+    def _written(self, image: Path) -> Iterator[str]:
+        if self.fixed and (name := below(image, self.images)) is not None:
+            yield name
+        if (name := below(image, self.folder)) is not None:
+            yield f"./{name}"
+        if not image.is_absolute():
+            pairs = (image, self.folder), (entry(image), os.path.realpath(self.folder))
+            for file, folder in pairs:  # the second where a link makes '..' lead elsewhere
+                if name := _relative(file, folder):
+                    yield name if name.startswith("../") else f"./{name}"
+        yield image.as_posix()
+        yield Path(os.path.abspath(image)).as_posix()
+        yield Path(entry(image)).as_posix()
+
+
+def may_leave(name: str) -> bool:
+    """Whether a name may be that of an image outside of the images folder.
+
+    >>> [may_leave(name) for name in ("a/b.png", "./a.png", "a/../../b.png", "..\\\\b.png", "/a.png", "C:\\\\a.png")]
+    [False, True, True, True, True, True]
+    """
+    return name.startswith((".", "/", "\\")) or ".." in name or name[1:2] == ":"
+
+
+def below(file: Path, folder: Path) -> str | None:
+    """The name of a file below a folder, with forward slashes, links on the way as given or followed; else None.
+
+    >>> below(Path("faces/images/a/b.png"), Path("faces/images")), below(Path("faces/b.png"), Path("faces/images"))
+    ('a/b.png', None)
+    """
+    for inner, outer in ((os.path.abspath, os.path.abspath), (entry, os.path.realpath)):
+        name = _relative(inner(file), outer(folder))
+        if name is not None and name != "." and name.split("/")[0] != os.pardir:
+            return name
+    return None
+
+
+def entry(file: Path) -> str:
+    """The absolute path of a file as it stands in its folder: links to folders are followed, it may be a link."""
+    return os.path.join(os.path.realpath(file.parent), file.name)
+
+
+def same_place(a: Path, b: Path) -> bool:
+    """Whether two paths are one file, or one place where none is."""
+    if os.pardir not in (*a.parts, *b.parts) and os.path.abspath(a) == os.path.abspath(b):
+        return True
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):
+        return not exists(a) and not exists(b) and os.path.abspath(a) == os.path.abspath(b)
+
+
+class OnePlace:
+    """Gives for each path the first of those it was asked for that is the same file of the same folder.
+
+    Two links to one file are two images, as their owner made them; a file whose name is spelled otherwise is one.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+        self._first: dict[str, Path] = {}
+        self._alike: dict[str, list[Path]] = {}
+
+    def __call__(self, image: Path) -> Path:
+        """The first path of this file."""
+        if image.parent not in self._folders:
+            self._folders[image.parent] = os.path.realpath(image.parent)
+        place = os.path.join(self._folders[image.parent], image.name)
+        if place not in self._first:  # on some systems A.png is a.png, or another coding of accents is
+            others = self._alike.setdefault(unicodedata.normalize("NFC", place).casefold(), [])
+            self._first[place] = next((other for other in others if _same_entry(image, other)), image)
+            others.append(image)
+        return self._first[place]
+
+
+def _same_entry(a: Path, b: Path) -> bool:
+    try:
+        one, other = a.lstat(), b.lstat()
+    except (OSError, ValueError):
+        return False
+    return os.path.samestat(one, other) and one.st_nlink == 1
+
+
+def tidy(path: Path) -> Path:
+    """The path without ``..``, unless a link on the way gives it another meaning."""
+    if os.pardir not in path.parts:
+        return path
+    plain = Path(os.path.normpath(path))
+    return plain if not exists(path) or same_file(plain, path) else path
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file; False where there is none."""
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything; False for a path that the system does not take."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _relative(file: Path | str, folder: Path | str) -> str | None:
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive
+        return None
 
 
 class ImageFinder:
@@ -27,6 +226,7 @@ class ImageFinder:
         self.folder = folder
         self.moved: dict[str, Path] = {}
         self.missing: dict[str, Path] = {}
+        self._direct: dict[Path, str] = {}
 
     def __call__(self, name: str) -> Path:
         """The image's path; where there is none, the place where it was expected. Raises DataError for no name."""
@@ -36,7 +236,9 @@ class ImageFinder:
             raise DataError(f"expected the name of an image file, got {name!r:.80}")
         for form in _forms(plain):
             if _is_file(self.folder / form):
-                return Path(os.path.normpath(self.folder / form))
+                place = Path(os.path.normpath(self.folder / form))
+                self._direct.setdefault(place, name)
+                return place
         for start in range(0 if plain.startswith(("/", "..")) else 1, len(parts)):
             for form in _forms("/".join(parts[start:])):
                 if _is_file(self.folder / form):
@@ -45,6 +247,22 @@ class ImageFinder:
         if len(same) == 1:
             return self.moved.setdefault(name, same[0])
         return self.missing.setdefault(name, self.folder.joinpath(*parts))
+
+    def told(self) -> str:
+        """How many images were found by the end of their names only; empty where none was."""
+        if not self.moved:
+            return ""
+        first, place = next(iter(self.moved.items()))
+        return f"{len(self.moved)} images were found by the end of their names only, the first '{first}' as {place}"
+
+    def mistaken(self) -> str:
+        """Two names of which the ends, but no more, led to one file; empty where there are none."""
+        names = dict(self._direct)
+        for name, place in self.moved.items():
+            other = names.setdefault(place, name)
+            if not _may_be_one(other, name):
+                return f"expected an image for each name, got {place} for both '{other}' and '{name}'"
+        return ""
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
@@ -68,6 +286,12 @@ def plain_name(name: str) -> str:
     if text[1:3] == ":/":
         text = text[2:]
     return text.removeprefix("./")
+
+
+def _may_be_one(a: str, b: str) -> bool:
+    """Whether two names may mean one image: the same path, or a path and the end of an absolute one."""
+    short, long = sorted((unicodedata.normalize("NFC", plain_name(name)) for name in (a, b)), key=len)
+    return short == long or (long.startswith("/") and long.endswith(f"/{short}"))
 
 
 def _forms(name: str) -> Iterator[str]:
