@@ -54,8 +54,13 @@ class TableNames:
     def write(self, image: Path) -> str:
         """The name that ``read`` takes for this file: plain, from the table's folder, or as it was given.
 
-        Raises DataError for a file that no name in a table means, such as one with a line break in its name.
+        Raises DataError for a file that no name in a table means, such as one with a line break in its name, and for
+        one that a spreadsheet would calculate.
         """
+        plain = below(image, self.images)
+        if plain is not None and is_formula(plain):
+            got = f"got {shown(plain)}, which a spreadsheet would calculate"
+            raise DataError(f"{image}: expected plain text for a table, {got}; rename it")
         for name in self._written(image):
             good = possible_name(name) and name == name.strip() and not is_formula(name)
             if good and same_place(self.read(name), image):
@@ -219,14 +224,18 @@ class ImageFinder:
     A name is tried as it stands, with either slash, decoded where it is an address, in both codings of accents; then,
     as names made on another machine need, by the end of its path (``/home/x/proj/labeled-data/v1/a.png`` is
     ``labeled-data/v1/a.png`` here), at last by its file name, where just one file below ``folder`` has it.
-    ``moved`` lists the names that were found by their end only, ``missing`` those that were not found.
+    ``moved`` lists the names that were found by their end only, ``missing`` those that were not found. ``shared``:
+    files to which different names lead, at least one by its end only (``a/1.png`` and ``b/1.png``, and here is just one
+    1.png). Without ``loose``, the file name alone is not searched for in folders of other names.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.loose = True
         self.moved: dict[str, Path] = {}
         self.missing: dict[str, Path] = {}
-        self._direct: dict[Path, str] = {}
+        self.shared: dict[Path, list[str]] = {}
+        self._names: dict[Path, str] = {}
 
     def __call__(self, name: str) -> Path:
         """The image's path; where there is none, the place where it was expected. Raises DataError for no name."""
@@ -236,33 +245,23 @@ class ImageFinder:
             raise DataError(f"expected the name of an image file, got {name!r:.80}")
         for form in _forms(plain):
             if _is_file(self.folder / form):
-                place = Path(os.path.normpath(self.folder / form))
-                self._direct.setdefault(place, name)
-                return place
+                return self._found(Path(os.path.normpath(self.folder / form)), plain)
         for start in range(0 if plain.startswith(("/", "..")) else 1, len(parts)):
             for form in _forms("/".join(parts[start:])):
                 if _is_file(self.folder / form):
-                    return self.moved.setdefault(name, self.folder / form)
-        same = self._by_file_name.get(unicodedata.normalize("NFC", parts[-1]), [])
+                    return self._found(self.moved.setdefault(name, self.folder / form), plain)
+        same = self._by_file_name.get(unicodedata.normalize("NFC", parts[-1]), []) if self.loose else []
         if len(same) == 1:
-            return self.moved.setdefault(name, same[0])
+            return self._found(self.moved.setdefault(name, same[0]), plain)
         return self.missing.setdefault(name, self.folder.joinpath(*parts))
 
-    def told(self) -> str:
-        """How many images were found by the end of their names only; empty where none was."""
-        if not self.moved:
-            return ""
-        first, place = next(iter(self.moved.items()))
-        return f"{len(self.moved)} images were found by the end of their names only, the first '{first}' as {place}"
-
-    def mistaken(self) -> str:
-        """Two names of which the ends, but no more, led to one file; empty where there are none."""
-        names = dict(self._direct)
-        for name, place in self.moved.items():
-            other = names.setdefault(place, name)
-            if not _may_be_one(other, name):
-                return f"expected an image for each name, got {place} for both '{other}' and '{name}'"
-        return ""
+    def _found(self, image: Path, name: str) -> Path:
+        first = self._names.setdefault(image, name)
+        if first != name and not _same_place(first, name) and not _same_place(name, first):
+            names = self.shared.setdefault(image, [first])
+            if name not in names:
+                names.append(name)
+        return image
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
@@ -288,10 +287,10 @@ def plain_name(name: str) -> str:
     return text.removeprefix("./")
 
 
-def _may_be_one(a: str, b: str) -> bool:
-    """Whether two names may mean one image: the same path, or a path and the end of an absolute one."""
-    short, long = sorted((unicodedata.normalize("NFC", plain_name(name)) for name in (a, b)), key=len)
-    return short == long or (long.startswith("/") and long.endswith(f"/{short}"))
+def _same_place(name: str, whole: str) -> bool:
+    """Whether a whole path of another machine may be the file that a name below a folder is here, however spelled."""
+    plain = [os.path.normpath(unicodedata.normalize("NFC", text)) for text in (name, whole)]
+    return plain[0] == plain[1] or (plain[1].startswith(os.sep) and plain[1].endswith(os.sep + plain[0]))
 
 
 def _forms(name: str) -> Iterator[str]:

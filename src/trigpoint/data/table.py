@@ -198,10 +198,13 @@ class _Reader:
     def about_images(self) -> tuple[dict[Path, str], tuple[Problem, ...]]:
         """The names of images outside of the images folder, and what is told about images that lie elsewhere."""
         if self.finder is not None:
-            if mistaken := self.finder.mistaken():
-                self.report(f"{mistaken}; give the folder that holds both with --images")
-            told = self.finder.told()
-            return {}, (Problem(self.file, told),) if told else ()
+            for place, both in list(self.finder.shared.items())[:LISTED]:
+                got = f"got {place} for {' and '.join(map(repr, both))}"
+                self.report(f"expected an image for each name, {got}; give the folder that holds them all")
+            if not (moved := self.finder.moved):
+                return {}, ()
+            told = f"{len(moved)} images were found by the end of their names only, the first"
+            return {}, (Problem(self.file, f"{told} '{next(iter(moved))}' as {next(iter(moved.values()))}"),)
         names: dict[Path, str] = {}
         for name, image in self.found.items():
             if image is not None and may_leave(name) and below(image, self.images) is None:

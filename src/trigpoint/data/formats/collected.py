@@ -96,10 +96,10 @@ class Collected:
 
     def _about_images(self) -> list[Problem]:
         out = []
-        if mistaken := self.image.mistaken():
-            raise DataError(f"{self.source}: {mistaken}; give the folder that holds both with --images")
-        if told := self.image.told():
-            out.append(Problem(self.source, told))
+        if moved := self.image.moved:
+            first, place = next(iter(moved.items()))
+            found = f"{len(moved)} images were found by the end of their names only, the first '{first}' as {place}"
+            out.append(Problem(self.source, found))
         outside = [row.image for row in self._rows if not row.image.is_relative_to(self.images)]
         if outside:
             count = len(set(outside))
