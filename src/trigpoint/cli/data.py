@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from trigpoint.cli.console import BAD_INPUT, note, progress, refuse, say, show_table, write_json
-from trigpoint.errors import ConfigError, did_you_mean
+from trigpoint.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
@@ -25,6 +25,9 @@ _TOLD = 20  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
 
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Look for the images below this folder, if they or the table moved.")
+]
 Folder = Annotated[Path, typer.Argument(help="The dataset folder, or one of its tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 
@@ -33,6 +36,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 def check(
     folder: Folder,
     json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file ('-': stdout).")] = None,
+    images: Images = None,
     force: Force = False,
 ) -> None:
     """Report every problem of a dataset in one pass. The exit code is 2 if there is an error.
@@ -43,7 +47,7 @@ def check(
 
     refuse(json, force)
     with progress("reading images") as advance:
-        report = check_dataset(folder, advance)
+        report = check_dataset(folder, advance, images)
     if str(json) != "-":
         _show_report(report)
     if json is not None:
@@ -97,7 +101,7 @@ def convert(
     start: Annotated[str, typer.Option("--from", help=f"{_FORMATS}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
-    images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,
+    images: Images = None,
     names: Annotated[
         str | None, typer.Option("--names", help="Names for a format without names: a,b,c or a file, one per line.")
     ] = None,
@@ -162,18 +166,19 @@ def _read(source: Path, form: str, images: Path | None, options: dict[str, Any])
     from trigpoint.data import LandmarkDataset
     from trigpoint.data.formats import FORMATS
 
+    if images is not None and not images.is_dir():
+        raise DataError(f"--images {images}: expected a folder, got none there; check the path")
     if form != NATIVE:
         return FORMATS[form](**options).read(source, images)
-    if images is not None:
-        raise ConfigError("--images: a native dataset names its images itself; leave it out")
-    return LandmarkDataset.load(source)
+    return LandmarkDataset.load(source, images=images)
 
 
 def _write(dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], link: bool, force: bool) -> Path:
     from trigpoint.data.formats import FORMATS
 
     if form == NATIVE:
-        return dataset.save(out, images="link" if link else "copy", overwrite=force)
+        with progress("linking images" if link else "copying images") as advance:
+            return dataset.save(out, images="link" if link else "copy", overwrite=force, progress=advance)
     if link:
         raise ConfigError("--link: only a native dataset holds images; leave it out")
     FORMATS[form](**options).write(dataset, out, overwrite=force)

@@ -57,8 +57,9 @@ class Hints:
         stem = image.stem.casefold()
         near = [name for name in names if name.casefold() == meant]
         near += [name for name in names if Path(name).stem.casefold() == stem]
-        if not near and len(names) <= _SEARCHED:
-            near = difflib.get_close_matches(image.name, names, n=1, cutoff=0.8)
+        if not near and len(names) <= _SEARCHED:  # img_13 is not meant by img_12
+            alike = [name for name in names if _numbers(name) == _numbers(image.name)]
+            near = difflib.get_close_matches(image.name, alike, n=1, cutoff=0.6)
         return f"; did you mean {near[0]}?" if near else ""
 
     def _listed(self, folder: Path) -> list[str] | None:
@@ -68,3 +69,7 @@ class Hints:
             except (OSError, ValueError):
                 self._folders[folder] = None
         return self._folders[folder]
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", Path(name).stem)]

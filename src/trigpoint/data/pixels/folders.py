@@ -26,7 +26,7 @@ def images_below(folder: Path, besides: Sequence[Path | None] = ()) -> Images:
     Links to folders are followed, each folder is entered once. Raises DataError for a file that has an image's name
     and is none, such as a pipe or a name that is no UTF-8.
     """
-    entered = {os.path.realpath(other) for other in besides if other is not None}
+    entered = {os.path.realpath(other) for other in besides if other is not None} - {os.path.realpath(folder)}
     files: list[Path] = []
     skipped = 0
     for place, names in _folders(folder, entered):

@@ -17,6 +17,8 @@ import numpy as np
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
 from trigpoint.data.files import Progress, sound_text
+from trigpoint.data.missing import Hints, frames
+from trigpoint.data.names import exists
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
@@ -25,14 +27,15 @@ from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
 
 _LISTED = 20  # of files that no row names; the rest are counted
+_ORDER = {"error": 0, "warning": 1, "note": 2}
 _SPARSE = 0.5  # unlabelled share of a landmark from which a warning is due
 
 
 @dataclass(frozen=True)
 class Finding(Problem):
-    """A problem with its weight: "error" or "warning"."""
+    """A problem with its weight: "error", "warning", or "note" for what is no fault."""
 
-    severity: Literal["error", "warning"] = "error"
+    severity: Literal["error", "warning", "note"] = "error"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings, errors first, each in the order of the table, and a summary."""
+    """All findings, errors first and notes last, each in the order of the table, and a summary."""
 
     problems: list[Finding]
     summary: Summary
@@ -94,20 +97,23 @@ class _Image:
     damage: str = ""
 
 
-def check_dataset(folder: str | Path, progress: Progress | None = None) -> CheckReport:
+def check_dataset(
+    folder: str | Path, progress: Progress | None = None, images: str | Path | None = None
+) -> CheckReport:
     """Check a dataset folder (or one of its tables) and report every problem found, not only the first.
 
+    ``images``: look for the images below this folder instead, as ``LandmarkDataset.load`` does.
     ``progress(done, total)`` is called after each image. Every image is decoded once. Raises DataError only when
     ``folder`` does not exist.
     """
-    table = read_table(folder, strict=False)
-    images: dict[Path, _Image] = {}
+    table = read_table(folder, strict=False, images=images)
+    seen: dict[Path, _Image] = {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for file, image in zip(table.listed, pool.map(_decode, table.listed), strict=True):
-            images[file] = image
+            seen[file] = image
             if progress is not None:
-                progress(len(images), len(table.listed))
-    checks = _Checks(table, images)
+                progress(len(seen), len(table.listed))
+    checks = _Checks(table, seen)
     checks.image_files()
     checks.points()
     checks.coinciding_points()
@@ -118,7 +124,7 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     for swap in find_swaps([sample.points for sample in table.samples], table.landmarks):
         checks.warn(table.table, swap.message, table.samples[swap.index].row, swap.landmark)
     checks.unnamed_images()
-    found = sorted(checks.found, key=lambda finding: (finding.severity == "warning", finding.row or 0))
+    found = sorted(checks.found, key=lambda finding: (_ORDER[finding.severity], finding.row or 0))
     return CheckReport(found, checks.summary())
 
 
@@ -144,6 +150,7 @@ class _Checks:
         shares = np.mean(missing, axis=0).tolist() if missing else []
         self.unlabelled: dict[str, float] = dict(zip(table.landmarks.names, shares, strict=False))
         self.found = [Finding(p.file, p.message, p.row, p.landmark) for p in table.problems]
+        self.found += [Finding(p.file, p.message, p.row, p.landmark, "note") for p in table.notes]
 
     def error(self, file: Path, message: str, row: int | None = None) -> None:
         self.found.append(Finding(file, message, row))
@@ -162,10 +169,16 @@ class _Checks:
         return f"{image.name} (row {self.first_row[image]}), which is in split '{self.split[image]}'"
 
     def image_files(self) -> None:
+        gone = {file: row for file, row in self.first_row.items() if not exists(file)}
+        if len(gone) > 1 and (video := frames(gone)):
+            self.error(self.table.table, f"expected image files, {len(gone)} are missing{video}", min(gone.values()))
+            gone = {}
+        hints = Hints()
+        for file, row in gone.items():
+            self.error(file, f"expected an image file, got none there{hints(file) or '; check the name'}", row)
         for file, row in self.first_row.items():
-            if damage := self.images[file].damage:
-                gone = "expected an image file, got none there; check the name"
-                self.error(file, damage if file.exists() else gone, row)
+            if exists(file) and (damage := self.images[file].damage):
+                self.error(file, damage, row)
 
     def points(self) -> None:
         """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
@@ -174,6 +187,10 @@ class _Checks:
             if not image.width:
                 continue
             wrong_size = size_problem(sample, image.height, image.width)
+            if wrong_size is not None and sample.scores is not None:
+                got = "most predicted points lie outside of the image; correct them, or leave the row out"
+                self.warn(sample.image, got, sample.row)
+                continue
             if wrong_size is not None:
                 self.error(sample.image, wrong_size, sample.row)
                 if not self.table.instances:  # one instance of several: its image may well be the right one
