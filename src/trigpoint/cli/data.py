@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | split | tile``."""
+"""``trigpoint data check | show | convert | merge | split | tile``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the f
 _FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name != "base")])
 _TOLD = 20  # of what a reader left out, one line each
 
-app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
+app = typer.Typer(help="Check, draw, convert, join and split datasets; tile large images.", no_args_is_help=True)
 
 Images = Annotated[
     Path | None, typer.Option("--images", help="Look for the images below this folder, if they or the table moved.")
@@ -126,10 +126,7 @@ def convert(
         fix = did_you_mean(unused[0], valid)
         raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
     dataset = _read(source, start, images, reading)
-    for problem in dataset.problems[:_TOLD]:
-        note(f"warning: {problem}")
-    if len(dataset.problems) > _TOLD:
-        note(f"warning: and {len(dataset.problems) - _TOLD} more")
+    _tell_problems(dataset)
     written = _write(dataset, target, out, writing, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
 
@@ -183,6 +180,40 @@ def _write(dataset: LandmarkDataset, form: str, out: Path, options: dict[str, An
         raise ConfigError("--link: only a native dataset holds images; leave it out")
     FORMATS[form](**options).write(dataset, out, overwrite=force)
     return out
+
+
+@app.command()
+def merge(
+    sets: Annotated[list[Path], typer.Argument(metavar="A B ...", help="Dataset folders, or tables in them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    same_subjects: Annotated[
+        bool, typer.Option("--same-subjects", help="Subjects of one name in several sets are the same people.")
+    ] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link the images instead of copying them.")] = False,
+    force: Force = False,
+) -> None:
+    """Join datasets by the names of their landmarks. One that a set lacks is not annotated in its images.
+
+    Images of equal names get a folder for each set. A picture that several sets hold becomes one row, if they agree.
+
+    Example: trigpoint data merge data/ward1 data/ward2 --out data/both
+    """
+    from trigpoint.data import LandmarkDataset
+    from trigpoint.data.merge import merge_datasets
+
+    joined = merge_datasets([LandmarkDataset.load(each) for each in sets], same_subjects=same_subjects)
+    _tell_problems(joined)
+    with progress("linking images" if link else "copying images") as advance:
+        joined.save(out, images="link" if link else "copy", overwrite=force, progress=advance)
+    note(f"wrote {out}: {len(joined)} rows, {len(joined.landmarks)} landmarks")
+
+
+def _tell_problems(dataset: LandmarkDataset) -> None:
+    """What was left out or decided, the first lines of it."""
+    for problem in dataset.problems[:_TOLD]:
+        note(f"warning: {problem}")
+    if len(dataset.problems) > _TOLD:
+        note(f"warning: and {len(dataset.problems) - _TOLD} more")
 
 
 @app.command()

@@ -67,7 +67,8 @@ def stored_names(data: LandmarkDataset) -> list[str]:
     found: dict[Path, str | None] = {}
     for sample in data.samples:
         if sample.image not in found:
-            found[sample.image] = None if data.images is None else below(sample.image, data.images)
+            name = data.names.get(sample.image, "") if data.images is None else below(sample.image, data.images)
+            found[sample.image] = name or None
     if None in found.values():
         paths = {image: Path(os.path.abspath(image)) for image in found}
         try:
