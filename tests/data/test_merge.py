@@ -93,12 +93,13 @@ def test_a_picture_of_two_sets_becomes_one_row_where_they_agree(tmp_path: Path) 
 
 
 def test_two_tables_of_one_folder(tmp_path: Path) -> None:
-    first = make(tmp_path / "a", A, ["1.png,,,1,2,3,4", "2.png,,,5,6,7,8"])
-    (tmp_path / "a" / "more.csv").write_text("image,chin_x,chin_y\n./images/1.png,9,9\n2.png,8,8\n")
+    first = make(tmp_path / "a", A, ["1.png,,s,1,2,3,4", "2.png,,t,5,6,7,8"])
+    (tmp_path / "a" / "more.csv").write_text("image,subject,chin_x,chin_y\n./images/1.png,s,9,9\n2.png,t,8,8\n")
     (tmp_path / "a" / "dataset.yaml").unlink()
     second = LandmarkDataset.load(tmp_path / "a" / "more.csv")
     data = merge_datasets([first, second])
     assert (len(data), len(data.landmarks)) == (2, 3)
+    assert [sample.subject for sample in data.samples] == ["s", "t"]  # the pictures show that they are the same
     assert len(LandmarkDataset.load(data.save(tmp_path / "out"))) == 2
     (tmp_path / "a" / "other.csv").write_text("image,left_x,left_y\n1.png,9,9\n")
     with pytest.raises(DataError, match=r"1\.png: .* disagree: annotated up to 10\.6 pixels apart; correct one"):
@@ -128,7 +129,7 @@ def test_what_contradicts_is_told_and_the_first_counts(tmp_path: Path) -> None:
 def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
     first = make(tmp_path / "a", A, ["1.png,,,1,2,3,4"])
     many = make(tmp_path / "m", "image,instance,left_x,left_y", ["2.png,1,1,2"], "instances: true", 9)
-    with pytest.raises(DataError, match="add 'instances: true' to dataset.yaml of 'a' and a column 'instance'"):
+    with pytest.raises(DataError, match=r"add 'instances: true' to dataset\.yaml of 'a' and a column 'instance'"):
         merge_datasets([first, many])
     with pytest.raises(DataError, match="expected each dataset once"):
         merge_datasets([first, LandmarkDataset.load(tmp_path / "a" / "landmarks.csv")])
@@ -147,6 +148,7 @@ def test_multi_instance_sets(tmp_path: Path) -> None:
     again = LandmarkDataset.load(merge_datasets([one, two]).save(tmp_path / "out"))
     assert again.instances
     assert again.visibility.tolist() == [[2, 0], [2, 0], [-1, 0], [0, 2]]  # absent stays absent, lacking is not known
+    (tmp_path / "a" / "more.csv").write_text("image,instance,end_x,end_y,end_score\n1.png,1,1,2,1\n")
+    more = LandmarkDataset.load(tmp_path / "a" / "more.csv")
     with pytest.raises(DataError, match="expected an image of one set"):
-        (tmp_path / "a" / "more.csv").write_text("image,instance,end_x,end_y,end_score\n1.png,1,1,2,1\n")
-        merge_datasets([one, LandmarkDataset.load(tmp_path / "a" / "more.csv")])
+        merge_datasets([one, more])

@@ -50,16 +50,17 @@ def merge_datasets(
     notes: list[str] = []
     marks = _landmarks(parts, notes)
     names = _image_names(parts, notes)
-    subjects = _subjects(parts, same_subjects, notes)
+    pictures = _same_pictures(parts)
+    subjects = _subjects(parts, same_subjects, pictures, notes)
     samples = []
     places: list[Place] = []
     for part, called in zip(parts, subjects, strict=True):
         samples += [_over(sample, part.data, marks, called.get(sample.subject)) for sample in part.data.samples]
         places += [(part.label, sample.image) for sample in part.data.samples]
     if parts[0].data.instances:
-        _tell_pictures(parts, notes)
+        _tell_pictures(pictures, notes)
     else:
-        samples = _joined_pictures(parts, dict(zip(places, samples, strict=True)), names, notes)
+        samples = _joined_pictures(pictures, dict(zip(places, samples, strict=True)), names, notes)
     _tell_splits(parts, samples, notes)
     spacings = {part.data.spacing_mm for part in parts}
     if len({sample.spacing_mm is None for sample in samples}) > 1:
@@ -162,16 +163,23 @@ def _image_names(parts: Sequence[_Part], notes: list[str]) -> dict[Path, str]:
     }
 
 
-def _subjects(parts: Sequence[_Part], same: bool, notes: list[str]) -> list[dict[str, str]]:
-    """The new names of the subjects of each set that other sets name too."""
+def _subjects(
+    parts: Sequence[_Part], same: bool, pictures: Sequence[Sequence[Place]], notes: list[str]
+) -> list[dict[str, str]]:
+    """The new names of the subjects of each set that other sets name too.
+
+    Where two sets give a picture the same subject, their subjects are the same.
+    """
     own = [{sample.subject for sample in part.data.samples if sample.subject} for part in parts]
     counts = Counter(name for subjects in own for name in subjects)
     shared = sorted(name for name, times in counts.items() if times > 1)
     if not shared:
         return [{} for _ in parts]
     what = f"{len(shared)} subjects are named by several sets, such as {shared[0]}"
-    if same:
-        notes.append(f"{what}: the same people, as you said")
+    shown = {(part.label, sample.image): sample.subject for part in parts for sample in part.data.samples}
+    known = any(len(names) > len({*names}) for names in ([shown[p] for p in group if shown[p]] for group in pictures))
+    if same or known:
+        notes.append(f"{what}: the same people, as {'you said' if same else 'pictures of them are in several sets'}")
         return [{} for _ in parts]
     first = next(part.label for part, names in zip(parts, own, strict=True) if shared[0] in names)
     notes.append(f"{what}: taken for different people, such as {first}/{shared[0]}; --same-subjects makes them one")
@@ -216,12 +224,15 @@ def _digest(file: Path, most: int = -1) -> str:
 
 
 def _joined_pictures(
-    parts: Sequence[_Part], samples: Mapping[Place, Sample], names: Mapping[Path, str], notes: list[str]
+    pictures: Sequence[Sequence[Place]],
+    samples: Mapping[Place, Sample],
+    names: Mapping[Path, str],
+    notes: list[str],
 ) -> list[Sample]:
     """The samples by set and file, where several sets have one picture and agree, as one."""
     left = dict(samples)
     joined, apart = [], []
-    for group in _same_pictures(parts):
+    for group in pictures:
         kept, labels = group[0], {group[0][0]}
         for place in group[1:]:
             one, other = left[kept], left[place]
@@ -275,8 +286,7 @@ def _contradiction(a: Sample, b: Sample) -> str | None:
     return None
 
 
-def _tell_pictures(parts: Sequence[_Part], notes: list[str]) -> None:
-    groups = _same_pictures(parts)
+def _tell_pictures(groups: Sequence[Sequence[Place]], notes: list[str]) -> None:
     for (label, image), *others in groups:
         if both := [other for other, file in others if file == image]:
             raise DataError(
