@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.formats import FORMATS
 from trigpoint.data.names import OnePlace, TableNames
 from trigpoint.data.table import read_table, table_text
 from trigpoint.errors import DataError
@@ -206,3 +207,13 @@ def test_a_moved_set_is_found_by_the_ends_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("image,instance,tip_x,tip_y\nv1/a.png,1,1,2\nv2/a.png,1,3,4\n")
     with pytest.raises(DataError, match=r"expected an image for each name, got .* for 'v1/a.png' and 'v2/a.png'"):
         LandmarkDataset.load(tmp_path / "p.csv", images=tmp_path / "new" / "v1")
+
+
+def test_annotation_files_of_images_elsewhere_stay_in_their_folder(tmp_path: Path) -> None:
+    for name in ("photos/a.png", "set/b.png"):
+        touch(tmp_path / name)
+    (tmp_path / "set" / "landmarks.csv").write_text("image,tip_x,tip_y\nx/../../photos/a.png,1,2\n./b.png,1,2\n")
+    data = LandmarkDataset.load(tmp_path / "set")
+    assert [data.image_name(sample) for sample in data.samples] == ["../photos/a.png", "b.png"]
+    files = FORMATS["pts"]().write(data, tmp_path / "out" / "pts")
+    assert sorted(files) == [tmp_path / "out" / "pts" / "a.pts", tmp_path / "out" / "pts" / "b.pts"]

@@ -128,6 +128,17 @@ def may_leave(name: str) -> bool:
     return name.startswith((".", "/", "\\")) or ".." in name or name[1:2] == ":"
 
 
+def canonical(name: str) -> str:
+    """One spelling of the names that mean the same place.
+
+    >>> canonical(".\\\\a.png"), canonical("x/../../a.png"), canonical("./a/../../b.png"), canonical("/a//b.png")
+    ('./a.png', '../a.png', '../b.png', '/a/b.png')
+    """
+    slashed = name.replace("\\", "/")
+    plain = Path(os.path.normpath(slashed)).as_posix()
+    return f"./{plain}" if slashed.startswith("./") and not plain.startswith("../") else plain
+
+
 def below(file: Path, folder: Path) -> str | None:
     """The name of a file below a folder, with forward slashes, links on the way as given or followed; else None.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
 from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
-from trigpoint.data.names import ImageFinder, OnePlace, TableNames, below, may_leave
+from trigpoint.data.names import ImageFinder, OnePlace, TableNames, below, canonical, may_leave
 from trigpoint.data.written import format_number, refuse_formulas, set_writer, table_text, write_table
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
@@ -208,7 +208,7 @@ class _Reader:
         names: dict[Path, str] = {}
         for name, image in self.found.items():
             if image is not None and may_leave(name) and below(image, self.images) is None:
-                names.setdefault(image, name)
+                names.setdefault(image, canonical(name))
         outside = [image for image in names if below(image, self.about.folder) is None]
         if not outside:
             return names, ()
