@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.formats import FORMATS
-from trigpoint.data.names import OnePlace, TableNames
 from trigpoint.data.table import read_table, table_text
+from trigpoint.data.table_names import OnePlace, TableNames
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet, Sample
 

@@ -17,11 +17,11 @@ from trigpoint.data.description import Description, Problem
 from trigpoint.data.files import Progress, check_path
 from trigpoint.data.instances import ImageInstances, gather
 from trigpoint.data.missing import missing_problem
-from trigpoint.data.names import below
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
 from trigpoint.data.saving import How, save_dataset
 from trigpoint.data.subsets import nested_order
 from trigpoint.data.table import Table, parse_rows, raise_problems, read_table
+from trigpoint.data.table_names import below
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
 

@@ -13,8 +13,8 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.files import open_file, reachable
-from trigpoint.data.names import OnePlace, same_file
 from trigpoint.data.saving import refuse_missing, stored_names
+from trigpoint.data.table_names import OnePlace, same_file
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet, Sample
 

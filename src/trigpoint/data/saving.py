@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from trigpoint.data.description import DEFAULT_TABLE, description_text
 from trigpoint.data.files import Progress, check_path, copy_file, possible_name, refuse_existing, shown
 from trigpoint.data.missing import missing_problem
-from trigpoint.data.names import below
+from trigpoint.data.table_names import below
 from trigpoint.data.written import set_writer, table_text
 from trigpoint.errors import DataError
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
 from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
-from trigpoint.data.names import ImageFinder, OnePlace, TableNames, below, canonical, may_leave
+from trigpoint.data.names import ImageFinder
+from trigpoint.data.table_names import OnePlace, TableNames, below, canonical, may_leave
 from trigpoint.data.written import format_number, refuse_formulas, set_writer, table_text, write_table
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample

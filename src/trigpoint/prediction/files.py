@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trigpoint.data.files import check_path
-from trigpoint.data.names import OnePlace
 from trigpoint.data.pixels.folders import images_below
 from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.table_names import OnePlace
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import DataError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from trigpoint.data.files import whole
-from trigpoint.data.names import TableNames
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
+from trigpoint.data.table_names import TableNames
 from trigpoint.errors import DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes

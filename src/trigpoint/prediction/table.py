@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from trigpoint.data.files import write_text
-from trigpoint.data.names import TableNames
 from trigpoint.data.table import refuse_formulas
+from trigpoint.data.table_names import TableNames
 from trigpoint.landmarks import Prediction
 
 

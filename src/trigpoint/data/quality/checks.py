@@ -18,11 +18,11 @@ from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
 from trigpoint.data.files import Progress, sound_text
 from trigpoint.data.missing import Hints, frames
-from trigpoint.data.names import exists
 from trigpoint.data.pixels.images import SUFFIXES, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.data.table import Table, read_table
+from trigpoint.data.table_names import exists
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
 
