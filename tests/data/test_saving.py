@@ -36,9 +36,11 @@ def test_missing_images_are_told_all_at_once_and_before_anything_is_written(tmp_
             act()
         lines = str(error.value).splitlines()
         assert "expected image files, 13 of 15 are missing" in lines[0]
-        assert lines[1].endswith("row 2: " + str(root / "images" / "000.png") + "; did you mean 000.jpg?")
-        assert lines[2].endswith("001.png; did you mean 1.png?")
-        assert lines[3].endswith("002.png; did you mean 002.PNG?")
+        assert lines[1].endswith(
+            "row 2: " + str(root / "images" / "000.png") + ": expected an image file, got none; did you mean '000.jpg'?"
+        )
+        assert lines[2].endswith("got none; did you mean '1.png'?")
+        assert lines[3].endswith("got none; did you mean '002.PNG'?")
         assert lines[-2].strip() == "and 3 more"
         assert "--images FOLDER" in lines[-1]
         assert len(lines) == 13

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -217,7 +217,7 @@ class LandmarkDataset:
                         found.append(Problem(where, f"{image}: {message}", row=sample.row or None))
                     else:
                         told.append(sample)
-        if problem := missing_problem(missing, len(images), where):
+        if problem := missing_problem(missing, len(images), where, self.images):
             found.insert(0, problem)
         what = f"most predicted points lie outside of the image in {len(told)} rows, the first is"
         return found, [Problem(where, f"{what} {told[0].image.name}", told[0].row or None)] if told else []
@@ -226,7 +226,8 @@ class LandmarkDataset:
         """The samples of one split. Raises DataError with the splits that exist."""
         existing = self.splits()
         if split not in existing:
-            none = "the table stores no splits; run 'trigpoint data split'"
+            place = self.folder or "its folder"
+            none = f"the table stores no splits; run 'trigpoint data split' on {place}, or take all rows: --split all"
             has = did_you_mean(split, existing) if existing else none
             raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")
         return self.subset([i for i, sample in enumerate(self.samples) if sample.split == split])
@@ -262,17 +263,7 @@ class LandmarkDataset:
 
     def pick(self, names: Sequence[str]) -> LandmarkDataset:
         """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole."""
-        marks = self.landmarks
-        order = [marks.index(name) for name in names]
-        length = marks.normalizer
-        whole = length is None or set(length.between or ()) <= set(names)
-        groups = {group: tuple(m for m in members if m in names) for group, members in marks.groups.items()}
-        kept = LandmarkSet(
-            tuple(names),
-            tuple(pair for pair in marks.pairs if set(pair) <= set(names)),
-            {group: members for group, members in groups.items() if members},
-            length if whole else None,
-        )
+        order = [self._index(name) for name in names]
         samples = [
             replace(
                 sample,
@@ -282,7 +273,32 @@ class LandmarkDataset:
             )
             for sample in self.samples
         ]
-        return replace(self, samples=samples, landmarks=kept)
+        return replace(self, samples=samples, landmarks=self.landmarks.pick(names))
+
+    def _index(self, name: str) -> int:
+        if name not in self.landmarks.names:
+            fix = f"or add the columns {name}_x and {name}_y, blank where it is not annotated"
+            hint = did_you_mean(name, self.landmarks.names)
+            raise DataError(f"{self.table or self.name}: unknown landmark '{name}'; {hint}; {fix}")
+        return self.landmarks.index(name)
+
+    def aligned(self, names: Sequence[str], blank: Collection[str] = ()) -> LandmarkDataset:
+        """The landmarks ``names``, in that order; those that the set lacks, and the ``blank`` ones, are not annotated.
+
+        >>> import pandas as pd
+        >>> data = LandmarkDataset.from_table(pd.DataFrame({"image": ["a.png"], "tip_x": [3.5], "tip_y": [2.0]}))
+        >>> data.aligned(["root", "tip"]).visibility.tolist()
+        [[0, 2]]
+        """
+        own = self.pick([name for name in names if name in self.landmarks.names])
+        places = [names.index(name) for name in own.landmarks.names if name not in blank]
+        used = [k for k, name in enumerate(own.landmarks.names) if name not in blank]
+        samples = []
+        for sample in own.samples:
+            points, visibility = np.full((len(names), 2), np.nan), np.zeros(len(names), np.int64)
+            points[places], visibility[places] = sample.points[used], sample.visibility[used]
+            samples.append(replace(sample, points=points, visibility=visibility, scores=None))
+        return replace(own, samples=samples, landmarks=replace(own.landmarks, names=tuple(names)))
 
     def save(
         self, folder: str | Path, *, images: How = "copy", overwrite: bool = False, progress: Progress | None = None

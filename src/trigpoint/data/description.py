@@ -59,6 +59,8 @@ class Description:
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
+    mirrors: bool | None = None  # as in ``LandmarkSet``: True where ``pairs`` is an empty list
+    skeleton: tuple[tuple[str, str], ...] = ()
 
     @property
     def images_folder(self) -> Path:
@@ -73,9 +75,12 @@ class Description:
         order = (*(name for name in self.landmarks or () if name in names), *names)
         marks = tuple(dict.fromkeys(order))
         groups = {group: tuple(name for name in members if name in marks) for group, members in self.groups.items()}
-        length = self.normalizer
+        length, pairs = self.normalizer, [set(pair) & set(marks) for pair in self.pairs]
+        half, none = any(len(pair) == 1 for pair in pairs), bool(pairs) and not any(pairs)
         return replace(
             self,
+            mirrors=False if half else True if none else self.mirrors,
+            skeleton=tuple(line for line in self.skeleton if set(line) <= set(marks)),
             landmarks=marks or None,
             instances=instances,
             pairs=tuple(pair for pair in self.pairs if set(pair) <= set(marks)),
@@ -84,7 +89,7 @@ class Description:
         )
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
-        """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""
+        """The landmarks ``names`` with what is said about them and holds; the rest becomes problems."""
         known = dict.fromkeys(names)
         pairs = []
         paired: set[str] = set()
@@ -100,7 +105,8 @@ class Description:
         normalizer = self.normalizer
         if normalizer is not None and not self._known("normalizer", normalizer.between or (), known, problems):
             normalizer = None
-        return LandmarkSet(names, tuple(pairs), groups, normalizer)
+        lines = (line for line in self.skeleton if self._known(f"skeleton {list(line)}", line, known, problems))
+        return LandmarkSet(names, tuple(pairs), groups, normalizer, self.mirrors, tuple(lines))
 
     def _known(self, where: str, used: tuple[str, ...], names: Mapping[str, None], problems: list[Problem]) -> bool:
         unknown = [name for name in used if name not in names]
@@ -151,6 +157,11 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has 
     ),
     "normalizer": (_is_length, "'name' and either 'between: [a, b]' or 'box: true'", ""),
     "instances": (lambda value: isinstance(value, bool), "true or false", ""),
+    "skeleton": (
+        lambda value: isinstance(value, list) and all(_is_names(line, 2) for line in value),
+        "two landmark names in each, such as [[hip, knee], [knee, ankle]]",
+        _QUOTE,
+    ),
 }
 
 
@@ -195,6 +206,8 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         normalizer=Normalizer(str(length["name"]), (between[0], between[1]) if between else None, not between)
         if length
         else None,
+        mirrors=True if values.get("pairs") == [] else None,
+        skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton", ())),
     )
 
 

@@ -131,12 +131,19 @@ def _landmarks(parts: Sequence[_Part], notes: list[str]) -> LandmarkSet:
             length = marks.normalizer
         elif marks.normalizer not in (None, length):
             notes.append(f"'{part.label}' has another normalizer: '{length.name}' of a set before is kept")
+    stated = [part.data.landmarks.mirrors or bool(part.data.landmarks.pairs) for part in parts]
+    if any(stated) and not all(stated):
+        silent = [part.label for part, known in zip(parts, stated, strict=True) if not known]
+        notes.append(f"{_list(silent)}: says nothing about pairs; correct 'pairs' in dataset.yaml before you use flips")
     spelled: dict[str, str] = {}
     for name in names:
         other = spelled.setdefault("".join(filter(str.isalnum, name.casefold())), name)
         if other != name:
             notes.append(f"'{other}' and '{name}' are two landmarks; rename one if they are the same")
-    return LandmarkSet(names, tuple(dict.fromkeys(pairs.values())), groups, length)
+    mirrors = {part.data.landmarks.mirrors for part in parts}
+    lines = tuple(dict.fromkeys(line for part in parts for line in part.data.landmarks.skeleton))
+    mirrored = False if False in mirrors else True if mirrors == {True} else None
+    return LandmarkSet(names, tuple(dict.fromkeys(pairs.values())), groups, length, mirrored, lines)
 
 
 def _list(names: Sequence[str], most: int = 5) -> str:

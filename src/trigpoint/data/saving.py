@@ -55,7 +55,8 @@ def refuse_missing(data: LandmarkDataset) -> None:
     for image in first:
         check_path(image)
     missing = {image: row for image, row in reversed(first.items()) if not image.is_file()}
-    if problem := missing_problem(missing, len(first), data.table or Path(f"<{data.name}>")):
+    where = data.table or Path(f"<{data.name}>")
+    if problem := missing_problem(missing, len(first), where, data.images):
         raise DataError(str(problem))
 
 
