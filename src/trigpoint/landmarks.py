@@ -230,7 +230,7 @@ class ImageDetections:
     Both are NaN where there is no m-th instance of a landmark; M may be 0. Each landmark is found for itself: row m
     holds the m-th most certain of each, and what stands in one row need not belong to one object, unless the predictor
     groups them (``Predictor.group``). ``numbers`` (M, K) as in ``Detections``. ``scale``: original pixels to a pixel of
-    the network's input.
+    the network's input. ``file``: the image file where ``image`` is just its path, so that a table may name it its way.
     """
 
     image: str
@@ -238,6 +238,7 @@ class ImageDetections:
     scores: FloatArray
     numbers: Mapping[str, FloatArray] = field(default_factory=dict)
     scale: float = 1.0
+    file: Path | None = None
 
     def __len__(self) -> int:
         return int(self.points.shape[0])

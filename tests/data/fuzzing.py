@@ -80,7 +80,16 @@ def _table_seeds() -> list[bytes]:
     plain = "image,split,subject,left_x,left_y,left_v,tip_x,tip_y\na.png,train,s1,1,2,1,3.5,4\nb.png,val,,,,0,5,-1e2\n"
     many = "image,instance,spacing_mm,left_x,left_y,tip_x,tip_y,note\na.png,1,0.5,1,2,3,4,=x\nb.png,2,,,,1,1,\n"
     predicted = "image,left_x,left_y,left_score,left_radius,tip_x,tip_y\na.png,1,2,0.5,3,4,5\n"
-    return [plain.encode(), many.encode(), predicted.encode(), plain.replace("\n", "\r\n").encode("utf-8-sig")]
+    elsewhere = (
+        "image,left_x,left_y,tip_x,tip_y\n./a.png,1,2,3,4\n../x/b.png,1,2,3,4\n/x/ü.png,1,2,3,4\nc:\\b.png,1,2,3,4\n"
+    )
+    return [
+        plain.encode(),
+        many.encode(),
+        predicted.encode(),
+        elsewhere.encode(),
+        plain.replace("\n", "\r\n").encode("utf-8-sig"),
+    ]
 
 
 def _table_around(folder: Path) -> None:
@@ -411,7 +420,7 @@ def _read_table(file: Path) -> None:
     table = read_table(file.parent)
     assert not loose.problems, "strict reading took what loose reading finds fault with"
     data = LandmarkDataset(table.samples, table.landmarks, instances=table.instances)
-    check_dataset(data, file.parent)
+    check_dataset(data, file.parent, anywhere=True)
 
 
 def _reader(form: str) -> Callable[[Path], None]:

@@ -23,7 +23,7 @@ _PATIENCE = 30.0
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Images, folders of images (without their subfolders), or one video.")
+        list[Path], typer.Argument(help="Images, folders of images (with their subfolders), or one video.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
     overlay: Annotated[
@@ -60,7 +60,8 @@ def predict(
         if any(is_video(path) for path in (*images, overlay)):
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
-            _predict_files(load, image_files(images)[::every], out, overlay, trace, how | {"devices": devices})
+            files = image_files(images, [run, overlay, trace], lambda count: note(f"passed over {count} other files"))
+            _predict_files(load, files[::every], out, overlay, trace, how | {"devices": devices})
 
 
 def _loaded(run: Path, device: str, group: float | None) -> Predictor:

@@ -1,8 +1,10 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,32 @@ class Description:
     normalizer: Normalizer | None = None
     mirrors: bool | None = None  # as in ``LandmarkSet``: True where ``pairs`` is an empty list
     skeleton: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def images_folder(self) -> Path:
+        """Where plain names of images are looked for: ``images``, else ``images/`` where it is there, else here."""
+        if self.images:
+            return self.folder / self.images
+        default = self.folder / "images"
+        return default if default.is_dir() else self.folder
+
+    def for_columns(self, names: Sequence[str], instances: bool) -> Description:
+        """The same for a table of predictions beside the set's own: it may hold other landmarks, or instances."""
+        order = (*(name for name in self.landmarks or () if name in names), *names)
+        marks = tuple(dict.fromkeys(order))
+        groups = {group: tuple(name for name in members if name in marks) for group, members in self.groups.items()}
+        length, pairs = self.normalizer, [set(pair) & set(marks) for pair in self.pairs]
+        half, none = any(len(pair) == 1 for pair in pairs), bool(pairs) and not any(pairs)
+        return replace(
+            self,
+            mirrors=False if half else True if none else self.mirrors,
+            skeleton=tuple(line for line in self.skeleton if set(line) <= set(marks)),
+            landmarks=marks or None,
+            instances=instances,
+            pairs=tuple(pair for pair in self.pairs if set(pair) <= set(marks)),
+            groups={group: members for group, members in groups.items() if members},
+            normalizer=length if length is None or set(length.between or ()) <= set(marks) else None,
+        )
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with what is said about them and holds; the rest becomes problems."""

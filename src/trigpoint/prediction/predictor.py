@@ -113,6 +113,9 @@ class Predictor:
                 found += self._per_image(*self._found(part), called[len(found) : len(found) + len(part)])
                 if progress is not None:
                     progress(len(found), len(items))
+        if names is None:
+            for one, item in zip(found, items, strict=True):
+                one.file = Path(item) if isinstance(item, str | Path) else None
         return self.joined(found, limit)
 
     def joined(self, found: list[ImageDetections], threshold: float | None = None) -> Prediction:

@@ -9,10 +9,11 @@ from PIL import Image
 from trigpoint.data.files import whole
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
+from trigpoint.data.table_names import TableNames
 from trigpoint.errors import DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
-from trigpoint.prediction.files import images_of_table, is_video, stored_name
+from trigpoint.prediction.files import is_video
 from trigpoint.prediction.predictor import Predictor, Progress
 from trigpoint.prediction.table import write_predictions
 from trigpoint.report.frame_overlay import draw_points
@@ -31,15 +32,14 @@ def predict_files(
     progress: Progress | None = None,
     devices: int = 1,
 ) -> Prediction:
-    """What is found in these images, written as a table to ``out``; images inside its folder are named relative to it.
+    """What is found in these images, written as a table to ``out``, in which they are named as its reader takes them.
 
     However it ends early, the table has the images that were done, and the error that goes on its way says so. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
     """
-    folder = images_of_table(Path(out))
-    names = [stored_name(file, folder) for file in files]
-    refuse_formulas(names, str(out))  # not after an hour of work
+    write = TableNames.of(Path(out)).write
+    names = [write(file) for file in files]  # refused now, not after an hour of work
     found = list[ImageDetections]()
     with _kept(predictor, found, out, overwrite, len(files)):
         if processes(devices) > 1:
@@ -71,13 +71,15 @@ def predict_frames(
     the work is stopped or the source is damaged (DataError), and is gone where the disk takes no more of it.
     """
     place = Path(source)
-    frames, folder = Frames(place, every), images_of_table(Path(out))
+    drawn = None if overlay is None or is_video(Path(overlay)) else Path(overlay)
+    frames, write = Frames(place, every, [drawn]), TableNames.of(Path(out)).write
     inside = place if place.is_dir() else place.parent
+    called = {name: write(inside / name) for name in frames.names or ()}  # refused now, not after an hour of work
     target = None if overlay is None else Path(overlay)
     found = list[ImageDetections]()
     with _overlay(target, frames, overwrite) as draw, _kept(predictor, found, out, overwrite, frames.count):
         for batch in _batches(frames, batch_size):
-            names = [f.name if is_video(place) else stored_name(inside / f.name, folder) for f in batch]
+            names = [called.get(f.name, f.name) for f in batch]
             refuse_formulas(names, str(out))
             some = predictor.predict([frame.image for frame in batch], batch_size, names=names)
             for frame, own in zip(batch, some.detections, strict=True):

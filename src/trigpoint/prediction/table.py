@@ -1,5 +1,6 @@
 """Predictions as native tables: what ``trigpoint predict`` writes can be corrected, trained on and evaluated."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from trigpoint.data.files import write_text
 from trigpoint.data.table import refuse_formulas
+from trigpoint.data.table_names import TableNames
 from trigpoint.landmarks import Prediction
 
 
@@ -52,8 +54,14 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
 def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
     """Write the native table, see ``prediction_frame``; whole or not at all.
 
+    Images that have no other name than their path are named as the reader of this table takes them, wherever it lies.
     Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
     """
-    frame = prediction_frame(prediction)
+    names = TableNames.of(Path(path))
+    called = [
+        replace(one, image=names.write(one.file)) if one.file is not None and one.image == str(one.file) else one
+        for one in prediction.detections
+    ]
+    frame = prediction_frame(replace(prediction, detections=called))
     refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
     return write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)

@@ -196,7 +196,7 @@ def write_per_image(
     files: dict[Path, bytes] = {}
     for sample in (dataset if names is None else dataset.pick(names)).samples:
         name = Path(dataset.image_name(sample))
-        relative = Path(name.name) if name.is_absolute() else name
+        relative = Path(name.name) if name.is_absolute() or os.pardir in name.parts else name
         file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")

@@ -13,7 +13,7 @@ from trigpoint.data.files import number, shown
 from trigpoint.data.formats.base import Format, write_files
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED
 from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
-from trigpoint.data.pixels.frames import natural_key
+from trigpoint.data.pixels.folders import natural_key
 from trigpoint.data.pixels.images import SUFFIXES, image_size
 from trigpoint.data.xml import read_xml
 from trigpoint.errors import ConfigError, DataError

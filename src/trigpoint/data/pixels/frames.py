@@ -6,8 +6,7 @@ the caller keeps it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data.files import check_path, refuse_existing
+from trigpoint.data.pixels.folders import images_below
 from trigpoint.data.pixels.images import MAX_PIXELS, SUFFIXES, ImageData, check_size, read_image
 from trigpoint.errors import ConfigError, DataError
 
@@ -46,7 +46,9 @@ class Frame:
 
 
 class Frames:
-    """Every ``every``-th frame of ``source``: a folder of images in natural order (2 before 10), one image or a video.
+    """Every ``every``-th frame of ``source``: a video, one image, or the images of a folder and its subfolders.
+
+    Images are in natural order (2 before 10). Folders ``besides`` are not entered.
 
     Each iteration begins anew. ``count`` is the number of frames that it gives, None where a video does not say; of a
     video it is what its header promises. ``rate`` is the frames per second of a video, after leaving out, else None. A
@@ -57,14 +59,14 @@ class Frames:
     the frames before it. Transport and program streams do not say how long they are: one that was cut just ends.
     """
 
-    def __init__(self, source: str | Path, every: int = 1) -> None:
+    def __init__(self, source: str | Path, every: int = 1, besides: Sequence[Path | None] = ()) -> None:
         if every < 1:
             raise ConfigError(f"every: expected 1 or more, got {every}")
         self.source = Path(source)
         self.every = every
         self.count: int | None
         self.rate: Fraction | None = None
-        self._images = _images(self.source)
+        self._images = _images(self.source, besides)
         if self._images is not None:
             self.count = -(-len(self._images) // every)
             return
@@ -74,11 +76,17 @@ class Frames:
             self.count = -(-total // every) or None
             self.rate = None if stream.average_rate is None else stream.average_rate / every
 
+    @property
+    def names(self) -> list[str] | None:
+        """The names of all frames that are image files, below their folder; None of a video."""
+        root = self.source if self.source.is_dir() else self.source.parent
+        return None if self._images is None else [file.relative_to(root).as_posix() for file in self._images]
+
     def __iter__(self) -> Iterator[Frame]:
         if self._images is not None:
+            names = self.names or []
             for index in range(0, len(self._images), self.every):
-                file = self._images[index]
-                yield Frame(index, file.name, read_image(file))
+                yield Frame(index, names[index], read_image(self._images[index]))
             return
         with _opened(self.source) as container:
             for index, frame in enumerate(_decoded(self.source, container)):
@@ -89,26 +97,14 @@ class Frames:
                     yield Frame(index, f"{self.source.stem}_{index:06d}.png", image)
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key by which numbers in a name count as numbers.
-
-    >>> sorted(["f10.png", "f2.png", "F1.png"], key=natural_key)
-    ['F1.png', 'f2.png', 'f10.png']
-    """
-    parts = (part for part in re.split(r"([0-9]+)", name.lower()) if part)
-    return [(0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts]
-
-
-def _images(source: Path) -> list[Path] | None:
-    """The images of a folder, or one; None when the source is taken for a video."""
+def _images(source: Path, besides: Sequence[Path | None]) -> list[Path] | None:
+    """The images below a folder, or one; None when the source is taken for a video."""
     check_path(source)
     if source.is_dir():
-        found = [file for file in source.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        found = images_below(source, besides).files
         if not found:
             raise DataError(f"{source}: expected a folder of images ({', '.join(SUFFIXES)}), got none; check the path")
-        for file in found:
-            check_path(file)
-        return sorted(found, key=lambda file: (natural_key(file.name), file.name))
+        return found
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
     return [source] if source.suffix.lower() in SUFFIXES else None
