@@ -248,6 +248,8 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "yaml": "pyyaml",
     "dlib": "dlib-bin",
+    "ndx_pose": "ndx-pose",
+    "sleap_io": "sleap-io",
 }  # where the import has another name than the package
 
 

@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pydicom
+import roifile
 import safetensors.torch
+import sleap_io
 import tifffile
 import torch
 from pydicom.dataset import FileMetaDataset
@@ -51,7 +54,9 @@ from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import load_any_recipe
 from trigpoint.recipes import recipe_names, recipe_values
 
-ONE_FILE = ("coco", "cvat", "deeplabcut", "labelstudio", "via")  # the others have a file per image
+ONE_FILE = (  # the others have a file per image
+    "coco", "cvat", "deeplabcut", "imglab", "labelstudio", "nwb", "sleap", "tps", "via", "wflw",
+)  # fmt: skip
 PIXELS = 1 << 20  # limit of an image here: damage to a header shall not cost minutes of decoding
 SECONDS = 20  # of the processor for one input: what takes longer hangs
 MEMORY = 3 << 30  # bytes beyond those of the start
@@ -173,6 +178,90 @@ def _endovis_seeds() -> list[bytes]:
     frames = [{"filename": "/x/Tracking_Robotic_T/D1/Raw/a.png", "annotations": entries}]
     frames.append({"filename": "b", "annotations": []})
     return [json.dumps(frames).encode()]
+
+
+def _tps_seeds() -> list[bytes]:
+    full = "LM=2\n1 2\n-1 -1\nCURVES=1\nPOINTS=2\n1 1\n2 2\nIMAGE=A.JPG\nID=0\nSCALE=0.5\nLM=1\n3.5 4e0\nIMAGE=b.png\n"
+    many = "LM=2\n1 2\nNA NA\nIMAGE=a.png\nID=x\nLM=0\nIMAGE=b.png\nLM=2\n1 2\n3 4\nIMAGE=a.png\nID=y\nCOMMENT=z\n"
+    return [full.encode(), many.replace("\n", "\r\n").encode()]
+
+
+def _imglab_seeds() -> list[bytes]:
+    head = "<?xml version='1.0' encoding='ISO-8859-1'?>\n<?xml-stylesheet type='text/xsl' href='a.xsl'?>\n<dataset>\n"
+    part = "<part name='0' x='1' y='2'/>\n<part name='1' x='3' y='4'/>\n"
+    box = f"<box top='0' left='0' width='5' height='5'>\n<label>tool</label>\n{part}</box>\n"
+    other = f"<image file='b.png'>\n<box top='0' left='0' width='5' height='5' ignore='1'/>\n{box}</image>\n"
+    body = f"<images>\n<image file='a.png'>\n{box}</image>\n{other}</images>\n</dataset>\n"
+    return [(head + body).encode(), ("<dataset>" + body.replace(box, 2 * box)).encode()]
+
+
+def _markups_seeds() -> list[bytes]:
+    points = [
+        {"label": "tip", "position": [1, 2.5, 0], "positionStatus": "defined", "orientation": [1] * 9},
+        {"label": "end", "position": [0, 0, 0], "positionStatus": "undefined"},
+        {"id": "3", "position": [3, 4e0, 0.1]},
+    ]
+    node = {"type": "Fiducial", "coordinateSystem": "RAS", "coordinateUnits": "mm", "controlPoints": points}
+    line = {"type": "Line", "coordinateSystem": "LPS", "controlPoints": points}
+    return [
+        json.dumps({"@schema": "x", "markups": [node, line]}).encode(),
+        json.dumps({"markups": [node] * 2}).encode(),
+    ]
+
+
+def _fcsv_seeds() -> list[bytes]:
+    head = "# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n"
+    columns = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+    rows = '1,1,2,0,0,0,0,1,1,1,0,tip,"a, b",\n2,3,4.5,0,0,0,0,1,1,1,0,end,,\n'
+    return [(head + columns + rows).encode(), ("# CoordinateSystem = 0\n" + rows).replace("\n", "\r\n").encode()]
+
+
+def _wflw_seeds() -> list[bytes]:
+    points = " ".join(f"{k}.5 {2 * k}" for k in range(98))
+    lines = [f"{points} 0 0 5 5 0 1 0 1 0 1 {name}" for name in ("a.png", "b.png", "a.png")]
+    return ["\n".join(lines).encode(), f"{points} a.png\n".encode()]
+
+
+def _roi(points: list[list[float]], name: str) -> bytes:
+    roi = roifile.ImagejRoi.frompoints(np.array(points, np.float32), name=name)
+    roi.roitype = roifile.ROI_TYPE.POINT
+    return bytes(roi.tobytes())
+
+
+def _roi_zip_seeds() -> list[bytes]:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("tip.roi", _roi([[1, 2]], "tip"), zipfile.ZIP_DEFLATED)
+        archive.writestr("many.roi", _roi([[1.5, 2], [3, 4.25]], "many"))
+    return [stream.getvalue()]
+
+
+def _results_seeds() -> list[bytes]:
+    full = " ,Label,Area,X,Y,Slice\n1,a.png:tip,0,1,2,1\n2,a.png:0001-0002,0,3.5,4,1\n3,b.png,0,1,1,2\n"
+    plain = " \tX\tY\n1\t1\t2\n2\tNaN\tNaN\n"
+    return [full.encode(), plain.encode()]
+
+
+def _pose_files(suffix: str) -> list[bytes]:
+    """A file of sleap-io on the images beside it, and for SLEAP one with a predicted instance and images inside."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _images(folder)
+        skeleton = sleap_io.Skeleton(["left", "right"], edges=[("left", "right")], symmetries=[("left", "right")])
+        track = sleap_io.Track("one")
+        video = sleap_io.Video.from_filename([str(folder / "a.png"), str(folder / "b.png")])
+        first = sleap_io.Instance.from_numpy(np.array([[1.0, 2], [3, 4]]), skeleton=skeleton, track=track)
+        points, scores = np.array([[1.5, 2], [np.nan, np.nan]]), np.array([0.5, 0])
+        other = sleap_io.PredictedInstance.from_numpy(points, skeleton=skeleton, point_scores=scores, score=0.5)
+        frames = [sleap_io.LabeledFrame(video=video, frame_idx=0, instances=[first])]
+        frames += [sleap_io.LabeledFrame(video=video, frame_idx=1, instances=[other])] * (suffix == ".slp")
+        labels = sleap_io.Labels(frames, videos=[video], skeletons=[skeleton], tracks=[track])
+        if suffix == ".nwb":
+            sleap_io.save_nwb(labels, str(folder / "a.nwb"), nwb_format="annotations")
+            return [(folder / "a.nwb").read_bytes()]
+        labels.save(str(folder / "a.slp"), verbose=False)
+        labels.save(str(folder / "a.pkg.slp"), embed=True, verbose=False)
+        return [(folder / "a.slp").read_bytes(), (folder / "a.pkg.slp").read_bytes()]
 
 
 def _labelme_seeds() -> list[bytes]:
@@ -502,6 +591,16 @@ TARGETS: dict[str, Target] = {
     "yolo": Target("data.yaml", _yolo_seeds, _reader("yolo"), "yaml", _yolo_around),
     "yolo labels": Target("labels/a.txt", _yolo_label_seeds, _read_yolo, "text", _yolo_around),
     "endovis": Target("train1_labels.json", _endovis_seeds, _reader("endovis"), "json"),
+    "tps": Target("set.tps", _tps_seeds, _reader("tps"), "text", _images),
+    "imglab": Target("set.xml", _imglab_seeds, _reader("imglab"), "text", _images),
+    "markups": Target("a.mrk.json", _markups_seeds, _reader("slicer"), "json", _images),
+    "fcsv": Target("a.fcsv", _fcsv_seeds, _reader("slicer"), "csv", _images),
+    "wflw": Target("list_98pt.txt", _wflw_seeds, _reader("wflw"), "text", _images),
+    "roi": Target("a.roi", lambda: [_roi([[1, 2], [3.5, 4]], "a")], _reader("fiji"), "bytes", _images),
+    "roi zip": Target("a.zip", _roi_zip_seeds, _reader("fiji"), "bytes", _images),
+    "results": Target("a.csv", _results_seeds, _reader("fiji"), "csv", _images),
+    "sleap": Target("a.slp", lambda: _pose_files(".slp"), _reader("sleap"), "bytes", _images),
+    "nwb": Target("a.nwb", lambda: _pose_files(".nwb"), _reader("nwb"), "bytes", _images),
     "png": Target("a.png", lambda: _pillow_seeds("PNG"), _read_image, "bytes"),
     "jpeg": Target("a.jpg", lambda: _pillow_seeds("JPEG"), _read_image, "bytes"),
     "bmp": Target("a.bmp", lambda: _pillow_seeds("BMP"), _read_image, "bytes"),

@@ -49,3 +49,17 @@ def test_a_file_name_that_two_images_have_is_no_way_to_find_one(tmp_path: Path) 
 def test_what_can_be_no_file_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="expected the name of an image"):
         ImageFinder(tmp_path)(name)
+
+
+def test_an_image_of_another_suffix_or_case_only_where_that_is_asked(tmp_path: Path) -> None:
+    for name in ("Wing 1.png", "b.v1.tif", "c.png", "c.jpg", "d.txt"):
+        (tmp_path / name).touch()
+    find = ImageFinder(tmp_path)
+    assert find("wing 1.JPG") == tmp_path / "wing 1.JPG"
+    for name in ("wing 1.JPG", "D:\\x\\WING 1.png", "wing 1"):
+        assert find.alike(name) == tmp_path / "Wing 1.png"
+    assert find.alike("b.v1") == find.alike("B.V1.bmp") == tmp_path / "b.v1.tif"
+    assert find.alike("C.PNG") == tmp_path / "c.png"
+    for name in ("c.bmp", "d.png"):  # either of two; no image
+        assert find.alike(name) == tmp_path / name
+    assert set(find.missing) == {"c.bmp", "d.png"}

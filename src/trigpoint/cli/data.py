@@ -122,11 +122,8 @@ def convert(
 
     Several sources become one set; what states no subset is in that of its source's name (train.json val.json).
 
-    Options of formats: category=NAME (coco, cvat, yolo), instances=yes|no, truth=FILE and results=yes (coco),
-    annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut), group=NAME (ljson),
-    tools=needle_driver|scissor|all (endovis), repeats=instances (labelme, labelstudio, cvat, via), annotator=ID,
-    image=KEY, result=annotations and prefix=TEXT (labelstudio), shape=points and keyframes=true (cvat), attribute=NAME
-    and instance=NAME (via), copy=true (yolo).
+    Options of a format, such as category=NAME (coco), annotator=senior (isbi), predictions=yes (sleap), unit=mm (tps),
+    are listed in docs/data-format.md; a misspelt one is answered with those that there are.
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
@@ -167,12 +164,13 @@ def _options(given: list[str], names: str | None) -> dict[str, Any]:
 
 
 def _keywords(form: str) -> list[str]:
-    from trigpoint.data.formats import FORMATS
+    from trigpoint.data.formats import ALIASES, FORMATS
 
     if form == NATIVE:
         return []
     if form not in FORMATS:
-        raise ConfigError(f"unknown format '{form}'; {did_you_mean(form, [NATIVE, *FORMATS])}")
+        near = ALIASES.get(form.lower().lstrip("."), form)
+        raise ConfigError(f"unknown format '{form}'; {did_you_mean(near, [NATIVE, *FORMATS])}")
     return list(inspect.signature(FORMATS[form]).parameters)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from trigpoint.data.files import inside, sound_text
+from trigpoint.data.pixels.images import SUFFIXES
 from trigpoint.errors import DataError
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
@@ -59,12 +60,38 @@ class ImageFinder:
                 names.append(name)
         return image
 
+    def alike(self, name: str) -> Path:
+        """As a call; for a name that is not found also the one image that differs in letter case or suffix only."""
+        path = self(name)
+        if name not in self.missing or not self.loose:
+            return path
+        last = PurePosixPath(plain_name(name)).name
+        for wanted in dict.fromkeys((_folded(last), _folded(PurePosixPath(last).stem))):
+            places = self._by_folded_name.get(wanted, [])
+            if len(places) == 1:
+                del self.missing[name]
+                spelled = PurePosixPath(plain_name(name)).with_name(places[0].name).as_posix()
+                return self._found(self.moved.setdefault(name, places[0]), spelled)
+            if places:
+                break
+        return path
+
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
         for place, _, files in os.walk(self.folder):
             for file in files:
                 found.setdefault(unicodedata.normalize("NFC", file), []).append(Path(place, file))
+        return found
+
+    @cached_property
+    def _by_folded_name(self) -> dict[str, list[Path]]:
+        """The images by their names without regard to letter case, and by these without their suffix."""
+        found: dict[str, list[Path]] = {}
+        for file, places in self._by_file_name.items():
+            if PurePosixPath(file).suffix.lower() in SUFFIXES:
+                for key in (file, PurePosixPath(file).stem):
+                    found.setdefault(_folded(key), []).extend(places)
         return found
 
 
@@ -94,6 +121,10 @@ def _forms(name: str) -> Iterator[str]:
     for form in _FORMS:
         if (other := unicodedata.normalize(form, name)) != name:
             yield other
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_file(path: Path) -> bool:

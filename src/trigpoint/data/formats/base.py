@@ -4,7 +4,7 @@ import os
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,17 +36,21 @@ class Format(ABC):
 
 
 def annotation_files(
-    source: str | Path, suffix: str, images: str | Path | None = None
+    source: str | Path, suffix: str | tuple[str, ...], images: str | Path | None = None
 ) -> tuple[Path, Path, list[Path]]:
-    """The folder that names are relative to, that of the images (default: the same), and the files or single file."""
+    """The folder that names are relative to, that of the images (default: the same), and the files or single file.
+
+    ``suffix``: lower case, of the files of a folder; theirs may have upper case.
+    """
     path = Path(source)
     check_path(path)
+    wanted = f"*{suffix}" if isinstance(suffix, str) else " or ".join(f"*{one}" for one in suffix)
     root = path.parent if path.is_file() else path
     if not root.is_dir():
-        raise DataError(f"{path}: expected a folder of *{suffix} files, got nothing there; check the path")
-    found = [path] if path.is_file() else sorted(path.rglob(f"*{suffix}"))
+        raise DataError(f"{path}: expected a folder of {wanted} files, got nothing there; check the path")
+    found = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.name.lower().endswith(suffix))
     if not found:
-        raise DataError(f"{path}: expected *{suffix} files, got none; check the path")
+        raise DataError(f"{path}: expected {wanted} files, got none; check the path")
     for file in found:
         check_path(file)
     return root, root if images is None else Path(images), found
@@ -69,7 +73,7 @@ class StemFinder:
 
     def __call__(self, annotation: Path) -> list[Path]:
         """All images of that name, the usual suffixes first; none: there is no such image."""
-        stem = self.images / annotation.relative_to(self.root).with_suffix("")
+        stem = self.images / stem_of(annotation).relative_to(self.root)
         if stem.parent not in self._folders:
             self._folders[stem.parent] = self._listing(stem.parent)
         return self._folders[stem.parent].get(unicodedata.normalize("NFC", stem.name), [])
@@ -114,7 +118,7 @@ def read_per_image(
     if found and not named:
         found = _of_one_count(rows, found)
     marks = _joined(rows, found)
-    places = _images_of(rows, root, found)
+    places = images_of(rows, root, found)
     for file, one in found.items():
         rows.names.update(dict.fromkeys(one.landmarks.names))
         points = [Mark(x, y, 0 if np.isnan(x) else 2) for x, y in one.points]
@@ -152,12 +156,23 @@ def _joined(rows: Collected, found: Mapping[Path, Parsed]) -> LandmarkSet:
     return LandmarkSet(names, groups=groups, skeleton=tuple(lines))
 
 
-def _images_of(rows: Collected, root: Path, found: Mapping[Path, Parsed]) -> dict[Path, Path]:
+def stem_of(file: Path) -> Path:
+    """A file without its suffix, which may have two parts.
+
+    >>> stem_of(Path("a/b.v1.mrk.json")).name, stem_of(Path("b.v1.pts")).name
+    ('b.v1', 'b.v1')
+    """
+    plain = file.with_suffix("")
+    return plain.with_suffix("") if plain.suffix.lower() == ".mrk" else plain
+
+
+def images_of(rows: Collected, root: Path, found: Collection[Path]) -> dict[Path, Path]:
+    """The image of each annotation file below ``root``, of the same name. Raises DataError, for all missing at once."""
     finder, out, missing = StemFinder(root, rows.images), {}, []
     for file in found:
         candidates = finder(file)
         if not candidates:
-            stem = rows.images / file.relative_to(root).with_suffix("")
+            stem = rows.images / stem_of(file).relative_to(root)
             missing.append(f"{file}: expected its image {stem}.* ({', '.join(SUFFIXES)}), got none")
             continue
         out[file] = candidates[0]
@@ -180,12 +195,12 @@ def write_per_image(
     dataset: LandmarkDataset,
     target: str | Path,
     suffix: str,
-    text: Callable[[Sample], str],
+    text: Callable[[Sample], str | bytes],
     names: Sequence[str] | None = None,
     *,
     overwrite: bool,
 ) -> list[Path]:
-    """Write one text per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
+    """Write one text, or bytes, per sample, of the landmarks ``names`` (None: all), into a folder, named as its image.
 
     Raises DataError, before anything is written, for several instances per image, equal names and files in the way.
     Files that hold just what they should, but not all of them, are of a command that was stopped: the rest is written.
@@ -200,7 +215,8 @@ def write_per_image(
         file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")
-        files[file] = utf8(file, text(sample))
+        content = text(sample)
+        files[file] = utf8(file, content) if isinstance(content, str) else content
     left = [file for file, content in files.items() if not same_content(file, content)]
     for file in left or files:
         refuse_existing(file, overwrite)

@@ -1,6 +1,6 @@
 """What a reader of a foreign format gathers, image by image, and the dataset made of it: nothing is lost in silence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from trigpoint.data.description import Problem
 from trigpoint.data.files import number
 from trigpoint.data.names import ImageFinder
 from trigpoint.data.pixels.images import image_size
+from trigpoint.data.pixels.turned import is_turned
 from trigpoint.errors import DataError
 from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet, Sample
 
@@ -100,6 +101,13 @@ class Collected:
         """One image, or one instance in it; ``blank`` is the visibility of landmarks that ``marks`` does not name."""
         values = np.array(list(marks.values()), np.float64).reshape(-1, 4)
         self._append(_Row(image, tuple(marks), values, split, subject, instance, spacing_mm, row, blank))
+
+    def tell_turned(self, tool: str) -> None:
+        """Note images whose EXIF orientation turns them, for tools that show them as they are stored."""
+        images = dict.fromkeys(row.image for row in self._rows)
+        if turned := [image for image in images if is_turned(image)]:
+            about = f"{len(turned)} images are turned by their EXIF orientation, which {tool} does not apply"
+            self.problem(self.source, f"{about}, the first is {turned[0]}; look at them: trigpoint data show")
 
     def add_values(
         self,
@@ -237,4 +245,35 @@ def _sample(row: _Row, order: Mapping[str, int]) -> Sample:
     return Sample(row.image, points, visibility, row.split, row.subject, row.instance, row.spacing_mm, row.row, scores)
 
 
-__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "listed", "reason"]
+def merged_names(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """All names of several lists, in an order that each list agrees with where there is one.
+
+    >>> merged_names([["left", "tip"], ["left", "right", "tip"], ["nose", "left"]])
+    ('nose', 'left', 'right', 'tip')
+    """
+    out: list[str] = []
+    seen: set[str] = set()
+    for names in dict.fromkeys(tuple(dict.fromkeys(names)) for names in lists):
+        if out[: len(names)] == list(names):
+            continue
+        if list(names[: len(out)]) == out:  # as in most sets: all names so far and some more
+            out = list(names)
+            seen = set(out)
+            continue
+        place = 0
+        later = [name for name in names if name in seen]
+        if later and names[0] not in seen:
+            place = out.index(later[0])
+        elif not later:
+            place = len(out)
+        for name in names:
+            if name in seen:
+                place = out.index(name) + 1
+            else:
+                out.insert(place, name)
+                seen.add(name)
+                place += 1
+    return tuple(out)
+
+
+__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "listed", "merged_names", "reason"]

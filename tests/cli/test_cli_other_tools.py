@@ -1,0 +1,73 @@
+"""``trigpoint data convert`` with files of SLEAP, tpsDig and dlib: what is told, and other words for formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from typer.testing import CliRunner
+
+from trigpoint.cli import app
+from trigpoint.data.dataset import LandmarkDataset
+
+TPS = "LM=2\n1 2\n-1 -1\nIMAGE=A.JPG\nSCALE=0.5\nCURVES=1\nPOINTS=1\n1 1\n"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join((result.output + result.stderr).split())
+
+
+@pytest.mark.parametrize(
+    ("word", "name"), [("slp", "sleap"), (".fcsv", "slicer"), ("dlib", "imglab"), ("DLC", "deeplabcut")]
+)
+def test_other_words_for_a_format(tmp_path: Path, word: str, name: str) -> None:
+    code, text = run("data", "convert", tmp_path, "--from", word, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"unknown format '{word}'; did you mean '{name}'?" in text
+
+
+def test_what_a_reader_leaves_out_is_printed(tmp_path: Path) -> None:
+    PIL.Image.new("L", (30, 20)).save(tmp_path / "a.png")
+    (tmp_path / "set.tps").write_text(TPS)
+    code, text = run(
+        "data", "convert", tmp_path / "set.tps", "--from", "tps", "--names", "l,r", "--out", tmp_path / "out"
+    )
+    assert code == 0
+    for expected in ("SCALE of 1 specimens is not used", "1 points of curves", "found by the end of their names only"):
+        assert expected in text
+    data = LandmarkDataset.load(tmp_path / "out")
+    np.testing.assert_array_equal(data.points, [[[1, 18], [np.nan, np.nan]]])
+    code, _ = run(
+        "data", "convert", tmp_path / "out", "--from", "native", "--to", "imglab", "--out", tmp_path / "o.xml"
+    )
+    assert code == 0
+    (tmp_path / "set.tps").write_text("LM=1\n1 x\n")
+    code, text = run("data", "convert", tmp_path / "set.tps", "--from", "tps", "--out", tmp_path / "none")
+    assert code == 2
+    assert "set.tps, line 2: expected 'x y', got '1 x'" in text
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_labelled_video_becomes_a_dataset_again_and_again(tmp_path: Path) -> None:
+    sio = pytest.importorskip("sleap_io")
+    from trigpoint.data.pixels.frames import VideoWriter
+
+    with VideoWriter(tmp_path / "v.mp4", 25) as writer:
+        for frame in range(4):
+            writer.add(np.full((32, 32, 3), 60 * frame, np.uint8))
+    skeleton = sio.Skeleton(["tip"], name="t")
+    shot = sio.Instance.from_numpy(np.array([[1.5, 2.0]]), skeleton=skeleton)
+    source = sio.Video.from_filename(str(tmp_path / "v.mp4"))
+    frames = [sio.LabeledFrame(video=source, frame_idx=index, instances=[shot]) for index in (3, 1)]
+    sio.Labels(frames, videos=[source], skeletons=[skeleton]).save(str(tmp_path / "a.slp"), verbose=False)
+    for force in ((), ("--force",)):
+        code, text = run("data", "convert", tmp_path / "a.slp", "--from", "sleap", "--out", tmp_path / "out", *force)
+        assert code == 0, text
+        assert "2 labelled frames are image files now" in text
+    data = LandmarkDataset.load(tmp_path / "out")
+    levels = {sample.image.name: int(data.read(index).pixels.mean()) for index, sample in enumerate(data.samples)}
+    assert levels == {"v_000001.png": pytest.approx(60, abs=3), "v_000003.png": pytest.approx(180, abs=3)}
