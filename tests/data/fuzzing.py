@@ -286,7 +286,7 @@ def check_dataset(data: LandmarkDataset, folder: Path) -> None:
         seen = sample.visibility > 0
         assert np.isfinite(sample.points[seen]).all(), "an annotated point is not finite"
         assert np.isnan(sample.points[~seen]).all(), "a point that is not annotated has coordinates"
-        assert sample.spacing_mm is None or 0 < sample.spacing_mm < np.inf
+        assert sample.spacing_mm is None or all(0 < side < np.inf for side in sample.spacing_mm)
         assert sample.image.resolve().is_relative_to(folder.resolve()), "an image outside its folder"
         str(sample.image).encode()
         sample.image.is_file()
@@ -323,7 +323,7 @@ def _read_image(file: Path) -> None:
         size = None
     with contextlib.suppress(TrigpointError):
         spacing, _ = image_spacing(file)
-        assert spacing is None or 0 < spacing < np.inf
+        assert spacing is None or all(0 < side < np.inf for side in spacing)
     data = read_image(file, max_pixels=PIXELS)
     assert data.pixels.dtype in (np.uint8, np.uint16, np.float32)
     assert data.pixels.shape[0] in (1, 3)

@@ -52,12 +52,12 @@ def predict(
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
-    from trigpoint.prediction.files import image_files, is_video
+    from trigpoint.prediction.files import has_frames, image_files, is_video
 
     load, how = partial(_loaded, run, device, group), {"batch_size": batch_size, "overwrite": force}
     with _told_once():
         refuse(out, force)
-        if any(is_video(path) for path in (*images, overlay)):
+        if is_video(overlay) or any(has_frames(path) for path in images):
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
             _predict_files(load, image_files(images)[::every], out, overlay, trace, how | {"devices": devices})
@@ -123,8 +123,11 @@ def _predict_frames(
         refuse(overlay, how["overwrite"])
     check_overlay(overlay, how["overwrite"])
     predictor = load()
+    told: list[str] = []
     with progress("predicting") as advance:
-        found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, **how)
+        found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, tell=told.append, **how)
+    for text in told:
+        note(f"warning: {text}")
     note(f"wrote {out}: {len(found)} frames")
     if overlay is not None:
         note(f"drew {len(found)} frames into {overlay}")

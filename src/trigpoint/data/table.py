@@ -1,6 +1,7 @@
 """The native dataset on disk: ``dataset.yaml`` and ``landmarks.csv``, read strictly and written atomically.
 
-``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]``, then per landmark
+``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]`` (``spacing_x_mm, spacing_y_mm``
+where pixels are not square), then per landmark
 ``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. In a set with instances, blank coordinates with a blank
 visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<name>_score``, ``<name>_radius`` and
 ``<name>_spread``, which the reader skips.
@@ -41,9 +42,10 @@ from trigpoint.data.files import (
     whole,
 )
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing, spacing_pair
 
-META = ("image", "split", "subject", "instance", "spacing_mm")
+_OBLONG = ("spacing_x_mm", "spacing_y_mm")  # where pixels are not square
+META = ("image", "split", "subject", "instance", "spacing_mm", *_OBLONG)
 LISTED = 20  # problems spelled out in one error
 MAX_COLUMNS = 100_000  # two for each point of a dense mesh; more are lines that were joined
 _NOTES = 200  # columns of other names in which a misspelled one is looked for
@@ -63,7 +65,7 @@ class Table:
     table: Path
     landmarks: LandmarkSet
     samples: tuple[Sample, ...]
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     instances: bool = False
     problems: tuple[Problem, ...] = ()
     listed: Mapping[Path, list[int]] = field(default_factory=dict)
@@ -215,6 +217,10 @@ class _Reader:
         for column in [column for column in odd if column[-2:] not in ("_x", "_y", "_v")][:_NOTES]:
             if near := difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8):  # else the user's own notes
                 self.report(f"unknown column '{column}'; did you mean '{near[0]}'?", 1)
+        if len(set(where) & set(_OBLONG)) == 1:
+            self.report(
+                "expected both columns spacing_x_mm and spacing_y_mm, or spacing_mm alone, got one of the two", 1
+            )
         if self.about.instances and "instance" not in where:
             self.report("expected a column 'instance' since dataset.yaml says 'instances: true', got none", 1)
         places = [tuple(where.get(f"{name}_{axis}", -1) for axis in "xyv") for name in names]
@@ -226,7 +232,7 @@ class _Reader:
             self.report(f"expected {columns.width} cells as in the header, got {len(cells)}", row)
             return None
         meta = {column: cells[index].strip() for column, index in columns.meta.items()}
-        name, stated = meta["image"], meta.pop("spacing_mm", "")
+        name, spacing = meta["image"], self.spacing(meta, row)
         if not name or not inside(name):
             got = f"{shown(name)}; images stay inside the dataset folder" if name else "a blank cell"
             self.report(f"expected the name of an image file, got {got}", row)
@@ -235,9 +241,6 @@ class _Reader:
             if is_formula(text):
                 got = f"got {shown(text)}, which a spreadsheet would calculate"
                 self.report(f"{column}: expected plain text, {got}; rename it", row)
-        spacing = number(stated)
-        if stated and (spacing is None or spacing <= 0):
-            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(stated)}", row)
         points = np.full((len(columns.names), 2), np.nan)
         visibility = np.full(len(columns.names), blank, dtype=np.int64)
         for k, places in enumerate(columns.places):
@@ -246,6 +249,25 @@ class _Reader:
                 points[k], visibility[k] = self.point(x, y, v, row, columns.names[k])
         split, subject, instance = (meta.get(column, "") for column in ("split", "subject", "instance"))
         return Sample(images / name, points, visibility, split, subject, instance, spacing, row)
+
+    def spacing(self, meta: dict[str, str], row: int) -> Spacing | None:
+        """What a row states of its pixels, which is taken out of ``meta``: one number, or one each for x and y."""
+        given = {name: meta.pop(name) for name in ("spacing_mm", *_OBLONG) if name in meta}
+        stated = {name: text for name, text in given.items() if text}
+        sides = {name: number(text) for name, text in stated.items()}
+        for name, side in sides.items():
+            if side is None or side <= 0:
+                self.report(f"{name}: expected millimetres per pixel above 0, got {shown(stated[name])}", row)
+                return None
+        if not sides or list(sides) == ["spacing_mm"]:
+            return spacing_pair(sides.get("spacing_mm"))
+        if tuple(sides) != _OBLONG:
+            if len(set(given) & set(_OBLONG)) == 1:  # told of the header
+                return None
+            expected = "expected spacing_mm, or both spacing_x_mm and spacing_y_mm"
+            self.report(f"{expected}, got {' and '.join(sides)}; fill in or blank the others", row)
+            return None
+        return spacing_pair(list(sides.values()))
 
     def point(self, x: str, y: str, v: str, row: int, landmark: str) -> tuple[tuple[float, float], int]:
         """Point and visibility of a landmark with an entry; what is wrong is reported and counts as missing."""
@@ -273,7 +295,7 @@ def write_table(
     *,
     image_names: Sequence[str],
     name: str = "",
-    spacing_mm: float | None = None,
+    spacing_mm: float | Spacing | None = None,
     instances: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -320,8 +342,10 @@ def table_text(
     """
     told = (0, 1) if instances else (1,)
     shown = any(np.isin(sample.visibility, told).any() for sample in samples)
-    spaced = any(sample.spacing_mm is not None for sample in samples)
-    header = ["image", "split", "subject", *(["instance"] if instances else []), *(["spacing_mm"] if spaced else [])]
+    spacings = [sample.spacing_mm for sample in samples]
+    oblong = any(spacing is not None and spacing[0] != spacing[1] for spacing in spacings)
+    spaced = list(_OBLONG if oblong else ("spacing_mm",)) if any(spacings) else []
+    header = ["image", "split", "subject", *(["instance"] if instances else []), *spaced]
     for mark in landmarks.names:
         header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else [])]
     refuse_formulas(header, "the header")
@@ -329,8 +353,7 @@ def table_text(
     for sample, image in zip(samples, image_names, strict=True):
         row = [image, sample.split, sample.subject, *([sample.instance] if instances else [])]
         refuse_formulas(row, str(sample.image))
-        if spaced:
-            row.append("" if sample.spacing_mm is None else format_number(sample.spacing_mm))
+        row += [format_number(side) for side in (sample.spacing_mm or (math.nan, math.nan))[: len(spaced)]]
         for k in range(len(landmarks)):
             row += [format_number(value) for value in sample.points[k]]
             if shown:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trigpoint.data.description import read_description
 from trigpoint.data.files import check_path
-from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.pixels.images import NAMES, frame_count, image_size, is_image
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import DataError
 
@@ -23,6 +23,19 @@ def is_video(path: Path | None) -> bool:
     return path is not None and path.suffix.lower() in VIDEOS
 
 
+def has_frames(path: Path) -> bool:
+    """Whether a path is read frame by frame: a video, or a file of several frames (TIFF, DICOM, GIF, WebP).
+
+    False for what cannot be read: that is told by who reads it.
+    """
+    if is_video(path) or not is_image(path):
+        return is_video(path)
+    try:
+        return frame_count(path) > 1
+    except DataError:
+        return False
+
+
 def image_files(given: Sequence[Path]) -> list[Path]:
     """The files as given and the images of each folder in order of their names, each once.
 
@@ -34,9 +47,9 @@ def image_files(given: Sequence[Path]) -> list[Path]:
         if path.is_dir() and is_tiled(path):  # zarr
             files[path] = None
         elif path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            inside = sorted(file for file in path.iterdir() if is_image(file))
             if not inside:
-                raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
+                raise DataError(f"{path}: expected images ({NAMES}), got none in this folder")
             for file in inside:
                 check_path(file)
             files |= dict.fromkeys(inside)

@@ -24,7 +24,7 @@ from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet
+from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, plain_spacing, spacing_pair
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
@@ -54,7 +54,7 @@ class LandmarkFile:
     on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
 
     landmarks: LandmarkSet
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     radius: FloatArray = field(default_factory=lambda: np.zeros(0))
     threshold: float | None = None
     scale: float | None = None
@@ -180,9 +180,9 @@ class RunFolder:
             marks = LandmarkSet.from_dict(values)
             radius = values.get("radius_px")
             numbers = np.array([] if radius is None else [radius.get(name) for name in marks.names], dtype=np.float64)
-            spacing, threshold, scale = (
-                None if values.get(key) is None else float(values[key])
-                for key in ("spacing_mm", "threshold", "radius_scale")
+            spacing = spacing_pair(values.get("spacing_mm"))
+            threshold, scale = (
+                None if values.get(key) is None else float(values[key]) for key in ("threshold", "radius_scale")
             )
             return LandmarkFile(marks, spacing, numbers, threshold, scale)
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
@@ -191,7 +191,7 @@ class RunFolder:
     def write_landmarks(self, marks: LandmarkFile) -> None:
         """Write ``landmarks.yaml``."""
         values = marks.landmarks.to_dict()
-        values["spacing_mm"] = marks.spacing_mm
+        values["spacing_mm"] = plain_spacing(marks.spacing_mm)
         if len(marks.radius):
             values["radius_coverage"] = COVERAGE
             pairs = zip(marks.landmarks.names, marks.radius, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, utf8, write_bytes
-from trigpoint.data.pixels.images import SUFFIXES
+from trigpoint.data.pixels.images import NAMES, SUFFIXES, is_image
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
@@ -56,7 +56,9 @@ def image_of(annotation: Path, root: Path, images: Path) -> Path:
             candidate = stem.with_name(stem.name + spelled)
             if candidate.is_file():
                 return candidate
-    expected = f"expected its image {stem}.* ({', '.join(SUFFIXES)})"
+    if is_image(stem):  # such as DICOM, which many systems store without a suffix
+        return stem
+    expected = f"expected its image {stem}.* ({NAMES})"
     raise DataError(f"{annotation}: {expected}, got none; give the images folder")
 
 

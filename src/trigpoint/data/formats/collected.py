@@ -10,7 +10,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.names import ImageFinder
 from trigpoint.errors import DataError
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing, spacing_pair
 
 _TOLD = 5  # problems in an error
 
@@ -33,7 +33,7 @@ class _Row(NamedTuple):
     split: str
     subject: str
     instance: str
-    spacing_mm: float | None
+    spacing_mm: Spacing | None
     row: int
     blank: int
 
@@ -63,13 +63,13 @@ class Collected:
         split: str = "",
         subject: str = "",
         instance: str = "",
-        spacing_mm: float | None = None,
+        spacing_mm: float | Spacing | None = None,
         row: int = 0,
         blank: int = 0,
     ) -> None:
         """One image, or one instance in it; ``blank`` is the visibility of landmarks that ``marks`` does not name."""
         self.names.update(dict.fromkeys(marks))
-        self._rows.append(_Row(image, marks, split, subject, instance, spacing_mm, row, blank))
+        self._rows.append(_Row(image, marks, split, subject, instance, spacing_pair(spacing_mm), row, blank))
 
     def dataset(self, name: str = "", *, landmarks: LandmarkSet | None = None) -> LandmarkDataset:
         """What was gathered; several rows of an image, or a named instance, make it a multi-instance set.

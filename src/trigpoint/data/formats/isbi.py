@@ -11,7 +11,7 @@ from trigpoint.data.files import number, read_text
 from trigpoint.data.formats.base import Format, read_per_image, write_per_image
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
+from trigpoint.landmarks import FloatArray, LandmarkSet, Sample, Spacing, spacing_pair
 
 Annotator = Literal["mean", "senior", "junior"]
 NAMES = (
@@ -33,11 +33,11 @@ class Isbi(Format):
     visible; split, subject, pairs and groups are not stored.
     """
 
-    def __init__(self, annotator: Annotator | None = None, spacing_mm: float | None = None) -> None:
+    def __init__(self, annotator: Annotator | None = None, spacing_mm: float | Spacing | None = None) -> None:
         if annotator is not None and annotator not in get_args(Annotator):
             raise DataError(f"isbi annotator: expected mean, senior or junior, got '{annotator}'")
         self.annotator = annotator
-        self.spacing_mm = spacing_mm
+        self.spacing_mm = spacing_pair(spacing_mm, "isbi spacing_mm")
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read a folder of ``.txt`` files, or one with a folder per doctor. Raises DataError with file and line."""

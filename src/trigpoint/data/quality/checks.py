@@ -17,7 +17,7 @@ import numpy as np
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import Problem
 from trigpoint.data.files import Progress, sound_text
-from trigpoint.data.pixels.images import SUFFIXES, read_image
+from trigpoint.data.pixels.images import is_image, read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
 from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.data.table import Table, read_table
@@ -270,7 +270,7 @@ class _Checks:
         if not images.is_dir() or not self.table.table.is_file():
             return
         named = {os.path.realpath(file) for file in self.images}  # also of links in a circle
-        present = sorted(file for file in images.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        present = sorted(file for file in images.rglob("*") if is_image(file))
         for file in [file for file in present if not sound_text(str(file))]:
             present.remove(file)
             self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")
