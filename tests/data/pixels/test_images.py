@@ -18,6 +18,7 @@ import tifffile
 from dicom_files import dicom
 from pydicom.uid import JPEG2000Lossless
 
+from trigpoint.data.pixels import dicom as dicom_reader
 from trigpoint.data.pixels.images import image_size, image_spacing, read_image
 from trigpoint.errors import DataError
 
@@ -173,7 +174,8 @@ def test_dicom_errors_name_the_file_and_no_patient(tmp_path: Path) -> None:
     assert "Secret" not in repr(read_image(tmp_path / "w.dcm"))
 
 
-def test_dicom_compression_names_the_package(tmp_path: Path) -> None:
+def test_dicom_compression_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_reader, "find_spec", lambda name: None)
     file = dicom(tmp_path / "a.dcm", GREY8)
     data = pydicom.dcmread(file)
     data.file_meta.TransferSyntaxUID = JPEG2000Lossless

@@ -5,6 +5,7 @@ The image is the largest page; pages of its size are further frames, all others 
 
 import io
 import itertools
+import logging
 import lzma
 import math
 import zlib
@@ -24,6 +25,8 @@ from trigpoint.data.pixels.limits import several
 from trigpoint.data.pixels.spacing import NONE_STATED, aperio_spacing, imagej_spacing, ome_spacing
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Spacing
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it warns of in damaged files, we raise
 
 Piece = Callable[[int, int], bytes]  # (place in the file, number of bytes)
 _DAMAGED = "expected a whole TIFF image, got a damaged one"
