@@ -23,7 +23,8 @@ _PATIENCE = 30.0
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Images, folders of images (without their subfolders), or one video.")
+        list[Path],
+        typer.Argument(help="Images, folders of images (without their subfolders), one video or stack of frames."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
     overlay: Annotated[
@@ -155,12 +156,13 @@ def _one_source(images: list[Path], trace: Path | None, devices: int) -> Path:
 
     if len(images) != 1:
         raise ConfigError(
-            f"expected one video, or one folder to draw a video of, got {len(images)} paths; call it once for each"
+            "expected one video, or one file of several frames, or one folder to draw a video of, got "
+            f"{len(images)} paths; call it once for each"
         )
     if trace is not None:
         raise ConfigError("--trace: draws single images, got a video; save the frames as images, or leave it out")
     if processes(devices) > 1:
         raise ConfigError(
-            "expected one process for a video, got several (--devices, torchrun or Slurm); save its frames as images"
+            "expected one process for a video or stack, got several (--devices, torchrun or Slurm); save its frames as images"
         )
     return images[0]

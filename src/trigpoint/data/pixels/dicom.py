@@ -97,9 +97,9 @@ def read_header(file: Path) -> Header:
 def read_pixels(file: Path) -> Values:
     """Pixels (H, W) or (H, W, 3), rescaled by slope and intercept, brighter for more, and the range of their values.
 
-    MONOCHROME1 (white is low) is inverted within the range of the bits in use. Unscaled unsigned values keep their
-    integer type; anything else becomes float32. Raises DataError naming the file and, for a compression that is not
-    installed, the package that decodes it.
+    MONOCHROME1 (white is low) is inverted within the range of the bits in use (above 16 bits: of the values). Unscaled
+    unsigned values keep their integer type; anything else becomes float32. Raises DataError naming the file and, for a
+    compression that is not installed, the package that decodes it.
     """
     data = _read(file, _PIXELS)
     if "PixelData" not in data:
@@ -160,6 +160,8 @@ def _meaning(file: Path, data: Any, values: npt.NDArray[Any]) -> Values:
     if not 1 <= bits <= 32:
         raise DataError(f"{file}: BitsStored: expected 1 to 32, got {bits}; repair the file")
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    if bits > 16:  # nobody uses that range, and floats would not tell its values apart
+        low, high = int(values.min()), int(values.max())
     if kind == "MONOCHROME1":
         values = (low + high - values.astype(np.int64)).astype(values.dtype)
     slope = _value(file, data, "RescaleSlope", float, 1.0)

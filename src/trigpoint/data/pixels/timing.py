@@ -19,20 +19,15 @@ def timing_notes(times: Sequence[float | None], resolution: float = 0.0, first: 
     >>> timing_notes([0.0, 0.04, 0.08, 0.2, 0.24, 0.28])
     ['1 gap between frames, about 2 frames are missing; the longest is 0.12 s after frame 2']
     """
-    known = [(first + i * every, time) for i, time in enumerate(times) if time is not None]
-    notes = []
-    if times and len(known) < len(times):
-        notes.append(f"{len(times) - len(known)} of {len(times)} frames have no time")
-    if len(known) < 3:
-        return notes
-    numbers, seconds = [number for number, _ in known], np.array([time for _, time in known])
-    steps = np.diff(seconds)
+    lacking = sum(time is None for time in times)
+    notes = [f"{_of(lacking, len(times))} no time"] if lacking else []
+    seconds = np.array([np.nan if time is None else time for time in times], np.float64)
+    steps = np.diff(seconds)  # NaN beside a frame without a time
     if (back := np.flatnonzero(steps <= 0)).size:
-        notes.append(
-            f"{_counted(back.size, 'time')} that repeats or goes back, the first after frame {numbers[back[0]]}"
-        )
+        wrong = "a time that is not after that of the frame before"
+        notes.append(f"{_of(back.size, len(times))} {wrong}, the first is frame {first + every * int(back[0] + 1)}")
     forward = steps[steps > 0]
-    if not forward.size:
+    if forward.size < 2:
         return notes
     usual = float(np.median(forward))
     slack = 1.01 * max(resolution, _UNEVEN * usual)
@@ -46,7 +41,7 @@ def timing_notes(times: Sequence[float | None], resolution: float = 0.0, first: 
         at = late[np.argmax(steps[late])]
         gaps = f"{late.size} gap{'s' if late.size > 1 else ''} between frames"
         missing = f"about {lost} frame{'s are' if lost != 1 else ' is'} missing"
-        notes.append(f"{gaps}, {missing}; the longest is {steps[at]:.2f} s after frame {numbers[at]}")
+        notes.append(f"{gaps}, {missing}; the longest is {steps[at]:.2f} s after frame {first + every * int(at)}")
     return notes
 
 
@@ -58,5 +53,5 @@ def repeat_note(repeated: Sequence[int], frames: int) -> list[str]:
     return [f"{len(repeated)} of {frames} frames repeat the frame before, the first is frame {repeated[0]}: {fix}"]
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+def _of(count: int, total: int) -> str:
+    return f"{count} of {total} frames {'has' if count == 1 else 'have'}"
