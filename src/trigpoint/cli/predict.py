@@ -163,6 +163,7 @@ def _one_source(images: list[Path], trace: Path | None, devices: int) -> Path:
         raise ConfigError("--trace: draws single images, got a video; save the frames as images, or leave it out")
     if processes(devices) > 1:
         raise ConfigError(
-            "expected one process for a video or stack, got several (--devices, torchrun or Slurm); save its frames as images"
+            "expected one process for a video or stack, got several (--devices, torchrun or Slurm); "
+            "save its frames as images"
         )
     return images[0]

@@ -54,7 +54,7 @@ def read_pixels(file: Path, data: bytes, max_pixels: int) -> tuple[npt.NDArray[A
     Raises DataError naming the file, also for several frames.
     """
     with _opened(file, io.BytesIO(data), max_pixels) as (image, coded):
-        if (count := _count(image)) > 1:
+        if (count := _count(file, image)) > 1:
             raise several(file, count)
         deep = image.format == "PNG" and data[24] == 16 and data[25] != 0
         check_size(file, image.height, image.width, max_pixels, _DEEP * image.height * image.width * deep)
@@ -73,7 +73,7 @@ def read_pixels(file: Path, data: bytes, max_pixels: int) -> tuple[npt.NDArray[A
 def count_frames(file: Path, stream: IO[bytes]) -> int:
     """How many frames a GIF, WebP or PNG has. Raises DataError naming the file."""
     with _opened(file, stream, MAX_PIXELS, limited=False) as (image, _):
-        return _count(image)
+        return _count(file, image)
 
 
 def read_frames(file: Path) -> Iterator[tuple[npt.NDArray[Any], float]]:
@@ -83,9 +83,10 @@ def read_frames(file: Path) -> Iterator[tuple[npt.NDArray[Any], float]]:
     """
     with file.open("rb") as stream, _opened(file, stream, MAX_PIXELS) as (image, _):
         seconds = 0.0
-        for index in range(_count(image)):
+        for index in range(_count(file, image)):
             with decoding(file, f"frame {index}: {_WHOLE}"):
                 image.seek(index)
+                check_size(file, image.height, image.width, memory=_CANVAS * image.height * image.width)
                 image.load()
                 values = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
                 shown = float(image.info.get("duration", 0)) / 1000
@@ -134,8 +135,9 @@ def _has(name: str) -> bool:
     return bool(PIL.features.check(name))
 
 
-def _count(image: PIL.Image.Image) -> int:
-    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # an MPO is a JPEG with previews
+def _count(file: Path, image: PIL.Image.Image) -> int:
+    with decoding(file, _WHOLE):
+        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # an MPO is a JPEG with previews
 
 
 def _webp(file: Path, head: bytes) -> _Coded:
