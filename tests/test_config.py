@@ -57,7 +57,7 @@ def test_another_method_drops_all_of_the_old_one(switch: str) -> None:
 
 def test_the_name_that_stands_there_keeps_the_options_and_the_component_alone_resets_them() -> None:
     assert recipe("method.schedule.name=adaloss").method.schedule.rho == 0.5
-    assert recipe("method.schedule=adaloss").method.schedule.rho == 0.9
+    assert recipe("method.schedule=adaloss").method.schedule.rho is None
 
 
 def test_an_option_of_a_component_that_is_not_named_is_one_of_the_default() -> None:

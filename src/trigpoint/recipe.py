@@ -105,7 +105,8 @@ class WeightsConfig(Config):
     pretrained: bool = False
     """Fetch timm's weights, or those of the ``hf_hub:`` address."""
     weights: str | None = None
-    """Local checkpoint of the encoder: .safetensors, or a torch file of plain tensors."""
+    """Name of weights that need no hub, such as lite0, or a checkpoint of the encoder: .safetensors, or a torch file of
+    plain tensors."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:

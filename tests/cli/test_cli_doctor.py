@@ -38,7 +38,7 @@ def test_it_says_whether_the_network_would_be_used(monkeypatch: pytest.MonkeyPat
     assert "network used only for weights that a recipe asks for" in call("doctor").stdout
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     text = call("doctor").stdout
-    assert "network not used for weights of the Hugging Face hub: HF_HUB_OFFLINE is set" in text
+    assert "network not used for weights: HF_HUB_OFFLINE is set" in text
     assert "network used" not in text
 
 

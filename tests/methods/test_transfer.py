@@ -15,7 +15,7 @@ from trigpoint.config import parse
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import Batch
 from trigpoint.methods import HeatmapMethod
-from trigpoint.methods.transfer import CrossTask, encoder_distance
+from trigpoint.methods.transfer import CrossTask, attention_distance, encoder_distance, level_index
 from trigpoint.nn import Source
 
 NAN = float("nan")
@@ -154,7 +154,7 @@ def held(files: dict[str, str], **options: Any) -> float:
     for classifier in (transfer.source.classifier, transfer.classifier):
         if classifier is not None:
             classifier.weight.data, classifier.bias.data = torch.tensor(WEIGHT), torch.tensor(BIAS)
-    return float(transfer(torch.zeros(2, 3, 32, 32), features(TARGET), torch.arange(2)))
+    return float(transfer(torch.zeros(2, 3, 32, 32), [features(TARGET)], torch.arange(2)))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -170,6 +170,71 @@ def test_regularisers_by_hand(files: dict[str, str], temperature: float, weight:
         assert held(files, loss="both", features=name, **given) == pytest.approx(classes + distance, rel=1e-5)
 
 
+def by_hand_attention() -> float:
+    """Squared distances of the maps over the places and over the channels, each of length 1."""
+    found = 0.0
+    for theirs, ours in zip(SOURCE, TARGET, strict=True):
+        for axis in (0, 1):
+            maps = []
+            for image in (theirs, ours):
+                squares = [[value * value for value in places] for places in image]
+                sums = (
+                    [sum(column) for column in zip(*squares, strict=True)] if axis == 0 else [sum(r) for r in squares]
+                )
+                length = math.sqrt(sum(value * value for value in sums))
+                maps.append([value / length for value in sums])
+            found += sum((s - t) ** 2 for s, t in zip(*maps, strict=True))
+    return found / 2
+
+
+def test_attention_by_hand(files: dict[str, str]) -> None:
+    assert held(files, loss="attention", weight=0.25) == pytest.approx(0.25 * by_hand_attention(), rel=1e-5)
+    assert float(attention_distance(features(SOURCE), -3 * features(SOURCE))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["encoder", "attention"])
+def test_another_level_of_the_encoder_is_compared(files: dict[str, str], loss: str) -> None:
+    found = {}
+    for level in (4, 8, "last"):
+        m = method(files, loss=loss, level=level, weight=1.0)
+        given = batch()
+        out = m.network.run(given.images)
+        assert m.transfer(given.images, out.levels, given.index).item() == pytest.approx(0, abs=1e-6)
+        disturb(m)
+        out = m.network.run(given.images)
+        at = {32 // each.shape[-1]: each for each in out.levels}
+        theirs = {32 // each.shape[-1]: each for each in m.transfer.source.levels(given.images)}
+        deepest = max(at)
+        measure = encoder_distance if loss == "encoder" else attention_distance
+        own = deepest if level == "last" else level
+        found[level] = m.transfer(given.images, out.levels, given.index).item()
+        assert found[level] == pytest.approx(measure(theirs[own], at[own]).item(), rel=1e-5)
+    assert len(set(found.values())) == 3
+
+
+def test_lambda_falls_to_zero_by_the_end(files: dict[str, str]) -> None:
+    m = method(files, decay="linear", weight=1.0)
+    disturb(m)
+    given = batch()
+    levels = m.network.run(given.images).levels
+    begun, half, done = (m.transfer(given.images, levels, given.index, share).item() for share in (0.0, 0.5, 1.0))
+    assert begun > 0.01
+    assert half == pytest.approx(begun / 2)
+    assert done == 0
+    stays = method(files, weight=1.0)
+    disturb(stays)
+    assert stays.transfer(given.images, levels, given.index, 1.0).item() == pytest.approx(begun)
+
+
+def test_a_level_that_the_encoder_lacks_is_refused(files: dict[str, str]) -> None:
+    m = method(files)
+    levels = [128 // each.shape[-1] for each in m.transfer.source.levels(torch.zeros(1, 3, 128, 128))]
+    assert 16 in levels  # of this encoder; one without it is cut short
+    m.transfer.source.encoder = Says(SOURCE)
+    with pytest.raises(ConfigError, match="level: expected one that the encoder has"):
+        level_index(m.transfer.source, 3, 16)
+
+
 def test_the_paper_s_values_are_the_defaults() -> None:
     options = parse(CrossTask.Config, {"source": {"weights": "x"}})
     assert (options.loss, options.weight, options.temperature) == ("encoder", 0.002, 2.0)
@@ -180,10 +245,10 @@ def test_training_begins_as_the_source(files: dict[str, str], loss: str) -> None
     m = method(files, size=(33, 50), loss=loss)
     given = batch(size=(33, 50))  # sides that are no multiples: both see the image continued
     out = m.network.run(given.images)
-    assert m.transfer(m.network.padded(given.images), out.features, given.index).item() == pytest.approx(0, abs=1e-6)
+    assert m.transfer(m.network.padded(given.images), out.levels, given.index).item() == pytest.approx(0, abs=1e-6)
     disturb(m)
     out = m.network.run(given.images)
-    assert m.transfer(m.network.padded(given.images), out.features, given.index).item() > 1e-6
+    assert m.transfer(m.network.padded(given.images), out.levels, given.index).item() > 1e-6
 
 
 def test_the_loss_is_that_of_the_landmarks_plus_the_regulariser(files: dict[str, str]) -> None:
@@ -193,7 +258,7 @@ def test_the_loss_is_that_of_the_landmarks_plus_the_regulariser(files: dict[str,
         disturb(m)
         found[weight] = m.training_step(batch(), 0).item()
     out, given = m.network.run(batch().images), batch()
-    distance = encoder_distance(m.transfer.source(given.images), out.features).item()
+    distance = encoder_distance(m.transfer.source(given.images), out.levels[-1]).item()
     assert distance > 0.01
     assert found[1.0] - found[0.0] == pytest.approx(distance, rel=1e-4)
     assert found[0.5] - found[0.0] == pytest.approx(distance / 2, rel=1e-4)
@@ -205,7 +270,7 @@ def test_unlabelled_images_count_for_the_regulariser_only(files: dict[str, str])
     mixed, alone = batch(2, unlabelled=3), batch(2)
     torch.testing.assert_close(mixed.points[:2], alone.points[:2])
     alone.images = mixed.images[:2]
-    source, theirs = m.transfer.source, m.network.run(mixed.images).features
+    source, theirs = m.transfer.source, m.network.run(mixed.images).levels[-1]
     landmarks = m.training_step(alone, 0) - encoder_distance(source(alone.images), theirs[:2])
     m.transfer_sums.zero_()
     m.epoch_sums.zero_()
@@ -261,7 +326,7 @@ def test_the_encoder_is_a_copy_and_feels_the_regulariser(files: dict[str, str]) 
     assert not own & {parameter.data_ptr() for parameter in m.transfer.source.parameters()}
     disturb(m)
     out = m.network.run(batch().images)
-    m.transfer(batch().images, out.features, batch().index).backward()
+    m.transfer(batch().images, out.levels, batch().index).backward()
     assert all(p.grad is not None for p in m.network.encoder.parameters())
     assert float(m.network.encoder.conv1[0].weight.grad.abs().sum()) > 0
     assert all(p.grad is None for p in m.network.decoder.parameters())
@@ -347,13 +412,13 @@ def test_the_cache_gives_the_same_and_asks_once(
     files: dict[str, str], pooling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    forward = Source.forward
+    levels = Source.levels
 
-    def count(self: Source, x: Tensor) -> Tensor:
+    def count(self: Source, x: Tensor) -> list[Tensor]:
         asked.append(len(x))
-        return forward(self, x)
+        return levels(self, x)
 
-    monkeypatch.setattr(Source, "forward", count)
+    monkeypatch.setattr(Source, "levels", count)
     found: dict[bool, list[float]] = {True: [], False: []}
     for cache in found:
         asked.clear()
@@ -409,7 +474,7 @@ def test_two_origins_of_the_encoder_are_refused(files: dict[str, str]) -> None:
     [
         ({"weight": -1}, "weight: expected at least 0"),
         ({"temperature": 0}, "temperature: expected more than 0"),
-        ({"loss": "features"}, "loss: expected none, classifier, encoder or both"),
+        ({"loss": "features"}, "loss: expected none, classifier, encoder, both or attention"),
         ({"lambda": 1}, "unknown key 'lambda'"),
     ],
 )

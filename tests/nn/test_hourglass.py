@@ -88,7 +88,7 @@ def test_all_stacks_have_maps_of_the_same_size() -> None:
         out = net.run(image(1, 1, 37, 90))
         assert torch.equal(net(image(1, 1, 37, 90)), out.maps)
     assert [tuple(maps.shape) for maps in (out.maps, *out.earlier)] == [(1, 2, 10, 23)] * 2
-    assert out.features is None
+    assert not out.levels
 
 
 @pytest.mark.parametrize("depth", [1, 3])

@@ -57,8 +57,8 @@ def test_maps_come_from_the_deepest_features_and_run_gives_them() -> None:
     with torch.no_grad():
         out = net.run(x)
         features = net.encoder(net.padded(x))
-        assert out.features is not None
-        assert torch.equal(out.features, features[-1])
+        assert out.levels
+        assert torch.equal(out.levels[-1], features[-1])
         assert torch.equal(net.decode([features[-1]])[..., :13, :18], out.maps)
         assert torch.equal(net(x), out.maps)
     assert out.earlier == ()

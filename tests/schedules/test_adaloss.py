@@ -27,7 +27,7 @@ def feed(schedule: Adaloss, losses: Sequence[float], energy: Sequence[float] | N
 
 
 def one(rule: Rule = "none", guard: Guard = "literal", sigma0: float = 64.0, window: int = 3) -> Adaloss:
-    return Adaloss(num_landmarks=1, sigma0=sigma0, window=window, rule=rule, guard=guard)
+    return Adaloss(num_landmarks=1, sigma0=sigma0, window=window, rho=0.9, rule=rule, guard=guard)
 
 
 # losses 4 1 1 | 3 | 9: windows (4 1 1) V=2, (1 1 3) V=8/9, (1 3 9) V=104/9
@@ -141,7 +141,7 @@ curve = st.lists(st.one_of(st.sampled_from([0.0, 1.0, 1e3, math.nan]), st.floats
 @settings(deadline=None, max_examples=50)
 @given(losses=curve, rule=st.sampled_from(["none", "paper", "non_increasing"]))
 def test_bounded_equals_the_scalar_version(losses: list[float], rule: Rule) -> None:
-    schedule = Adaloss(num_landmarks=1, sigma0=16.0, rule=rule)
+    schedule = Adaloss(num_landmarks=1, sigma0=16.0, rho=0.9, rule=rule)
     assert feed(schedule, losses) == pytest.approx(scalar(losses, rule), abs=1e-6)
 
 
@@ -175,7 +175,7 @@ def test_missing_epochs_leave_no_trace() -> None:
 
 
 def test_landmarks_do_not_touch_each_other() -> None:
-    both = Adaloss(num_landmarks=2, sigma0=16.0)
+    both = Adaloss(num_landmarks=2, sigma0=16.0, rho=0.9)
     for a, b in zip(HAND, reversed(HAND), strict=True):
         both.step(torch.tensor([a, b], dtype=torch.float64))
     apart = [feed(one("paper", "bounded", 16.0), losses)[-1] for losses in (HAND, HAND[::-1])]
@@ -197,3 +197,87 @@ def test_a_resumed_literal_collapse_stays() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         Adaloss(1, 64.0, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sigma0", [4.0, 16.0, 64.0])
+def test_rises_and_falls_are_in_proportion_to_the_map(sigma0: float) -> None:
+    # (1 1.1 1) and then a loss that rises: the same share of sigma0 whatever the map, as falls are
+    losses = [9.0, 1.0, 1.1, 1.0, 9.0, 1.0]
+    widths = feed(Adaloss(num_landmarks=1, sigma0=sigma0, sigma_min=1e-3, rule="none"), losses)
+    paper = feed(Adaloss(num_landmarks=1, sigma0=64.0, sigma_min=1e-3, rule="none", rho=0.9), losses)
+    assert np.array(widths) / sigma0 == pytest.approx(np.array(paper) / 64)
+
+
+def test_targets_divided_by_their_mean_keep_the_brake_of_the_paper() -> None:
+    # the loss of such a target grows as it sharpens; divided by its energy the growth would be gone
+    sharp, energy = [0.5, 0.5, 0.5, 1.0, 2.0], [1.0, 1.0, 1.0, 2.0, 4.0]
+    peak, mean = (Adaloss(num_landmarks=1, sigma0=16.0, rule="none") for _ in range(2))
+    mean.mean_normalized = True
+    assert feed(peak, sharp, energy)[-1] == 16
+    assert feed(mean, sharp, energy) == feed(Adaloss(num_landmarks=1, sigma0=16.0, rule="none"), sharp)
+
+
+def settled(tau: float, moves: int, **options: float) -> float:
+    """Where ``paced`` ends when labels scatter by ``tau`` and the network says the best that can be said."""
+    schedule = Adaloss(1, 16.0, epochs=moves, rule="paced", sigma_min=0.25, **options)  # type: ignore[arg-type]
+    for _ in range(moves):
+        sigma = float(schedule.sigma[0])
+        schedule.step(torch.tensor([tau**2 / (sigma**2 + tau**2)]), torch.ones(1))
+    return float(schedule.sigma[0])
+
+
+@pytest.mark.parametrize(("moves", "within"), [(60, 0.25), (150, 0.12), (600, 0.05)])
+@pytest.mark.parametrize("tau", [0.5, 1.0, 3.0, 5.0])
+def test_paced_ends_at_the_uncertainty_of_the_labels_however_long_it_trains(
+    tau: float, moves: int, within: float
+) -> None:
+    assert settled(tau, moves) == pytest.approx(tau, rel=within)
+
+
+def test_paced_ends_at_another_share_where_it_is_told_to() -> None:
+    assert settled(2.0, 600, share=0.2) == pytest.approx(4.0, rel=0.05)  # 4 / (16 + 4) = 0.2
+
+
+def test_paced_waits_for_a_landmark_that_is_not_learned_yet() -> None:
+    schedule = Adaloss(2, 8.0, epochs=20, rule="paced", sigma_min=1.0, smoothing=0.0)
+    for _ in range(4):
+        schedule.step(torch.tensor([0.9, 0.1]), torch.ones(2))
+    assert schedule.sigma[0] == 8
+    assert schedule.sigma[1] < 6
+    before = float(schedule.sigma[1])
+    schedule.step(torch.tensor([math.nan, 0.9]), torch.ones(2))
+    assert schedule.sigma.tolist() == [8, before]
+
+
+def test_paced_takes_up_where_it_was() -> None:
+    moves = 12
+    losses = torch.rand(moves, 3, generator=torch.Generator().manual_seed(0))
+    whole, first, second = (Adaloss(3, 8.0, epochs=moves, rule="paced") for _ in range(3))
+    for step, loss in enumerate(losses):
+        whole.step(loss, torch.ones(3))
+        if step < 5:
+            first.step(loss, torch.ones(3))
+        if step == 4:
+            second.load_state_dict(first.state_dict())
+        if step > 4:
+            second.step(loss, torch.ones(3))
+    assert torch.equal(whole.sigma, second.sigma)
+
+
+def test_paced_refuses_what_it_cannot_use() -> None:
+    with pytest.raises(ConfigError, match="guard"):
+        Adaloss(1, 8.0, epochs=4, rule="paced", guard="literal")
+    with pytest.raises(ConfigError, match="factor"):
+        Adaloss(1, 8.0, rule="paced")
+    with pytest.raises(ConfigError, match="energy"):
+        Adaloss(1, 8.0, epochs=4, rule="paced").step(torch.ones(1))
+
+
+@pytest.mark.parametrize(("epochs", "short"), [(24, True), (40, False)])
+def test_what_cannot_be_reached_before_the_freeze_is_told(epochs: int, short: bool) -> None:
+    # 16 -> 1.5 takes 17 falls of an eighteenth after a window of 3; a quarter of the epochs is frozen
+    told = Adaloss(1, 16.0, epochs=epochs).shortfall()
+    assert (told is not None) == short
+    if told:
+        assert "sigma_min=1.5" in told
+        assert "takes 20 epochs, and there are 18" in told

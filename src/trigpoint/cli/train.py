@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trigpoint.cli.console import note, say
+from trigpoint.errors import ConfigError
 
 if TYPE_CHECKING:
     from trigpoint.recipe import Recipe, SourceRecipe
     from trigpoint.runs import RunFolder
 
+MINUTES = 10.0  # of a planned training, where none are given
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name that 'trigpoint recipes' lists.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|RECIPE",
+            help="A dataset, whose training is then planned, a recipe file, or a name that 'trigpoint recipes' lists.",
+        ),
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The run folder: a new one, or an unfinished run to resume.")
     ],
@@ -27,11 +36,18 @@ def train(
     more_epochs: Annotated[
         int, typer.Option(min=0, metavar="N", help="Train until the run has N epochs more than the recipe says.")
     ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help=f"How long a planned training of FOLDER may take; default: {MINUTES:g}."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a landmark detector or a source model. The same command resumes a stopped run.
 
-    Example: trigpoint train fast data.path=data/faces train.epochs=50 --out runs/faces
+    Of a dataset, the training is planned: each choice is told with its reason, and the whole recipe is RUN/plan.yaml.
+
+    Example: trigpoint train data/faces --out runs/faces
+    With a recipe: trigpoint train fast data.path=data/faces train.epochs=50 --out runs/fast
     To train longer, repeat the command with --more-epochs 20.
     """
     from trigpoint.prediction.engine import first_process
@@ -40,17 +56,48 @@ def train(
     from trigpoint.training import train as fit
     from trigpoint.training.resuming import settled
 
-    chosen = load_any_recipe(recipe, overrides or [])
+    plan = None
+    if _is_dataset(recipe):
+        plan, chosen = _planned(recipe, overrides or [], MINUTES if minutes is None else minutes, RunFolder(out))
+    else:
+        if minutes is not None:
+            raise ConfigError("--minutes: expected a dataset to plan for, got a recipe, which says itself how long")
+        chosen = load_any_recipe(recipe, overrides or [])
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
     if before and first_process() and before >= settled(chosen, RunFolder(out)).train.num_epochs + more_epochs:
         note(f"{out}: all {before} epochs are done")
     try:
-        run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs)
+        run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs, plan=plan)
     except KeyboardInterrupt as stop:
         stop.add_note(f"{out}: {RunFolder(out).epochs_done()} epochs are saved")
         raise
     if first_process():
         _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
+
+
+def _is_dataset(given: str) -> bool:
+    """Whether a word names a dataset, and no recipe."""
+    return Path(given).suffix == ".csv" or Path(given).is_dir()
+
+
+def _planned(
+    folder: str, overrides: list[str], minutes: float, run: RunFolder
+) -> tuple[str | None, Recipe | SourceRecipe]:
+    """The plan as text and the recipe; those of a run that is there already stay what they are."""
+    from trigpoint.recipe import load_any_recipe
+    from trigpoint.training.planning import described, plan_for
+
+    if run.exists():
+        note(f"{run.folder}: goes on as it was planned")
+        return None, load_any_recipe(run.recipe(), overrides)
+    facts, plan = plan_for(folder, overrides, minutes)
+    for line in described(facts):
+        note(line)
+    note("")
+    for line in plan.told():
+        note(line)
+    note("")
+    return plan.text(), load_any_recipe(plan.values(), overrides)
 
 
 def best_line(run: RunFolder) -> str:

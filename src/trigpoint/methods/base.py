@@ -57,6 +57,11 @@ class TrainedModule(L.LightningModule, ABC):
     def observe(self, points: Tensor) -> None:
         """Learn what is needed to know of all training points (N, K, 2) in input pixels before it starts."""
 
+    def plan(self, epochs: int, batches: int) -> list[str]:
+        """Told, before training starts, how many epochs it has and how many batches each of them; what a person should
+        know of it then."""
+        return []
+
     def epoch_columns(self) -> dict[str, float]:
         """Numbers that ``metrics.csv`` keeps of the epoch about to be trained, by column."""
         return {}

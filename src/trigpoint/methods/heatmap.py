@@ -68,6 +68,7 @@ class HeatmapMethod(MapMethod):
         self.loss: MapLoss = LOSS.find(method.loss.name)(method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
+        self.schedule.mean_normalized = method.normalize == "mean"
         if self.schedule.needs_normalized_targets and (method.normalize != "mean" or method.loss.name != "mse"):
             raise ConfigError(
                 f"schedule {method.schedule.name} expects targets divided by their mean and the mse loss, got "
@@ -99,12 +100,18 @@ class HeatmapMethod(MapMethod):
         penalty = self.schedule.penalty().to(loss)
         total = torch.where(present, loss + penalty, torch.zeros_like(loss)).sum() / own_share(present.sum())
         if self.transfer is not None and self.transfer.source is not None:
-            penalty = self.transfer(self.network.padded(images), output.features, batch.index)
+            penalty = self.transfer(self.network.padded(images), output.levels, batch.index, self.progress())
             self.transfer_sums += torch.stack([penalty.detach() * len(batch), penalty.new_tensor(len(batch))])
             total = total + penalty
         if not torch.isfinite(total):
             raise NotFinite(batch.index.tolist())
         return total
+
+    def progress(self) -> float:
+        """How much of the training is done, from 0 to 1."""
+        if self._trainer is None:  # a step by hand
+            return 0.0
+        return self.trainer.global_step / max(int(self.trainer.estimated_stepping_batches), 1)
 
     def epoch_results(self) -> dict[str, float]:
         regularised = self.transfer is not None and self.transfer.source is not None

@@ -1,5 +1,7 @@
 """What the methods whose network gives a map per landmark share: targets whose width a schedule moves, and averages.
 
+The schedule moves at the end of an epoch, or, with its option ``every``, after so many optimizer steps.
+
 A subclass calls ``build_network``, makes its codec, and calls ``build_schedule``, in this order.
 """
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trigpoint import config
+from trigpoint.landmarks import Batch
 from trigpoint.methods.base import LandmarkMethod, take_sums
 from trigpoint.nn import LandmarkNetwork
 from trigpoint.schedules import LearnedSigma, Schedule, resolve_sigma0
@@ -23,6 +26,7 @@ class MapMethod(LandmarkMethod):
     network: LandmarkNetwork
     schedule: Schedule
     epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
+    move_sums: Tensor  # the same since the last move of a schedule that moves every so many steps
 
     def build_network(self, options: config.Component, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
@@ -36,14 +40,24 @@ class MapMethod(LandmarkMethod):
         chosen = config.parse(type(options), values, "method.schedule")
         self.schedule = SCHEDULE.find(options.name)(count, chosen, epochs=epochs)
         self.keep_average()
-        self.register_buffer("epoch_sums", torch.zeros(3, count, dtype=torch.float64), persistent=False)
+        for sums in ("epoch_sums", "move_sums"):
+            self.register_buffer(sums, torch.zeros(3, count, dtype=torch.float64), persistent=False)
+
+    def plan(self, epochs: int, batches: int) -> list[str]:
+        if self.schedule.every is not None:
+            self.schedule.plan(epochs * batches // self.schedule.every)
+        note = self.schedule.shortfall()
+        return [] if note is None else [note]
 
     @torch.no_grad()
     def count_in(self, counted: Tensor, misfit: Tensor, energy: Tensor) -> None:
         """Add a batch to the epoch's averages; all (B, K), entries that are not ``counted`` mean nothing."""
         zero = torch.zeros_like(misfit)
         sums = [torch.where(counted, values, zero).sum(0) for values in (misfit, energy)]
-        self.epoch_sums += torch.stack([*sums, counted.sum(0)]).to(self.epoch_sums)
+        added = torch.stack([*sums, counted.sum(0)]).to(self.epoch_sums)
+        self.epoch_sums += added
+        if self.schedule.every is not None:
+            self.move_sums += added
 
     def epoch_columns(self) -> dict[str, float]:
         """The width of each landmark's target, heatmap px."""
@@ -52,14 +66,26 @@ class MapMethod(LandmarkMethod):
             f"sigma_{name}": round(float(width), 4) for name, width in zip(self.landmark_names, widths, strict=True)
         }
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move a schedule that moves every so many steps."""
+        every = self.schedule.every
+        if every is not None and self.trainer.global_step % every == 0:
+            loss, energy, count = take_sums(self.move_sums)
+            self.move_schedule(loss / count, energy / count)
+
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
         loss, energy, count = take_sums(self.epoch_sums)
         self.epoch_loss = float(loss.sum() / count.sum())
-        self.move_schedule(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
+        if self.schedule.every is None:
+            self.move_schedule(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
+        else:  # what the first process saves is then that of all
+            sums = take_sums(self.move_sums)
+            if self.global_rank == 0:
+                self.move_sums.copy_(sums)
 
     def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
-        """The step at the end of an epoch, by the mean misfit and energy (K,) of its maps."""
+        """The step of the schedule, by the mean misfit and energy (K,) of the maps since the last one."""
         self.schedule.step(losses, energy)
 
     @torch.no_grad()
@@ -74,11 +100,15 @@ class MapMethod(LandmarkMethod):
         """The learned schedule is a module and saved with the weights; the others add their own state."""
         if not isinstance(self.schedule, LearnedSigma):
             checkpoint["schedule"] = self.schedule.state_dict()
+        if self.schedule.every is not None:
+            checkpoint["move_sums"] = self.move_sums.cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the schedule up where the checkpoint left it."""
         if not isinstance(self.schedule, LearnedSigma):
             cast(Any, self.schedule).load_state_dict(checkpoint["schedule"])
+        if "move_sums" in checkpoint and self.global_rank == 0:
+            self.move_sums.copy_(checkpoint["move_sums"])
 
 
 def channels_last(images: Tensor) -> Tensor:

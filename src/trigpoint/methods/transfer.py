@@ -8,14 +8,24 @@ penalised for features that differ from those of the source on the same images:
     L_CD = mean_i || softmax(g(f_s(I_i)) / mu) - softmax(g(f_t(I_i)) / mu) ||_2^2            (Eq. 3, ``classifier``)
     L_ED = mean_i (1 - cos(f_s(I_i), f_t(I_i)))                                             (Eq. 4, ``encoder``)
 
-f is the encoder's output, g the source's classifier, mu a temperature. Eq. 4 prints 1 - sum_i cos(.), which has the
-same gradient times the size of the batch. L_R is the mean over the pixels of the squared error: with the sum that Eq. 1
-prints, lambda = 0.002 would be drowned (``method.loss.reduction=sum`` has it).
+or for attention maps that differ from those of the source (the authors' later paper, arXiv 2109.05485; the distance is
+that of Zagoruyko and Komodakis, ICLR 2017):
+
+    L_A = mean_i (|| s(f_s) - s(f_t) ||_2^2 + || c(f_s) - c(f_t) ||_2^2)                    (``attention``)
+
+s is the sum over the channels of the squared features, at each place, c their mean over the places, of each channel,
+both divided by their norm. f is the encoder's output, g the source's classifier, mu a temperature. Eq. 4 prints
+1 - sum_i cos(.), which has the same gradient times the size of the batch. L_R is the mean over the pixels of the
+squared error: with the sum that Eq. 1 prints, lambda = 0.002 would be drowned (``method.loss.reduction=sum`` has it).
+
+The deepest features hardly know where things are, so at lambda = 0.002 L_ED mostly fights the fit. ``level`` compares
+finer ones instead, and ``decay`` lets lambda fall to 0; both are beyond the paper.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -64,18 +74,23 @@ class SourceConfig(WeightsConfig):
 class CrossTask(nn.Module):
     """A network that starts as the source, and L_D, which keeps it near.
 
-    Called with the padded images (B, C, H, W) of a batch, the network's deepest features (B, F, h, w) and positions in
-    the dataset (B,), it gives lambda L_D. Raises ConfigError for a network or source that does not fit.
+    Called with the padded images (B, C, H, W) of a batch, the features (B, F, h, w) of the levels of the network's
+    encoder, positions in the dataset (B,) and the share of training that is done, it gives lambda L_D. Raises
+    ConfigError for a network or source that does not fit.
     """
 
     class Config(config.Component):
         name: Literal["cross_task"] = "cross_task"
         source: SourceConfig
         """Where the source model comes from."""
-        loss: Literal["none", "classifier", "encoder", "both"] = "encoder"
+        loss: Literal["none", "classifier", "encoder", "both", "attention"] = "encoder"
         """What is kept near the source's, L_D; none only starts from the source (the paper's FT, FTP, FE)."""
         weight: float = Field(default=0.002, ge=0)
         """Weight of L_D, lambda."""
+        decay: Literal["none", "linear"] = "none"
+        """Whether lambda stays, or falls to 0 by the end of training."""
+        level: Literal["last", 4, 8, 16] = "last"
+        """Features that L_ED and L_A compare: the encoder's deepest, or those of this stride."""
         temperature: float = Field(default=2.0, gt=0)
         """Temperature of the class probabilities, mu."""
         features: Literal["flattened", "pooled"] = "flattened"
@@ -119,6 +134,7 @@ class CrossTask(nn.Module):
         with torch.random.fork_rng(devices=[]):  # training draws the same numbers with a source and without
             source = origin(options.source, str(cast(Any, about).encoder), channels, compares_classes, run)
         network.encoder.load_state_dict(source.encoder.state_dict())
+        self.at = level_index(source, channels, options.level)
         self.expects = source.expects
         self.source: Source | None = source.to(memory_format=torch.channels_last) if options.regularises else None
         self.classifier = copy.deepcopy(source.classifier) if compares_classes else None
@@ -151,18 +167,22 @@ class CrossTask(nn.Module):
                 if self.options.encoder_norm == "frozen" or not learns:
                     layer.eval()
 
-    def forward(self, images: Tensor, features: Tensor, index: Tensor) -> Tensor:
+    def forward(self, images: Tensor, levels: Sequence[Tensor], index: Tensor, progress: float = 0.0) -> Tensor:
         """lambda L_D of a batch; zero without a regulariser."""
         if self.source is None:
-            return features.new_zeros((), dtype=torch.float32)
+            return levels[-1].new_zeros((), dtype=torch.float32)
         theirs, probabilities = self._of_source(images, index)
+        features = levels[self.at]
         total = torch.zeros((), device=features.device)
         if self.options.loss in ("encoder", "both"):
             total = total + encoder_distance(theirs, features, self.options.features == "pooled")
+        if self.options.loss == "attention":
+            total = total + attention_distance(theirs, features)
         if self.classifier is not None and probabilities is not None:
-            own = self.probabilities(self.classifier, features)
+            own = self.probabilities(self.classifier, levels[-1])
             total = total + (probabilities - own).square().sum(-1).mean()
-        return self.options.weight * total
+        left = 1.0 if self.options.decay == "none" else max(0.0, 1 - progress)
+        return left * self.options.weight * total
 
     def probabilities(self, classifier: nn.Module, features: Tensor) -> Tensor:
         """softmax(g(f) / mu), (B, classes), in full precision."""
@@ -175,8 +195,9 @@ class CrossTask(nn.Module):
         positions = index.tolist()
         source = cast(Source, self.source)
         if not self.options.cache or any(i not in self._cached for i in positions):
-            features = source(images)
-            classes = None if source.classifier is None else self.probabilities(source.classifier, features)
+            levels = source.levels(images)
+            features = levels[self.at]
+            classes = None if source.classifier is None else self.probabilities(source.classifier, levels[-1])
             if not self.options.cache:
                 return features, classes
             for row, i in enumerate(positions):
@@ -256,6 +277,35 @@ def encoder_distance(source: Tensor, target: Tensor, pooled: bool = False) -> Te
     with torch.autocast(target.device.type, enabled=False):
         cosine = functional.cosine_similarity(source.float().flatten(1), target.float().flatten(1), dim=1)
     return (1 - cosine).mean()
+
+
+def attention_distance(source: Tensor, target: Tensor) -> Tensor:
+    """L_A, the mean over the images of the squared distances of two features' (B, C, h, w) attention maps, 0 to 8.
+
+    >>> a = torch.tensor([[[[1.0, 0.0]]]])
+    >>> b = torch.tensor([[[[0.0, 1.0]]]])  # as strong, elsewhere
+    >>> float(attention_distance(a, a)), float(attention_distance(a, b))
+    (0.0, 2.0)
+    """
+    total = torch.zeros((), device=target.device)
+    with torch.autocast(target.device.type, enabled=False):
+        for over in (1, (-2, -1)):
+            maps = [functional.normalize(f.float().square().mean(over).flatten(1), dim=1) for f in (source, target)]
+            total = total + (maps[0] - maps[1]).square().sum(1).mean()
+    return total
+
+
+@torch.no_grad()
+def level_index(source: Source, channels: int, level: str | int) -> int:
+    """Which of the encoder's levels is compared; raises ConfigError for a resolution that it does not have."""
+    if level == "last":
+        return -1
+    side = 128
+    reductions = [side // features.shape[-1] for features in source.levels(torch.zeros(1, channels, side, side))]
+    if level not in reductions:
+        have = ", ".join(map(str, reductions))
+        raise ConfigError(f"method.transfer.level: expected one that the encoder has ({have}) or last, got {level}")
+    return reductions.index(int(level))
 
 
 def _freeze(encoder: nn.Module, train: str) -> None:

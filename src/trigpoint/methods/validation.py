@@ -17,6 +17,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.instances import ImageInstances
 from trigpoint.errors import RunError
 from trigpoint.geometry import map_points
@@ -67,6 +68,10 @@ class ValidationMetric(Metric):
     def told(self, values: Mapping[str, float]) -> str:
         """The numbers in words, such as ``MRE 2.31 px``."""
 
+    def constant(self, training: LandmarkDataset, validation: LandmarkDataset) -> float:
+        """The first number of an answer that does not look at the image; NaN where it is not known."""
+        return math.nan
+
 
 class RadialError(ValidationMetric):
     """Distances between found and annotated points, original pixels."""
@@ -85,6 +90,13 @@ class RadialError(ValidationMetric):
 
     def told(self, values: Mapping[str, float]) -> str:
         return f"MRE {values['val_mre_px']:.2f} px"
+
+    def constant(self, training: LandmarkDataset, validation: LandmarkDataset) -> float:
+        """Always the mean training position, as a share of the image's sides."""
+        sizes = [np.array([[image_size(s.image)[::-1] for s in part.samples]]) for part in (training, validation)]
+        middle = np.nanmean(training.points / sizes[0].swapaxes(0, 1), axis=0)
+        away = validation.points - middle * sizes[1].swapaxes(0, 1)
+        return float(np.nanmean(np.linalg.norm(away, axis=-1)))
 
 
 class DetectionError(ValidationMetric):
@@ -140,6 +152,10 @@ class DetectionError(ValidationMetric):
     def told(self, values: Mapping[str, float]) -> str:
         distance = values["val_distance_px"]
         return f"F1 {values['val_f1']:.3f}" + ("" if math.isnan(distance) else f" at {distance:.2f} px")
+
+    def constant(self, training: LandmarkDataset, validation: LandmarkDataset) -> float:
+        """To find nothing: F1 = 0, at the largest distance."""
+        return 1.0
 
 
 class _Sets(NamedTuple):

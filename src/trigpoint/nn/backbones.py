@@ -8,9 +8,9 @@ kernel, stride and padding of its strided layers; the decoder moves them accordi
 
 import difflib
 import itertools
+import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -23,7 +23,7 @@ from trigpoint import config
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import from_grid
 from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initialise
-from trigpoint.nn.weights import read_weights
+from trigpoint.nn.pretrained import weights_for
 from trigpoint.recipe import WeightsConfig
 
 PROBE = 128  # side of the image that an encoder is tried with; a multiple of every usual reduction
@@ -154,9 +154,10 @@ def _with_local_weights(create: Callable[..., nn.Module], name: str, weights: st
 
     As many random numbers are drawn as without the file, so that the decoder begins alike with all weights.
     """
-    state = read_weights(Path(weights))
+    state = weights_for(weights, name)
     with torch.random.fork_rng(devices=[]):
         plain = create(pretrained=False)
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of the layers of a classifier, which have no use here
     try:
         loaded = create(pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:

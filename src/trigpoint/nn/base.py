@@ -18,11 +18,11 @@ HEAD_STD = 1e-3  # standard deviation of the last layer's initial weights: the f
 
 class Output(NamedTuple):
     """What a network gives: its ``maps`` (B, K, h, w); those of ``earlier`` stacks, which learn from the same
-    targets; and, where it has an encoder, its deepest ``features`` (B, C, h', w')."""
+    targets; and, where it has an encoder, the features (B, C, h', w') of its ``levels``, finest first."""
 
     maps: torch.Tensor
     earlier: tuple[torch.Tensor, ...] = ()
-    features: torch.Tensor | None = None
+    levels: tuple[torch.Tensor, ...] = ()
 
 
 class LandmarkNetwork(nn.Module, ABC):
@@ -56,7 +56,7 @@ class LandmarkNetwork(nn.Module, ABC):
         maps, *earlier = (
             m[..., : -(-height // self.stride), : -(-width // self.stride)] for m in (out.maps, *out.earlier)
         )
-        return Output(maps, tuple(earlier), out.features)
+        return Output(maps, tuple(earlier), out.levels)
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
         """Images continued to sides that are multiples of ``multiple``."""
@@ -101,7 +101,7 @@ class EncoderNetwork(LandmarkNetwork):
 
     def compute(self, x: torch.Tensor) -> Output:
         features: list[torch.Tensor] = self.encoder(x)
-        return Output(self.decode(features), features=features[-1])
+        return Output(self.decode(features), levels=tuple(features))
 
     @abstractmethod
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:

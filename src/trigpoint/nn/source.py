@@ -6,7 +6,6 @@ of a network of ours.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 import timm
@@ -15,7 +14,7 @@ from torch import nn
 
 from trigpoint.errors import ConfigError
 from trigpoint.nn.backbones import build_encoder
-from trigpoint.nn.weights import read_weights
+from trigpoint.nn.pretrained import weights_for
 
 
 class ExpectedInput(NamedTuple):
@@ -42,10 +41,14 @@ class Source(nn.Module):
         """Stays in inference mode, whatever is asked for."""
         return super().train(False)
 
-    @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Deepest features (B, C, h, w) of images."""
-        return cast(torch.Tensor, self.encoder(x)[-1])
+        return self.levels(x)[-1]
+
+    @torch.no_grad()
+    def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Features (B, C, h, w) of images at every level, finest first."""
+        return cast(list[torch.Tensor], self.encoder(x))
 
 
 def pooled_logits(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
@@ -104,7 +107,7 @@ def _timm_classifier(weights: str | None, encoder: str, channels: int, body: nn.
     """The classifier of timm's whole model, if that is nothing but average pooling and a linear layer."""
     more: dict[str, Any] = {}
     if weights is not None:
-        state = read_weights(Path(weights))
+        state = weights_for(weights, encoder)
         key = str(_timm_settings(encoder).get("classifier") or "fc") + ".weight"
         if key not in state:
             raise ConfigError(_no_classes(weights))

@@ -6,6 +6,7 @@ Nothing that is read is executed.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -72,18 +73,23 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             return unpack(file)[0]
         except ValueError as error:
             raise ConfigError(f"{file}: not readable as weights: {error}") from None
+    return plain_tensors(file, str(file))
+
+
+def plain_tensors(source: Path | IO[bytes], where: str) -> dict[str, Tensor]:
+    """Tensors of a torch file of plain tensors, which runs no code in it; raises ConfigError that names ``where``."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(source, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ConfigError(f"{file}: not readable as weights: {_line(error)}") from error
+        raise ConfigError(f"{where}: not readable as weights: {_line(error)}") from error
     except Exception as error:  # pickle.UnpicklingError and what a damaged pickle happens to raise
-        raise ConfigError(f"{file}: not readable as plain tensors: {_line(error)}; save it as .safetensors") from error
+        raise ConfigError(f"{where}: not readable as plain tensors: {_line(error)}; save it as .safetensors") from error
     for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     if not named or not state:
-        raise ConfigError(f"{file}: expected named tensors, got {type(state).__name__} of something else")
+        raise ConfigError(f"{where}: expected named tensors, got {type(state).__name__} of something else")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 

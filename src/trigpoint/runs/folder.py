@@ -1,11 +1,12 @@
 """The run folder: what training leaves and everything after it reads.
 
-``config.yaml`` the resolved recipe, ``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold,
-``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights, ``last.ckpt``
-to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt``
-versions and device, ``data.csv`` what each image was, by hashes of its pixels and annotations, ``skipped.csv`` images
-that could not be read (with ``data.on_error=skip``). Files are written to a temporary name and renamed; only
-``skipped.csv`` gains lines. ``.lock`` is held by the process that trains.
+``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
+``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold, ``split.csv`` which image was learned from and
+which validated, ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one
+before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt`` versions and device, ``data.csv`` what each
+image was, by hashes of its pixels and annotations, ``skipped.csv`` images that could not be read (with
+``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock``
+is held by the process that trains.
 """
 
 import platform
@@ -25,6 +26,7 @@ from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, plain_spacing, spacing_pair
+from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
@@ -66,6 +68,7 @@ class RunFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.config = self.folder / "config.yaml"
+        self.plan = self.folder / "plan.yaml"
         self.landmarks = self.folder / "landmarks.yaml"
         self.split = self.folder / "split.csv"
         self.weights = self.folder / "weights.safetensors"
@@ -112,9 +115,10 @@ class RunFolder:
         origins: Mapping[str, str] | None = None,
     ) -> None:
         """Write which images are in which part, the environment, the hashes of the runs it begins from by their names
-        in the recipe, and the recipe."""
+        in the recipe, what is known of weights that have a name, and the recipe."""
         self._write_split(_split_rows(split))
         begun = "".join(f"{_ORIGIN}{name} {digest}\n" for name, digest in (origins or {}).items())
+        begun += "".join(f"{note}\n" for note in notes(recipe))
         write_text(self.env, environment_text() + begun, overwrite=True)
         self.write_recipe(recipe)  # last: its presence makes the folder a run
         self.sweep()

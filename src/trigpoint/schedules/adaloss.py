@@ -10,52 +10,92 @@ falls, the target becomes sharper; when it rises, the target may relax again:
 The first move follows epoch w + 1. A rise of sigma is at most rho; a fall has no bound, because V_t can be arbitrarily
 small: with w = 3 and pure noise P(V_(t-1) / V_t > a) is about 0.46 / a, so the printed equation leaves the range of
 usable widths sooner or later. Hence the two guards.
+
+Eq. 5 has no equilibrium: where a width ends tells how long training was, not how hard the landmark is. The rule
+``paced`` keeps the paper's idea, solve and then harden, and has one. With u_t the share of the target's energy that is
+left unexplained, L / mean(G^2), smoothed over the moves,
+
+    sigma_(t+1) = factor * sigma_t   where u_t < share, else sigma_t
+
+Where labels scatter by tau (per axis) around what can be predicted, the best answer to a squared loss is the mean
+target, which leaves u = tau^2 / (sigma^2 + tau^2) unexplained: 1/2 at sigma = tau. With ``share`` 0.5 a width ends near
+its landmark's own uncertainty, in however many moves.
 """
 
-from typing import Any, ClassVar, Literal
+import math
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from trigpoint.schedules.base import MovingConfig, Schedule
+from trigpoint.errors import ConfigError
+from trigpoint.schedules.base import Schedule, SteppedConfig
+from trigpoint.schedules.decay import multiplications
 
-Rule = Literal["none", "paper", "non_increasing"]
+Rule = Literal["none", "paper", "non_increasing", "paced"]
 Guard = Literal["bounded", "literal"]
+
+PAPER_SIGMA0 = 64.0
+"""A quarter of the paper's maps of 256 px, in which it states rho = 0.9 px."""
+PAUSES = 1.5
+"""How much faster than the clock asks ``paced`` sharpens, so that a third of the moves may be pauses."""
 
 LITERAL_FLOOR = 0.1
 """Least width, heatmap px, that ``guard="literal"`` hands out for encoding: below it a Gaussian misses every pixel."""
 
 
 class Adaloss(Schedule):
-    """Widths per landmark by Eqs. 1-5; lengths in heatmap px.
+    """Widths per landmark by Eqs. 1-5, or by ``rule="paced"``; lengths in heatmap px.
 
     ``guard="bounded"`` keeps Eq. 5 usable. The loss enters as the share of the target's energy left unexplained,
-    L / mean(G^2), when ``energy`` is given (the width itself moves L, which otherwise feeds back into V); both
-    variances gain eps = (mean(H_t) / 1000)^2; the ratio is at most 1 + sigma0 / (18 rho), so that one epoch takes off
-    no more than sigma0 / 18; the width stays within [``sigma_min``, ``sigma0``].
+    L / mean(G^2), when ``energy`` is given (the width itself moves L, which otherwise feeds back into V), unless
+    targets are divided by their mean: then a sharper one costs more, which is the paper's own brake. Both variances
+    gain eps = (mean(H_t) / 1000)^2; the ratio is at most 1 + sigma0 / (18 rho), so that one epoch takes off at most
+    sigma0 / 18; the width stays within [``sigma_min``, ``sigma0``].
 
     ``guard="literal"`` is Eq. 5 as printed: no cap, no eps, no clamp, raw losses; ``sigma_min`` and ``energy`` play no
     part. ``literal_sigma`` holds its value as computed: negative after a deep fall, -inf once V_t = 0 after
     V_(t-1) > 0, NaN once both are 0; neither of the last two ever comes back. ``sigma`` hands out at least
     ``LITERAL_FLOOR`` in its place, and ``collapsed`` (K,) marks where it does.
 
-    >>> schedule = Adaloss(num_landmarks=1, sigma0=16.0, guard="literal")
+    >>> schedule = Adaloss(num_landmarks=1, sigma0=16.0, rho=0.9, guard="literal")
     >>> for epoch in range(4):
     ...     schedule.step(torch.tensor([0.9**epoch]))
     >>> schedule.sigma  # 16 + 0.9 * (1 - 0.9**-2)
     tensor([15.7889])
+
+    ``paced``, of two landmarks of which one is explained by three quarters and the other by a quarter:
+
+    >>> schedule = Adaloss(num_landmarks=2, sigma0=16.0, rule="paced", factor=0.5)
+    >>> schedule.step(torch.tensor([0.25, 0.75]), energy=torch.ones(2))
+    >>> schedule.sigma
+    tensor([ 8., 16.])
     """
 
-    class Config(MovingConfig):
+    class Config(SteppedConfig):
         name: Literal["adaloss"] = "adaloss"
         window: int = Field(default=3, ge=2)
-        """Epochs whose losses the variance is taken of."""
-        rho: float = Field(default=0.9, gt=0)
-        """Most that a width grows in an epoch, heatmap px."""
+        """Epochs whose losses the variance is taken of; of Eq. 5."""
+        rho: float | None = Field(default=None, gt=0)
+        """Most that a width grows in an epoch, heatmap px; of Eq. 5; null: the paper's 0.9 for a sigma0 of 64."""
         rule: Rule = "paper"
-        """When a width may grow: always, when the loss rose together with its variance (the paper), or never."""
+        """Eq. 5, by which a width may grow always (none), when the loss rose with its variance (paper) or never; or
+        paced: a width falls while its landmark's target is explained by more than half."""
         guard: Guard = "bounded"
         """Equation 5 kept usable by bounds, or as printed."""
+        share: float = Field(default=0.5, gt=0, lt=1)
+        """Share of the target's energy that may be left unexplained where a width falls; of paced."""
+        factor: float | None = Field(default=None, gt=0, lt=1)
+        """Share of the width that a fall leaves; of paced; null: such that ``sigma_min`` is reached before the freeze
+        where a third of the epochs are pauses."""
+        smoothing: float = Field(default=0.5, ge=0, lt=1)
+        """Weight of the past in the smoothed share; of paced."""
+
+        @model_validator(mode="after")
+        def _check_rule(self) -> Self:
+            if self.rule == "paced" and self.guard == "literal":
+                raise ValueError("guard: expected bounded with rule=paced, got literal, which is Eq. 5 as printed")
+            return self
 
         @property
         def floor(self) -> float:
@@ -63,16 +103,38 @@ class Adaloss(Schedule):
             return self.sigma_min if self.guard == "bounded" else 0.0
 
     options: Config
-    state: ClassVar[tuple[str, ...]] = ("sigma", "history", "variance")
 
     def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         super().__init__(num_landmarks, *given, epochs=epochs, **options)
         chosen = self.options
-        self.window, self.rho, self.rule, self.guard = chosen.window, chosen.rho, chosen.rule, chosen.guard
+        self.window, self.rule, self.guard = chosen.window, chosen.rule, chosen.guard
+        self.rho = 0.9 * self.sigma0 / PAPER_SIGMA0 if chosen.rho is None else chosen.rho
         self.sigma_min = chosen.sigma_min
+        self.paced = self.rule == "paced"
+        if self.paced and chosen.factor is None and epochs is None:
+            raise ConfigError("factor: expected a number, or the number of epochs to spread the falls over; give one")
         self.max_ratio = 1 + self.sigma0 / (18 * self.rho)
         self._history = torch.full((self.window, num_landmarks), torch.nan, dtype=torch.float64)  # oldest first
         self._variance = torch.full((num_landmarks,), torch.nan, dtype=torch.float64)  # V of the epoch before
+        self._unexplained = torch.full((num_landmarks,), torch.nan, dtype=torch.float64)  # u, smoothed
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        return ("sigma", "unexplained") if self.paced else ("sigma", "history", "variance")
+
+    @property
+    def factor(self) -> float:
+        """Share of the width that a fall of ``paced`` leaves."""
+        given, moving = self.options.factor, max(self.freeze_epoch or 1, 1)
+        return (self.sigma_min / self.sigma0) ** (PAUSES / moving) if given is None else given
+
+    def moves_needed(self) -> int | None:
+        """By the largest falls there can be."""
+        if self.paced:
+            return multiplications(self.sigma0, self.sigma_min, self.factor)
+        if self.guard == "literal":
+            return None
+        return self.window + math.ceil(round(18 * (1 - self.sigma_min / self.sigma0), 9))
 
     @property
     def sigma(self) -> torch.Tensor:
@@ -91,8 +153,21 @@ class Adaloss(Schedule):
         return ~(self._sigma >= LITERAL_FLOOR)
 
     def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+        return self._next_paced(losses, energy) if self.paced else self._next_by_variance(losses, energy)
+
+    def _next_paced(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+        if energy is None:
+            raise ConfigError("rule paced: expected the energy of the targets with their losses, got none; give both")
+        now = torch.where(energy > 0, losses / energy, torch.nan)
+        old, keep = self._unexplained, self.options.smoothing
+        mixed = torch.where(old.isnan(), now, keep * old + (1 - keep) * now)
+        self._unexplained = torch.where(now.isnan(), old, mixed)
+        falls = ~now.isnan() & (self._unexplained < self.options.share)
+        return torch.where(falls, self._sigma * self.factor, self._sigma).clamp(min=self.sigma_min)
+
+    def _next_by_variance(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         bounded = self.guard == "bounded"
-        if bounded and energy is not None:
+        if bounded and energy is not None and not self.mean_normalized:
             losses = torch.where(energy > 0, losses / energy, torch.nan)  # no energy: no target to learn from
         seen = ~losses.isnan()
         history = torch.cat([self._history[1:], losses[None]])  # Eq. 2

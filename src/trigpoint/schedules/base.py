@@ -1,4 +1,4 @@
-"""What every schedule is: a target width per landmark that moves once per epoch."""
+"""What every schedule is: a target width per landmark that moves once per epoch, or every so many steps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -51,20 +51,28 @@ class MovingConfig(WidthConfig):
         return self
 
 
+class SteppedConfig(MovingConfig):
+    """What schedules have in common whose widths move at the end of an epoch, or more evenly."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Optimizer steps between two moves, so that they do not depend on the number of images; null: an epoch."""
+
+
 class Schedule:
     """Moves the width of the Gaussian targets; one value per landmark, in heatmap px. As it is, the widths stay.
 
-    The training method calls ``step`` once at the end of every training epoch and encodes the next epoch's targets
-    with ``sigma``. ``num_landmarks`` and ``epochs`` come from the run. When ``epochs`` is known, the widths of the last
-    ``freeze_last`` share of them stay as they are, so that the network can settle on targets that no longer move.
+    The training method calls ``step`` at the end of every training epoch, or ``every`` so many optimizer steps, and
+    encodes the targets from then on with ``sigma``: here, an epoch is the time between two moves. ``num_landmarks`` and
+    ``epochs`` come from the run. When ``epochs`` is known, the widths of the last ``freeze_last`` share of them stay as
+    they are, so that the network can settle on targets that no longer move.
     """
 
     Config: ClassVar[type[WidthConfig]]
     options: WidthConfig
     needs_normalized_targets: ClassVar[bool] = False
     """True when the schedule only works with targets divided by their mean (a sharp target must cost more)."""
-    state: ClassVar[tuple[str, ...]] = ("sigma",)
-    """The tensors that a step changes; an attribute ``_sigma`` holds ``sigma``."""
+    mean_normalized: bool = False
+    """Whether targets are divided by their mean, so that a sharp one costs more; set by the method."""
 
     def __init__(self, num_landmarks: int, *given: Any, epochs: int | None = None, **options: Any) -> None:
         if num_landmarks < 1:
@@ -74,8 +82,10 @@ class Schedule:
             raise ConfigError("sigma0: expected a number of heatmap px, got None; pass resolve_sigma0(None, map_size)")
         self.num_landmarks = num_landmarks
         self.sigma0 = self.options.sigma0
-        frozen: float = getattr(self.options, "freeze_last", 0.0)
-        self.freeze_epoch = None if epochs is None else epochs - round(frozen * epochs)
+        self.every: int | None = getattr(self.options, "every", None)
+        self.freeze_epoch: int | None = None
+        if epochs is not None:
+            self.plan(epochs)
         self._epoch = 0
         self._sigma = torch.full((num_landmarks,), self.sigma0, dtype=torch.float64)
 
@@ -85,9 +95,36 @@ class Schedule:
         return self._sigma.float()
 
     @property
+    def state(self) -> tuple[str, ...]:
+        """The tensors that a step changes; an attribute ``_sigma`` holds ``sigma``."""
+        return ("sigma",)
+
+    @property
     def epoch(self) -> int:
         """Number of steps done so far."""
         return self._epoch
+
+    def plan(self, epochs: int) -> None:
+        """The whole training has so many ``epochs``; called again when it is made longer."""
+        frozen: float = getattr(self.options, "freeze_last", 0.0)
+        self.freeze_epoch = epochs - round(frozen * epochs)
+
+    def moves_needed(self) -> int | None:
+        """The fewest steps after which ``sigma_min`` can be reached; None for widths that have no such goal."""
+        return None
+
+    def shortfall(self) -> str | None:
+        """What a person should know before training: that ``sigma_min`` cannot be reached before the freeze."""
+        needed, there = self.moves_needed(), self.freeze_epoch
+        if needed is None or there is None or needed <= there:
+            return None
+        unit = "epochs" if self.every is None else f"moves, one every {self.every} steps"
+        least = getattr(self.options, "sigma_min", 0.0)
+        return (
+            f"schedule {self.options.name}: the widths cannot fall from sigma0={self.sigma0:g} to sigma_min={least:g} "
+            f"heatmap px before they freeze: that takes {needed} {unit}, and there are {there}. Train longer, lower "
+            "sigma0, or let them move more often (method.schedule.every=STEPS)"
+        )
 
     def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
         """Move on by one epoch.

@@ -74,6 +74,8 @@ def fit(
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
+    for note in method.plan(recipe.train.num_epochs, len(training)):
+        tell(note, bar.console)
     if cast(EpochBatches, training.batch_sampler).least() == 1:
         allow_single_values(method, lambda: tell(_SINGLE, bar.console))
     try:

@@ -12,10 +12,13 @@ import lightning as L
 import torch
 
 from trigpoint.data import LandmarkDataset
+from trigpoint.data.files import write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
+from trigpoint.errors import RunError
 from trigpoint.methods import LandmarkMethod, build_method
+from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
@@ -37,6 +40,8 @@ from trigpoint.training.subsets import (
     new_images,
 )
 
+LEARNED = 0.9  # of the error of an answer that does not look at the image: what a planned run has to fall below
+
 
 def train(
     recipe: str | Path | Recipe | SourceRecipe,
@@ -44,6 +49,7 @@ def train(
     out: str | Path = "run",
     progress: bool = True,
     more_epochs: int = 0,
+    plan: str | None = None,
 ) -> RunFolder:
     """Train, or resume what ``out`` holds of the same recipe; returns the run folder.
 
@@ -51,7 +57,8 @@ def train(
     a source model (``trigpoint.training.source``). ``overrides`` are dotted, such as ``train.epochs=5``. Raises
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
-    run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``.
+    run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
+    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned.
     """
     run = RunFolder(out)
     chosen = extended(settled(load_any_recipe(recipe, overrides), run), run, more_epochs)
@@ -76,6 +83,8 @@ def train(
             described = LandmarkFile(parts["train"].landmarks, common_spacing(parts["train"]))
             with writing(run):
                 run.begin(chosen, described, names, stages.origins(runs))
+                if plan is not None:
+                    write_text(run.plan, plan, overwrite=True)
         if chosen.train.threads:
             torch.set_num_threads(chosen.train.threads)
         if chosen.method.stages():
@@ -86,7 +95,21 @@ def train(
         if first_process():
             with writing(run):
                 finish(run, readable(chosen, parts["val"]))
+            if run.plan.is_file():
+                _check_learned(run, method.metric, parts)
     return run
+
+
+def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, LandmarkDataset]) -> None:
+    """Raise RunError when the best weights are no better than an answer that does not look at the image."""
+    least, constant = float(run.history_table()[metric.columns[0]].min()), metric.constant(parts["train"], parts["val"])
+    if least >= LEARNED * constant:
+        raise RunError(
+            f"{run.folder}: nothing was learned: its {metric.title} on the validation images is "
+            f"{metric.factor * least:.3g} {metric.unit}, that of an answer that does not look at the image "
+            f"{metric.factor * constant:.3g} {metric.unit}. Give it more --minutes, and look at the labels: "
+            "trigpoint data check, trigpoint data show"
+        )
 
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:

@@ -1,0 +1,81 @@
+"""How long a training step takes on this machine, measured with the network that will be trained."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+
+from trigpoint.landmarks import Batch, LandmarkSet
+from trigpoint.methods import build_method
+from trigpoint.recipe import Recipe
+from trigpoint.training.optimizers import fast_precision
+
+WARM, TIMED = 1, 4  # steps
+BESIDES = 1.15  # optimizer, augmentation and all else, as measured beside the bare step
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a step: ``start`` and so many per pixel of a batch."""
+
+    start: float
+    per_pixel: float
+
+    def step(self, height: int, width: int, batch: int) -> float:
+        """Seconds of a training step with inputs of this size."""
+        return self.start + self.per_pixel * height * width * batch
+
+    def predict(self, height: int, width: int) -> float:
+        """Seconds of an image in validation: a step without its backward pass, about a third."""
+        return self.per_pixel * height * width / 3
+
+
+def measure(recipe: Callable[[int], Recipe], landmarks: LandmarkSet, sides: tuple[int, int] = (96, 224)) -> Speed:
+    """Time training steps of a recipe with square inputs of two sizes, and draw a line through both.
+
+    Other work on the machine makes single steps slow: of some the fastest counts, and the time that does not grow with
+    the input is at most half of a step with the smaller one.
+    """
+    seconds, pixels = [], []
+    for side in sides:
+        chosen = recipe(side)
+        seconds.append(_step(chosen, landmarks, side))
+        pixels.append(side * side * chosen.train.batch_size)
+    slope = (seconds[1] - seconds[0]) / (pixels[1] - pixels[0])
+    start = min(max(seconds[0] - slope * pixels[0], 0.0), seconds[0] / 2)
+    return Speed(BESIDES * start, BESIDES * (seconds[1] - start) / pixels[1])
+
+
+def _step(recipe: Recipe, landmarks: LandmarkSet, side: int) -> float:
+    """Seconds of a step, the least of some."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        method = build_method(recipe, landmarks).to(device).train()
+        batch = _batch(recipe, len(landmarks), side, device)
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    half = recipe.train.precision == "auto" and fast_precision() == "bf16-mixed"
+    taken = []
+    for turn in range(WARM + TIMED):
+        begin = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = cast(torch.Tensor, method.training_step(batch, turn))
+        torch.autograd.backward(loss)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begin)
+        method.zero_grad()
+    return min(taken[WARM:])
+
+
+def _batch(recipe: Recipe, landmarks: int, side: int, device: torch.device) -> Batch:
+    count, input = recipe.train.batch_size, recipe.data.input
+    images = torch.randn(count, input.channels, side, side, device=device)
+    several = (2,) if recipe.method_name == "instances" else ()
+    points = torch.rand(count, *several, landmarks, 2, device=device) * side
+    back = torch.eye(3, dtype=torch.float64, device=device)[:2].expand(count, 2, 3)
+    known = torch.ones(count, landmarks, dtype=torch.bool, device=device) if several else None
+    heights = torch.full((count,), side, device=device) if several else None
+    return Batch(images, points, back, torch.arange(count), known, heights)
