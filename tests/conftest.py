@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from hypothesis import settings
 
 mpl.use("Agg")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests begun in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def _run(
     arguments: list[str], variables: Mapping[str, str], cwd: str, limit: tuple[int, int], out: str, err: str
 ) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, limit)  # that of the test, for it is not its parent
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, wherever the tests were begun
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(cwd)

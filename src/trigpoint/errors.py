@@ -87,12 +87,16 @@ _now: list[_Asked] = []  # the handler that is set, if any
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise Stopped in this block, once: what is done is then saved, however often they come."""
+    """Let SIGINT and SIGTERM raise Stopped in this block, once: what is done is then saved, however often they come.
+
+    One that is ignored stays ignored, as SIGINT is in a job that a script runs in the background.
+    """
     if _now or threading.current_thread() is not threading.main_thread():
         yield
         return
     _now.append(_Asked())
-    before = {number: signal.signal(number, _now[0]) for number in STOPPING}
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _now[0]) for number in heard}
     try:
         yield
     finally:
@@ -128,8 +132,8 @@ def end_in_time() -> None:
 
     Python's handlers wait for library calls that do not return, such as those that wait for another process.
     """
-    if sys.platform == "win32":  # which knows no SIGTERM from outside
-        return
+    if sys.platform == "win32" or signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        return  # Windows knows no SIGTERM from outside; one that is ignored stays so
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -8,7 +8,7 @@ several instances per image also ``ABSENT``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,7 +77,11 @@ class Normalizer:
 
 @dataclass(frozen=True)
 class LandmarkSet:
-    """Ordered landmark names with their left/right pairs, groups and NME normaliser.
+    """Ordered landmark names with their left/right pairs, groups, NME normaliser and the lines between them.
+
+    ``mirrors``: whether a mirrored image shows the same landmarks, once the pairs are swapped. None: it does where
+    there are pairs, and without any nobody has said so; True: also without any (``pairs: []``); False: it does not, for
+    the other one of a pair is left out.
 
     >>> marks = LandmarkSet(("left", "tip", "right"), pairs=(("left", "right"),))
     >>> marks.flip_permutation().tolist()
@@ -88,6 +92,8 @@ class LandmarkSet:
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
+    mirrors: bool | None = None
+    skeleton: tuple[tuple[str, str], ...] = ()  # which landmarks a drawing joins; teaches and measures nothing
 
     def __post_init__(self) -> None:
         known = set(self.names)
@@ -96,6 +102,7 @@ class LandmarkSet:
             raise DataError(f"landmark names: expected each once, got {', '.join(twice)} more than once; rename them")
         used = [(f"pairs: {pair}", name) for pair in self.pairs for name in pair]
         used += [(f"groups: {group}", name) for group, members in self.groups.items() for name in members]
+        used += [(f"skeleton: {line}", name) for line in self.skeleton for name in line]
         if self.normalizer is not None and self.normalizer.between is not None:
             used += [("normalizer", name) for name in self.normalizer.between]
         for where, name in used:
@@ -115,11 +122,19 @@ class LandmarkSet:
         return self.names.index(name)
 
     def flip_permutation(self) -> IntArray:
-        """Order of the landmarks after a horizontal flip, shape (K,). Raises DataError when no pairs are named."""
-        if not self.pairs and self.names:
+        """Order of the landmarks after a horizontal flip, shape (K,).
+
+        Raises DataError when no pairs are named nor ruled out, or one of a pair is left out.
+        """
+        if self.mirrors is False:
             raise DataError(
-                "a flip swaps left and right landmarks, but the dataset names no pairs; "
-                "add 'pairs: [[left, right], ...]' to dataset.yaml or set data.augment.flip=0"
+                "a flip swaps left and right landmarks, but of one of the pairs only one landmark is used; "
+                "use both (data.landmarks) or set data.augment.flip=0"
+            )
+        if not self.pairs and self.names and not self.mirrors:
+            raise DataError(
+                "a flip swaps left and right landmarks, but the dataset names no pairs; add 'pairs: [[left, right], "
+                "...]' to dataset.yaml, or 'pairs: []' where each landmark mirrors itself, or set data.augment.flip=0"
             )
         order = np.arange(len(self.names))
         for a, b in self.pairs:
@@ -130,13 +145,15 @@ class LandmarkSet:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML; ``from_dict`` reads them back."""
         out: dict[str, Any] = {"landmarks": list(self.names)}
-        if self.pairs:
+        if self.pairs or self.mirrors:
             out["pairs"] = [list(pair) for pair in self.pairs]
         if self.groups:
             out["groups"] = {name: list(members) for name, members in self.groups.items()}
         if self.normalizer is not None:
             given = {"between": list(self.normalizer.between or ()), "box": self.normalizer.box}
             out["normalizer"] = {"name": self.normalizer.name, **{key: value for key, value in given.items() if value}}
+        if self.skeleton:
+            out["skeleton"] = [list(line) for line in self.skeleton]
         return out
 
     @classmethod
@@ -152,6 +169,32 @@ class LandmarkSet:
             pairs=tuple((str(a), str(b)) for a, b in values.get("pairs") or ()),
             groups={str(k): tuple(str(n) for n in v) for k, v in (values.get("groups") or {}).items()},
             normalizer=normalizer,
+            mirrors=True if values.get("pairs") == [] else None,
+            skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton") or ()),
+        )
+
+    def pick(self, names: Sequence[str]) -> LandmarkSet:
+        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
+
+        >>> marks = LandmarkSet(("left", "tip", "right"), pairs=(("left", "right"),))
+        >>> marks.pick(["tip"]).mirrors, marks.pick(["left", "tip"]).mirrors
+        (True, False)
+        """
+        kept, length = set(names), self.normalizer
+        pairs = tuple(pair for pair in self.pairs if set(pair) <= kept)
+        groups = {group: tuple(m for m in members if m in kept) for group, members in self.groups.items()}
+        mirrors = self.mirrors
+        if any(len(kept & set(pair)) == 1 for pair in self.pairs):
+            mirrors = False
+        elif self.pairs and not pairs:
+            mirrors = True
+        return LandmarkSet(
+            tuple(names),
+            pairs,
+            {group: members for group, members in groups.items() if members},
+            length if length is None or set(length.between or ()) <= kept else None,
+            mirrors,
+            tuple(line for line in self.skeleton if set(line) <= kept),
         )
 
 

@@ -63,7 +63,7 @@ class AugmentConfig(Config):
     shift: Share = 0.0
     """Largest shift either way, as a share of the input's side."""
     flip: Share = 0.0
-    """Probability of a mirrored image; needs ``pairs`` in ``dataset.yaml``."""
+    """Probability of a mirrored image; needs ``pairs`` in ``dataset.yaml``, be it ``[]``."""
     elastic: float = Field(default=0.0, ge=0)
     """Largest displacement of an elastic deformation, input pixels."""
     elastic_spacing: float = Field(default=32.0, gt=0)

@@ -48,11 +48,11 @@ from trigpoint.data.pixels.images import image_size, image_spacing, read_frames,
 from trigpoint.data.table import read_table
 from trigpoint.data.tiled import open_tiled
 from trigpoint.errors import TrigpointError
-from trigpoint.nn.backbones import read_weights
+from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import load_any_recipe
 from trigpoint.recipes import recipe_names, recipe_values
 
-ONE_FILE = ("coco", "deeplabcut")  # the others have a file per image
+ONE_FILE = ("coco", "cvat", "deeplabcut", "labelstudio", "via")  # the others have a file per image
 PIXELS = 1 << 20  # limit of an image here: damage to a header shall not cost minutes of decoding
 SECONDS = 20  # of the processor for one input: what takes longer hangs
 MEMORY = 3 << 30  # bytes beyond those of the start
@@ -110,7 +110,7 @@ def _pts_seeds() -> list[bytes]:
 
 def _isbi_seeds() -> list[bytes]:
     lines = "".join(f"{k},{k * 2}\n" for k in range(len(NAMES)))
-    return [(lines + "1\n" * 8).encode(), lines.replace("\n", "\r\n").encode()]
+    return [(lines + "1\n" * 8).encode(), lines.replace("\n", "\r\n").encode(), b"1,2\n3.5,4e0\n7\n"]
 
 
 def _coco_seeds() -> list[bytes]:
@@ -120,7 +120,10 @@ def _coco_seeds() -> list[bytes]:
     notes = [note, note | {"id": 2, "image_id": 1, "keypoints": [0, 0, 0, 1, 1, 2], "bbox": [1, 1, 1, 1]}]
     one = {"images": images, "annotations": notes, "categories": kinds}
     two = one | {"annotations": [note | {"instance": "a"}, note | {"instance": "b", "iscrowd": 0}]}
-    return [json.dumps(one).encode(), json.dumps(two, indent=1).encode()]
+    crowd = {"id": 7, "image_id": "1", "category_id": "1", "iscrowd": 1}
+    scored = note | {"score": 0.5, "keypoint_scores": [0.25, None]}
+    odd = one | {"annotations": [note, scored, crowd, {"image_id": 1, "category_id": 1}, {"category_id": 9}]}
+    return [json.dumps(one).encode(), json.dumps(two, indent=1).encode(), json.dumps(odd).encode()]
 
 
 def _deeplabcut_seeds() -> list[bytes]:
@@ -129,13 +132,28 @@ def _deeplabcut_seeds() -> list[bytes]:
         "scorer,,,me,me,me\nindividuals,,,m1,m1,m1\nbodyparts,,,left,left,left\ncoords,,,x,y,likelihood\n"
         "labeled-data,v1,a.png,1,2,0.9\n"
     )
-    return [single.encode(), many.encode()]
+    unique = (
+        "scorer,me,me,me,me\nindividuals,m1,m1,single,single\nbodyparts,left,left,tip,tip\ncoords,x,y,x,y\n"
+        "C:\\me\\labeled-data\\v1\\a.png,1,2,3,4\nb.png,,,3,4\n"
+    )
+    return [single.encode(), many.encode(), unique.encode()]
+
+
+def _h5_seeds() -> list[bytes]:
+    folder = Path(__file__).parent / "formats" / "files" / "deeplabcut"
+    return [(folder / name).read_bytes() for name in ("flat.h5", "animals.h5", "packed.h5", "blocks.h5")]
 
 
 def _ljson_seeds() -> list[bytes]:
     labels = [{"label": "left", "mask": [0]}, {"label": "jaw", "mask": [0, 1, 2]}]
     body = {"points": [[1, 2], [None, None], [3.5, 4e0]], "connectivity": [[0, 1]]}
-    return [json.dumps({"version": 2, "labels": labels, "landmarks": body}).encode()]
+    groups = [{"label": "jaw", "landmarks": [{"point": [1, 2]}, {"point": [None, None]}], "connectivity": [[0, 1]]}]
+    versions = [
+        {"version": 2, "labels": labels, "landmarks": body},
+        {"version": 1, "groups": [*groups, {"label": "left", "landmarks": [{"point": [3.5, 4e0]}]}]},
+        {"version": 3, "groups": {"PTS": {"labels": labels, "landmarks": body}}},
+    ]
+    return [json.dumps(values).encode() for values in versions]
 
 
 def _endovis_seeds() -> list[bytes]:
@@ -147,6 +165,97 @@ def _endovis_seeds() -> list[bytes]:
     frames = [{"filename": "/x/Tracking_Robotic_T/D1/Raw/a.png", "annotations": entries}]
     frames.append({"filename": "b", "annotations": []})
     return [json.dumps(frames).encode()]
+
+
+def _labelme_seeds() -> list[bytes]:
+    def shape(label: str, x: float, group: int | None, kind: str = "point") -> dict[str, object]:
+        return {"label": label, "points": [[x, 2]], "group_id": group, "shape_type": kind, "flags": {}}
+
+    about = {"version": "5.5.0", "flags": {}, "imagePath": "..\\x\\a.png", "imageData": None, "imageHeight": 6}
+    one = about | {"imageWidth": 8, "shapes": [shape("left", 1, None), shape("tip", 3.5, None)], "split": "train"}
+    two = about | {"shapes": [shape("left", 1, 1), shape("left", 2, 2), shape("box", 3, None, "rectangle")]}
+    return [json.dumps(one).encode(), json.dumps(two).encode()]
+
+
+def _labelstudio_seeds() -> list[bytes]:
+    value = {"x": 10, "y": 20.5, "width": 0.5, "keypointlabels": ["left"]}
+    size = {"original_width": 8, "original_height": 6, "image_rotation": 0}
+    region = {"id": "r", "type": "keypointlabels", "from_name": "kp", "to_name": "image", "value": value} | size
+    box = {"id": "b", "type": "rectanglelabels", "value": {"x": 1, "y": 1, "width": 5, "height": 5}}
+    notes = [{"id": 1, "completed_by": 2, "was_cancelled": False, "result": [region | {"parentID": "b"}, box]}]
+    task = {"id": 7, "data": {"image": "/data/upload/1/abcdef12-a.png"}, "annotations": notes, "predictions": []}
+    other = {
+        "id": 8,
+        "data": {"image": "/data/local-files/?d=b.png"},
+        "predictions": [{"result": [region], "score": 1}],
+    }
+    least = {"id": 9, "image": "a.png", "kp": [value | size], "annotator": 1, "annotation_id": 3}
+    return [json.dumps(tasks).encode() for tasks in ([task, other], [least], [other])]
+
+
+def _via_seeds() -> list[bytes]:
+    def region(x: float, name: object) -> dict[str, object]:
+        shape = {"name": "point", "cx": x, "cy": 2}
+        return {"shape_attributes": shape, "region_attributes": {"part": name, "instance": "1"}}
+
+    image = {"filename": "a.png", "size": 70, "regions": [region(1, "left"), region(2, {"tip": True})]}
+    image["file_attributes"] = {}
+    about = {"region": {"part": {"type": "dropdown", "options": {"left": "", "tip": ""}}}, "file": {}}
+    project = {"_via_settings": {}, "_via_img_metadata": {"a.png70": image}, "_via_attributes": about}
+    third = {
+        "project": {"pid": "1"},
+        "attribute": {"1": {"aname": "part", "options": {"0": "left", "1": "tip"}}},
+        "file": {"1": {"fid": "1", "fname": "a.png", "src": "a.png"}},
+        "view": {"1": {"fid_list": ["1"]}},
+        "metadata": {"m": {"vid": "1", "z": [], "xy": [1, 2.5, 3], "av": {"1": "0"}}},
+    }
+    first = {"a.png70": image | {"regions": {"0": region(1, "left")}}}
+    return [json.dumps(values).encode() for values in (project, third, first)]
+
+
+def _via_csv_seeds() -> list[bytes]:
+    head = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+    shape = '"{""name"":""point"",""cx"":1.5,""cy"":2}"'
+    rows = f'a.png,70,"{{}}",1,0,{shape},"{{""part"":""left""}}"\nb.png,70,"{{}}",0,0,"{{}}","{{}}"\n'
+    return [(head + rows).encode()]
+
+
+def _cvat_seeds() -> list[bytes]:
+    label = "<label><name>left</name><type>points</type><parent>face</parent></label>"
+    meta = f"<meta><task><size>2</size><labels>{label}</labels></task></meta>"
+    point = (
+        '<points label="left" outside="0" occluded="1" points="1.5,2" z_order="0" group_id="1"><attribute/></points>'
+    )
+    images = (
+        f'<image id="0" name="a.png" subset="Train" width="8" height="6"><skeleton label="face">{point}</skeleton>'
+        f'</image><image id="1" name="b.png" width="8" height="6">{point}<box label="x"/></image>'
+    )
+    frame = '<points frame="{}" keyframe="{}" outside="0" occluded="0" points="1,2"></points>'
+    track = f'<track id="0" label="left">{frame.format(0, 1)}{frame.format(1, 0)}</track>'
+    return [f"<annotations><version>1.1</version>{meta}{body}</annotations>".encode() for body in (images, track)]
+
+
+def _yolo_seeds() -> list[bytes]:
+    one = "train: images\nval: images\nkpt_shape: [2, 3]\nflip_idx: [1, 0]\nnames: {0: face}\n"
+    two = "path: .\ntrain: list.txt\nval:\n- list.txt\nkpt_shape: [2, 3]\nkpt_names:\n  0: [left, tip]\nnames: [face]\n"
+    return [one.encode(), two.encode()]
+
+
+def _yolo_around(folder: Path) -> None:
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    _images(folder / "images")
+    (folder / "labels/a.txt").write_text("0 0.5 0.5 0.5 0.5 0.25 0.5 2 0.5 0.5 1\n0 0.5 0.5 0.5 0.5 0 0 0 0.5 0.5 2\n")
+    (folder / "labels/b.txt").write_text("")
+    (folder / "list.txt").write_text("./images/a.png\n./images/b.png\n")
+    (folder / "data.yaml").write_bytes(_yolo_seeds()[1])
+
+
+def _yolo_label_seeds() -> list[bytes]:
+    return [
+        b"0 0.5 0.5 0.5 0.5 0.25 0.5 2 0.5 0.5 1\n",
+        b"0 0.5 0.5 0.5 0.5 0.25 0.5 0 0.5 0.5 0.75\n\n0 1 1 1 1 0 0 0 1 1 2\n",
+    ]
 
 
 def _recipe_seeds() -> list[bytes]:
@@ -307,8 +416,8 @@ def _torch_seeds() -> list[bytes]:
 # -- reading, and what holds for whatever is read --------------------------------------------------------------------
 
 
-def check_dataset(data: LandmarkDataset, folder: Path) -> None:
-    """What everything after the readers relies on."""
+def check_dataset(data: LandmarkDataset, folder: Path, anywhere: bool = False) -> None:
+    """What everything after the readers relies on; images may lie ``anywhere``, or below the folder."""
     marks = data.landmarks.names
     assert len(set(marks)) == len(marks)
     for sample in data.samples:
@@ -317,7 +426,9 @@ def check_dataset(data: LandmarkDataset, folder: Path) -> None:
         assert np.isfinite(sample.points[seen]).all(), "an annotated point is not finite"
         assert np.isnan(sample.points[~seen]).all(), "a point that is not annotated has coordinates"
         assert sample.spacing_mm is None or all(0 < side < np.inf for side in sample.spacing_mm)
-        assert sample.image.resolve().is_relative_to(folder.resolve()), "an image outside its folder"
+        inside = sample.image.resolve().is_relative_to(folder.resolve())
+        told = any("outside" in str(problem) for problem in data.problems)
+        assert anywhere or inside or told, "an image outside its folder"
         str(sample.image).encode()
         sample.image.is_file()
 
@@ -335,10 +446,15 @@ def _read_table(file: Path) -> None:
 
 def _reader(form: str) -> Callable[[Path], None]:
     def read(file: Path) -> None:
-        source = file if form in ONE_FILE else file.parent
-        check_dataset(FORMATS[form]().read(source), file.parent)
+        source = file if form in ONE_FILE or file.suffix == ".h5" else file.parent
+        data = FORMATS[form]().read(source)
+        check_dataset(data, file.parent, anywhere=any("lie outside" in str(problem) for problem in data.problems))
 
     return read
+
+
+def _read_yolo(labels: Path) -> None:
+    check_dataset(FORMATS["yolo"]().read(labels.parents[1]), labels.parents[1])
 
 
 def _read_recipe(file: Path) -> None:
@@ -405,7 +521,15 @@ TARGETS: dict[str, Target] = {
     "isbi": Target("a.txt", _isbi_seeds, _reader("isbi"), "text", _images),
     "coco": Target("set.json", _coco_seeds, _reader("coco"), "json", _images),
     "deeplabcut": Target("set.csv", _deeplabcut_seeds, _reader("deeplabcut"), "csv", _images),
+    "h5": Target("set.h5", _h5_seeds, _reader("deeplabcut"), "bytes", _images),
     "ljson": Target("a.ljson", _ljson_seeds, _reader("ljson"), "json", _images),
+    "labelme": Target("a.json", _labelme_seeds, _reader("labelme"), "json", _images),
+    "labelstudio": Target("set.json", _labelstudio_seeds, _reader("labelstudio"), "json", _images),
+    "via": Target("set.json", _via_seeds, _reader("via"), "json", _images),
+    "via csv": Target("set.csv", _via_csv_seeds, _reader("via"), "csv", _images),
+    "cvat": Target("annotations.xml", _cvat_seeds, _reader("cvat"), "text", _images),
+    "yolo": Target("data.yaml", _yolo_seeds, _reader("yolo"), "yaml", _yolo_around),
+    "yolo labels": Target("labels/a.txt", _yolo_label_seeds, _read_yolo, "text", _yolo_around),
     "endovis": Target("train1_labels.json", _endovis_seeds, _reader("endovis"), "json"),
     "png": Target("a.png", lambda: _pillow_seeds("PNG"), _read_image, "bytes"),
     "jpeg": Target("a.jpg", lambda: _pillow_seeds("JPEG"), _read_image, "bytes"),

@@ -92,8 +92,30 @@ def test_names_pick_and_reorder(tmp_path: Path) -> None:
     only = data.pick(["r"])
     assert (only.landmarks.pairs, only.landmarks.normalizer) == ((), None)
     assert only.landmarks.groups == {"all": ("r",)}
-    with pytest.raises(DataError, match="unknown landmark 'x'"):
+    with pytest.raises(DataError, match="unknown landmark 'x'; valid: r, l; or add the columns x_x and x_y, blank"):
         data.pick(["x"])
+
+
+def test_no_pairs_are_stated_or_not(tmp_path: Path) -> None:
+    root = make(tmp_path, ROWS)
+    about = root / "dataset.yaml"
+    for text, mirrors in (("", None), ("pairs: []\n", True), ("pairs:\n", None)):
+        about.write_text(f"name: set\n{text}")
+        data = LandmarkDataset.load(root)
+        assert (data.landmarks.pairs, data.landmarks.mirrors) == ((), mirrors)
+        saved = data.save(tmp_path / f"saved{text[:7]}{mirrors}")
+        assert LandmarkDataset.load(saved).landmarks.mirrors is mirrors
+        assert LandmarkDataset.load(root, names=["r"]).landmarks.mirrors is mirrors
+
+
+def test_landmarks_that_a_set_lacks_are_not_annotated(tmp_path: Path) -> None:
+    data = LandmarkDataset.load(make(tmp_path, ROWS))
+    more = data.aligned(["x", "r", "l"])
+    np.testing.assert_array_equal(more.points[0], [[np.nan, np.nan], [3, 4], [1, 2]])
+    np.testing.assert_array_equal(more.visibility[:, 1:], data.visibility[:, ::-1])
+    assert not more.visibility[:, 0].any()
+    assert more.landmarks.names == ("x", "r", "l")
+    assert not data.aligned(["l", "r"], blank=["r"]).visibility[:, 1].any()
 
 
 def test_spacing_of_row_before_dataset(tmp_path: Path) -> None:

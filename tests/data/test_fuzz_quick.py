@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pydicom
 import pytest
 import safetensors.torch
@@ -38,6 +39,8 @@ from trigpoint.runs import RunFolder
 
 SLOW = {"recipe": 40, "video": 40, "description": 150}  # inputs; of the others 200
 
+JSON = ["coco", "ljson", "endovis", "labelme", "labelstudio", "via"]
+
 texts = st.text(st.characters(exclude_categories=()), max_size=60)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -58,7 +61,7 @@ def test_damaged_files_give_a_dataset_or_our_error(name: str, tmp_path: Path) ->
 
 
 @settings(max_examples=150)
-@given(body=values, name=st.sampled_from(["coco", "ljson", "endovis"]))
+@given(body=values, name=st.sampled_from(JSON))
 def test_any_json(body: Any, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Bench(name, Path(folder)).try_one(json.dumps(body).encode("utf-8", "surrogatepass"))
@@ -67,7 +70,7 @@ def test_any_json(body: Any, name: str) -> None:
 @settings(max_examples=100)
 @given(part=values, data=st.data())
 def test_any_value_in_a_valid_json(part: Any, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(["coco", "ljson", "endovis"]))
+    name = data.draw(st.sampled_from(JSON))
     whole = json.loads(TARGETS[name].seeds()[0])
     holder: Any = whole
     while True:
@@ -107,7 +110,7 @@ def refusal(name: str, data: str | bytes, folder: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", ["coco", "ljson", "endovis"])
+@pytest.mark.parametrize("name", JSON)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -126,7 +129,10 @@ def test_hostile_json(name: str, text: str, expected: str, tmp_path: Path) -> No
 def test_coco_ids_are_numbers_or_text(tmp_path: Path) -> None:
     whole = json.loads(TARGETS["coco"].seeds()[0])
     whole["images"][0]["id"] = whole["annotations"][0]["image_id"] = [1]
-    assert "expected 'image_id' as a number or text, got [1]" in refusal("coco", json.dumps(whole), tmp_path)
+    whole["annotations"] = whole["annotations"][:1]
+    told = refusal("coco", json.dumps(whole), tmp_path)
+    assert "images[0]: expected an 'id' and the 'file_name' of an image" in told
+    assert "expected the 'image_id' of a listed image, got another; left out (annotations[0]: [1])" in told
 
 
 def test_pts_header_of_thousands_of_digits(tmp_path: Path) -> None:
@@ -190,15 +196,36 @@ OUTSIDE = ["../a.png", "/etc/a.png", "C:\\a.png", "x/../../a.png", "..\\a.png", 
 @pytest.mark.parametrize("image", OUTSIDE)
 def test_no_table_names_an_image_outside_its_folder(image: str, tmp_path: Path) -> None:
     assert not inside(image)
-    name = json.dumps(image)
-    whole = TARGETS["coco"].seeds()[0].decode()
-    assert "name inside the folder" in refusal("coco", whole.replace('"a.png"', name), tmp_path)
     if "\0" not in image:
         rows = f"image,left_x,left_y,tip_x,tip_y\n{image},1,2,3,4\n"
         assert "images stay inside the dataset folder" in refusal("table", rows, tmp_path)
-        assert "a path inside the dataset folder" in refusal("description", f"table: {name}\n", tmp_path)
-        frames = TARGETS["deeplabcut"].seeds()[0].decode()
-        assert "inside the project" in refusal("deeplabcut", frames.replace("a.png", image), tmp_path)
+        assert "a path inside the dataset folder" in refusal("description", f"table: {json.dumps(image)}\n", tmp_path)
+
+
+@pytest.mark.parametrize("image", OUTSIDE)
+@pytest.mark.parametrize("form", ["coco", "deeplabcut"])
+def test_images_that_other_tools_name_are_below_the_folder_or_told(form: str, image: str, tmp_path: Path) -> None:
+    if form == "deeplabcut" and "\0" in image:
+        return  # no csv
+    target = TARGETS[form]
+    plain = target.seeds()[0].decode()
+    (tmp_path / "set").mkdir()
+    file = tmp_path / "set" / target.file
+    file.write_text(plain.replace('"a.png"', json.dumps(image)) if form == "coco" else plain.replace("a.png", image))
+    possible = len(image) < 300 and "\0" not in image
+    if form == "deeplabcut" and not possible:  # nothing else is annotated there
+        with pytest.raises(DataError, match="the name of an image"):
+            FORMATS[form]().read(file)
+        return
+    data = FORMATS[form]().read(file)
+    told = "\n".join(map(str, data.problems))
+    assert ("are not below" if possible else "'file_name' of an image") in told
+    assert all(sample.image.is_relative_to(tmp_path / "set") for sample in data.samples)
+    if image == "../a.png":
+        PIL.Image.new("L", (8, 6)).save(tmp_path / "a.png")
+        there = FORMATS[form]().read(file)
+        assert there.samples[0].image.resolve() == (tmp_path / "a.png").resolve()
+        assert "1 images lie outside" in "\n".join(map(str, there.problems))
 
 
 def test_endovis_leaves_out_frames_outside_its_folder(tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from trigpoint.data.splits import grouped_split, split_dataset, write_split
+from trigpoint.cli.data import parse_fractions
+from trigpoint.data.quality.checks import check_dataset
+from trigpoint.data.splits import block_split, grouped_split, split_dataset, write_split
 from trigpoint.data.table import read_table
 from trigpoint.errors import DataError
 
@@ -70,3 +75,101 @@ def test_the_number_of_names_must_fit(tmp_path: Path) -> None:
     (tmp_path / "landmarks.csv").write_text(TABLE)
     with pytest.raises(DataError, match="expected 4 split names, one per row, got 3"):
         write_split(tmp_path, ["a"] * 3)
+
+
+def pictures(folder: Path, rows: list[str], copies: dict[str, str] | None = None) -> Path:
+    """A set of different pictures by rows ``image,split,subject``; ``copies`` are darker and smaller ones of others."""
+    folder.mkdir(parents=True)
+    for n, row in enumerate(rows):
+        values = np.random.default_rng(n).integers(0, 255, (6, 8), dtype=np.uint8)
+        file = folder / row.split(",")[0]
+        Image.fromarray(values).resize((96, 72), Image.Resampling.BICUBIC).save(file)
+    for name, source in (copies or {}).items():
+        with Image.open(folder / source) as image:
+            image.resize((48, 36)).point(lambda value: value * 0.7 + 10).save(folder / name)
+    (folder / "landmarks.csv").write_text("image,split,subject,t_x,t_y\n" + "".join(f"{row},1,2\n" for row in rows))
+    return folder
+
+
+def stored(folder: Path) -> dict[str, str]:
+    return {sample.image.name: sample.split for sample in read_table(folder).samples}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_are_kept_together(tmp_path: Path, seed: int) -> None:
+    folder = pictures(tmp_path / "d", [f"{n}.png,,{'ab'[n] if n < 2 else ''}" for n in range(12)], {"7.png": "3.png"})
+    (folder / "9.png").write_bytes((folder / "0.png").read_bytes())
+    told: list[str] = []
+    split_dataset(folder, seed=seed, tell=told.append)
+    splits = stored(folder)
+    assert splits["7.png"] == splits["3.png"]
+    assert splits["9.png"] == splits["0.png"]
+    assert told == ["2 images are kept together with those that they, or others of their subject, copy"]
+
+
+def test_frames_of_one_scene_are_no_copies(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "d", [f"{n:02d}.png,,s{n // 4}" for n in range(40)])
+    for n in range(40):
+        with Image.open(folder / "00.png") as image:
+            image.putpixel((n, 5), 255)
+            image.save(folder / f"{n:02d}.png")
+    told: list[str] = []
+    assert set(split_dataset(folder, tell=told.append)) == {"train", "val", "test"}
+    assert len(told) == 1
+    assert "many images look alike, as of one scene" in told[0]
+
+
+def test_one_subject_is_divided_by_blocks(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "d", [f"img{n}.png,,video" for n in (2, 10, 1, 20, 3, 30, 4, 40, 5, 50)])
+    told: list[str] = []
+    counts = split_dataset(folder, {"train": 0.6, "val": 0.2, "test": 0.2}, tell=told.append)
+    assert counts == {"train": 6, "val": 2, "test": 2}
+    splits = stored(folder)
+    in_order = [splits[f"img{n}.png"] for n in (1, 2, 3, 4, 5, 10, 20, 30, 40, 50)]
+    assert len([1 for a, b in pairwise(in_order) if a != b]) == 2
+    assert "all images are of one subject, 'video'" in told[0]
+    report = check_dataset(folder)
+    assert report.ok
+    assert any("the only one in the splits" in str(problem) for problem in report.warnings)
+
+
+@given(st.lists(st.integers(0, 99), min_size=3, max_size=40, unique=True), st.integers(0, 5))
+def test_blocks_hold_each_split_and_follow_one_another(numbers: list[int], seed: int) -> None:
+    splits = dict(zip(numbers, block_split([f"f{n}" for n in numbers], seed=seed), strict=True))
+    in_order = [splits[n] for n in sorted(numbers)]
+    assert set(in_order) == {"train", "val", "test"}
+    assert len([1 for a, b in pairwise(in_order) if a != b]) == 2
+
+
+def test_only_blank_rows_are_filled(tmp_path: Path) -> None:
+    rows = ["0.png,test,ann", "1.png,,ann", "2.png,old,bob", "3.png,,bob", *(f"{n}.png,,s{n}" for n in range(4, 20))]
+    folder = pictures(tmp_path / "d", rows, {"4.png": "0.png"})
+    with pytest.raises(DataError, match=r"got old, test; fill only the 18 blank rows with --only-blank"):
+        split_dataset(folder)
+    counts = split_dataset(folder, only_blank=True)
+    splits = stored(folder)
+    assert [splits[f"{n}.png"] for n in range(5)] == ["test", "test", "old", "old", "test"]
+    assert counts["old"] == 2
+    assert {counts["val"], counts["test"]} <= {2, 3}
+    with pytest.raises(DataError, match="expected rows without a split, got none"):
+        split_dataset(folder, only_blank=True)
+
+
+def test_only_blank_rows_of_a_subject_in_two_splits(tmp_path: Path) -> None:
+    rows = ["0.png,test,ann", "1.png,train,ann", "2.png,,ann", "3.png,,bob"]
+    folder = pictures(tmp_path / "d", rows)
+    before = (folder / "landmarks.csv").read_text()
+    with pytest.raises(DataError, match=r"landmarks\.csv: expected each subject in one split, .* such as 'ann'"):
+        split_dataset(folder, only_blank=True)
+    assert (folder / "landmarks.csv").read_text() == before
+    one = pictures(tmp_path / "one", ["f1.png,train,v", "f2.png,,v", "f9.png,,v", "f10.png,test,v"])
+    split_dataset(one, only_blank=True)
+    assert list(stored(one).values()) == ["train", "train", "test", "test"]
+
+
+def test_the_advice_for_too_few_subjects_works(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "d", ["0.png,,a", "1.png,,a", "2.png,,b"])
+    with pytest.raises(DataError, match="3 splits need at least 3 subjects, got 2") as error:
+        split_dataset(folder)
+    advice = str(error.value).rpartition("--fractions ")[2]
+    assert set(split_dataset(folder, parse_fractions(advice))) == {"train", "val"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,14 @@ def test_sheet_spreads_over_the_set_and_marks_sides(tmp_path: Path) -> None:
     assert left.get_markerfacecolor() == left.get_color()
     assert right.get_markerfacecolor() == "none"  # occluded
     assert figure_png(figure)
+
+
+def test_skeleton_joins_what_is_annotated(tmp_path: Path) -> None:
+    marks = LandmarkSet(MARKS.names, skeleton=(("right", "left"), ("left", "tip")))
+    figure = contact_sheet(replace(dataset(tmp_path, 1), landmarks=marks))
+    joined, open_end = figure.axes[0].get_lines()[:2]
+    assert (list(joined.get_xdata()), list(joined.get_ydata())) == ([20.0, 5.0], [6.0, 5.0])
+    assert np.isnan(open_end.get_xdata()).tolist() == [False, True]
 
 
 def test_instances_share_a_panel(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 _ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the formats' names; importing them takes time
-_FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name != "base")])
-_TOLD = 20  # of what a reader left out, one line each
+_SHARED = ("base", "collected", "objects")  # what the formats share
+_FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _SHARED)])
+_TOLD = 10  # of what a reader left out, one line each
 
 app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
 
@@ -93,7 +94,10 @@ def show(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder, depending on the format.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="The annotations: files or folders, depending on the format."),
+    ],
     start: Annotated[str, typer.Option("--from", help=f"{_FORMATS}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
@@ -104,16 +108,27 @@ def convert(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of a format, see above.")
     ] = None,
+    origin: Annotated[
+        str, typer.Option("--origin", help="Where foreign files have (0, 0) of the top-left pixel: centre or corner.")
+    ] = "centre",
     link: Annotated[bool, typer.Option("--link", help="Link native images instead of copying them.")] = False,
     force: Force = False,
 ) -> None:
     """Convert annotations from one format to another. Landmarks are matched by name.
 
-    Options of formats: category=NAME (coco), annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME
-    (deeplabcut), tools=needle_driver|scissor|all (endovis).
+    Several sources become one set; what states no subset is in that of its source's name (train.json val.json).
+
+    Options of formats: category=NAME (coco, cvat, yolo), instances=yes|no, truth=FILE and results=yes (coco),
+    annotator=senior|junior|mean and spacing_mm=0.1 (isbi), scorer=NAME (deeplabcut), group=NAME (ljson),
+    tools=needle_driver|scissor|all (endovis), repeats=instances (labelme, labelstudio, cvat, via), annotator=ID,
+    image=KEY, result=annotations and prefix=TEXT (labelstudio), shape=points and keyframes=true (cvat), attribute=NAME
+    and instance=NAME (via), copy=true (yolo).
 
     Example: trigpoint data convert 300w/ --from pts --out data/300w
     """
+    from trigpoint.data.quality.sentinels import find_sentinels
+    from trigpoint.data.sources import read_sources
+
     options = _options(option or [], names)
     reading, writing = _format_options(start, options), _format_options(target, options)
     unused = [key for key in options if key not in reading and key not in writing]
@@ -121,12 +136,18 @@ def convert(
         valid = sorted({*_keywords(start), *_keywords(target)})
         fix = did_you_mean(unused[0], valid)
         raise ConfigError(f"option '{unused[0]}': unknown to the formats {start} and {target}; {fix}")
-    dataset = _read(source, start, images, reading)
+    if start == target == NATIVE and origin != "centre":
+        raise ConfigError("--origin: native sets have the centre of the top-left pixel at (0, 0); leave it out")
+    if start == NATIVE and len(sources) > 1:
+        raise ConfigError(f"convert: expected one native set, got {len(sources)}; join them: trigpoint data merge")
+    dataset = read_sources(sources, lambda source: _read(source, start, images, reading, origin))
+    for one in find_sentinels(dataset.points)[:_TOLD]:
+        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     for problem in dataset.problems[:_TOLD]:
         note(f"warning: {problem}")
     if len(dataset.problems) > _TOLD:
         note(f"warning: and {len(dataset.problems) - _TOLD} more")
-    written = _write(dataset, target, out, writing, link, force)
+    written = _write(dataset, target, out, writing, origin, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
 
 
@@ -158,25 +179,30 @@ def _format_options(form: str, options: dict[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in _keywords(form) if key in options}
 
 
-def _read(source: Path, form: str, images: Path | None, options: dict[str, Any]) -> LandmarkDataset:
+def _read(source: Path, form: str, images: Path | None, options: dict[str, Any], origin: str) -> LandmarkDataset:
     from trigpoint.data import LandmarkDataset
     from trigpoint.data.formats import FORMATS
+    from trigpoint.data.origin import origin_of, read_from
 
+    counted = origin_of(origin)
     if form != NATIVE:
-        return FORMATS[form](**options).read(source, images)
+        return read_from(FORMATS[form](**options).read(source, images), counted)
     if images is not None:
         raise ConfigError("--images: a native dataset names its images itself; leave it out")
     return LandmarkDataset.load(source)
 
 
-def _write(dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], link: bool, force: bool) -> Path:
+def _write(
+    dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], origin: str, link: bool, force: bool
+) -> Path:
     from trigpoint.data.formats import FORMATS
+    from trigpoint.data.origin import written_to
 
     if form == NATIVE:
         return dataset.save(out, images="link" if link else "copy", overwrite=force)
     if link:
         raise ConfigError("--link: only a native dataset holds images; leave it out")
-    FORMATS[form](**options).write(dataset, out, overwrite=force)
+    FORMATS[form](**options).write(written_to(dataset, origin), out, overwrite=force)
     return out
 
 
@@ -187,15 +213,28 @@ def split(
         str, typer.Option("--fractions", help="Name and share of each subset.")
     ] = "train=0.7,val=0.15,test=0.15",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws another division.")] = 0,
+    only_blank: Annotated[
+        bool, typer.Option("--only-blank", help="Keep the subsets that the table has; fill only rows without one.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace subsets that the table has.")] = False,
 ) -> None:
     """Divide a dataset into subsets by subject and store them in its table.
+
+    Images that are copies of one another are kept together. The images of a single subject, such as a video, are
+    divided by blocks.
 
     Example: trigpoint data split data/faces --fractions train=0.8,test=0.2 --seed 1
     """
     from trigpoint.data import split_dataset
 
-    counts = split_dataset(folder, parse_fractions(fractions), seed, force=force)
+    if only_blank and force:
+        raise ConfigError("--only-blank keeps the subsets that --force replaces, got both; leave one out")
+    shares, how = parse_fractions(fractions), {"force": force, "only_blank": only_blank}
+    told: list[str] = []
+    with progress("reading images") as advance:
+        counts = split_dataset(folder, shares, seed, tell=told.append, progress=advance, **how)
+    for line in told:
+        note(line)
     show_table([{"split": name, "rows": count} for name, count in counts.items()])
 
 

@@ -13,7 +13,7 @@ _LISTED = 20  # landmarks that are shown one by one; the files have all
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset folder.")],
-    split: Annotated[str, typer.Option("--split", "-s", help="The subset to measure on.")] = "test",
+    split: Annotated[str, typer.Option("--split", "-s", help="The subset to measure on; all: every row.")] = "test",
     json: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file ('-': stdout).")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a report with figures to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
@@ -30,15 +30,16 @@ def evaluate(
     for file in (json, html):
         refuse(file, force)
     with progress("predicting") as advance:
-        report = measure(run, data, split=split, device=device, progress=advance)
+        report = measure(run, data, split=None if split == "all" else split, device=device, progress=advance)
     for warning in report.warnings:
         note(f"warning: {warning}")
     if str(json) != "-":
         metrics = report.metrics
         columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
         subjects = metrics["n_subjects"]
+        where = "all rows" if split == "all" else f"split {split}"
         counted = f"{metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
-        show_table(metric_rows(metrics), columns, f"{run} on split {split}: {counted}")
+        show_table(metric_rows(metrics), columns, f"{run} on {where}: {counted}")
         for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
             rows = landmark_rows(metrics.get(key))
             if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):

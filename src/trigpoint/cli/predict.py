@@ -66,12 +66,16 @@ def predict(
 
 def _loaded(run: Path, device: str, group: float | None) -> Predictor:
     from trigpoint.prediction import Predictor
+    from trigpoint.prediction.engine import first_process
 
     predictor = Predictor.load(run, device)
     if group is not None and predictor.threshold is None:
         found = predictor.recipe.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")
     predictor.group = group
+    if predictor.untaught and first_process():
+        names = ", ".join(f"'{name}'" for name in predictor.untaught)
+        note(f"{names}: annotated in no training image of {run}, so nothing is predicted of it")
     return predictor
 
 

@@ -120,8 +120,19 @@ def _show(run: RunFolder, recipe: Recipe) -> None:
     radius = run.read_landmarks().radius
     if all(math.isnan(value) for value in radius):
         say("radius               none: to say how far points may be off takes 9 validation subjects or more")
-    say(f"measure it           trigpoint evaluate {run.folder} --data {recipe.data.path} --split test")
+    say(f"measure it           trigpoint evaluate {run.folder} --data {_to_measure_on(recipe)}")
     say(f"use it               trigpoint predict {run.folder} IMAGES... --out predictions.csv")
+
+
+def _to_measure_on(recipe: Recipe) -> str:
+    """Images that the run has not seen: the test subset, else those of another folder."""
+    from trigpoint.data import LandmarkDataset
+
+    splits = LandmarkDataset.load(str(recipe.data.path), check_images=False).splits()
+    kept = [name for name in splits if name not in (recipe.data.train, recipe.data.val)]
+    if not kept:
+        return "FOLDER --split all  (images of others: none is kept for a test here)"
+    return f"{recipe.data.path} --split {'test' if 'test' in kept else kept[0]}"
 
 
 def _show_source(run: RunFolder, recipe: SourceRecipe) -> None:

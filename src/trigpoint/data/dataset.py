@@ -7,7 +7,7 @@ import filecmp
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,8 +19,9 @@ from trigpoint.data.description import DEFAULT_TABLE, Description, Problem, desc
 from trigpoint.data.files import check_path, copy_file, refuse_existing
 from trigpoint.data.instances import ImageInstances, gather
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
+from trigpoint.data.quality.nearby import NearbyImages
 from trigpoint.data.subsets import nested_order
-from trigpoint.data.table import Table, parse_rows, raise_problems, read_table, set_writer, table_text
+from trigpoint.data.table import LISTED, Table, parse_rows, raise_problems, read_table, set_writer, table_text
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample, Spacing, spacing_pair
 
@@ -185,10 +186,13 @@ class LandmarkDataset:
     def image_problems(self) -> list[Problem]:
         """Missing and unreadable image files and those of another size than the points imply, headers only."""
         found: list[tuple[Sample, str]] = []
+        nearby, hints = NearbyImages(self.images or Path()), iter(range(LISTED))
         for indices in self.by_image():
             own = [self.samples[index] for index in indices]
             try:
-                _check_there(own[0].image)
+                check_path(own[0].image)
+                gone = self.images is not None and not own[0].image.is_file() and next(hints, None) is not None
+                _check_there(own[0].image, nearby.hint(own[0].image) if gone else "")
                 size = image_size(own[0].image)
             except DataError as error:
                 found.append((own[0], str(error)))
@@ -202,7 +206,8 @@ class LandmarkDataset:
         """The samples of one split. Raises DataError with the splits that exist."""
         existing = self.splits()
         if split not in existing:
-            none = "the table stores no splits; run 'trigpoint data split'"
+            place = self.folder or "its folder"
+            none = f"the table stores no splits; run 'trigpoint data split' on {place}, or take all rows: --split all"
             has = did_you_mean(split, existing) if existing else none
             raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")
         return self.subset([i for i, sample in enumerate(self.samples) if sample.split == split])
@@ -236,17 +241,7 @@ class LandmarkDataset:
 
     def pick(self, names: Sequence[str]) -> LandmarkDataset:
         """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole."""
-        marks = self.landmarks
-        order = [marks.index(name) for name in names]
-        length = marks.normalizer
-        whole = length is None or set(length.between or ()) <= set(names)
-        groups = {group: tuple(m for m in members if m in names) for group, members in marks.groups.items()}
-        kept = LandmarkSet(
-            tuple(names),
-            tuple(pair for pair in marks.pairs if set(pair) <= set(names)),
-            {group: members for group, members in groups.items() if members},
-            length if whole else None,
-        )
+        order = [self._index(name) for name in names]
         samples = [
             replace(
                 sample,
@@ -256,7 +251,32 @@ class LandmarkDataset:
             )
             for sample in self.samples
         ]
-        return replace(self, samples=samples, landmarks=kept)
+        return replace(self, samples=samples, landmarks=self.landmarks.pick(names))
+
+    def _index(self, name: str) -> int:
+        if name not in self.landmarks.names:
+            fix = f"or add the columns {name}_x and {name}_y, blank where it is not annotated"
+            hint = did_you_mean(name, self.landmarks.names)
+            raise DataError(f"{self.table or self.name}: unknown landmark '{name}'; {hint}; {fix}")
+        return self.landmarks.index(name)
+
+    def aligned(self, names: Sequence[str], blank: Collection[str] = ()) -> LandmarkDataset:
+        """The landmarks ``names``, in that order; those that the set lacks, and the ``blank`` ones, are not annotated.
+
+        >>> import pandas as pd
+        >>> data = LandmarkDataset.from_table(pd.DataFrame({"image": ["a.png"], "tip_x": [3.5], "tip_y": [2.0]}))
+        >>> data.aligned(["root", "tip"]).visibility.tolist()
+        [[0, 2]]
+        """
+        own = self.pick([name for name in names if name in self.landmarks.names])
+        places = [names.index(name) for name in own.landmarks.names if name not in blank]
+        used = [k for k, name in enumerate(own.landmarks.names) if name not in blank]
+        samples = []
+        for sample in own.samples:
+            points, visibility = np.full((len(names), 2), np.nan), np.zeros(len(names), np.int64)
+            points[places], visibility[places] = sample.points[used], sample.visibility[used]
+            samples.append(replace(sample, points=points, visibility=visibility, scores=None))
+        return replace(own, samples=samples, landmarks=replace(own.landmarks, names=tuple(names)))
 
     def save(
         self, folder: str | Path, *, images: Literal["copy", "link", "keep"] = "copy", overwrite: bool = False
@@ -307,10 +327,10 @@ class LandmarkDataset:
         return replace(self, samples=samples)
 
 
-def _check_there(image: Path) -> None:
+def _check_there(image: Path, hint: str = "") -> None:
     check_path(image)
     if not image.is_file():
-        raise DataError(f"{image}: expected an image file, got none; check the name and the folder")
+        raise DataError(f"{image}: expected an image file, got none{hint or '; check the name and the folder'}")
 
 
 def size_problem(sample: Sample, height: int, width: int) -> str | None:

@@ -57,9 +57,11 @@ class Description:
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
+    mirrors: bool | None = None  # as in ``LandmarkSet``: True where ``pairs`` is an empty list
+    skeleton: tuple[tuple[str, str], ...] = ()
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
-        """The landmarks ``names`` with the pairs, groups and normaliser that hold; the others become problems."""
+        """The landmarks ``names`` with what is said about them and holds; the rest becomes problems."""
         known = dict.fromkeys(names)
         pairs = []
         paired: set[str] = set()
@@ -75,7 +77,8 @@ class Description:
         normalizer = self.normalizer
         if normalizer is not None and not self._known("normalizer", normalizer.between or (), known, problems):
             normalizer = None
-        return LandmarkSet(names, tuple(pairs), groups, normalizer)
+        lines = (line for line in self.skeleton if self._known(f"skeleton {list(line)}", line, known, problems))
+        return LandmarkSet(names, tuple(pairs), groups, normalizer, self.mirrors, tuple(lines))
 
     def _known(self, where: str, used: tuple[str, ...], names: Mapping[str, None], problems: list[Problem]) -> bool:
         unknown = [name for name in used if name not in names]
@@ -131,6 +134,11 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has 
     ),
     "normalizer": (_is_length, "'name' and either 'between: [a, b]' or 'box: true'", ""),
     "instances": (lambda value: isinstance(value, bool), "true or false", ""),
+    "skeleton": (
+        lambda value: isinstance(value, list) and all(_is_names(line, 2) for line in value),
+        "two landmark names in each, such as [[hip, knee], [knee, ankle]]",
+        _QUOTE,
+    ),
 }
 
 
@@ -175,6 +183,8 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         normalizer=Normalizer(str(length["name"]), (between[0], between[1]) if between else None, not between)
         if length
         else None,
+        mirrors=True if values.get("pairs") == [] else None,
+        skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton", ())),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from trigpoint.data.files import sound_text
+from trigpoint.data.files import inside, sound_text
 from trigpoint.errors import DataError
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
@@ -20,31 +20,44 @@ class ImageFinder:
     A name is tried as it stands, with either slash, decoded where it is an address, in both codings of accents; then,
     as names made on another machine need, by the end of its path (``/home/x/proj/labeled-data/v1/a.png`` is
     ``labeled-data/v1/a.png`` here), at last by its file name, where just one file below ``folder`` has it.
-    ``moved`` lists the names that were found by their end only, ``missing`` those that were not found.
+    ``moved`` lists the names that were found by their end only, ``missing`` those that were not found. ``shared``:
+    files to which different names lead, at least one by its end only (``a/1.png`` and ``b/1.png``, and here is just one
+    1.png). Without ``loose``, the file name alone is not searched for in folders of other names.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.loose = True
         self.moved: dict[str, Path] = {}
         self.missing: dict[str, Path] = {}
+        self.shared: dict[Path, list[str]] = {}
+        self._names: dict[Path, str] = {}
 
     def __call__(self, name: str) -> Path:
         """The image's path; where there is none, the place where it was expected. Raises DataError for no name."""
         plain = plain_name(name)
         parts = [part for part in PurePosixPath(plain).parts if part not in ("/", "..")]
-        if not parts or not sound_text(name) or any(ord(letter) < 32 for letter in plain):
+        if not parts or not sound_text(name) or not inside("/".join(parts)):
             raise DataError(f"expected the name of an image file, got {name!r:.80}")
         for form in _forms(plain):
             if _is_file(self.folder / form):
-                return Path(os.path.normpath(self.folder / form))
+                return self._found(Path(os.path.normpath(self.folder / form)), plain)
         for start in range(0 if plain.startswith(("/", "..")) else 1, len(parts)):
             for form in _forms("/".join(parts[start:])):
                 if _is_file(self.folder / form):
-                    return self.moved.setdefault(name, self.folder / form)
-        same = self._by_file_name.get(unicodedata.normalize("NFC", parts[-1]), [])
+                    return self._found(self.moved.setdefault(name, self.folder / form), plain)
+        same = self._by_file_name.get(unicodedata.normalize("NFC", parts[-1]), []) if self.loose else []
         if len(same) == 1:
-            return self.moved.setdefault(name, same[0])
+            return self._found(self.moved.setdefault(name, same[0]), plain)
         return self.missing.setdefault(name, self.folder.joinpath(*parts))
+
+    def _found(self, image: Path, name: str) -> Path:
+        first = self._names.setdefault(image, name)
+        if first != name and not _same_place(first, name) and not _same_place(name, first):
+            names = self.shared.setdefault(image, [first])
+            if name not in names:
+                names.append(name)
+        return image
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
@@ -68,6 +81,12 @@ def plain_name(name: str) -> str:
     if text[1:3] == ":/":
         text = text[2:]
     return text.removeprefix("./")
+
+
+def _same_place(name: str, whole: str) -> bool:
+    """Whether a whole path of another machine may be the file that a name below a folder is here, however spelled."""
+    plain = [os.path.normpath(unicodedata.normalize("NFC", text)) for text in (name, whole)]
+    return plain[0] == plain[1] or (plain[1].startswith(os.sep) and plain[1].endswith(os.sep + plain[0]))
 
 
 def _forms(name: str) -> Iterator[str]:

@@ -76,7 +76,7 @@ def raise_problems(problems: Sequence[Problem]) -> None:
     if problems:
         lines = [str(problem) for problem in problems[:LISTED]]
         if len(problems) > LISTED:
-            lines.append(f"and {len(problems) - LISTED} more; 'trigpoint data check' lists all")
+            lines.append(f"and {len(problems) - LISTED} more; 'trigpoint data check' on the folder lists all")
         raise DataError("\n".join(lines))
 
 

@@ -16,8 +16,9 @@ from trigpoint.metrics import detection_scores, precision_recall, radial_error
 from trigpoint.metrics.summary import summarize
 from trigpoint.prediction import Predictor, Progress
 from trigpoint.runs import RunFolder
-from trigpoint.runs.provenance import data_changed, seen_before
+from trigpoint.runs.provenance import data_changed, known_subjects, seen_before
 
+_NAMED = 8  # landmarks in a warning
 _UNKNOWN = ("mre_px", "sd_px", "median_px", "sdr_px", "mre_mm", "sd_mm", "median_mm", "sdr_mm")  # of single landmarks
 
 
@@ -31,19 +32,25 @@ def evaluate(
 ) -> Report:
     """Measure a run on one split of a dataset (``split=None``: on all of it).
 
-    Landmarks are matched by name; the dataset may have more than the run. Multi-instance runs are measured by
-    precision, recall and distance, on sets with one instance per image as well. Raises DataError for an unknown split
-    or a landmark the dataset lacks, RunError for an incomplete run.
+    Landmarks are matched by name, and those that run and dataset have in common are measured; ``warnings`` of the
+    report name the others. Multi-instance runs are measured by precision, recall and distance, on sets with one
+    instance per image as well. Raises DataError for an unknown split, and where there is no landmark to measure;
+    RunError for an incomplete run.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     predictor = Predictor.load(folder, device)
-    dataset = _chosen(data, split, predictor.landmarks.names)
+    dataset, warnings = _chosen(data, split, predictor)
     if dataset.instances and predictor.threshold is None:
         raise DataError(
             f"{dataset.name}: is a multi-instance set (instances: true), got a run of the method "
-            f"{predictor.recipe.method_name}, which finds one; train with method.name=instances"
+            f"{predictor.recipe.method_name}, which finds one; train one that finds several: trigpoint train instances "
+            "data.path=FOLDER --out RUN (the recipe with method.name=instances)"
         )
-    warnings = seen_before(folder, dataset) + data_changed(folder, predictor.landmarks.names)
+    warnings += (
+        seen_before(folder, dataset)
+        + known_subjects(folder, data, dataset)
+        + data_changed(folder, predictor.landmarks.names)
+    )
     found = predictor.candidates(dataset, progress)
     report: dict[str, Any] = {"dataset": dataset, "run": folder, "split": split or "all", "warnings": warnings}
     if predictor.threshold is None:
@@ -69,14 +76,40 @@ def evaluate(
     return Report(metrics=metrics, prediction=found, errors=errors, detected=detected, **report)
 
 
-def _chosen(data: str | Path | LandmarkDataset, split: str | None, names: Sequence[str]) -> LandmarkDataset:
+def _chosen(
+    data: str | Path | LandmarkDataset, split: str | None, predictor: Predictor
+) -> tuple[LandmarkDataset, list[str]]:
+    """The images to measure on, with the landmarks of the run, and which landmarks are not measured."""
     if isinstance(data, LandmarkDataset):
-        dataset = data.pick(names) if split is None else data.only(split).pick(names)
+        chosen = data if split is None else data.only(split)
     else:
-        dataset = LandmarkDataset.load(data, split=split, names=names)
-    if not len(dataset):
-        raise DataError(f"{dataset.name}: expected images in split '{split}', got none")
-    return dataset
+        chosen = LandmarkDataset.load(data, split=split)
+    if not len(chosen):
+        raise DataError(f"{chosen.name}: expected images in split '{split}', got none")
+    names, warnings = predictor.landmarks.names, []
+    common = [name for name in names if name in chosen.landmarks.names and name not in predictor.untaught]
+    where, given = chosen.table or chosen.name, chosen.landmarks.names
+    if not common:
+        raise DataError(
+            f"{where}: expected landmarks of the run ({_some(names)}), got {_some(given)}; rename the columns"
+        )
+    if lacking := [name for name in names if name not in given]:
+        warnings.append(f"{_some(lacking)}: not in {where}, so not measured; of {len(names)} landmarks of the run")
+    if more := [name for name in given if name not in names]:
+        warnings.append(f"{_some(more)}: not among the landmarks of the run, so not measured")
+    if never := [name for name in predictor.untaught if name in given]:
+        warnings.append(f"{_some(never)}: annotated in no training image, so not learned and not measured")
+    aligned = chosen.aligned(names, blank=predictor.untaught)
+    if not (aligned.visibility != 0).any():
+        raise DataError(f"{where}: expected annotations of {_some(common)} to measure, got none; annotate some images")
+    if empty := [n for n in common if not (aligned.visibility[:, names.index(n)] != 0).any()]:
+        warnings.append(f"{_some(empty)}: annotated in no image of the subset, so not measured")
+    return aligned, warnings
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
 
 
 def _detected(

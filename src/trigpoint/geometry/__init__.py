@@ -3,8 +3,9 @@
 A point is (x, y), x right, y down, and the centre of the top-left pixel is (0, 0); an image W pixels wide therefore
 extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
 
-- ``points``: ``to_grid`` / ``from_grid`` between pixels and the cells of a map ``stride`` times coarser; ``Affine``
-  maps points, ``fit`` makes the one from an image to a network's input
+- ``points``: ``to_grid`` / ``from_grid`` between pixels and the cells of a map ``stride`` times coarser;
+  ``from_corner`` / ``to_corner`` for tools that count from a pixel's corner; ``Affine`` maps points, ``fit`` makes the
+  one from an image to a network's input
 - ``elastic``: ``Displacement``, a smooth deformation that maps points exactly, both ways
 - ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling
 - ``glimpses``: ``halve``, ``glimpse_points``, ``sample_points``: the levels of a pyramid and square glimpses of them
@@ -19,10 +20,12 @@ from trigpoint.geometry.points import (
     Points,
     center,
     fit,
+    from_corner,
     from_grid,
     inside,
     map_points,
     pixel_centers,
+    to_corner,
     to_grid,
 )
 
@@ -34,6 +37,7 @@ __all__ = [
     "Points",
     "center",
     "fit",
+    "from_corner",
     "from_grid",
     "glimpse_points",
     "halve",
@@ -42,6 +46,7 @@ __all__ = [
     "pixel_centers",
     "resample",
     "sample_points",
+    "to_corner",
     "to_grid",
     "warp",
 ]

@@ -39,6 +39,24 @@ def from_grid(points: Points, stride: float) -> Points:
     return (points + 0.5) * stride - 0.5
 
 
+def from_corner(points: Points) -> Points:
+    """Points of a tool that has the corner of the top-left pixel at (0, 0), to ours, which has its centre there.
+
+    >>> from_corner(np.array([0.5, 3.0])).tolist()
+    [0.0, 2.5]
+    """
+    return points - 0.5
+
+
+def to_corner(points: Points) -> Points:
+    """Our points as a tool counts them that has the corner of the top-left pixel at (0, 0).
+
+    >>> to_corner(np.array([0.0, 2.5])).tolist()
+    [0.5, 3.0]
+    """
+    return points + 0.5
+
+
 def pixel_centers(n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> torch.Tensor:
     """Coordinates (n,) of the pixel centres along an axis of ``n`` pixels: 0 .. n - 1."""
     return torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device)

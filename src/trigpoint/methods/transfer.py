@@ -250,6 +250,8 @@ def check_input(expects: ExpectedInput, given: InputConfig) -> None:
         for name, values in (("mean", expects.mean), ("std", expects.std)):
             if values is not None:
                 ask.append(f"data.input.{name}=[{', '.join(f'{value:.6g}' for value in values)}]")
+            elif getattr(given, name) is not None:
+                ask.append(f"data.input.{name}=null")
     if ask:
         raise ConfigError(
             "method.transfer: expected source and landmark network to see images alike, got "

@@ -42,11 +42,15 @@ class Predictor:
         device: str,
         threshold: float | None = None,
         scale: float | None = None,
+        untaught: Sequence[str] = (),
     ) -> None:
         self.method = method.eval().to(device)
         self.recipe = recipe
         self.landmarks = landmarks
         self.radii, self.scale = radii, scale  # as in ``Prediction``
+        self.untaught = tuple(untaught)
+        """Landmarks that no training image annotated: nothing is predicted of them."""
+        self._blank = [landmarks.index(name) for name in self.untaught]
         if threshold is not None:
             method.threshold = threshold
         self.device = torch.device(device)
@@ -71,7 +75,8 @@ class Predictor:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
-        return cls(method, recipe, marks.landmarks, radius, _device(device), marks.threshold, marks.scale)
+        own = (marks.threshold, marks.scale, marks.untaught)
+        return cls(method, recipe, marks.landmarks, radius, _device(device), *own)
 
     @property
     def threshold(self) -> float | None:
@@ -86,7 +91,7 @@ class Predictor:
         threshold: float | None = None,
         names: Sequence[str] | None = None,
     ) -> Prediction:
-        """What is found in each image, in pixels of the original.
+        """What is found in each image, in pixels of the original; landmarks that no training image annotated are NaN.
 
         ``images``: a path, an ``ImageData`` (of a file or a frame), an array (H, W), (H, W, 3) or (C, H, W), a tensor
         (C, H, W), a list of them, or a dataset (its images, not its points; each once in multi-instance runs). Grey
@@ -135,6 +140,12 @@ class Predictor:
         """The images of a batch; of multi-instance runs only the rows that hold an instance."""
         points, scores = (values.double().cpu().numpy() for values in (found.points, found.scores))
         numbers = {key: values.double().cpu().numpy() for key, values in found.numbers.items()}
+        if self._blank:
+            points, scores = points.copy(), scores.copy()  # a tensor of this type shares its memory
+            points[:, :, self._blank], scores[..., self._blank] = np.nan, np.nan if self.threshold is None else 0.0
+            numbers = {key: values.copy() for key, values in numbers.items()}
+            for values in numbers.values():
+                values[..., self._blank] = np.nan
         for i, (name, scale) in enumerate(zip(names, scales, strict=True)):
             if self.threshold is None:
                 beside = {key: of[i] for key, of in numbers.items()}
@@ -181,8 +192,9 @@ class Predictor:
             return
         if not self.method.reads_tiles:
             raise DataError(
-                f"{image}: is read by tiles, which a run of the method {self.recipe.method_name} cannot; train with "
-                "method.name=foveated, or make the image smaller"
+                f"{image}: is read by tiles, which a run of the method {self.recipe.method_name} cannot; train one "
+                "that can, trigpoint train foveated data.path=FOLDER --out RUN (a recipe with method.name=foveated), "
+                "or make the image smaller"
             )
         with open_tiled(cast(str, image)) as tiled:
             yield tiled

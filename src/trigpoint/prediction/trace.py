@@ -81,7 +81,10 @@ class Trace:
         )
 
     def _columns(self, columns: Sequence[int] | None) -> list[int]:
-        return spread_out(len(self.names)) if columns is None else list(columns)
+        if columns is not None:
+            return list(columns)
+        learned = np.flatnonzero(np.isfinite(self.found).all(-1)).tolist()
+        return [learned[i] for i in spread_out(len(learned))]
 
 
 def spread_out(count: int, most: int = SHOWN) -> list[int]:
@@ -113,10 +116,13 @@ def trace(predictor: Predictor, image: Image) -> Trace:
         seen = predictor.method.trace(opened, predictor.recipe.data.input)
         pixels, stride = opened.preview() if isinstance(opened, TiledImage) else (stored_pixels(image)[0], 1.0)
     back = seen.to_original
+    path, found = map_points(back, seen.path).numpy().copy(), map_points(back, seen.found).numpy().copy()
+    blank = [predictor.landmarks.index(name) for name in predictor.untaught]
+    path[:, blank], found[blank] = np.nan, np.nan
     picture, factor = _reduced(pixels)
     return Trace(
-        path=map_points(back, seen.path).numpy(),
-        found=map_points(back, seen.found).numpy(),
+        path=path,
+        found=found,
         glimpses=seen.glimpses[:, 0].numpy(),
         maps=seen.maps[:, 0].numpy(),
         extents=map_points(back, seen.extents[:, 0]).numpy(),

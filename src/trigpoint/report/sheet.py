@@ -53,7 +53,7 @@ def contact_sheet(dataset: Table | LandmarkDataset, count: int = 24, columns: in
             axes.text(0.5, 0.5, textwrap.fill(fault, 26), color="#a33b00", fontsize=7, **place)
             continue
         for sample in samples:
-            _draw(axes, sample, dataset.landmarks.names, colours)
+            _draw(axes, sample, dataset.landmarks, colours)
     _key(figure, set(colours), any((s.visibility == 1).any() for samples in chosen for s in samples))
     return figure
 
@@ -72,8 +72,12 @@ def _caption(samples: Sequence[Sample]) -> str:
     return f"row {sample.row}{more}" + (f" · {sample.split}" if sample.split else "") + f"\n{name}"
 
 
-def _draw(axes: Axes, sample: Sample, names: Sequence[str], colours: Sequence[str]) -> None:
+def _draw(axes: Axes, sample: Sample, landmarks: LandmarkSet, colours: Sequence[str]) -> None:
+    names = landmarks.names
     size = 2.6 if len(names) > 30 else 4.5
+    for line in landmarks.skeleton:
+        x, y = np.where(sample.visibility > 0, sample.points.T, np.nan)[:, [names.index(name) for name in line]]
+        axes.plot(x, y, "-", color=style.MUTED, linewidth=0.8, zorder=1.5)
     for name, point, seen, colour in zip(names, sample.points, sample.visibility, colours, strict=True):
         if seen == 0 or not np.isfinite(point).all():
             continue

@@ -1,12 +1,12 @@
 """The run folder: what training leaves and everything after it reads.
 
 ``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
-``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold, ``split.csv`` which image was learned from and
-which validated, ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one
-before it, ``metrics.csv`` one row per epoch, ``history.png``, ``env.txt`` versions and device, ``data.csv`` what each
-image was, by hashes of its pixels and annotations, ``skipped.csv`` images that could not be read (with
-``data.on_error=skip``). Files are written to a temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock``
-is held by the process that trains.
+``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold, and the landmarks that no training image
+annotated, ``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights,
+``last.ckpt`` to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch,
+``history.png``, ``env.txt`` versions and device, ``data.csv`` what each image was, by hashes of its pixels and
+annotations, ``skipped.csv`` images that could not be read (with ``data.on_error=skip``). Files are written to a
+temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock`` is held by the process that trains.
 """
 
 import platform
@@ -53,13 +53,15 @@ _PACKAGES = [
 class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` and ``scale``: see ``Prediction.radii``; empty before they are
     calibrated, which is the last thing that training does. ``threshold``: score above which an instance counts, chosen
-    on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there."""
+    on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there. ``untaught``:
+    landmarks that no training image annotates, which predictions leave blank."""
 
     landmarks: LandmarkSet
     spacing_mm: Spacing | None = None
     radius: FloatArray = field(default_factory=lambda: np.zeros(0))
     threshold: float | None = None
     scale: float | None = None
+    untaught: tuple[str, ...] = ()
 
 
 class RunFolder:
@@ -163,7 +165,8 @@ class RunFolder:
     def any_recipe(self) -> Recipe | SourceRecipe:
         """What ``config.yaml`` holds. Raises RunError, and says when another version wrote it."""
         if not self.folder.is_dir():
-            raise RunError(f"{self.folder}: no such run folder; train one with 'trigpoint train RECIPE --out DIR'")
+            fix = f"train one with 'trigpoint train fast data.path=FOLDER --out {self.folder}'"
+            raise RunError(f"{self.folder}: no such run folder; check the path, or {fix}")
         if not self.exists():
             raise RunError(f"{self.folder}: expected a run folder with config.yaml, got none; check the path")
         try:
@@ -188,7 +191,10 @@ class RunFolder:
             threshold, scale = (
                 None if values.get(key) is None else float(values[key]) for key in ("threshold", "radius_scale")
             )
-            return LandmarkFile(marks, spacing, numbers, threshold, scale)
+            untaught = tuple(str(name) for name in values.get("untaught") or ())
+            if unknown := [name for name in untaught if name not in marks.names]:
+                raise ValueError(f"untaught: unknown landmark '{unknown[0]}'")
+            return LandmarkFile(marks, spacing, numbers, threshold, scale, untaught)
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
             raise _damaged(self.landmarks, error) from None
 
@@ -203,6 +209,8 @@ class RunFolder:
             values["radius_scale"] = marks.scale
         if marks.threshold is not None:
             values["threshold"] = marks.threshold
+        if marks.untaught:
+            values["untaught"] = list(marks.untaught)
         write_text(self.landmarks, to_yaml(values), overwrite=True)
 
     def origins(self) -> dict[str, str]:

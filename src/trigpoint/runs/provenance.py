@@ -29,6 +29,26 @@ def seen_before(run: RunFolder, dataset: LandmarkDataset) -> list[str]:
     return found
 
 
+def known_subjects(run: RunFolder, data: str | Path | LandmarkDataset, measured: LandmarkDataset) -> list[str]:
+    """A warning where images to be ``measured`` are of subjects whose other images in ``data`` the run learned from."""
+    home = run.recipe().data.path
+    if home is None or not run.split.is_file() or not any(sample.subject for sample in measured.samples):
+        return []
+    whole = data if isinstance(data, LandmarkDataset) else LandmarkDataset.load(data, check_images=False)
+    if whole.folder is None or whole.folder.resolve() != Path(home).resolve():  # names of another set mean nothing
+        return []
+    learned = set(run.parts().get("train", []))
+    taught = {sample.subject for sample in whole.samples if sample.subject and whole.image_name(sample) in learned}
+    names = {whole.image_name(sample): sample.subject for sample in measured.samples}
+    same = [subject for name, subject in names.items() if subject in taught and name not in learned]
+    if not same:
+        return []
+    return [
+        f"{len(same)} of {len(names)} images are of subjects that the run was trained on, such as '{same[0]}': numbers "
+        "tell how well other images of these are done, not other subjects"
+    ]
+
+
 def _seen(records: Sequence[ImageRecord], dataset: LandmarkDataset, of: str) -> list[str]:
     total, found = len(dataset.by_image()), []
     matches = copies(dataset, records)

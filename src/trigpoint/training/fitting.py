@@ -88,7 +88,8 @@ def fit(
         names = [inputs["train"].dataset.samples[i].image.name for i in error.index]
         raise RunError(
             f"training loss is not finite in epoch {trainer.current_epoch + 1}, images {', '.join(names)}; nothing was "
-            "changed by this batch. Look at these images, or lower train.optimizer.lr, or set train.clip=1"
+            "changed by this batch. Look at these images, or begin anew in another --out, with a lower "
+            "train.optimizer.lr or with train.clip=1"
         ) from None
     except DataError as error:
         skip = ", or leave out what cannot be read: data.on_error=skip" if isinstance(recipe, Recipe) else ""
@@ -212,21 +213,30 @@ def _own_words(message: str) -> str:
     return re.split(r"^trigpoint\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
 
 
-def check_engine(config: TrainConfig) -> None:
-    """Raise ConfigError, before any work, for devices that are not there or that Lightning cannot train on."""
+def check_engine(config: TrainConfig, validation: int) -> None:
+    """Raise ConfigError, before any work, for devices that are not there or that Lightning cannot train on, and for
+    more processes than there are ``validation`` images, of which each needs one."""
     quiet()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # training warns of the same
-            L.Trainer(**_engine(config), logger=False, enable_checkpointing=False)
+            trainer = L.Trainer(**_engine(config), logger=False, enable_checkpointing=False)
     except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
         given = {key: getattr(config, key) for key in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
-        stated = ", ".join(f"train.{key}={value}" for key, value in given.items() if value != _DEFAULTS[key].default)
+        usual = {key: _DEFAULTS[key].default for key in given}
+        stated = ", ".join(f"train.{key}={value}" for key, value in given.items() if value != usual[key])
+        also = [f"train.{k}={usual[k]}" for k in ("num_nodes", "strategy", "precision") if given[k] != usual[k]]
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{stated or 'train'}: expected devices that this machine has, got none to train on ({reason[:200]}); "
-            "set train.accelerator=auto train.devices=auto, and see 'trigpoint doctor'"
+            f"set {' '.join(['train.accelerator=auto train.devices=auto', *also])}, and see 'trigpoint doctor'"
         ) from None
+    if trainer.world_size > validation:
+        raise ConfigError(
+            f"train.devices={config.devices}: expected at most one process per validation image, got "
+            f"{trainer.world_size} processes and {validation} validation image{'' if validation == 1 else 's'}; set "
+            f"train.devices={max(1, validation // config.num_nodes)}, or add validation images"
+        )
 
 
 def _engine(config: TrainConfig) -> dict[str, Any]:

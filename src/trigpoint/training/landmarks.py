@@ -27,6 +27,7 @@ from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training import stages
 from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, tell, writing
+from trigpoint.training.remarks import remarks, untaught
 from trigpoint.training.resuming import extended, settled
 from trigpoint.training.source import train_source
 from trigpoint.training.stages import readable
@@ -65,26 +66,25 @@ def train(
     if isinstance(chosen, SourceRecipe):
         return train_source(chosen, run, progress)
     existed = run.exists()
-    parts, new = kept(chosen, run) if existed else (divided(chosen, dataset_of(chosen)), {})
+    whole = None if existed else dataset_of(chosen)
+    parts, new = kept(chosen, run) if whole is None else (divided(chosen, whole), {})
     chosen = settled(chosen, len(image_names(parts["train"])))
     if existed and _finished(run, chosen):
         if new:
-            tell(f"{run.folder}: {new_images(new)} are not learned; add them by --more-epochs")
+            tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
         return run  # whatever it began from may be gone
-    marks = check_unchanged(chosen, run, parts, new) if existed else None
-    check_engine(chosen.train)
+    marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
+    check_engine(chosen.train, len(image_names(parts["val"])))
     runs = stages.there(chosen, run if existed else None)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks, stages=runs)
     inputs = _inputs(chosen, method, parts)
     with alone(run):
         if not existed and first_process():
-            names = {part: image_names(data) for part, data in parts.items()}
-            described = LandmarkFile(parts["train"].landmarks, common_spacing(parts["train"]))
-            with writing(run):
-                run.begin(chosen, described, names, stages.origins(runs))
-                if plan is not None:
-                    write_text(run.plan, plan, overwrite=True)
+            _begin(run, chosen, parts, stages.origins(runs), plan)
+            if whole is not None and not RunFolder(run.folder.parent).exists():  # else a stage of another training
+                for line in remarks(chosen.data, parts, whole):
+                    tell(f"note: {line}")
         if chosen.train.threads:
             torch.set_num_threads(chosen.train.threads)
         if chosen.method.stages():
@@ -98,6 +98,28 @@ def train(
             if run.plan.is_file():
                 _check_learned(run, method.metric, parts)
     return run
+
+
+def _begin(
+    run: RunFolder, recipe: Recipe, parts: dict[str, LandmarkDataset], origins: dict[str, str], plan: str | None
+) -> None:
+    """Write what is known before the training."""
+    names = {part: image_names(data) for part, data in parts.items()}
+    training = parts["train"]
+    described = LandmarkFile(training.landmarks, common_spacing(training), untaught=untaught(training))
+    with writing(run):
+        run.begin(recipe, described, names, origins)
+        if plan is not None:
+            write_text(run.plan, plan, overwrite=True)
+
+
+def _described(run: RunFolder, parts: dict[str, LandmarkDataset], accepted: LandmarkFile | None) -> LandmarkFile | None:
+    """What a resumed run has to write of its landmarks: the ``accepted`` description, and those that are taught now."""
+    stored = run.read_landmarks()
+    still = tuple(name for name in untaught(parts["train"]) if name in stored.untaught)
+    if accepted is None and still == stored.untaught:
+        return None
+    return replace(accepted or LandmarkFile(stored.landmarks, stored.spacing_mm), untaught=still)
 
 
 def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, LandmarkDataset]) -> None:
@@ -145,7 +167,8 @@ def finish(run: RunFolder, data: LandmarkDataset) -> None:
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
         save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
     found = predictor.candidates(data)
-    calibrated = predictor.method.calibrate(found, data)
+    measured = data.aligned(marks.landmarks.names, blank=marks.untaught) if marks.untaught else data
+    calibrated = predictor.method.calibrate(found, measured)
     run.write_landmarks(
         replace(marks, radius=calibrated.radius, scale=calibrated.scale, threshold=calibrated.threshold)
     )

@@ -189,7 +189,7 @@ def note_recipe(recipe: Recipe | SourceRecipe, run: RunFolder) -> None:
     if stored.train.num_epochs < recipe.train.num_epochs:
         if isinstance(recipe, Recipe):
             known = run.read_landmarks()
-            run.write_landmarks(LandmarkFile(known.landmarks, known.spacing_mm))  # no radii
+            run.write_landmarks(LandmarkFile(known.landmarks, known.spacing_mm, untaught=known.untaught))  # no radii
         run.history.unlink(missing_ok=True)
     places: dict[str, Any] = {"data": stored.data.model_copy(update={"path": recipe.data.path})}
     if isinstance(recipe, Recipe):

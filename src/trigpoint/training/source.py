@@ -130,7 +130,7 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
     module = SourceClassifier(recipe, len(classes), labels["train"], labels["val"])
     if existed and run.epochs_done() >= recipe.train.num_epochs and run.history.is_file():
         return run
-    check_engine(recipe.train)
+    check_engine(recipe.train, len(names["val"]))
     inputs = {}
     for part, augment in (("train", recipe.data.augment), ("val", None)):
         pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.splits import grouped_split
-from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.data.splits import divided_rows
+from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Spacing, plain_spacing
 from trigpoint.recipe import DataConfig, Recipe
 from trigpoint.runs import LandmarkFile, RunFolder
@@ -137,28 +137,60 @@ def _meaning(marks: LandmarkSet, spacing: Spacing | None) -> dict[str, object]:
 def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
     """The subsets of a run that begins: train, val, and where the recipe uses them unlabelled."""
     splits = data.splits()
-    training = data.only(recipe.data.train) if splits else data  # raises with the splits that exist
+    if splits and recipe.data.train not in splits:
+        near = did_you_mean(recipe.data.train, [name for name in splits if name != recipe.data.val])
+        raise DataError(
+            f"{recipe.data.path}: unknown split '{recipe.data.train}'; {near}; name the one to learn from, such as "
+            f"data.train={next(iter(splits))}, or fill blank rows: trigpoint data split {recipe.data.path} --only-blank"
+        )
+    training = data.only(recipe.data.train) if splits else data
     if recipe.data.val in splits:
         validation = data.only(recipe.data.val)
     else:
-        share = recipe.data.val_share
-        drawn = grouped_split(training.groups, {"train": 1 - share, "val": share}, recipe.seed)
+        drawn = _drawn(recipe, training)
         validation = training.subset([i for i, part in enumerate(drawn) if part == "val"])
         training = training.subset([i for i, part in enumerate(drawn) if part == "train"])
     _check_subjects(recipe, training, validation)
     labelled, rest = _labelled(recipe.data, training, recipe.seed)
     for subset, samples in (("training", labelled), ("validation", validation)):
         if not (samples.visibility > 0).any():
-            raise DataError(f"{recipe.data.path}: expected annotated landmarks in the {subset} subset, got none")
+            raise DataError(
+                f"{recipe.data.path}: expected annotated landmarks in the {subset} subset, got none; annotate some of "
+                f"its images, or divide all rows anew: trigpoint data split {recipe.data.path} --force"
+            )
     parts = {"train": labelled, "val": validation}
     if recipe.data.unlabelled:
         if not len(rest):
             raise ConfigError(
                 f"data.unlabelled={recipe.data.unlabelled}: expected images without labels in split "
-                f"'{recipe.data.train}', got none; set data.limit, add images, or set data.unlabelled=0"
+                f"'{recipe.data.train}', got none; learn from fewer labels "
+                f"(data.limit={max(1, len(labelled.by_image()) // 2)}), add images, or set data.unlabelled=0"
             )
         parts["unlabelled"] = rest
     return parts
+
+
+def _drawn(recipe: Recipe, training: LandmarkDataset) -> list[str]:
+    """Which rows validate where the table does not say so: of the subjects, or, where those drawn have no annotation,
+    of the annotated ones. Raises DataError where there is nothing to draw from."""
+    shares = {"train": 1 - recipe.data.val_share, "val": recipe.data.val_share}
+    known = [i for i, sample in enumerate(training.samples) if (sample.visibility > 0).any()]
+    try:
+        drawn = list(divided_rows(training, shares, recipe.seed)[0])
+        if known and not any(drawn[i] == "val" for i in known):
+            within = divided_rows(training.subset(known), shares, recipe.seed)[0]
+            home = dict(zip([training.groups[i] for i in known], within, strict=True))
+            drawn = [home.get(group, "train") for group in training.groups]
+            for i, part in zip(known, within, strict=True):
+                drawn[i] = part
+    except DataError:
+        where = f"split '{recipe.data.train}'" if training.samples[0].split else "the table"
+        raise DataError(
+            f"{recipe.data.path}: expected at least 2 annotated images in {where}, one to learn from and one to "
+            f"validate, got {len({training.samples[i].image for i in known})}; annotate more, or put some into a split "
+            f"'{recipe.data.val}'"
+        ) from None
+    return drawn
 
 
 def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tuple[LandmarkDataset, LandmarkDataset]:
@@ -175,7 +207,7 @@ def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tup
         if count < 1:
             raise ConfigError(
                 f"data.fraction={settings.fraction:g}: expected at least one labelled image, got none of {images}; "
-                "raise it, or set data.limit"
+                "raise it, or give a number in its place: data.fraction=null data.limit=1"
             )
         training = training.limit(count, seed, settings.limit_across)
     chosen = {sample.image for sample in training.samples}
@@ -183,14 +215,14 @@ def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tup
 
 
 def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: LandmarkDataset) -> None:
-    """Refuse to choose weights on subjects that were learned from."""
+    """Refuse to choose weights on subjects that were learned from, but where there is only one, such as a video."""
     shared = set(training.groups) & set(validation.groups)
-    if shared:
+    if shared and len({*training.groups, *validation.groups}) > 1:
         name = min(shared).split(":", 1)[1]
         raise DataError(
             f"{recipe.data.path}: expected each subject in one split, got {len(shared)} in both "
             f"'{recipe.data.train}' and "
-            f"'{recipe.data.val}', such as '{name}'; split by subject: trigpoint data split --force"
+            f"'{recipe.data.val}', such as '{name}'; split by subject: trigpoint data split {recipe.data.path} --force"
         )
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from trigpoint.data.dataset import LandmarkDataset
+from trigpoint.data.description import Problem
 from trigpoint.data.formats import DeepLabCut, EndoVis
 from trigpoint.data.formats.endovis import JOINTS
 from trigpoint.errors import ConfigError, DataError
@@ -37,6 +39,12 @@ def labels(folder: Path, *frames: list[Any], name: str = "test1_labels.json") ->
     return folder / name
 
 
+def faults(data: LandmarkDataset) -> list[Problem]:
+    """What was left out of the entries; that no frames are there, and which were not annotated, is told beside it."""
+    beside = ("are not below", "frames without entries")
+    return [problem for problem in data.problems if not any(text in problem.message for text in beside)]
+
+
 def seen(data: LandmarkDataset) -> list[tuple[str, list[int]]]:
     return [(sample.instance, sample.visibility.tolist()) for sample in data.samples]
 
@@ -46,7 +54,11 @@ def test_tools_are_instances_and_frames_without_entries_are_left_out(tmp_path: P
     hidden = [{**entry, "occluded": entry["class"] == END} for entry in tool("tool4", 50)]
     file = labels(tmp_path, [], two, hidden)
     data = EndoVis().read(file)
-    assert data.problems == ()
+    assert faults(data) == []
+    assert [problem.message[:40] for problem in data.problems] == [
+        "frames without entries count as not anno",
+        f"2 images are not below {tmp_path}"[:40],
+    ]
     assert data.instances
     assert data.landmarks.names == JOINTS
     assert data.landmarks.flip_permutation().tolist() == [1, 0, 2, 3, 4]
@@ -71,7 +83,7 @@ def test_a_frame_without_the_chosen_tools_says_that_they_are_absent(tmp_path: Pa
 def test_a_joint_that_a_tool_lacks_is_not_annotated(tmp_path: Path) -> None:
     data = EndoVis().read(labels(tmp_path, tool("tool1", 100, (LEFT, RIGHT, SHAFT, END))))
     assert seen(data) == [("tool1", [2, 2, 0, 2, 2])]
-    assert data.problems == ()
+    assert faults(data) == []
 
 
 BAD = {
@@ -92,7 +104,7 @@ def test_unusable_entries_are_reported_and_left_out(tmp_path: Path, kind: str) -
     file = labels(tmp_path, [*tool("tool1", 100, JOINTS[:4]), entry])
     data = EndoVis().read(file)
     assert seen(data) == [("tool1", [2, 2, 2, 2, 0])]
-    (problem,) = data.problems
+    (problem,) = faults(data)
     assert problem.file == file
     assert str(problem).startswith(f"{file}: frame 0 (img_0001.png), entry 4: ")
     assert re.search(expected, problem.message)
@@ -103,7 +115,7 @@ def test_two_of_one_joint_are_both_left_out(tmp_path: Path) -> None:
     twice = [*tool("tool1", 100), {"class": RIGHT, "id": "tool1", "x": 3, "y": 4}, *tool("tool2", 300, (LEFT, HEAD))]
     data = EndoVis().read(labels(tmp_path, twice))
     assert seen(data) == [("tool1", [2, 0, 2, 2, 2]), ("tool2", [2, 0, 2, 0, 0])]
-    (problem,) = data.problems
+    (problem,) = faults(data)
     assert "expected one RightClasperPoint of tool1, got entries 1 (110, 7.5) and 5 (3, 4)" in problem.message
 
 
@@ -113,7 +125,7 @@ def test_an_entry_without_id_leaves_its_joint_unknown_where_no_tool_is_seen(tmp_
     assert seen(data)[0] == ("", [ABSENT, ABSENT, ABSENT, ABSENT, 0])
     # faults of a tool that is not wanted do not matter
     file = labels(tmp_path, [{"class": END, "id": "tool1", "x": 999, "y": 6}, *tool("tool4", 100)])
-    assert EndoVis("scissor").read(file).problems == ()
+    assert faults(EndoVis("scissor").read(file)) == []
 
 
 def test_a_folder_of_label_files(tmp_path: Path) -> None:
@@ -132,7 +144,7 @@ def test_frames_that_name_no_image_are_reported(tmp_path: Path, name: str, messa
     file.write_text(json.dumps([good, {**good, "filename": name}, good]))
     data = EndoVis().read(file)
     assert len(data) == 1
-    first, second = data.problems
+    first, second = faults(data)
     assert message in str(first)
     assert "frame 2 (img_0001.png): expected each image once, got frame 0 again" in str(second)
 
@@ -142,7 +154,7 @@ def test_frames_that_name_no_image_are_reported(tmp_path: Path, name: str, messa
     [
         ("[\n{]", "line 2: not readable as JSON"),
         ("{}", "expected a JSON list of frames, got dict"),
-        ("[1]", "expected a JSON list of frames"),
+        ("[1]", "frame 0: expected 'filename' as str and 'annotations' as list"),
         ('[{"filename": "a.png"}]', "frame 0: expected 'filename' as str and 'annotations' as list"),
         ("[]", "expected joints of 'all', got none"),
     ],
@@ -177,9 +189,18 @@ def test_the_published_label_files(tmp_path: Path) -> None:
         "test5": [598, 599, 602, 602, 474],
     }
     assert (data.visibility == 1).sum() == 1
-    assert len(data.problems) == 131
+    assert len(faults(data)) == 131
     assert sum("for EndPoint, got none" in problem.message for problem in data.problems) == 128
     assert {sample.instance for sample in EndoVis("scissor").read(REAL).samples} == {"", "tool4"}
     (file,) = DeepLabCut().write(data, tmp_path / "labels.csv")
     again = DeepLabCut().read(file, images=REAL)
     np.testing.assert_array_equal(again.points, data.points)
+
+
+def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
+    file = labels(tmp_path, tool("tool1", 100))
+    frame = EndoVis().read(file).samples[0].image
+    frame.parent.mkdir(parents=True)
+    PIL.Image.new("L", (360, 288)).save(frame)
+    (problem,) = EndoVis().read(file).problems
+    assert "(stated 720 x 576, upright file 360 x 288)" in problem.message

@@ -21,9 +21,20 @@ from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
 
 ONE_BASED = 1e-9  # pts adds and takes away 1: exact to the last bits of a float, no more
 WRITTEN = [form for form in FORMATS if form not in READ_ONLY]
-ONE_FILE = ("coco", "deeplabcut")  # the others have a file per image
+ONE_FILE = {  # the name of the file; the others have a file per image, or a folder
+    "coco": "out.json",
+    "cvat": "out.xml",
+    "deeplabcut": "out.csv",
+    "labelstudio": "out.json",
+    "via": "out.json",
+}
 NAMELESS = ("pts", "isbi")
+OCCLUDED = ("coco", "cvat", "yolo")  # keep visibility 1
+INSTANCES = ("coco", "cvat", "deeplabcut", "labelme", "labelstudio", "via", "yolo")
+NUMBERED = ("cvat", "yolo")  # know no names of instances
+TOLERANCE = {"pts": ONE_BASED, "yolo": 1e-12, "labelstudio": 1e-9}  # yolo and labelstudio store shares of the size
 coordinates = st.floats(-100, 5000, allow_nan=False, allow_infinity=False)
+inside = st.floats(0, 4)  # of an image of 7 x 5; yolo holds no others
 
 
 def dataset(
@@ -42,7 +53,7 @@ def dataset(
 
 
 def round_trip(form: str, data: LandmarkDataset, root: Path) -> LandmarkDataset:
-    target = root / ("out.file" if form in ONE_FILE else "out")
+    target = root / ONE_FILE.get(form, "out")
     files = FORMATS[form]().write(data, target)
     assert files
     assert all(file.is_file() for file in files)
@@ -56,7 +67,8 @@ def round_trip(form: str, data: LandmarkDataset, root: Path) -> LandmarkDataset:
 @given(data=st.data())
 def test_round_trip(form: str, data: st.DataObject) -> None:
     count = 3 if FORMATS[form] is not Isbi else len(NAMES)
-    values = data.draw(st.lists(coordinates, min_size=4 * count, max_size=4 * count))
+    numbers = inside if form == "yolo" else coordinates
+    values = data.draw(st.lists(numbers, min_size=4 * count, max_size=4 * count))
     points = np.array(values).reshape(2, count, 2)
     if form != "isbi":
         points[0, data.draw(st.integers(0, count - 1))] = np.nan
@@ -64,8 +76,8 @@ def test_round_trip(form: str, data: st.DataObject) -> None:
         root = Path(folder)
         before = dataset(root, points, NAMES if FORMATS[form] is Isbi else None, occluded=True)
         after = round_trip(form, before, root)
-    np.testing.assert_allclose(after.points, before.points, rtol=0, atol=ONE_BASED if form == "pts" else 0)
-    seen = before.visibility if form == "coco" else np.where(before.visibility > 0, 2, 0)
+    np.testing.assert_allclose(after.points, before.points, rtol=0, atol=TOLERANCE.get(form, 0))
+    seen = before.visibility if form in OCCLUDED else np.where(before.visibility > 0, 2, 0)
     np.testing.assert_array_equal(after.visibility, seen)
     if form not in NAMELESS:
         assert after.landmarks.names == before.landmarks.names
@@ -75,7 +87,7 @@ def test_round_trip(form: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
-    data = dataset(tmp_path, np.arange(12.0).reshape(3, 2, 2))
+    data = dataset(tmp_path, np.arange(12.0).reshape(3, 2, 2) / 3)
     first, second, third = data.samples
     twice = [
         Sample(first.image, first.points, first.visibility, instance="left tool"),
@@ -83,8 +95,8 @@ def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
         Sample(third.image, np.full((2, 2), np.nan), np.zeros(2, np.int64)),
     ]
     many = LandmarkDataset(twice, data.landmarks, images=data.images, instances=True)
-    target = tmp_path / "out.file"
-    if form not in ("coco", "deeplabcut"):
+    target = tmp_path / ONE_FILE.get(form, "out")
+    if form not in INSTANCES:
         with pytest.raises(DataError, match="instances"):
             FORMATS[form]().write(many, target)
         assert not target.exists()
@@ -92,15 +104,18 @@ def test_instances_are_kept_or_refused(form: str, tmp_path: Path) -> None:
     FORMATS[form]().write(many, target)
     again = FORMATS[form]().read(target, images=data.images)
     assert again.instances
-    assert [s.instance for s in again.samples] == ["left tool", "right tool", ""]
-    np.testing.assert_array_equal(again.points, many.points)
+    count = 2 if form == "yolo" else 3  # what is not annotated would be background there
+    if form not in NUMBERED:
+        assert [s.instance for s in again.samples] == ["left tool", "right tool", ""]
+    assert len({s.instance for s in again.samples}) == count
+    np.testing.assert_allclose(again.points, many.points[:count], rtol=0, atol=TOLERANCE.get(form, 0))
 
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_nothing_is_overwritten_unasked(form: str, tmp_path: Path) -> None:
     count = len(NAMES)
-    data = dataset(tmp_path, np.arange(4.0 * count).reshape(2, count, 2), NAMES)
-    target = tmp_path / ("out.file" if form in ONE_FILE else "out")
+    data = dataset(tmp_path, np.arange(4.0 * count).reshape(2, count, 2) / count, NAMES)
+    target = tmp_path / ONE_FILE.get(form, "out")
     files = FORMATS[form]().write(data, target)
     files[0].unlink()
     files[-1].parent.mkdir(exist_ok=True)
@@ -235,15 +250,12 @@ def broken(change: Callable[[dict], object]) -> str:  # type: ignore[type-arg]
             broken(lambda v: v["annotations"][0].update(keypoints=[1, 2])),
             r"annotations\[0\]: expected 9 keypoint numbers",
         ),
-        (broken(lambda v: v["annotations"][0]["keypoints"].__setitem__(0, "x")), r"annotations\[0\], landmark 'tip'"),
-        (broken(lambda v: v["annotations"][0]["keypoints"].__setitem__(8, 3)), "landmark 'end': expected visibility"),
         (
             broken(lambda v: v["annotations"][0].update(image_id=77)),
-            "expected the 'image_id' of a listed image, got 77",
+            r"expected the 'image_id' of a listed image, .*annotations\[0\]: 77",
         ),
-        (broken(lambda v: v["images"][1].update(id=9)), r"images\[1\]: expected an 'id' of its own"),
-        (broken(lambda v: v["images"][1].update(file_name="../b.png")), "inside the folder, got '../b.png'"),
-        (broken(lambda v: v["categories"][0].update(keypoints=["a"])), r"expected one category .* got 2 \(box, tool\)"),
+        (broken(lambda v: v["images"][1].update(id=9)), r"expected an 'id' of its own .*images\[1\]"),
+        (broken(lambda v: v["categories"][0].update(keypoints=["a"])), r"got 2 \(box, tool\).*--option category="),
         (broken(lambda v: v["categories"][1].update(keypoints=["a", "a", "b"])), "expected each once, got a"),
     ],
 )
@@ -291,10 +303,10 @@ def test_deeplabcut_path_in_three_columns_and_likelihood(tmp_path: Path) -> None
         ("", "got an empty file"),
         (DLC, "expected a row per frame"),
         (DLC + "a.png,1,2,3\n", "row 4: expected 5 cells as in the header, got 4"),
-        (DLC + "a.png,1,2,3,x\n", "row 4, landmark 'tail': expected two numbers"),
-        (DLC + "a.png,1,,3,4\n", "row 4, landmark 'nose': expected two numbers or two blank cells"),
-        (DLC + "a.png,1,2,3,4\na.png,1,2,3,4\n", r"row 5: expected each image once, got 'a\.png' again \(row 4\)"),
-        (DLC + "../a.png,1,2,3,4\n", "row 4: expected an image path inside the project"),
+        (DLC + "a.png,,,3,x\n", "row 4, landmark 'tail': expected two numbers"),
+        (DLC + "a.png,1,,,\n", "row 4, landmark 'nose': expected two numbers or two blank cells"),
+        (DLC + ",1,2,3,4\n", "row 4: expected the name of an image"),
+        (DLC + "0,1,2,3,4\n1,1,2,3,4\n", "row 4: expected the names of images in the first column, got frame numbers"),
         (DLC.replace("y,y", "y,z") + "a.png,1,2,3,4\n", "row 3: expected x, y or likelihood"),
         ("scorer,m\nbodyparts,a\ncoords,x\na.png,1\n", "row 3, landmark 'a': expected a column y"),
     ],
@@ -330,16 +342,19 @@ def test_ljson_files_are_matched_by_name(tmp_path: Path) -> None:
     (image(tmp_path) / "a.ljson").write_text(ljson(labels=labels, landmarks=body))
     (image(tmp_path, "b.png") / "b.ljson").write_text(ljson(labels=swapped, landmarks=body))
     np.testing.assert_array_equal(Ljson().read(tmp_path).points[1], [[2, 20], [1, 10]])
-    (tmp_path / "b.ljson").write_text(ljson(labels=labels[:1], landmarks=body))
-    with pytest.raises(DataError, match=r"b\.ljson: expected the landmarks of a\.ljson"):
-        Ljson().read(tmp_path)
+    (tmp_path / "b.ljson").write_text(ljson(labels=labels[:1], landmarks={"points": [[10, 1]], "connectivity": []}))
+    data = Ljson().read(tmp_path)
+    assert data.visibility.tolist() == [[2, 2], [2, 0]]
+    assert "files without 'b', which counts as not annotated there (b.ljson)" in str(data.problems[0])
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ('{"version": 2,\n\n oops}', "line 3: not readable as JSON"),
-        (ljson(version=3), "expected ljson version 2, got 3"),
+        (ljson(version=4), "expected ljson version 1, 2 or 3, got 4"),
+        (ljson(version=3), "expected 'groups' as dict, got nothing"),
+        (ljson(version=3, groups={"a": {}, "b": {}}), "got a, b; choose one: --option group=NAME"),
         (ljson(landmarks={}), "expected 'points' as list, got nothing"),
         (ljson(landmarks={"points": [[1, None]]}, labels=[]), r"points\[0\]: expected two numbers or two nulls"),
         (ljson(landmarks={"points": [[1, 2, 3]]}, labels=[]), r"points\[0\]: expected \[y, x\]"),
@@ -379,9 +394,8 @@ def test_malformed_pts(tmp_path: Path, text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["1,2"] * 18, "line 19: expected 19 lines 'x,y', got 18"),
         (["1,2"] * 18 + ["1;2"], "line 19: expected 'x,y', got '1;2'"),
-        (["1,2"] * 20, "line 20: expected a diagnosis number"),
+        (["1,2"] * 19 + ["1", "1,2"], "line 21: expected a diagnosis number"),
         (["1,2", ""] + ["1,2"] * 18, "line 2: expected 'x,y', got ''"),
     ],
 )
@@ -409,8 +423,74 @@ def test_images_with_one_name_cannot_share_a_file(tmp_path: Path) -> None:
         Pts().write(LandmarkDataset(samples, LandmarkSet(("t",)), images=tmp_path), tmp_path / "out")
 
 
-def test_pts_files_need_the_same_count(tmp_path: Path) -> None:
-    for name, rows in (("a", "1 2"), ("b", "1 2\n3 4")):
-        (image(tmp_path, f"{name}.png") / f"{name}.pts").write_text(f"{{\n{rows}\n}}")
-    with pytest.raises(DataError, match=r"b\.pts: expected the landmarks of a\.pts, got a difference in 'p01'"):
-        Pts().read(tmp_path)
+@pytest.mark.parametrize(("form", "suffix", "text"), [("pts", ".pts", "{{\n{}\n}}"), ("isbi", ".txt", "{}")])
+def test_files_without_names_need_one_count(tmp_path: Path, form: str, suffix: str, text: str) -> None:
+    one = "1 2" if form == "pts" else "1,2"
+    for name, rows in (("a", 1), ("b", 2)):
+        (image(tmp_path, f"{name}.png") / f"{name}{suffix}").write_text(text.format("\n".join([one] * rows)))
+    with pytest.raises(DataError, match=rf"number of points, got 1 \(a{suffix}\) and 2 \(b{suffix}\); divide them"):
+        FORMATS[form]().read(tmp_path)
+    (image(tmp_path, "c.png") / f"c{suffix}").write_text(text.format(f"{one}\n{one}"))
+    (image(tmp_path, "d.png") / f"d{suffix}").write_text(text.format("damaged"))
+    data = FORMATS[form]().read(tmp_path)
+    assert [sample.image.name for sample in data.samples] == ["b.png", "c.png"]
+    told = "\n".join(map(str, data.problems))
+    assert f"a{suffix}: 1" in told
+    assert f"d{suffix}, line" in told or f"d{suffix}: line" in told
+
+
+@pytest.mark.parametrize("form", ["pts", "isbi", "ljson"])
+def test_missing_images_of_files_are_listed_together(tmp_path: Path, form: str) -> None:
+    suffix, body = {"pts": (".pts", "{\n1 2\n}"), "isbi": (".txt", "1,2\n"), "ljson": (".ljson", ljson())}[form]
+    for name in "abcd":
+        (tmp_path / f"{name}{suffix}").write_text(body)
+    image(tmp_path, "c.png")
+    with pytest.raises(DataError, match="3 of 4 files have no image") as error:
+        FORMATS[form]().read(tmp_path)
+    assert all(f"{name}{suffix}" in str(error.value) for name in "abd")
+    assert "--images FOLDER" in str(error.value)
+
+
+def test_two_images_of_one_name_are_told(tmp_path: Path) -> None:
+    (image(image(tmp_path), "a.bmp") / "a.pts").write_text("{\n1 2\n}")
+    (image(tmp_path, "u\u0308.png") / "ü.pts").write_text("{\n1 2\n}")  # another coding of the same name
+    data = Pts().read(tmp_path)
+    assert [sample.image.name for sample in data.samples] == ["a.png", "u\u0308.png"]
+    assert "a.pts: a.png or a.bmp" in str(data.problems[0])
+
+
+def test_text_with_any_number_of_points(tmp_path: Path) -> None:
+    (image(tmp_path) / "a.txt").write_text("1,2\n3.5,4\n\n")
+    data = Isbi(names=["tip", "end"]).read(tmp_path)
+    assert data.landmarks.names == ("tip", "end")
+    assert data.points.tolist() == [[[1, 2], [3.5, 4]]]
+    (file,) = Isbi().write(data.pick(["end", "tip"]), tmp_path / "out")
+    assert file.read_text() == "3.5,4\n1,2\n"
+    file.unlink()
+    assert "name them with --names" in str(Isbi().read(tmp_path).problems[0])
+    with pytest.raises(DataError, match=r"a\.txt, line 3: expected 3 lines 'x,y', got 2"):
+        Isbi(names=["a", "b", "c"]).read(tmp_path)
+
+
+def test_ljson_of_every_version(tmp_path: Path) -> None:
+    image(tmp_path)
+    groups = [
+        {"label": "chin", "connectivity": [[0, 1]], "landmarks": [{"point": [10, 1]}, {"point": [None, None]}]},
+        {"label": "eye", "landmarks": [{"point": [20, 2]}]},
+    ]
+    labels = [{"label": "chin", "mask": [0, 1]}, {"label": "eye", "mask": [2]}]
+    body = {"points": [[10, 1], [None, None], [20, 2]], "connectivity": [[0, 1], [0, 9]]}
+    versions = {
+        1: {"version": 1, "groups": groups},
+        2: {"version": 2, "labels": labels, "landmarks": body},
+        3: {"version": 3, "groups": {"PTS": {"labels": labels, "landmarks": body}}},
+    }
+    for version, values in versions.items():
+        (tmp_path / "a.ljson").write_text(json.dumps(values))
+        data = Ljson().read(tmp_path)
+        np.testing.assert_array_equal(data.points[0], [[1, 10], [np.nan, np.nan], [2, 20]])
+        assert data.landmarks.names == ("chin_00", "chin_01", "eye")
+        assert data.landmarks.skeleton == (("chin_00", "chin_01"),)
+        assert ("connectivity[1]" in "".join(map(str, data.problems))) == (version > 1)
+    (file,) = Ljson(group="PTS").write(data, tmp_path / "out")
+    assert json.loads(file.read_text())["landmarks"]["connectivity"] == [[0, 1]]

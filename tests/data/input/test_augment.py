@@ -73,6 +73,25 @@ def test_flip_probability_and_refusal():
         InputPipeline(InputConfig(), TIP, AugmentConfig(flip=0.5))
 
 
+def test_flip_of_landmarks_that_mirror_themselves():
+    line = LandmarkSet(("top", "bottom"), mirrors=True)
+    assert LandmarkSet.from_dict(line.to_dict()) == line
+    assert line.to_dict()["pairs"] == []
+    pipeline = InputPipeline(InputConfig(size=(64, 64)), line, AugmentConfig(flip=1))
+    _, points, _ = pipeline(noise_image(), np.array([[10.0, 5.0], [20.0, 30.0]]), rng=sample_rng(0, 0, 0))
+    plain = InputPipeline(InputConfig(size=(64, 64)), line)(noise_image(), np.array([[10.0, 5.0], [20.0, 30.0]]))[1]
+    assert torch.allclose(points, torch.stack([63 - plain[:, 0], plain[:, 1]], 1))
+
+
+def test_flip_without_the_other_one_of_a_pair_is_refused():
+    four = LandmarkSet(("a", "b", "c", "d", "e"), pairs=(("a", "b"), ("c", "d")))
+    assert four.pick(["e"]).flip_permutation().tolist() == [0]
+    assert four.pick(["d", "e", "c"]).flip_permutation().tolist() == [2, 1, 0]
+    for left in (["a", "e"], ["a", "c", "d"]):
+        with pytest.raises(DataError, match="only one landmark is used"):
+            InputPipeline(InputConfig(), four.pick(left), AugmentConfig(flip=0.5))
+
+
 def test_missing_stays_missing_and_zero_visibility_is_missing():
     pipeline = InputPipeline(InputConfig(size=(32, 32)), FACE, GEOMETRY)
     marks = np.array([[np.nan, np.nan], [35.0, 25.0], [36.0, 24.0]])

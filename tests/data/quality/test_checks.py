@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from trigpoint.data import LandmarkDataset
 from trigpoint.data.quality.checks import CheckReport, Finding, check_dataset
 from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.errors import DataError
@@ -131,9 +133,76 @@ def test_many_unnamed_images_are_counted(tmp_path: Path) -> None:
     folder = make(tmp_path / "d")
     for i in range(25):
         Image.fromarray(np.full((4, 4), i, dtype=np.uint8)).save(folder / "images" / f"extra{i:02d}.png")
-    messages = [p.message for p in check_dataset(folder).warnings]
-    assert len(messages) == 21
-    assert messages[-1].startswith("5 more images that no row names (25 of 37)")
+    (found,) = check_dataset(folder).warnings
+    assert found.message.startswith("no row names 25 of 37 images (extra00.png, extra01.png,")
+    assert len(found.message) < 200
+
+
+def test_a_half_labelled_table_is_one_line(tmp_path: Path) -> None:
+    blank = {f"row{i}": f"{i - 2}.png,,s{i},,,," for i in range(5, 14)}
+    report = check_dataset(make(tmp_path / "d", **blank))
+    assert len(report.problems) == 5  # with both landmarks, which are in few rows, and no test subset
+    assert only(report, "9 rows have no annotated landmark").message.endswith("(rows 5, 6, 7, 8, 9, ...)")
+    assert only(report, "9 rows have a blank cell where a split is expected").row == 5
+
+
+def test_a_missing_image_has_a_hint(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", row2="0.jpg,train,a,5,10,30,11", row3="01.png,train,b,5,10,30,11")
+    (folder / "images" / "sub").mkdir()
+    (folder / "images" / "5.png").rename(folder / "images" / "sub" / "5.png")
+    report = check_dataset(folder)
+    assert only(report, "0.jpg").message.endswith("did you mean '0.png'?")
+    assert only(report, "01.png").message.endswith("did you mean '1.png'?")
+    assert only(report, "images/5.png").message.endswith("did you mean 'sub/5.png'?")
+    with pytest.raises(DataError, match=r"0\.jpg: expected an image file, got none; did you mean '0\.png'\?"):
+        LandmarkDataset.load(folder)
+
+
+def test_copies_are_found_before_the_set_is_divided(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d")
+    images = folder / "images"
+    for i in range(12):  # pictures with something in them
+        values = np.random.default_rng(i).integers(0, 255, (6, 8), dtype=np.uint8)
+        Image.fromarray(values).resize((160, 120), Image.Resampling.BICUBIC).save(images / f"{i}.png")
+    with Image.open(images / "0.png") as image:
+        image.resize((80, 60)).point(lambda value: value * 0.6 + 20).save(images / "4.png")
+    (images / "9.png").write_bytes((images / "1.png").read_bytes())
+    table = folder / "landmarks.csv"
+    table.write_text("\n".join(",".join([c[0], c[1] if c[0] == "image" else "", *c[2:]]) for c in _cells(table)) + "\n")
+    report = check_dataset(folder)
+    assert [p.severity for p in report.problems] == ["warning", "warning"]
+    assert only(report, "same picture as 1.png (row 3), which is in no split; keep one").file.name == "9.png"
+    assert "an image looks like a copy (4.png of 0.png)" in only(report, "looks like a copy").message
+
+
+def _cells(table: Path) -> list[list[str]]:
+    return [line.split(",") for line in table.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_findings_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: int) -> None:
+    folder = make(tmp_path / "d", row5="gone.png,test,s3,5,10,30,11", row6="4.png,train,s4,5,10,31,55")
+    for i in (1, 7, 8):
+        (folder / "images" / f"{i}.png").write_text("this is no image")
+    calls: list[tuple[int, int]] = []
+    report = check_dataset(folder, lambda done, total: calls.append((done, total)), workers=workers)
+    assert report == check_dataset(folder, workers=3)
+    assert calls == [(i, 12) for i in range(1, 13)]
+
+
+def test_ctrl_c_ends_a_check_at_once(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", rows=60)
+    read: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        read.append(done)
+        raise KeyboardInterrupt
+
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        check_dataset(folder, stop, workers=2)
+    assert read == [1]
+    assert threading.active_count() == threads
 
 
 def instances(folder: Path, *rows: str) -> Path:

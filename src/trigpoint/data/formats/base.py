@@ -1,17 +1,21 @@
 """What the foreign formats share: the contract, finding the image of an annotation file, reading JSON."""
 
+import os
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, utf8, write_bytes
-from trigpoint.data.pixels.images import NAMES, SUFFIXES, is_image
-from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
+from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, shown, utf8, write_bytes
+from trigpoint.data.formats.collected import Collected, Mark, listed, reason
+from trigpoint.data.pixels.images import NAMES, SUFFIXES, image_size, is_image
+from trigpoint.errors import ConfigError, DataError
+from trigpoint.landmarks import FloatArray, LandmarkSet, Sample, Spacing
 
 T = TypeVar("T")
 
@@ -48,36 +52,124 @@ def annotation_files(
     return root, root if images is None else Path(images), found
 
 
-def image_of(annotation: Path, root: Path, images: Path) -> Path:
-    """The image with the same name below ``images``, whatever its suffix. Raises DataError when there is none."""
-    stem = images / annotation.relative_to(root).with_suffix("")
-    for suffix in SUFFIXES:
-        for spelled in (suffix, suffix.upper()):
-            candidate = stem.with_name(stem.name + spelled)
-            if candidate.is_file():
-                return candidate
-    if is_image(stem):  # such as DICOM, which many systems store without a suffix
-        return stem
-    expected = f"expected its image {stem}.* ({NAMES})"
-    raise DataError(f"{annotation}: {expected}, got none; give the images folder")
+class Parsed(NamedTuple):
+    """One annotation file: K landmarks, their points (K, 2) with NaN = missing, and what was left out of it."""
+
+    landmarks: LandmarkSet
+    points: FloatArray
+    notes: Sequence[str] = ()
+
+
+class StemFinder:
+    """Finds the image that an annotation file is named after, below ``images``, whatever its suffix."""
+
+    def __init__(self, root: Path, images: Path) -> None:
+        self.root, self.images = root, images
+        self._folders: dict[Path, dict[str, list[Path]]] = {}
+
+    def __call__(self, annotation: Path) -> list[Path]:
+        """All images of that name, the usual suffixes first; none: there is no such image."""
+        stem = self.images / annotation.relative_to(self.root).with_suffix("")
+        if stem.parent not in self._folders:
+            self._folders[stem.parent] = self._listing(stem.parent)
+        return self._folders[stem.parent].get(unicodedata.normalize("NFC", stem.name), [])
+
+    @staticmethod
+    def _listing(folder: Path) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        files = [entry for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
+        order = {suffix: place for place, suffix in enumerate((*SUFFIXES, ""))}  # "": DICOM, by its first bytes
+        known = [file for file in files if file.suffix.lower() in order and is_image(file)]
+        for file in sorted(known, key=lambda file: (order[file.suffix.lower()], file.name)):
+            found.setdefault(unicodedata.normalize("NFC", file.stem), []).append(file)
+        return found
 
 
 def read_per_image(
-    source: str | Path, suffix: str, images: str | Path | None, parse: Callable[[Path], tuple[LandmarkSet, FloatArray]]
+    source: str | Path,
+    suffix: str,
+    images: str | Path | None,
+    parse: Callable[[Path], Parsed],
+    *,
+    named: bool = False,
+    spacing_mm: float | Spacing | None = None,
 ) -> LandmarkDataset:
-    """Read the landmarks and points (K, 2) of each file and match them by name, in the order of the first file."""
+    """Read the landmarks of each file and match them by name (``named``), or in files without names by their order.
+
+    A file that cannot be read, or in files without names has another number of points than most, is left out and told.
+    Raises DataError when images are missing, all of them at once, and when nothing is left.
+    """
     root, folder, files = annotation_files(source, suffix, images)
-    found = [parse(file) for file in files]
-    landmarks = found[0][0]
-    samples = []
-    for file, (marks, points) in zip(files, found, strict=True):
-        if odd := sorted(set(marks.names) ^ set(landmarks.names)):
-            expected = f"expected the landmarks of {files[0].name}"
-            raise DataError(f"{file}: {expected}, got a difference in '{odd[0]}'; all files need the same")
-        place = {name: index for index, name in enumerate(marks.names)}
-        points = points[[place[name] for name in landmarks.names]]
-        samples.append(visible(image_of(file, root, folder), points))
-    return LandmarkDataset(samples, landmarks, name=root.name, images=folder, table=Path(source))
+    rows = Collected(Path(source), folder)
+    found: dict[Path, Parsed] = {}
+    for file in files:
+        try:
+            found[file] = parse(file)
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            rows.problem(file, f"{reason(file, error)}; left out")
+        else:
+            for note in found[file].notes:
+                rows.problem(file, note)
+    if found and not named:
+        found = _of_one_count(rows, found)
+    marks = _joined(rows, found)
+    places = _images_of(rows, root, found)
+    for file, one in found.items():
+        rows.names.update(dict.fromkeys(one.landmarks.names))
+        points = [Mark(x, y, 0 if np.isnan(x) else 2) for x, y in one.points]
+        rows.add(places[file], dict(zip(one.landmarks.names, points, strict=True)), spacing_mm=spacing_mm)
+    return rows.dataset(root.name, landmarks=marks, instances=False)
+
+
+def _of_one_count(rows: Collected, found: dict[Path, Parsed]) -> dict[Path, Parsed]:
+    """The files with as many points as most have: without names, nobody knows which points the others lack."""
+    counts = Counter(len(one.points) for one in found.values()).most_common(2)
+    if len(counts) == 2 and counts[0][1] == counts[1][1]:
+        first = {len(one.points): file.name for file, one in reversed(found.items())}
+        got = " and ".join(f"{count} ({first[count]})" for count, _ in counts)
+        raise DataError(f"{rows.source}: expected files with one number of points, got {got}; divide them")
+    out = {}
+    for file, one in found.items():
+        if len(one.points) == counts[0][0]:
+            out[file] = one
+        else:
+            expected = f"expected {counts[0][0]} points, as most files have, got another number; left out"
+            rows.tally(rows.source, expected, f"{file.name}: {len(one.points)}")
+    return out
+
+
+def _joined(rows: Collected, found: Mapping[Path, Parsed]) -> LandmarkSet:
+    """The landmarks of all files, with the groups and lines that any names; which files lack some is told."""
+    sets = list(dict.fromkeys(one.landmarks.names for one in found.values()))
+    names = tuple(dict.fromkeys(name for each in sets for name in each))
+    for file, one in found.items() if len(sets) > 1 else []:
+        lacking = [name for name in names if name not in one.landmarks.names]
+        if lacking:
+            rows.tally(rows.source, f"files without '{lacking[0]}', which counts as not annotated there", file.name)
+    groups = {group: members for one in found.values() for group, members in one.landmarks.groups.items()}
+    lines = dict.fromkeys(line for one in found.values() for line in one.landmarks.skeleton)
+    return LandmarkSet(names, groups=groups, skeleton=tuple(lines))
+
+
+def _images_of(rows: Collected, root: Path, found: Mapping[Path, Parsed]) -> dict[Path, Path]:
+    finder, out, missing = StemFinder(root, rows.images), {}, []
+    for file in found:
+        candidates = finder(file)
+        if not candidates:
+            stem = rows.images / file.relative_to(root).with_suffix("")
+            missing.append(f"{file}: expected its image {stem}.* ({NAMES}), got none")
+            continue
+        out[file] = candidates[0]
+        if len(candidates) > 1:
+            which = f"{file.name}: {' or '.join(each.name for each in candidates)}"
+            rows.tally(rows.source, "several images have the name of a file; the first is taken", which)
+    if missing:
+        count = f"{rows.source}: {len(missing)} of {len(found)} files have no image:{listed(missing)}\n"
+        fix = "give the images folder (--images FOLDER)"
+        raise DataError(f"{count}{fix}" if len(missing) > 1 else f"{missing[0]}; {fix}")
+    return out
 
 
 def visible(image: Path, points: FloatArray, **rest: Any) -> Sample:
@@ -144,6 +236,35 @@ def objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]
     return items
 
 
+def image_sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
+    """(height, width) of each image. Raises one DataError that counts and lists all that cannot be read."""
+    sizes, problems = [], []
+    for image in images:
+        try:
+            sizes.append(image_size(image))
+        except DataError as error:
+            problems.append(str(error))
+    if len(problems) > 1:
+        raise DataError(f"expected {len(images)} images, {len(problems)} cannot be read:{listed(problems)}")
+    if problems:
+        raise DataError(problems[0])
+    return sizes
+
+
+def yes_or_no(option: str, value: bool | str) -> bool:
+    """A yes or no as the command line gives it. Raises ConfigError naming the option.
+
+    >>> yes_or_no("instances", "no"), yes_or_no("instances", True)
+    (False, True)
+    """
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in words:
+        raise ConfigError(f"{option}: expected yes or no, got {shown(value)}")
+    return words[str(value).lower()]
+
+
 def default_names(count: int) -> tuple[str, ...]:
     """Names for a format that has none.
 
@@ -152,3 +273,21 @@ def default_names(count: int) -> tuple[str, ...]:
     """
     digits = max(2, len(str(count - 1)))
     return tuple(f"p{index:0{digits}d}" for index in range(count))
+
+
+def beside(dataset: LandmarkDataset, sample: Sample, target: str | Path, suffix: str) -> Path:
+    """The annotation file of an image below ``target``, named as the image."""
+    name = Path(dataset.image_name(sample))
+    inside = not (name.is_absolute() or name.parts[0] == os.pardir)
+    return Path(target) / (name if inside else Path(name.name)).with_suffix(suffix)
+
+
+def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
+    """Write several text files, or none: what is in the way is found before, as in ``write_per_image``."""
+    files = {file: utf8(file, text) for file, text in texts.items()}
+    left = [file for file, content in files.items() if not same_content(file, content)]
+    for file in left or files:
+        refuse_existing(file, overwrite)
+    for file in left:
+        write_bytes(file, files[file], overwrite=overwrite)
+    return list(files)

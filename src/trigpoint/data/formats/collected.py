@@ -1,6 +1,7 @@
 """What a reader of a foreign format gathers, image by image, and the dataset made of it: nothing is lost in silence."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,11 +9,22 @@ import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
+from trigpoint.data.files import number
 from trigpoint.data.names import ImageFinder
+from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import DataError
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing, spacing_pair
+from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet, Sample, Spacing, spacing_pair
 
-_TOLD = 5  # problems in an error
+_TOLD = 10  # problems in an error
+_FIRST = 3  # places that a line about many names
+_TURNED = (
+    "the tool that made the labels did not turn the images as their EXIF orientation says, so the points do not fit; "
+    "unless the stated sizes are wrong, remove the EXIF orientation from the files or label the upright images"
+)
+_RESIZED = (
+    "the images were resized after they were labelled, so the points do not fit; unless the stated sizes are wrong, "
+    "put back the labelled images or scale the points"
+)
 
 
 class Mark(NamedTuple):
@@ -29,7 +41,8 @@ NOT_ANNOTATED = Mark(np.nan, np.nan, 0)
 
 class _Row(NamedTuple):
     image: Path
-    marks: Mapping[str, Mark]
+    names: tuple[str, ...]  # one object for all rows that name the same landmarks
+    values: FloatArray  # (len(names), 4) as in Mark
     split: str
     subject: str
     instance: str
@@ -41,7 +54,8 @@ class _Row(NamedTuple):
 class Collected:
     """The rows of a dataset in the making. ``names``: the landmarks, if the format lists them (None: as they come).
 
-    ``image(name)`` finds the file that an annotation names. ``problem`` notes what was left out, and why.
+    ``image(name)`` finds the file that an annotation names. ``problem`` notes what was left out, and why; ``tally``
+    does so where the same may happen many times; ``stated_size`` takes the size that an image had when it was labelled.
     """
 
     def __init__(self, source: Path, images: Path, names: Sequence[str] | None = None) -> None:
@@ -50,10 +64,26 @@ class Collected:
         self.names: dict[str, None] = dict.fromkeys(names or ())
         self.problems: list[Problem] = []
         self._rows: list[_Row] = []
+        self._name_lists: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._places: dict[tuple[Path, str], tuple[list[str], int]] = {}
+        self._sizes: dict[Path, tuple[float, float]] = {}
 
     def problem(self, file: Path, message: str, row: int | None = None, landmark: str | None = None) -> None:
         """Note something that is left out of the dataset."""
         self.problems.append(Problem(file, message, row, landmark))
+
+    def tally(self, file: Path, message: str, place: str) -> None:
+        """Note one of many alike: they become one problem, ``message`` with the first places and a count."""
+        first, count = self._places.get((file, message), ([], 0))
+        if count < _FIRST:
+            first.append(place)
+        self._places[file, message] = first, count + 1
+
+    def stated_size(self, image: Path, width: object, height: object) -> None:
+        """What a label file says of an image's size, to be compared with the upright file; blank or 0 says nothing."""
+        stated = number(width), number(height)
+        if stated[0] and stated[1]:
+            self._sizes[image] = stated[0], stated[1]
 
     def add(
         self,
@@ -68,22 +98,46 @@ class Collected:
         blank: int = 0,
     ) -> None:
         """One image, or one instance in it; ``blank`` is the visibility of landmarks that ``marks`` does not name."""
-        self.names.update(dict.fromkeys(marks))
-        self._rows.append(_Row(image, marks, split, subject, instance, spacing_pair(spacing_mm), row, blank))
+        values = np.array(list(marks.values()), np.float64).reshape(-1, 4)
+        self._append(_Row(image, tuple(marks), values, split, subject, instance, spacing_pair(spacing_mm), row, blank))
 
-    def dataset(self, name: str = "", *, landmarks: LandmarkSet | None = None) -> LandmarkDataset:
-        """What was gathered; several rows of an image, or a named instance, make it a multi-instance set.
+    def add_values(
+        self,
+        image: Path,
+        names: tuple[str, ...],
+        values: FloatArray,
+        *,
+        split: str = "",
+        subject: str = "",
+        instance: str = "",
+        row: int = 0,
+        blank: int = 0,
+    ) -> None:
+        """As ``add``, with ``values`` (len(names), 4) as in ``Mark``: for formats whose files have very many rows."""
+        self._append(_Row(image, names, values, split, subject, instance, None, row, blank))
+
+    def _append(self, row: _Row) -> None:
+        if row.names not in self._name_lists:
+            self.names.update(dict.fromkeys(row.names))
+        self._rows.append(row._replace(names=self._name_lists.setdefault(row.names, row.names)))
+
+    def dataset(
+        self, name: str = "", *, landmarks: LandmarkSet | None = None, instances: bool | None = None
+    ) -> LandmarkDataset:
+        """What was gathered. ``instances`` None: several rows of an image, or a named instance, make it a
+        multi-instance set; False: of several rows the first counts, the others are told.
 
         Raises DataError when no landmark is annotated anywhere, with the first problems as the likely reason.
         """
         marks = landmarks or LandmarkSet(tuple(self.names))
-        images = [row.image for row in self._rows]
-        many = len(set(images)) < len(images) or any(row.instance for row in self._rows)
-        samples = [_sample(row, marks.names) for row in self._rows]
-        problems = [*self.problems, *self._about_images()]
+        rows = self._sound_rows(instances)
+        images = {row.image for row in rows}
+        many = len(images) < len(rows) or any(row.instance for row in rows) if instances is None else instances
+        order = {name: k for k, name in enumerate(marks.names)}
+        samples = [_sample(row, order) for row in rows]
+        problems = [*self.problems, *self._tallied(), *self._about_images()]
         if not any((sample.visibility > 0).any() for sample in samples):
-            reasons = "".join(f"\n{problem}" for problem in problems[:_TOLD])
-            raise DataError(f"{self.source}: expected annotated landmarks, got none{reasons}")
+            raise DataError(f"{self.source}: expected annotated landmarks, got none{listed(problems)}")
         return LandmarkDataset(
             samples,
             marks,
@@ -94,27 +148,93 @@ class Collected:
             problems=problems,
         )
 
+    def _sound_rows(self, instances: bool | None) -> list[_Row]:
+        out, seen = [], set()
+        for row in self._rows:
+            if row.image in self.image.shared:
+                names = " and ".join(f"'{name}'" for name in self.image.shared[row.image])
+                self.tally(self.source, "different names lead to one file; left out", f"{row.image}: {names}")
+            elif instances is False and row.image in seen:
+                again = "expected each image once, got one again; the first counts, left out"
+                self.tally(self.source, again, f"{row.image.name} in row {row.row}" if row.row else row.image.name)
+            else:
+                seen.add(row.image)
+                out.append(row)
+        return out
+
+    def _tallied(self) -> list[Problem]:
+        return [
+            Problem(file, f"{message} ({', '.join(first)}{f' and {count - len(first)} more' * (count > len(first))})")
+            for (file, message), (first, count) in self._places.items()
+        ]
+
     def _about_images(self) -> list[Problem]:
         out = []
         if moved := self.image.moved:
             first, place = next(iter(moved.items()))
             found = f"{len(moved)} images were found by the end of their names only, the first '{first}' as {place}"
             out.append(Problem(self.source, found))
-        outside = [row.image for row in self._rows if not row.image.is_relative_to(self.images)]
+        if missing := self.image.missing:
+            first, place = next(iter(missing.items()))
+            found = f"{len(missing)} images are not below {self.images}, the first '{first}', expected as {place}"
+            out.append(Problem(self.source, f"{found}; say where they are (--images FOLDER)"))
+        outside = {row.image for row in self._rows if not row.image.is_relative_to(self.images)}
         if outside:
-            count = len(set(outside))
-            out.append(Problem(self.source, f"{count} images lie outside {self.images}, the first is {outside[0]}"))
-        return out
+            first = min(outside).as_posix()
+            out.append(Problem(self.source, f"{len(outside)} images lie outside {self.images}, such as {first}"))
+        return out + self._wrong_sizes()
+
+    def _wrong_sizes(self) -> list[Problem]:
+        wrong: dict[str, list[str]] = {_TURNED: [], _RESIZED: []}
+        for image, stated in self._sizes.items():
+            try:
+                height, width = image_size(image)
+            except DataError:  # missing or unreadable, which is told where it is looked at or copied
+                continue
+            if stated != (width, height):
+                said = f"{image.name} (stated {stated[0]:g} x {stated[1]:g}, upright file {width} x {height})"
+                wrong[_TURNED if stated == (height, width) else _RESIZED].append(said)
+        return [
+            Problem(
+                self.source,
+                f"{len(found)} of {len(self._sizes)} images have another size than is stated: "
+                f"{', '.join(islice(found, _FIRST))}{', ...' * (len(found) > _FIRST)}; {reason}",
+            )
+            for reason, found in wrong.items()
+            if found
+        ]
 
 
-def _sample(row: _Row, names: tuple[str, ...]) -> Sample:
-    marks = [row.marks.get(name) or Mark(np.nan, np.nan, row.blank) for name in names]
-    points = np.array([mark[:2] for mark in marks], np.float64).reshape(-1, 2)
-    visibility = np.array([mark.visibility for mark in marks], np.int64)
+def reason(file: Path, error: Exception) -> str:
+    """An error as the message of a problem, which names the file itself.
+
+    >>> reason(Path("a.pts"), DataError("a.pts, line 2: expected 'x y', got 'x'"))
+    "line 2: expected 'x y', got 'x'"
+    """
+    return str(error).removeprefix(str(file)).lstrip(":, ")
+
+
+def listed(problems: Sequence[object]) -> str:
+    """The first problems as lines below an error, and how many more there are.
+
+    >>> listed(["a is cut"])
+    '\\na is cut'
+    """
+    more = [f"and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else []
+    return "".join(f"\n{line}" for line in [*problems[:_TOLD], *more])
+
+
+def _sample(row: _Row, order: Mapping[str, int]) -> Sample:
+    values = row.values
+    if row.names != tuple(order):
+        values = np.full((len(order), 4), [np.nan, np.nan, row.blank, np.nan])
+        known = [k for k, name in enumerate(row.names) if name in order]
+        values[[order[row.names[k]] for k in known]] = row.values[known]
+    visibility = values[:, 2].astype(np.int64)
+    points = values[:, :2].copy()
     points[visibility <= 0] = np.nan
-    scores = np.array([mark.score for mark in marks], np.float64)
-    own = row.split, row.subject, row.instance, row.spacing_mm, row.row
-    return Sample(row.image, points, visibility, *own, scores if np.isfinite(scores).any() else None)
+    scores = values[:, 3].copy() if np.isfinite(values[:, 3]).any() else None
+    return Sample(row.image, points, visibility, row.split, row.subject, row.instance, row.spacing_mm, row.row, scores)
 
 
-__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark"]
+__all__ = ["ABSENT", "NOT_ANNOTATED", "Collected", "Mark", "listed", "reason"]

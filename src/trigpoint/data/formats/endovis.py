@@ -5,7 +5,6 @@ One file per sequence, a list of frames, each with ``filename`` and ``annotation
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from trigpoint.data.description import Problem
 from trigpoint.data.files import inside as inside_folder
 from trigpoint.data.files import load_json, number, shown
 from trigpoint.data.formats.base import Format, annotation_files
+from trigpoint.data.formats.collected import Collected, reason
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.geometry import inside
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet
 
 JOINTS = ("LeftClasperPoint", "RightClasperPoint", "HeadPoint", "ShaftPoint", "EndPoint")
 SIZE = (576, 720)  # height and width of every frame
@@ -58,48 +58,65 @@ class EndoVis(Format):
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read label files; ``images`` is the folder that holds the challenge's folders (default: the labels')."""
         _, folder, files = annotation_files(source, "_labels.json", images)
-        problems: list[Problem] = []
-        samples: list[Sample] = []
+        rows = Collected(Path(source), folder, JOINTS)
+        rows.image.loose = False  # every sequence has its img_0001.png
         for file in files:
-            samples += _sequence(file, folder, TOOLS[self.tools], problems)
-        if not any((sample.visibility > 0).any() for sample in samples):
-            raise DataError(f"{source}: expected joints of '{self.tools}', got none in {len(files)} label files")
+            try:
+                frames = _frames(file)
+            except DataError as error:
+                if len(files) == 1:
+                    raise
+                rows.problem(file, f"{reason(file, error)}; left out")
+            else:
+                _take(rows, file, frames, TOOLS[self.tools])
         marks = LandmarkSet(JOINTS, pairs=(("LeftClasperPoint", "RightClasperPoint"),))
-        found = LandmarkDataset(samples, marks, name="endovis2015", images=folder, table=Path(source), instances=True)
-        return replace(found, problems=problems)
+        try:
+            return rows.dataset("endovis2015", landmarks=marks, instances=True)
+        except DataError as error:
+            expected = f"expected joints of '{self.tools}', got none in {len(files)} label files"
+            raise DataError(f"{source}: {expected}{''.join(str(error).partition(chr(10))[1:])}") from None
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Refused: raises DataError."""
         raise DataError(f"{target}: EndoVis labels are only read, got a dataset to write; use coco or native instead")
 
 
-def _sequence(file: Path, folder: Path, tools: tuple[str, ...], problems: list[Problem]) -> Iterator[Sample]:
-    """The annotated frames of one label file, a sample per tool."""
+def _frames(file: Path) -> list[Any]:
+    frames = load_json(file)
+    if not isinstance(frames, list):
+        raise DataError(f"{file}: expected a JSON list of frames, got {type(frames).__name__}; is it a label file?")
+    return frames
+
+
+def _take(rows: Collected, file: Path, frames: list[Any], tools: tuple[str, ...]) -> None:
+    """The annotated frames of one label file, a row per tool."""
     subject = file.stem.removesuffix("_labels")
     split = next((name for name in ("train", "test") if subject.startswith(name)), "")
-    frames = load_json(file)
-    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
-        raise DataError(f"{file}: expected a JSON list of frames, got {type(frames).__name__}; is it a label file?")
     first: dict[str, int] = {}
     for index, frame in enumerate(frames):
         where = f"frame {index}"
-        name, entries = frame.get("filename"), frame.get("annotations")
+        name, entries = (frame.get("filename"), frame.get("annotations")) if isinstance(frame, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(entries, list):
-            raise DataError(f"{file}: {where}: expected 'filename' as str and 'annotations' as list")
+            rows.problem(file, f"{where}: expected 'filename' as str and 'annotations' as list; left out")
+            continue
         if not entries:
+            rows.tally(file, "frames without entries count as not annotated; left out", str(index))
             continue
         place = _place(name)
         where += f" ({place.rsplit('/', 1)[-1]})"
-        if not place or not inside_folder(place):
+        try:
+            image = rows.image(place if inside_folder(place) else "")
+        except DataError:
             message = f"expected a path with a folder '{_ROOT}...' or a relative one, got {shown(name)}; frame left out"
-            problems.append(Problem(file, f"{where}: {message}"))
-        elif place in first:
-            message = f"expected each image once, got frame {first[place]} again; left out"
-            problems.append(Problem(file, f"{where}: {message}"))
+            rows.problem(file, f"{where}: {message}")
+            continue
+        if place in first:
+            rows.problem(file, f"{where}: expected each image once, got frame {first[place]} again; left out")
         else:
             first[place] = index
-            for tool, points, seen in _instances(file, where, entries, tools, problems):
-                yield Sample(folder / place, points, seen, split, subject, tool)
+            rows.stated_size(image, SIZE[1], SIZE[0])
+            for tool, values in _instances(file, where, entries, tools, rows.problems):
+                rows.add_values(image, JOINTS, values, split=split, subject=subject, instance=tool)
 
 
 def _place(name: str) -> str:
@@ -115,8 +132,8 @@ def _place(name: str) -> str:
 
 def _instances(
     file: Path, where: str, entries: list[Any], tools: tuple[str, ...], problems: list[Problem]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(tool, points (K, 2), visibility (K,)) of the chosen tools in a frame; one row of its own when there are none."""
+) -> Iterator[tuple[str, FloatArray]]:
+    """(tool, marks (K, 4)) of the chosen tools in a frame; one row of its own when there are none."""
     spots: Spots = {}
     present: set[str] = set()
     doubtful: set[str] = set()  # joints of which an entry could not be used
@@ -132,11 +149,9 @@ def _instances(
     known = {key: found[0][1:] for key, found in spots.items() if len(found) == 1}
     for tool in tools:
         if tool in present:
-            rows = np.array([known.get((tool, joint), (np.nan, np.nan, 0)) for joint in JOINTS])
-            yield tool, rows[:, :2], rows[:, 2].astype(np.int64)
+            yield tool, np.array([(*known.get((tool, joint), (np.nan, np.nan, 0)), np.nan) for joint in JOINTS])
     if not present & set(tools):
-        unseen = np.array([0 if joint in doubtful else ABSENT for joint in JOINTS], np.int64)
-        yield "", np.full((len(JOINTS), 2), np.nan), unseen
+        yield "", np.array([(np.nan, np.nan, 0 if joint in doubtful else ABSENT, np.nan) for joint in JOINTS])
 
 
 def _add(

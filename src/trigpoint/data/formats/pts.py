@@ -31,12 +31,12 @@ class Pts(base.Format):
         """Read one ``.pts`` file or a folder of them. Raises DataError with file and line."""
         return base.read_per_image(source, ".pts", images, self._parse)
 
-    def _parse(self, file: Path) -> tuple[LandmarkSet, FloatArray]:
+    def _parse(self, file: Path) -> base.Parsed:
         points = _points(file)
         names = base.default_names(len(points)) if self.names is None else self.names
         if len(points) != len(names):
-            raise DataError(f"{file}: expected {len(names)} points, got {len(points)}; all files need the same")
-        return LandmarkSet(names), points
+            raise DataError(f"{file}: expected {len(names)} points as --names gives, got {len(points)}")
+        return base.Parsed(LandmarkSet(names), points)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one file per image into the folder ``target``, in the order of the landmarks (or of ``names``)."""

@@ -61,7 +61,9 @@ class InputDataset(Dataset[Item]):
         if dataset.instances and not self.multi_instance:
             raise DataError(
                 f"{dataset.name}: is a multi-instance set (instances: true); "
-                "this method learns one instance per image; set method.name=instances, or keep one row per image"
+                "this method learns one instance per image; train one that learns several, trigpoint train instances "
+                f"data.path={dataset.folder or 'FOLDER'} --out RUN (a recipe with method.name=instances), or keep one "
+                "row per image"
             )
         more = None if unlabelled is None else unlabelled.without_labels()
         self.sources: tuple[LandmarkDataset, ...] = (dataset,) if more is None else (dataset, more)

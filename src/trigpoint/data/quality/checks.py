@@ -6,114 +6,45 @@ An error makes training refuse the dataset or the measured numbers wrong; a warn
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from trigpoint.data.dataset import size_problem
-from trigpoint.data.description import Problem
 from trigpoint.data.files import Progress, sound_text
-from trigpoint.data.pixels.images import is_image, read_image
-from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, nearest, pixel_hash, stack_looks
+from trigpoint.data.pixels.images import is_image
+from trigpoint.data.quality.copies import copy_findings
+from trigpoint.data.quality.findings import CheckReport, Finding, Summary
+from trigpoint.data.quality.nearby import NearbyImages
+from trigpoint.data.quality.pictures import Picture, read_pictures
+from trigpoint.data.quality.sentinels import find_sentinels
 from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.data.table import Table, read_table
-from trigpoint.errors import DataError
 from trigpoint.landmarks import Sample
 
-_LISTED = 20  # of files that no row names; the rest are counted
+__all__ = ["CheckReport", "Finding", "Summary", "check_dataset"]
+
+_LISTED = 20  # of images without a file that get a hint, and of places that stand for "missing"
+_NAMED = 5  # in a line that counts
 _SPARSE = 0.5  # unlabelled share of a landmark from which a warning is due
 
 
-@dataclass(frozen=True)
-class Finding(Problem):
-    """A problem with its weight: "error" or "warning"."""
-
-    severity: Literal["error", "warning"] = "error"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the dataset holds. ``splits`` counts rows, ``unlabelled`` is the share of rows without an annotation of it.
-
-    A landmark that is known to be absent (sets with instances) is annotated.
-    """
-
-    name: str = ""
-    rows: int = 0
-    images: int = 0
-    landmarks: int = 0
-    subjects: int = 0
-    splits: dict[str, int] = field(default_factory=dict)
-    unlabelled: dict[str, float] = field(default_factory=dict)
-    smallest: tuple[int, int] | None = None  # (width, height)
-    largest: tuple[int, int] | None = None
-    with_spacing: int = 0  # images of which the pixel spacing is known
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """All findings, errors first, each in the order of the table, and a summary."""
-
-    problems: list[Finding]
-    summary: Summary
-
-    @property
-    def errors(self) -> list[Finding]:
-        """What has to be repaired before training."""
-        return [problem for problem in self.problems if problem.severity == "error"]
-
-    @property
-    def warnings(self) -> list[Finding]:
-        """What somebody should look at."""
-        return [problem for problem in self.problems if problem.severity == "warning"]
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no error."""
-        return not self.errors
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        problems = [asdict(problem) | {"file": str(problem.file)} for problem in self.problems]
-        return {"ok": self.ok, "problems": problems, "summary": asdict(self.summary)}
-
-
-@dataclass(frozen=True)
-class _Image:
-    """What is kept of a decoded image."""
-
-    width: int = 0
-    height: int = 0
-    digest: str = ""
-    look: str = ""
-    spacing: bool = False
-    damage: str = ""
-
-
-def check_dataset(folder: str | Path, progress: Progress | None = None) -> CheckReport:
+def check_dataset(folder: str | Path, progress: Progress | None = None, workers: int | None = None) -> CheckReport:
     """Check a dataset folder (or one of its tables) and report every problem found, not only the first.
 
-    ``progress(done, total)`` is called after each image. Every image is decoded once. Raises DataError only when
-    ``folder`` does not exist.
+    ``progress(done, total)`` is called after each image. Every image is decoded once, in ``workers`` threads (None: as
+    many as there are cores); the findings do not depend on their number. Raises DataError only when ``folder`` does not
+    exist.
     """
     table = read_table(folder, strict=False)
-    images: dict[Path, _Image] = {}
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for file, image in zip(table.listed, pool.map(_decode, table.listed), strict=True):
-            images[file] = image
-            if progress is not None:
-                progress(len(images), len(table.listed))
-    checks = _Checks(table, images)
+    checks = _Checks(table, read_pictures(table.listed, progress, workers))
     checks.image_files()
     checks.points()
     checks.coinciding_points()
-    checks.same_pictures()
-    checks.copies()
-    checks.subjects_and_splits()
+    checks.found += copy_findings(table, checks.images)
+    checks.subjects()
+    checks.splits()
     checks.labels()
     for swap in find_swaps([sample.points for sample in table.samples], table.landmarks):
         checks.warn(table.table, swap.message, table.samples[swap.index].row, swap.landmark)
@@ -122,23 +53,12 @@ def check_dataset(folder: str | Path, progress: Progress | None = None) -> Check
     return CheckReport(found, checks.summary())
 
 
-def _decode(file: Path) -> _Image:
-    try:
-        image = read_image(file)
-    except DataError as error:
-        return _Image(damage=str(error).removeprefix(f"{file}: "))
-    look = look_text(look_of(image.pixels))
-    return _Image(image.width, image.height, pixel_hash(image), look, image.spacing_mm is not None)
-
-
 class _Checks:
     """What is known of a dataset; each check adds what it finds wrong to ``found``."""
 
-    def __init__(self, table: Table, images: dict[Path, _Image]) -> None:
+    def __init__(self, table: Table, images: Mapping[Path, Picture]) -> None:
         self.table, self.images = table, images
         self.first_row = {file: rows[0] for file, rows in table.listed.items()}
-        splits = {sample.row: sample.split for sample in table.samples}
-        self.split = {file: splits.get(row, "") for file, row in self.first_row.items()}
         self.spaced = [any((table.spacing_mm, s.spacing_mm, images[s.image].spacing)) for s in table.samples]
         missing = [sample.visibility == 0 for sample in table.samples]
         shares = np.mean(missing, axis=0).tolist() if missing else []
@@ -151,25 +71,28 @@ class _Checks:
     def warn(self, file: Path, message: str, row: int | None = None, landmark: str | None = None) -> None:
         self.found.append(Finding(file, message, row, landmark, "warning"))
 
-    def warn_of_first(self, warnings: Sequence[tuple[Path, str, int | None]], rest: str) -> None:
-        """Warn of the first ones (image, message, row) and count the rest."""
-        for warning in warnings[:_LISTED]:
-            self.warn(*warning)
-        if len(warnings) > _LISTED:
-            self.warn(self.table.images, f"{len(warnings) - _LISTED} more images {rest}")
-
-    def named(self, image: Path) -> str:
-        return f"{image.name} (row {self.first_row[image]}), which is in split '{self.split[image]}'"
+    def warn_of_rows(self, samples: Sequence[Sample], one: str, many: str) -> None:
+        """One warning of these rows: of a single one as it is, of more their number and the first ones."""
+        if len(samples) == 1:
+            self.warn(self.table.table, one, samples[0].row)
+        elif samples:
+            first = ", ".join(str(sample.row) for sample in samples[:_NAMED]) + (", ..." * (len(samples) > _NAMED))
+            self.warn(self.table.table, f"{len(samples)} rows {many} (rows {first})", samples[0].row)
 
     def image_files(self) -> None:
+        nearby, hints = NearbyImages(self.table.images), _LISTED
         for file, row in self.first_row.items():
-            if damage := self.images[file].damage:
-                gone = "expected an image file, got none there; check the name"
-                self.error(file, damage if file.exists() else gone, row)
+            damage = self.images[file].damage
+            if damage and file.exists():
+                self.error(file, damage, row)
+            elif damage:
+                hint, hints = (nearby.hint(file) if hints > 0 else ""), hints - 1
+                self.error(file, f"expected an image file, got none there{hint or '; check the name'}", row)
 
     def points(self) -> None:
         """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
-        for sample in self.table.samples:
+        told = self._sentinels()
+        for i, sample in enumerate(self.table.samples):
             image = self.images[sample.image]
             if not image.width:
                 continue
@@ -180,11 +103,25 @@ class _Checks:
                     continue
             # One pixel beyond the outermost pixel centre is allowed: a point may sit on the very edge of the picture.
             beyond = (sample.points < -1) | (sample.points > np.array([image.width, image.height]))
-            for k in np.flatnonzero(beyond.any(axis=1)):
+            for k in [k for k in np.flatnonzero(beyond.any(axis=1)).tolist() if (i, k) not in told]:
                 x, y = sample.points[k]
                 message = f"expected a point inside the image of {image.width} x {image.height}, got ({x:g}, {y:g})"
                 fix = "; correct it, or blank its cells if it cannot be seen"
                 self.warn(sample.image, message + fix, sample.row, self.table.landmarks.names[k])
+
+    def _sentinels(self) -> set[tuple[int, int]]:
+        """Warn of coordinates that stand for "missing"; gives the position of sample and landmark of each."""
+        samples, names = self.table.samples, self.table.landmarks.names
+        if not samples:
+            return set()
+        sizes = [(self.images[sample.image].width, self.images[sample.image].height) for sample in samples]
+        found = find_sentinels(np.stack([sample.points for sample in samples]), sizes)
+        for one in found[:_LISTED]:
+            self.warn(self.table.table, one.message, samples[one.rows[0]].row, names[one.column])
+        if len(found) > _LISTED:
+            also = ", ".join(f"'{names[one.column]}'" for one in found[_LISTED : _LISTED + _NAMED])
+            self.warn(self.table.table, f"{len(found) - _LISTED} more landmarks have such places: {also}, ...")
+        return {(row, one.column) for one in found for row in one.rows}
 
     def coinciding_points(self) -> None:
         """The same landmark of two instances on one pixel: most likely one instance annotated twice."""
@@ -198,56 +135,40 @@ class _Checks:
                     message = f"expected each instance elsewhere, {got}; remove one, or correct it"
                     self.warn(self.table.table, message, sample.row, self.table.landmarks.names[k])
 
-    def same_pictures(self) -> None:
-        """The same picture under two names: an error across splits (the measure would be of training data)."""
-        first: dict[str, Path] = {}
-        for file, image in self.images.items():
-            twin = first.setdefault(image.digest, file)
-            if not image.digest or twin == file:
-                continue
-            same, row = f"same picture as {self.named(twin)}", self.first_row[file]
-            if self.split[file] != self.split[twin]:
-                self.error(file, f"{same} while this is in '{self.split[file]}'; keep one", row)
-            else:
-                self.warn(file, f"{same}; keep one", row)
-
-    def copies(self) -> None:
-        """Pictures that look like copies of one in another split: other grey values, size or compression."""
-        images = self.images
-        whole = [file for file, image in images.items() if image.look]
-        earlier: list[Path] = []
-        found: list[tuple[Path, str, int | None]] = []
-        for split in dict.fromkeys(self.split[file] for file in whole):
-            files = [file for file in whole if self.split[file] == split]
-            place, best = nearest(*(stack_looks([images[file].look for file in part]) for part in (files, earlier)))
-            for file, at, alike in zip(files, place, best, strict=True):
-                if alike >= COPY and images[earlier[at]].digest != images[file].digest:  # equal ones have been told
-                    looks = f"looks like a copy of {self.named(earlier[at])} while this is in '{split}'"
-                    fix = f"(similarity {alike:.2f}); keep one, or put both in one split"
-                    found.append((file, f"{looks} {fix}", self.first_row[file]))
-            earlier += files
-        self.warn_of_first(found, "that look like copies of images in another split")
-
-    def subjects_and_splits(self) -> None:
+    def subjects(self) -> None:
+        """Subjects in several splits: an error, but where these splits hold no other subject, as of a single video."""
         file, samples = self.table.table, self.table.samples
         rows: dict[str, dict[str, int]] = {}
+        others: dict[str, set[str]] = {}
         for sample in samples:
             if sample.subject and sample.split:
                 rows.setdefault(sample.subject, {}).setdefault(sample.split, sample.row)
+            others.setdefault(sample.split, set()).add(sample.subject)
         for subject, places in rows.items():
-            if len(places) > 1:
-                where = ", ".join(f"'{split}' (row {row})" for split, row in places.items())
-                fix = "put it in one ('trigpoint data split' does)"
+            where = ", ".join(f"'{split}' (row {row})" for split, row in places.items())
+            if len(places) > 1 and all(others[split] == {subject} for split in places):
+                what = "so numbers say how well other frames of it are done, not other subjects"
+                message = f"subject '{subject}' is the only one in the splits {where}, {what}"
+                self.warn(file, message, max(places.values()))
+            elif len(places) > 1:
+                fix = "put it in one ('trigpoint data split FOLDER --force' divides all rows anew by subject)"
                 self.error(file, f"expected subject '{subject}' in one split, got {where}; {fix}", max(places.values()))
+
+    def splits(self) -> None:
+        """Rows that no split uses, and splits that are not there."""
+        samples = self.table.samples
         used = {sample.split for sample in samples}
-        if used - {""}:
-            for sample in samples:
-                if not sample.split:
-                    message = "expected a split, got a blank cell, so no split uses this row; fill it in"
-                    self.warn(file, message, sample.row)
-            for split in ("train", "val", "test"):
-                if split not in used:
-                    self.warn(file, f"no row is in split '{split}'; 'trigpoint data split' makes one")
+        if not used - {""}:
+            return
+        blank = [sample for sample in samples if not sample.split]
+        fix = "fill it in ('trigpoint data split FOLDER --only-blank' does)"
+        one = f"expected a split, got a blank cell, so no split uses this row; {fix}"
+        self.warn_of_rows(blank, one, f"have a blank cell where a split is expected, so no split uses them; {fix}")
+        for split in ("train", "val", "test"):
+            if split not in used:
+                fix = "'trigpoint data split FOLDER --force' divides all rows anew"
+                fix = f"training draws it from the training subset, or {fix}" if split == "val" else fix
+                self.warn(self.table.table, f"no row is in split '{split}'; {fix}")
 
     def labels(self) -> None:
         """Landmarks and rows with few annotations, and millimetres that only some rows have."""
@@ -258,9 +179,9 @@ class _Checks:
                 self.warn(file, message, landmark=name)
             elif share >= _SPARSE:
                 self.warn(file, f"not annotated in {100 * share:.0f} % of the rows", landmark=name)
-        for sample in samples:
-            if not np.isfinite(sample.points).any() and not self.table.instances:
-                self.warn(file, "no landmark is annotated, so the row teaches and measures nothing", sample.row)
+        empty = [] if self.table.instances else [s for s in samples if not np.isfinite(s.points).any()]
+        one = "no landmark is annotated, so the row teaches and measures nothing"
+        self.warn_of_rows(empty, one, "have no annotated landmark, so they teach and measure nothing")
         if any(self.spaced) and not all(self.spaced):
             have = f"{sum(self.spaced)} of {len(samples)} rows have a pixel spacing"
             self.warn(file, f"{have}; without all, no error is given in mm", samples[self.spaced.index(False)].row)
@@ -275,8 +196,14 @@ class _Checks:
             present.remove(file)
             self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")
         left = [file for file in present if os.path.realpath(file) not in named]
-        message = "no row names this image; add a row or move it away"
-        self.warn_of_first([(f, message, None) for f in left], f"that no row names ({len(left)} of {len(present)})")
+        if len(left) == 1:
+            self.warn(left[0], "no row names this image; add a row or move it away")
+        elif left:
+            first = ", ".join(file.relative_to(images).as_posix() for file in left[:_NAMED])
+            first += ", ..." * (len(left) > _NAMED)
+            self.warn(
+                images, f"no row names {len(left)} of {len(present)} images ({first}); add rows or move them away"
+            )
 
     def summary(self) -> Summary:
         sizes = [(image.width, image.height) for image in self.images.values() if image.width]

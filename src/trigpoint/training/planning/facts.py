@@ -77,7 +77,7 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         largest=int(sizes.max()),
         colour=any(_has_colour(read_image(image).pixels) for image in images[:: max(1, len(images) // COLOURS)]),
         missing=float(np.isnan(points[..., 0]).mean()),
-        pairs=bool(training.landmarks.pairs),
+        pairs=bool(training.landmarks.pairs) and training.landmarks.mirrors is not False,
         neighbour=_neighbour(shapes),
         extent=_extent(shapes) / longer,
         instances=None if counts is None else float(np.median(counts)),

@@ -53,7 +53,7 @@ def _step(recipe: Recipe, landmarks: LandmarkSet, side: int) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         method = build_method(recipe, landmarks).to(device).train()
-        batch = _batch(recipe, len(landmarks), side, device)
+        batch = _batch(recipe, len(landmarks), side, device, method.threshold is not None)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     half = recipe.train.precision == "auto" and fast_precision() == "bf16-mixed"
@@ -70,11 +70,11 @@ def _step(recipe: Recipe, landmarks: LandmarkSet, side: int) -> float:
     return min(taken[WARM:])
 
 
-def _batch(recipe: Recipe, landmarks: int, side: int, device: torch.device) -> Batch:
+def _batch(recipe: Recipe, landmarks: int, side: int, device: torch.device, several: bool) -> Batch:
     count, input = recipe.train.batch_size, recipe.data.input
     images = torch.randn(count, input.channels, side, side, device=device)
-    several = (2,) if recipe.method_name == "instances" else ()
-    points = torch.rand(count, *several, landmarks, 2, device=device) * side
+    more = (2,) if several else ()
+    points = torch.rand(count, *more, landmarks, 2, device=device) * side
     back = torch.eye(3, dtype=torch.float64, device=device)[:2].expand(count, 2, 3)
     known = torch.ones(count, landmarks, dtype=torch.bool, device=device) if several else None
     heights = torch.full((count,), side, device=device) if several else None
