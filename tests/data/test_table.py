@@ -33,7 +33,7 @@ def test_reads_points_visibility_and_meta(tmp_path: Path) -> None:
     assert table.landmarks.names == ("left", "right")  # the order of dataset.yaml, matched by name
     np.testing.assert_array_equal(a.points, [[1.5, -2], [3, 4]])
     assert a.visibility.tolist() == [1, 2]
-    assert (a.split, a.subject, a.spacing_mm, a.row) == ("train", "s1", 0.2, 2)
+    assert (a.split, a.subject, a.spacing_mm, a.row) == ("train", "s1", (0.2, 0.2), 2)
     assert np.isnan(b.points).all()  # blank, and visibility 0 whatever its coordinates
     assert b.visibility.tolist() == [0, 0]
     assert b.spacing_mm is None
@@ -231,7 +231,7 @@ def test_written_tables_read_back_exactly(tmp_path: Path) -> None:
     rows, marks = samples()
     write_table(tmp_path, rows, marks, image_names=["a.png", "b.png"], name="set", spacing_mm=0.5)
     table = read_table(tmp_path)
-    assert (table.landmarks, table.name, table.spacing_mm) == (marks, "set", 0.5)
+    assert (table.landmarks, table.name, table.spacing_mm) == (marks, "set", (0.5, 0.5))
     for before, after in zip(rows, table.samples, strict=True):
         np.testing.assert_array_equal(before.points, after.points)
         np.testing.assert_array_equal(before.visibility, after.visibility)

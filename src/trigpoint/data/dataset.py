@@ -23,7 +23,7 @@ from trigpoint.data.subsets import nested_order
 from trigpoint.data.table import Table, parse_rows, raise_problems, read_table
 from trigpoint.data.table_names import below
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
+from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample, Spacing, spacing_pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 class LandmarkDataset:
     """Annotated images: N samples of K named landmarks.
 
-    ``spacing_mm`` is the value of ``dataset.yaml`` (None when it states none); each sample's own ``spacing_mm`` is what
-    counts: its row's, else that of the DICOM file, else the dataset's. With ``instances`` an image may have several
-    samples, one per instance. ``images`` is the folder that the image names are relative to, ``names`` what
-    the table calls images that lie elsewhere. ``problems`` are told: what the reader of a foreign format had to leave
-    out of the whole set, images that were moved.
+    ``spacing_mm`` (x, y; one number may be given for both) is the value of ``dataset.yaml`` (None when it states none);
+    each sample's own ``spacing_mm`` is what counts: its row's, else that of the image file, else the dataset's. With
+    ``instances`` an image may have several samples, one per instance. ``images`` is the folder that the image names are
+    relative to, ``names`` what the table calls images that lie elsewhere. ``problems`` are told: what the reader of a
+    foreign format had to leave out of the whole set, images that were moved.
     """
 
     samples: Sequence[Sample]
@@ -47,13 +47,14 @@ class LandmarkDataset:
     folder: Path | None = None
     images: Path | None = None
     table: Path | None = None
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     instances: bool = False
     problems: Sequence[Problem] = ()
     names: Mapping[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.samples, self.problems = tuple(self.samples), tuple(self.problems)
+        self.spacing_mm = spacing_pair(self.spacing_mm)
 
     @classmethod
     def load(
@@ -96,7 +97,7 @@ class LandmarkDataset:
         images: str | Path = ".",
         landmarks: LandmarkSet | None = None,
         *,
-        spacing_mm: float | None = None,
+        spacing_mm: float | Spacing | None = None,
         name: str = "table",
     ) -> LandmarkDataset:
         """A dataset from a data frame with the columns of ``landmarks.csv``; image files are relative to ``images``.
@@ -117,7 +118,7 @@ class LandmarkDataset:
             images=".",
             table=str(file),
             landmarks=None if landmarks is None else landmarks.names,
-            spacing_mm=spacing_mm,
+            spacing_mm=spacing_pair(spacing_mm),
             instances="instance" in table.columns,
         )
         found = cls._of(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file))
@@ -147,8 +148,9 @@ class LandmarkDataset:
 
     @cached_property
     def spacings(self) -> FloatArray:
-        """(N,) millimetres per pixel of each sample, NaN = unknown."""
-        return np.array([sample.spacing_mm for sample in self.samples], dtype=np.float64)
+        """(N, 2) millimetres per pixel of each sample, x and y, NaN = unknown."""
+        pairs = [sample.spacing_mm or (np.nan, np.nan) for sample in self.samples]
+        return np.array(pairs, dtype=np.float64).reshape(-1, 2)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -315,7 +317,7 @@ class LandmarkDataset:
 
     def _with_spacing(self) -> LandmarkDataset:
         @cache
-        def spacing(image: Path) -> float | None:
+        def spacing(image: Path) -> Spacing | None:
             own = image_spacing(image)[0] if image.is_file() else None
             return self.spacing_mm if own is None else own
 

@@ -11,7 +11,7 @@ from typing import Any
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import check_path, inside, number, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
-from trigpoint.landmarks import LandmarkSet, Normalizer
+from trigpoint.landmarks import LandmarkSet, Normalizer, Spacing, plain_spacing, spacing_pair
 
 DESCRIPTION = "dataset.yaml"
 DEFAULT_TABLE = "landmarks.csv"
@@ -54,7 +54,7 @@ class Description:
     images: str | None
     table: str
     landmarks: tuple[str, ...] | None
-    spacing_mm: float | None
+    spacing_mm: Spacing | None
     instances: bool | None
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -116,10 +116,10 @@ class Description:
         return not unknown
 
 
-def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | None, instances: bool) -> str:
+def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | Spacing | None, instances: bool) -> str:
     """The text of a ``dataset.yaml`` with the usual names of table and images."""
     about = {"name": name, "images": "images", "table": DEFAULT_TABLE, **landmarks.to_dict()}
-    about |= {} if spacing_mm is None else {"spacing_mm": spacing_mm}
+    about |= {} if spacing_mm is None else {"spacing_mm": plain_spacing(spacing_pair(spacing_mm))}
     return to_yaml(about | ({"instances": True} if instances else {}))
 
 
@@ -137,6 +137,11 @@ def _is_length(value: Any) -> bool:
     return box if between is None else not box and _is_names(between, 2) and len(set(_names(between))) == 2
 
 
+def _is_spacing(value: Any) -> bool:
+    sides = value if isinstance(value, list) else [value] * 2
+    return len(sides) == 2 and all(not isinstance(side, str) and (number(side) or 0) > 0 for side in sides)
+
+
 _PATH = (lambda v: isinstance(v, str) and inside(v), "a path inside the dataset folder", "; move or link it there")
 _QUOTE = "; put it in quotes if YAML took a name for another value"
 KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has to be, in words, and the fix
@@ -144,7 +149,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has 
     "images": _PATH,
     "table": _PATH,
     "landmarks": (_is_names, "a list of landmark names", _QUOTE),
-    "spacing_mm": (lambda v: not isinstance(v, str) and (number(v) or 0) > 0, "millimetres per pixel above 0", ""),
+    "spacing_mm": (_is_spacing, "millimetres per pixel above 0", "; one number, or two for x and y"),
     "pairs": (
         lambda value: isinstance(value, list) and all(_is_names(pair, 2) for pair in value),
         "two landmark names in each, such as [[left, right]]",
@@ -199,7 +204,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         images=values.get("images"),
         table=values.get("table") or DEFAULT_TABLE,
         landmarks=tuple(dict.fromkeys(names)) or None,
-        spacing_mm=number(values.get("spacing_mm")),
+        spacing_mm=spacing_pair(values.get("spacing_mm")),
         instances=values.get("instances"),
         pairs=tuple((str(a), str(b)) for a, b in values.get("pairs", ())),
         groups={str(group): _names(members) for group, members in values.get("groups", {}).items()},

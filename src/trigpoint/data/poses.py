@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trigpoint.data.dataset import LandmarkDataset
-from trigpoint.data.pixels.frames import natural_key
+from trigpoint.data.pixels.folders import natural_key
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import ABSENT, FloatArray, Sample

@@ -1,6 +1,7 @@
 """The native dataset on disk, read strictly: ``dataset.yaml`` and ``landmarks.csv``. ``written`` writes it.
 
-``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]``, then per landmark
+``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]`` (``spacing_x_mm, spacing_y_mm``
+where pixels are not square), then per landmark
 ``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. In a set with instances, blank coordinates with a blank
 visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<name>_score``, which is read, and
 ``<name>_radius`` and ``<name>_spread``, which are not.
@@ -21,9 +22,9 @@ from trigpoint.data.description import DESCRIPTION, Description, Problem, Proble
 from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
 from trigpoint.data.names import ImageFinder
 from trigpoint.data.table_names import OnePlace, TableNames, below, canonical, may_leave
-from trigpoint.data.written import format_number, refuse_formulas, set_writer, table_text, write_table
+from trigpoint.data.written import OBLONG, format_number, refuse_formulas, set_writer, table_text, write_table
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing, spacing_pair
 
 __all__ = [
     "Table",
@@ -37,7 +38,7 @@ __all__ = [
     "write_table",
 ]
 
-META = ("image", "split", "subject", "instance", "spacing_mm")
+META = ("image", "split", "subject", "instance", "spacing_mm", *OBLONG)
 LISTED = 20  # problems spelled out in one error
 MAX_COLUMNS = 100_000  # two for each point of a dense mesh; more are lines that were joined
 _NOTES = 200  # columns of other names in which a misspelled one is looked for
@@ -58,7 +59,7 @@ class Table:
     table: Path
     landmarks: LandmarkSet
     samples: tuple[Sample, ...]
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     instances: bool = False
     problems: tuple[Problem, ...] = ()
     listed: Mapping[Path, list[int]] = field(default_factory=dict)
@@ -250,6 +251,10 @@ class _Reader:
         for column in [column for column in odd if column[-2:] not in ("_x", "_y", "_v")][:_NOTES]:
             if near := difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8):  # else the user's own notes
                 self.report(f"unknown column '{column}'; did you mean '{near[0]}'?", 1)
+        if len(set(where) & set(OBLONG)) == 1:
+            self.report(
+                "expected both columns spacing_x_mm and spacing_y_mm, or spacing_mm alone, got one of the two", 1
+            )
         if self.about.instances and "instance" not in where:
             self.report("expected a column 'instance' since dataset.yaml says 'instances: true', got none", 1)
         places = [tuple(where.get(f"{name}_{what}", -1) for what in ("x", "y", "v", "score")) for name in names]
@@ -261,7 +266,7 @@ class _Reader:
             self.report(f"expected {columns.width} cells as in the header, got {len(cells)}", row)
             return None
         meta = {column: cells[index].strip() for column, index in columns.meta.items()}
-        name, stated = meta["image"], meta.pop("spacing_mm", "")
+        name, spacing = meta["image"], self.spacing(meta, row)
         if image is None:
             got = f"{shown(name)}, which no file can have; correct it" if name else "a blank cell"
             self.report(f"expected the name of an image file, got {got}", row)
@@ -270,9 +275,6 @@ class _Reader:
             if is_formula(text):
                 got = f"got {shown(text)}, which a spreadsheet would calculate"
                 self.report(f"{column}: expected plain text, {got}; rename it", row)
-        spacing = number(stated)
-        if stated and (spacing is None or spacing <= 0):
-            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(stated)}", row)
         points = np.full((len(columns.names), 2), np.nan)
         visibility = np.full(len(columns.names), blank, dtype=np.int64)
         scores = np.full(len(columns.names), np.nan)
@@ -291,6 +293,25 @@ class _Reader:
         if (value := number(text)) is None:
             self.report(f"score: expected a finite number or a blank cell, got {shown(text)}", row, landmark)
         return value
+
+    def spacing(self, meta: dict[str, str], row: int) -> Spacing | None:
+        """What a row states of its pixels, which is taken out of ``meta``: one number, or one each for x and y."""
+        given = {name: meta.pop(name) for name in ("spacing_mm", *OBLONG) if name in meta}
+        stated = {name: text for name, text in given.items() if text}
+        sides = {name: number(text) for name, text in stated.items()}
+        for name, side in sides.items():
+            if side is None or side <= 0:
+                self.report(f"{name}: expected millimetres per pixel above 0, got {shown(stated[name])}", row)
+                return None
+        if not sides or list(sides) == ["spacing_mm"]:
+            return spacing_pair(sides.get("spacing_mm"))
+        if tuple(sides) != OBLONG:
+            if len(set(given) & set(OBLONG)) == 1:  # told of the header
+                return None
+            expected = "expected spacing_mm, or both spacing_x_mm and spacing_y_mm"
+            self.report(f"{expected}, got {' and '.join(sides)}; fill in or blank the others", row)
+            return None
+        return spacing_pair(list(sides.values()))
 
     def point(self, x: str, y: str, v: str, row: int, landmark: str) -> tuple[tuple[float, float], int]:
         """Point and visibility of a landmark with an entry; what is wrong is reported and counts as missing."""

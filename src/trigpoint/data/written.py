@@ -10,7 +10,9 @@ import numpy as np
 from trigpoint.data.description import DEFAULT_TABLE, DESCRIPTION, description_text
 from trigpoint.data.files import csv_text, is_formula, refuse_existing, same_content, shown, utf8, whole
 from trigpoint.errors import DataError
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing
+
+OBLONG = ("spacing_x_mm", "spacing_y_mm")  # columns where pixels are not square
 
 
 def write_table(
@@ -20,7 +22,7 @@ def write_table(
     *,
     image_names: Sequence[str],
     name: str = "",
-    spacing_mm: float | None = None,
+    spacing_mm: float | Spacing | None = None,
     instances: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -68,9 +70,11 @@ def table_text(
     """
     told = (0, 1) if instances else (1,)
     shown = any(np.isin(sample.visibility, told).any() for sample in samples)
-    spaced = any(sample.spacing_mm is not None for sample in samples)
+    spacings = [sample.spacing_mm for sample in samples]
+    oblong = any(spacing is not None and spacing[0] != spacing[1] for spacing in spacings)
+    spaced = list(OBLONG if oblong else ("spacing_mm",)) if any(spacings) else []
     scored = any(sample.scores is not None for sample in samples)
-    header = ["image", "split", "subject", *(["instance"] if instances else []), *(["spacing_mm"] if spaced else [])]
+    header = ["image", "split", "subject", *(["instance"] if instances else []), *spaced]
     for mark in landmarks.names:
         header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else []), *([f"{mark}_score"] if scored else [])]
     refuse_formulas(header, "the header")
@@ -78,8 +82,7 @@ def table_text(
     for sample, image in zip(samples, image_names, strict=True):
         row = [image, sample.split, sample.subject, *([sample.instance] if instances else [])]
         refuse_formulas(row, str(sample.image))
-        if spaced:
-            row.append("" if sample.spacing_mm is None else format_number(sample.spacing_mm))
+        row += [format_number(side) for side in (sample.spacing_mm or (math.nan, math.nan))[: len(spaced)]]
         for k in range(len(landmarks)):
             row += [format_number(value) for value in sample.points[k]]
             if shown:

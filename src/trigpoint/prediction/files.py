@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trigpoint.data.files import check_path
 from trigpoint.data.pixels.folders import images_below
-from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.pixels.images import NAMES, frame_count, image_size, is_image
 from trigpoint.data.table_names import OnePlace
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import DataError
@@ -21,6 +21,19 @@ def is_video(path: Path | None) -> bool:
     (True, False, False)
     """
     return path is not None and path.suffix.lower() in VIDEOS
+
+
+def has_frames(path: Path) -> bool:
+    """Whether a path is read frame by frame: a video, or a file of several frames (TIFF, DICOM, GIF, WebP).
+
+    False for what cannot be read: that is told by who reads it.
+    """
+    if is_video(path) or not is_image(path):
+        return is_video(path)
+    try:
+        return frame_count(path) > 1
+    except DataError:
+        return False
 
 
 def image_files(
@@ -39,7 +52,7 @@ def image_files(
             found = images_below(path, besides)
             skipped += found.skipped
             if not found.files:
-                raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
+                raise DataError(f"{path}: expected images ({NAMES}), got none in this folder")
             files |= dict.fromkeys(map(same, found.files))
         elif path.exists():
             files[same(path)] = None

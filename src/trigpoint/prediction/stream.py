@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from trigpoint.data.files import whole
@@ -63,12 +65,15 @@ def predict_frames(
     batch_size: int = 16,
     overwrite: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Prediction:
-    """As ``predict_files`` for every ``every``-th frame of a video, or of a folder in natural order, one batch in
-    memory.
+    """As ``predict_files`` for every ``every``-th frame of a video or of a file of several frames, or of a folder in
+    natural order, one batch in memory.
 
-    With ``overlay`` also a video, or a folder of pictures, with the points. A video that is drawn is finished where
-    the work is stopped or the source is damaged (DataError), and is gone where the disk takes no more of it.
+    The table has the time of each frame where the file states it. ``tell`` is given what is wrong with the frames of a
+    video, such as gaps between them. With ``overlay`` also a video, or a folder of pictures, with the points. A video
+    that is drawn is finished where the work is stopped or the source is damaged (DataError), and is gone where the disk
+    takes no more of it.
     """
     place = Path(source)
     drawn = None if overlay is None or is_video(Path(overlay)) else Path(overlay)
@@ -83,11 +88,15 @@ def predict_frames(
             refuse_formulas(names, str(out))
             some = predictor.predict([frame.image for frame in batch], batch_size, names=names)
             for frame, own in zip(batch, some.detections, strict=True):
+                own.time_s = frame.time_s
                 with unstopped():  # a row and its drawing, or neither
                     found.append(own)
                     draw(frame, own.points)
             if progress is not None:
                 progress(len(found), max(frames.count or 0, len(found)))
+    if tell is not None:
+        for note in frames.notes:
+            tell(f"{place}: {note}")
     return predictor.joined(found)
 
 
@@ -130,7 +139,7 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
         try:
             with VideoWriter(target, frames.rate or RATE, overwrite=overwrite) as video:
                 try:
-                    yield lambda frame, points: video.add(draw_points(frame.image.pixels, points))
+                    yield lambda frame, points: video.add(_drawn(frame, points))
                 except (KeyboardInterrupt, DataError) as error:
                     if not video.frames:
                         raise
@@ -147,13 +156,17 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
 
         def save(frame: Frame, points: FloatArray) -> None:
             with whole((folder / frame.name).with_suffix(".png"), overwrite=True) as stream:
-                Image.fromarray(draw_points(frame.image.pixels, points)).save(stream, format="PNG")
+                Image.fromarray(_drawn(frame, points)).save(stream, format="PNG")
 
         try:
             yield save
         except BaseException as error:
             error.add_note(f"{target}: is partial as well")
             raise
+
+
+def _drawn(frame: Frame, points: FloatArray) -> npt.NDArray[np.uint8]:
+    return draw_points(frame.image.pixels, points, frame.image.window)
 
 
 def _batches(frames: Frames, size: int) -> Iterator[list[Frame]]:

@@ -12,9 +12,14 @@ from trigpoint.data.table import refuse_formulas
 from trigpoint.data.table_names import TableNames
 from trigpoint.landmarks import Prediction
 
+TIME = "time_s"
+"""Column of the seconds from a video's first frame."""
+
 
 def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     """A row per image: image, then x, y, score and radius of each landmark, and other numbers such as its spread.
+
+    Of a video's frames ``time_s`` follows the image: seconds from the first frame, by the times that the file states.
 
     Of multi-instance runs a row per instance, with their number (1, 2, ... from the most certain on) in ``instance``;
     blank = no such landmark. An image in which nothing was found has one row with a blank instance.
@@ -30,6 +35,9 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     """
     rows = [found if len(found) else found.best() for found in prediction.detections]
     columns: dict[str, Any] = {"image": [found.image for found in rows for _ in range(len(found))]}
+    if any(found.time_s is not None for found in rows):
+        times = [np.nan if found.time_s is None else found.time_s for found in rows for _ in range(len(found))]
+        columns[TIME] = np.round(times, 6)
     if prediction.multi_instance:
         counts = [len(found) for found in prediction.detections]
         columns["instance"] = [str(n + 1) if count else "" for count in counts for n in range(max(count, 1))]

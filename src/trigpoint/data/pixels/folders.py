@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trigpoint.data.files import check_path
-from trigpoint.data.pixels.images import SUFFIXES
+from trigpoint.data.pixels.kinds import SUFFIXES, is_image
 
 _PASSED = ("__MACOSX", "@eaDir", "lost+found")  # folders in which systems keep what is no image of the user's
 _TILED = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # a zarr image, of which the files are no images
@@ -32,20 +32,13 @@ def images_below(folder: Path, besides: Sequence[Path | None] = ()) -> Images:
     for place, names in _folders(folder, entered):
         for name in names:
             file = place / name
-            if not is_image(file):
-                skipped += 1
-                continue
-            check_path(file)
-            if file.is_file():
+            if file.suffix.lower() in SUFFIXES:
+                check_path(file)  # raises for a pipe; a link to nowhere is passed over
+            if is_image(file):
                 files.append(file)
-            else:  # a link to nowhere
+            else:
                 skipped += 1
     return Images(files, skipped)
-
-
-def is_image(file: Path) -> bool:
-    """Whether a file is meant as an image."""
-    return file.suffix.lower() in SUFFIXES
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
