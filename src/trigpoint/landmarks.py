@@ -23,11 +23,43 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Spacing = tuple[float, float]  # millimetres per pixel, x and y
 
 COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
 _TOLD = 20  # names that an error lists
 ABSENT = -1
 """Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""
+
+
+def spacing_pair(given: object, where: str = "spacing_mm") -> Spacing | None:
+    """Millimetres per pixel (x, y) from one number, or two; None stays None. Raises DataError for anything else.
+
+    >>> spacing_pair(0.1), spacing_pair([0.2, 0.1]), spacing_pair(None)
+    ((0.1, 0.1), (0.2, 0.1), None)
+    """
+    if given is None:
+        return None
+    plain: Any = given.tolist() if isinstance(given, np.ndarray | np.generic) else given
+    values = list(plain) if isinstance(plain, list | tuple) else [plain, plain]
+    if len(values) != 2 or not all(_is_length(value) for value in values):
+        expected = "expected millimetres per pixel above 0, one number, or two for x and y"
+        raise DataError(f"{where}: {expected}, got {given!r:.80}; correct it, or leave it out")
+    return float(values[0]), float(values[1])
+
+
+def plain_spacing(spacing: Spacing | None) -> float | list[float] | None:
+    """A spacing as files state it: one number where both are equal.
+
+    >>> plain_spacing((0.1, 0.1)), plain_spacing((0.2, 0.1))
+    (0.1, [0.2, 0.1])
+    """
+    if spacing is None:
+        return None
+    return spacing[0] if spacing[0] == spacing[1] else list(spacing)
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf
 
 
 @dataclass(frozen=True)
@@ -181,9 +213,13 @@ class Sample:
     split: str = ""
     subject: str = ""
     instance: str = ""
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None  # (x, y); one number may be given for both
     row: int = 0  # row of the table, counted as a spreadsheet does (the header is row 1)
     scores: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing_mm is not None:
+            object.__setattr__(self, "spacing_mm", spacing_pair(self.spacing_mm, f"{self.image}: spacing_mm"))
 
 
 @dataclass
@@ -230,7 +266,8 @@ class ImageDetections:
     Both are NaN where there is no m-th instance of a landmark; M may be 0. Each landmark is found for itself: row m
     holds the m-th most certain of each, and what stands in one row need not belong to one object, unless the predictor
     groups them (``Predictor.group``). ``numbers`` (M, K) as in ``Detections``. ``scale``: original pixels to a pixel of
-    the network's input.
+    the network's input. ``file``: the image file where ``image`` is just its path, so that a table may name it its way.
+    ``time_s``: seconds of a video's frame from the first, None of what has no time.
     """
 
     image: str
@@ -238,6 +275,8 @@ class ImageDetections:
     scores: FloatArray
     numbers: Mapping[str, FloatArray] = field(default_factory=dict)
     scale: float = 1.0
+    file: Path | None = None
+    time_s: float | None = None
 
     def __len__(self) -> int:
         return int(self.points.shape[0])

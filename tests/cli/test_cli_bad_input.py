@@ -228,7 +228,7 @@ def test_wrong_conversion_options(data: Path, tmp_path: Path) -> None:
     refused(call("data", "convert", data, "--from", "native", "--to", "cocos", "--out", out), "did you mean 'coco'")
     result = call("data", "convert", data, "--from", "native", "--to", "coco", "--option", "kind=a", "--out", out)
     refused(result, "'kind'", "category")
-    refused(call("data", "convert", data, "--from", "native", "--images", data, "--out", out), "--images")
+    refused(call("data", "convert", data, "--from", "native", "--images", data / "no", "--out", out), "--images")
     refused(call("data", "convert", data, "--from", "native", "--to", "coco", "--link", "--out", out), "--link")
     refused(call("data", "split", data, "--fractions", "train:0.5"), "train:0.5")
     refused(call("data", "split", data, "--fractions", "train=0.5,test=0.2", "--force"), "add up to 1")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from cli_entry import call
 from PIL import Image
 
+from trigpoint.data import LandmarkDataset
 from trigpoint.data.pixels.frames import Frames, VideoWriter
 from trigpoint.prediction import Predictor, stream
 from trigpoint.report.frame_overlay import draw_points
@@ -90,6 +93,66 @@ def test_deep_frames_are_predicted_as_stills_and_drawn_visibly(
     assert call("predict", trained, frames, "--out", video, "--overlay", tmp_path / "drawn.mp4").exit_code == 0
     pd.testing.assert_frame_equal(pd.read_csv(stills), pd.read_csv(video))
     assert min(frame.image.pixels.mean() for frame in Frames(tmp_path / "drawn.mp4")) > 16
+
+
+def test_a_file_of_several_frames_is_predicted_as_a_video(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    stills = []
+    for index in range(6):
+        with Image.open(drawn / "images" / f"{index:05d}.png") as picture:
+            stills.append(picture.convert("RGB"))
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([np.asarray(still) for still in stills]), photometric="rgb")
+    stills[0].save(tmp_path / "moving.webp", save_all=True, append_images=stills[1:], duration=40, lossless=True)
+    expected = Predictor.load(trained, device="cpu").predict([np.asarray(still) for still in stills]).points[:, 0]
+    for name in ("stack.tif", "moving.webp"):
+        out, folder = tmp_path / f"{name}.csv", tmp_path / f"{name} drawn"
+        result = call("predict", trained, tmp_path / name, "--out", out, "--overlay", folder, "--batch-size", 4)
+        assert result.exit_code == 0, result.output
+        assert f"wrote {out}: 6 frames" in result.stderr
+        table = pd.read_csv(out)
+        stem = name.split(".")[0]
+        assert table["image"].tolist() == [f"{stem}_{index:06d}.png" for index in range(6)]
+        np.testing.assert_allclose(table[["tip_x", "tip_y"]], expected, atol=0.05)
+        assert len(list(folder.iterdir())) == 6
+        assert ("time_s" in table) == (name == "moving.webp")
+    assert table["time_s"].tolist() == pytest.approx([0.04 * index for index in range(6)])
+    again = call("predict", trained, tmp_path / "stack.tif", "--out", tmp_path / "x.csv", "--trace", tmp_path / "t")
+    assert again.exit_code == 2
+    assert "--trace: draws single images" in again.stderr
+    both = call("predict", trained, tmp_path / "stack.tif", drawn / "images", "--out", tmp_path / "x.csv")
+    assert both.exit_code == 2
+    assert "expected one video, or one file of several frames, or one folder" in both.stderr
+    inside = call("predict", trained, tmp_path / "stack.tif", "--every", 4, "--out", tmp_path / "x.csv")
+    assert inside.exit_code == 0
+    assert len(pd.read_csv(tmp_path / "x.csv")) == 2
+    (tmp_path / "in").mkdir()
+    (tmp_path / "stack.tif").rename(tmp_path / "in" / "stack.tif")
+    folder_of_one = call("predict", trained, tmp_path / "in", "--out", tmp_path / "y.csv")
+    assert folder_of_one.exit_code == 2
+    assert "stack.tif: expected one image, got 6 pages; predict takes it as it takes a video" in folder_of_one.stderr
+    assert not (tmp_path / "y.csv").exists()
+
+
+def test_times_and_gaps_of_a_video_are_told_and_read_past(trained: Path, tmp_path: Path) -> None:
+    av: Any = pytest.importorskip("av")
+    shown = [40 * k for k in range(12) if k not in (5, 6)]
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for k, time in enumerate(shown):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * k, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    out = tmp_path / "set" / "landmarks.csv"
+    result = call("predict", trained, tmp_path / "v.mp4", "--out", out, "--overlay", tmp_path / "set" / "images")
+    assert result.exit_code == 0, result.output
+    gap = "v.mp4: 1 gap between frames, about 2 frames are missing; the longest is 0.12 s after frame 4"
+    assert gap in result.stderr.replace("\n", " ")
+    table = pd.read_csv(out)
+    assert table.columns[:2].tolist() == ["image", "time_s"]
+    assert table["time_s"].tolist() == pytest.approx([time / 1000 for time in shown])
+    assert len(LandmarkDataset.load(out.parent)) == len(shown)  # the table is a dataset, the time a note in it
 
 
 def test_a_cut_video_keeps_what_was_read_and_says_so(trained: Path, video: Path, tmp_path: Path) -> None:

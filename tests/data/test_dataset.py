@@ -122,8 +122,8 @@ def test_spacing_of_row_before_dataset(tmp_path: Path) -> None:
     header = "image,split,subject,l_x,l_y,r_x,r_y,spacing_mm"
     rows = ["a.png,train,s,1,2,3,4,0.3", "b.png,train,s,1,2,3,4,"]
     data = LandmarkDataset.load(make(tmp_path, rows, "spacing_mm: 0.5", header))
-    assert data.spacings.tolist() == [0.3, 0.5]
-    assert data.spacing_mm == 0.5
+    assert data.spacings.tolist() == [[0.3, 0.3], [0.5, 0.5]]
+    assert data.spacing_mm == (0.5, 0.5)
 
 
 def test_spacing_of_a_dicom_file_before_dataset(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_spacing_of_a_dicom_file_before_dataset(tmp_path: Path) -> None:
     frame = pd.DataFrame({"image": [file], "tip_x": [3], "tip_y": [4]})
     frame["image"] = frame["image"].map(lambda name: Path(name).name)
     data = LandmarkDataset.from_table(frame, images=Path(str(file)).parent, spacing_mm=2.0)
-    assert data.spacings.tolist() == pytest.approx([0.661468])
+    assert data.spacings.tolist() == [pytest.approx([0.661468] * 2)]
     assert data.read(0).spacing_source == "PixelSpacing"
 
 
@@ -185,7 +185,7 @@ def test_save_writes_a_dataset_that_loads_alike(tmp_path: Path) -> None:
     for how in ("copy", "link"):
         again = LandmarkDataset.load(data.save(tmp_path / how, images=how))  # type: ignore[arg-type]
         np.testing.assert_array_equal(again.points, data.points)
-        assert (again.landmarks, again.name, again.spacings.tolist()) == (data.landmarks, "set", [0.5] * 4)
+        assert (again.landmarks, again.name, again.spacings.tolist()) == (data.landmarks, "set", [[0.5, 0.5]] * 4)
         assert "spacing" not in (tmp_path / how / "landmarks.csv").read_text()
         assert (tmp_path / how / "images" / "a.png").is_symlink() is (how == "link")
     with pytest.raises(DataError, match="expected a new file"):
@@ -204,4 +204,4 @@ def test_the_measuring_data_load(name: str, samples: int, landmarks: int, instan
     assert (len(data), len(data.landmarks), data.instances) == (samples, landmarks, instances)
     assert data.read(0).pixels.ndim == 3
     if name == "isbi2015_ceph":
-        assert set(data.spacings) == {0.1}
+        assert set(data.spacings.ravel()) == {0.1}

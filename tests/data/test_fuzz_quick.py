@@ -194,11 +194,9 @@ OUTSIDE = ["../a.png", "/etc/a.png", "C:\\a.png", "x/../../a.png", "..\\a.png", 
 
 
 @pytest.mark.parametrize("image", OUTSIDE)
-def test_no_table_names_an_image_outside_its_folder(image: str, tmp_path: Path) -> None:
+def test_no_description_names_a_table_outside_its_folder(image: str, tmp_path: Path) -> None:
     assert not inside(image)
     if "\0" not in image:
-        rows = f"image,left_x,left_y,tip_x,tip_y\n{image},1,2,3,4\n"
-        assert "images stay inside the dataset folder" in refusal("table", rows, tmp_path)
         assert "a path inside the dataset folder" in refusal("description", f"table: {json.dumps(image)}\n", tmp_path)
 
 
@@ -226,6 +224,12 @@ def test_images_that_other_tools_name_are_below_the_folder_or_told(form: str, im
         there = FORMATS[form]().read(file)
         assert there.samples[0].image.resolve() == (tmp_path / "a.png").resolve()
         assert "1 images lie outside" in "\n".join(map(str, there.problems))
+
+
+@pytest.mark.parametrize("image", ["a" * 300, "../" + "a/" * 600, "\x01.png", "a\x1f/b.png", "/" + "ä" * 200])
+def test_no_table_names_an_image_that_no_file_can_be(image: str, tmp_path: Path) -> None:
+    rows = f"image,left_x,left_y,tip_x,tip_y\n{image},1,2,3,4\n"
+    assert "which no file can have" in refusal("table", rows, tmp_path)
 
 
 def test_endovis_leaves_out_frames_outside_its_folder(tmp_path: Path) -> None:
@@ -454,7 +458,7 @@ def test_notes_of_a_video_in_another_coding_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_table_in_strict_and_loose_reading_agree(tmp_path: Path) -> None:
-    (tmp_path / "landmarks.csv").write_text("image,tip_x,tip_y\na.png,1,2\n../b.png,1,2\n")
+    (tmp_path / "landmarks.csv").write_text("image,tip_x,tip_y\na.png,1,2\n\x01b.png,1,2\n")
     assert len(read_table(tmp_path, strict=False).problems) == 1
-    with pytest.raises(DataError, match="images stay inside"):
+    with pytest.raises(DataError, match="which no file can have"):
         read_table(tmp_path)

@@ -33,7 +33,7 @@ def test_reads_points_visibility_and_meta(tmp_path: Path) -> None:
     assert table.landmarks.names == ("left", "right")  # the order of dataset.yaml, matched by name
     np.testing.assert_array_equal(a.points, [[1.5, -2], [3, 4]])
     assert a.visibility.tolist() == [1, 2]
-    assert (a.split, a.subject, a.spacing_mm, a.row) == ("train", "s1", 0.2, 2)
+    assert (a.split, a.subject, a.spacing_mm, a.row) == ("train", "s1", (0.2, 0.2), 2)
     assert np.isnan(b.points).all()  # blank, and visibility 0 whatever its coordinates
     assert b.visibility.tolist() == [0, 0]
     assert b.spacing_mm is None
@@ -48,9 +48,19 @@ def test_only_a_csv_takes_names_from_the_columns(tmp_path: Path) -> None:
     assert read_table(root / "landmarks.csv").samples[0].image == root / "images" / "a.png"
 
 
-def test_score_and_radius_of_predictions_are_skipped(tmp_path: Path) -> None:
-    table = read_table(folder(tmp_path, "a.png,1,2,0.9,3", yaml=None, header="image,tip_x,tip_y,tip_score,tip_radius"))
-    assert table.landmarks.names == ("tip",)
+def test_scores_of_predictions_are_read_and_their_radius_is_not(tmp_path: Path) -> None:
+    header = "image,tip_x,tip_y,tip_score,tip_radius,end_x,end_y,end_score,tip_spread"
+    rows = "a.png,1,2,0.9,3,,,0.1,4\nb.png,1,2,,3,4,5,,6"
+    table = read_table(folder(tmp_path, rows, yaml=None, header=header))
+    assert table.landmarks.names == ("tip", "end")
+    first, second = (sample.scores for sample in table.samples)
+    np.testing.assert_array_equal(first, [0.9, np.nan])  # no score of a point that is not there
+    assert second is None
+    text = table_text(table.samples, table.landmarks, image_names=["a.png", "b.png"]).splitlines()
+    assert text[0] == "image,split,subject,tip_x,tip_y,tip_score,end_x,end_y,end_score"
+    assert text[1:] == ["a.png,,,1,2,0.9,,,", "b.png,,,1,2,,4,5,"]
+    with pytest.raises(DataError, match="row 2, landmark 'tip': score: expected a finite number or a blank cell, got"):
+        read_table(folder(tmp_path, "a.png,1,2,good", yaml=None, header="image,tip_x,tip_y,tip_score"))
 
 
 @pytest.mark.parametrize(
@@ -62,8 +72,9 @@ def test_score_and_radius_of_predictions_are_skipped(tmp_path: Path) -> None:
         ("a.png,,,nan,nan,3,4", "got 'nan'"),
         ("a.png,,,1_0,2,3,4", "got '1_0'"),
         ("a.png,,,1,2,3,4\n\na.png,,,1,2,3,4", "row 4: expected each image once, got 'a.png' again (first in row 2)"),
-        ("../a.png,,,1,2,3,4", "row 2: expected the name of an image file, got '../a.png'"),
-        ("/etc/a.png,,,1,2,3,4", "stay inside the dataset folder"),
+        (f"{'a' * 300},,,1,2,3,4", "row 2: expected the name of an image file, got 'aaa"),
+        ("\x01.png,,,1,2,3,4", r"expected the name of an image file, got '\x01.png', which no file can have"),
+        ("a.png,,,1,2,3,4\n./images/../a.png,,,1,2,3,4", "got './images/../a.png' again (first in row 2 as 'a.png')"),
         (",,,1,2,3,4", "row 2: expected the name of an image file, got a blank cell"),
         ("a.png,,,1,2,3", "row 2: expected 7 cells as in the header, got 6"),
         ("a.png,,,,,,", "expected annotated landmarks, got none in any row"),
@@ -220,7 +231,7 @@ def test_written_tables_read_back_exactly(tmp_path: Path) -> None:
     rows, marks = samples()
     write_table(tmp_path, rows, marks, image_names=["a.png", "b.png"], name="set", spacing_mm=0.5)
     table = read_table(tmp_path)
-    assert (table.landmarks, table.name, table.spacing_mm) == (marks, "set", 0.5)
+    assert (table.landmarks, table.name, table.spacing_mm) == (marks, "set", (0.5, 0.5))
     for before, after in zip(rows, table.samples, strict=True):
         np.testing.assert_array_equal(before.points, after.points)
         np.testing.assert_array_equal(before.visibility, after.visibility)

@@ -227,7 +227,7 @@ def test_a_split_csv_without_a_subset_is_refused(data: Path, tmp_path: Path) -> 
         ("pairs", None),
         ("groups", {"both": ["tip", "base"]}),
         ("normalizer", {"name": "width", "between": ["tip", "base"]}),
-        ("spacing_mm", 0.5),
+        ("spacing_mm", (0.5, 0.5)),
     ],
 )
 def test_another_description_is_refused_or_accepted(key: str, value: Any, data: Path, tmp_path: Path) -> None:

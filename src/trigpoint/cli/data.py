@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | split | tile``."""
+"""``trigpoint data check | show | convert | merge | split | tile``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from trigpoint.cli.console import BAD_INPUT, note, progress, refuse, say, show_table, write_json
-from trigpoint.errors import ConfigError, did_you_mean
+from trigpoint.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
@@ -24,8 +24,11 @@ _SHARED = ("base", "collected", "objects")  # what the formats share
 _FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _SHARED)])
 _TOLD = 10  # of what a reader left out, one line each
 
-app = typer.Typer(help="Check, draw, convert and split datasets; tile large images.", no_args_is_help=True)
+app = typer.Typer(help="Check, draw, convert, join and split datasets; tile large images.", no_args_is_help=True)
 
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Look for the images below this folder, if they or the table moved.")
+]
 Folder = Annotated[Path, typer.Argument(help="The dataset folder, or one of its tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 
@@ -34,6 +37,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 def check(
     folder: Folder,
     json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file ('-': stdout).")] = None,
+    images: Images = None,
     force: Force = False,
 ) -> None:
     """Report every problem of a dataset in one pass. The exit code is 2 if there is an error.
@@ -44,7 +48,7 @@ def check(
 
     refuse(json, force)
     with progress("reading images") as advance:
-        report = check_dataset(folder, advance)
+        report = check_dataset(folder, advance, images=images)
     if str(json) != "-":
         _show_report(report)
     if json is not None:
@@ -101,7 +105,7 @@ def convert(
     start: Annotated[str, typer.Option("--from", help=f"{_FORMATS}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder or file to write.")],
     target: Annotated[str, typer.Option("--to", help="The format to write.")] = NATIVE,
-    images: Annotated[Path | None, typer.Option("--images", help="Where the images are, if not beside them.")] = None,
+    images: Images = None,
     names: Annotated[
         str | None, typer.Option("--names", help="Names for a format without names: a,b,c or a file, one per line.")
     ] = None,
@@ -140,10 +144,7 @@ def convert(
     dataset = read_sources(sources, lambda source: _read(source, start, images, reading, origin))
     for one in find_sentinels(dataset.points)[:_TOLD]:
         note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
-    for problem in dataset.problems[:_TOLD]:
-        note(f"warning: {problem}")
-    if len(dataset.problems) > _TOLD:
-        note(f"warning: and {len(dataset.problems) - _TOLD} more")
+    _tell_problems(dataset)
     written = _write(dataset, target, out, writing, origin, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
 
@@ -182,12 +183,12 @@ def _read(source: Path, form: str, images: Path | None, options: dict[str, Any],
     from trigpoint.data.formats import FORMATS
     from trigpoint.data.origin import origin_of, read_from
 
+    if images is not None and not images.is_dir():
+        raise DataError(f"--images {images}: expected a folder, got none there; check the path")
     counted = origin_of(origin)
     if form != NATIVE:
         return read_from(FORMATS[form](**options).read(source, images), counted)
-    if images is not None:
-        raise ConfigError("--images: a native dataset names its images itself; leave it out")
-    return LandmarkDataset.load(source)
+    return LandmarkDataset.load(source, images=images)
 
 
 def _write(
@@ -197,11 +198,46 @@ def _write(
     from trigpoint.data.origin import written_to
 
     if form == NATIVE:
-        return dataset.save(out, images="link" if link else "copy", overwrite=force)
+        with progress("linking images" if link else "copying images") as advance:
+            return dataset.save(out, images="link" if link else "copy", overwrite=force, progress=advance)
     if link:
         raise ConfigError("--link: only a native dataset holds images; leave it out")
     FORMATS[form](**options).write(written_to(dataset, origin), out, overwrite=force)
     return out
+
+
+@app.command()
+def merge(
+    sets: Annotated[list[Path], typer.Argument(metavar="A B ...", help="Dataset folders, or tables in them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    same_subjects: Annotated[
+        bool, typer.Option("--same-subjects", help="Subjects of one name in several sets are the same people.")
+    ] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link the images instead of copying them.")] = False,
+    force: Force = False,
+) -> None:
+    """Join datasets by the names of their landmarks. One that a set lacks is not annotated in its images.
+
+    Images of equal names get a folder for each set. A picture that several sets hold becomes one row, if they agree.
+
+    Example: trigpoint data merge data/ward1 data/ward2 --out data/both
+    """
+    from trigpoint.data import LandmarkDataset
+    from trigpoint.data.merge import merge_datasets
+
+    joined = merge_datasets([LandmarkDataset.load(each) for each in sets], same_subjects=same_subjects)
+    _tell_problems(joined)
+    with progress("linking images" if link else "copying images") as advance:
+        joined.save(out, images="link" if link else "copy", overwrite=force, progress=advance)
+    note(f"wrote {out}: {len(joined)} rows, {len(joined.landmarks)} landmarks")
+
+
+def _tell_problems(dataset: LandmarkDataset) -> None:
+    """What was left out or decided, the first lines of it."""
+    for problem in dataset.problems[:_TOLD]:
+        note(f"warning: {problem}")
+    if len(dataset.problems) > _TOLD:
+        note(f"warning: and {len(dataset.problems) - _TOLD} more")
 
 
 @app.command()

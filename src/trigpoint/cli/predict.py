@@ -23,7 +23,8 @@ _PATIENCE = 30.0
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Images, folders of images (without their subfolders), or one video.")
+        list[Path],
+        typer.Argument(help="Images, folders of images (with their subfolders), one video or stack of frames."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
     overlay: Annotated[
@@ -52,15 +53,16 @@ def predict(
 
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
-    from trigpoint.prediction.files import image_files, is_video
+    from trigpoint.prediction.files import has_frames, image_files, is_video
 
     load, how = partial(_loaded, run, device, group), {"batch_size": batch_size, "overwrite": force}
     with _told_once():
         refuse(out, force)
-        if any(is_video(path) for path in (*images, overlay)):
+        if is_video(overlay) or any(has_frames(path) for path in images):
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
-            _predict_files(load, image_files(images)[::every], out, overlay, trace, how | {"devices": devices})
+            files = image_files(images, [run, overlay, trace], lambda count: note(f"passed over {count} other files"))
+            _predict_files(load, files[::every], out, overlay, trace, how | {"devices": devices})
 
 
 def _loaded(run: Path, device: str, group: float | None) -> Predictor:
@@ -127,8 +129,11 @@ def _predict_frames(
         refuse(overlay, how["overwrite"])
     check_overlay(overlay, how["overwrite"])
     predictor = load()
+    told: list[str] = []
     with progress("predicting") as advance:
-        found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, **how)
+        found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, tell=told.append, **how)
+    for text in told:
+        note(f"warning: {text}")
     note(f"wrote {out}: {len(found)} frames")
     if overlay is not None:
         note(f"drew {len(found)} frames into {overlay}")
@@ -156,12 +161,14 @@ def _one_source(images: list[Path], trace: Path | None, devices: int) -> Path:
 
     if len(images) != 1:
         raise ConfigError(
-            f"expected one video, or one folder to draw a video of, got {len(images)} paths; call it once for each"
+            "expected one video, or one file of several frames, or one folder to draw a video of, got "
+            f"{len(images)} paths; call it once for each"
         )
     if trace is not None:
         raise ConfigError("--trace: draws single images, got a video; save the frames as images, or leave it out")
     if processes(devices) > 1:
         raise ConfigError(
-            "expected one process for a video, got several (--devices, torchrun or Slurm); save its frames as images"
+            "expected one process for a video or stack, got several (--devices, torchrun or Slurm); "
+            "save its frames as images"
         )
     return images[0]

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import csv
-import filecmp
 import io
-import os
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trigpoint.data.description import DEFAULT_TABLE, Description, Problem, description_text
-from trigpoint.data.files import check_path, copy_file, refuse_existing
+from trigpoint.data.description import Description, Problem
+from trigpoint.data.files import Progress, check_path
 from trigpoint.data.instances import ImageInstances, gather
+from trigpoint.data.missing import missing_problem
 from trigpoint.data.pixels.images import ImageData, image_size, image_spacing, read_image
-from trigpoint.data.quality.nearby import NearbyImages
+from trigpoint.data.saving import How, save_dataset
 from trigpoint.data.subsets import nested_order
-from trigpoint.data.table import LISTED, Table, parse_rows, raise_problems, read_table, set_writer, table_text
+from trigpoint.data.table import Table, parse_rows, raise_problems, read_table
+from trigpoint.data.table_names import below
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample
+from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet, Sample, Spacing, spacing_pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 class LandmarkDataset:
     """Annotated images: N samples of K named landmarks.
 
-    ``spacing_mm`` is the value of ``dataset.yaml`` (None when it states none); each sample's own ``spacing_mm`` is what
-    counts: its row's, else that of the DICOM file, else the dataset's. With ``instances`` an image may have several
-    samples, one per instance. ``images`` is the folder that the image names are relative to. ``problems`` are what
-    the reader of a foreign format had to leave out of the whole set.
+    ``spacing_mm`` (x, y; one number may be given for both) is the value of ``dataset.yaml`` (None when it states none);
+    each sample's own ``spacing_mm`` is what counts: its row's, else that of the image file, else the dataset's. With
+    ``instances`` an image may have several samples, one per instance. ``images`` is the folder that the image names are
+    relative to, ``names`` what the table calls images that lie elsewhere. ``problems`` are told: what the reader of a
+    foreign format had to leave out of the whole set, images that were moved.
     """
 
     samples: Sequence[Sample]
@@ -46,12 +47,14 @@ class LandmarkDataset:
     folder: Path | None = None
     images: Path | None = None
     table: Path | None = None
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     instances: bool = False
     problems: Sequence[Problem] = ()
+    names: Mapping[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.samples, self.problems = tuple(self.samples), tuple(self.problems)
+        self.spacing_mm = spacing_pair(self.spacing_mm)
 
     @classmethod
     def load(
@@ -61,14 +64,17 @@ class LandmarkDataset:
         names: Sequence[str] | None = None,
         *,
         check_images: bool = True,
+        images: str | Path | None = None,
     ) -> LandmarkDataset:
         """Read a native dataset: a folder, or one of the tables in it.
 
         ``split`` keeps the rows of that split, ``names`` these landmarks in this order. ``check_images`` opens each
-        image's header, so that a missing file or one of the wrong size is found now and not in mid-training.
-        Raises DataError naming file, row and landmark; for an unknown split, with the splits that exist.
+        image's header, so that a missing file or one of the wrong size is found now and not in mid-training; predicted
+        points (rows with scores) may lie outside. ``images``: look for the images below this folder instead, by their
+        names or the ends of them. Raises DataError naming file, row and landmark; for an unknown split, with the splits
+        that exist.
         """
-        found = read_table(folder)
+        found = read_table(folder, images=images)
         dataset = cls._of(found)
         if split is not None:
             dataset = dataset.only(split)
@@ -79,7 +85,9 @@ class LandmarkDataset:
             fix = "annotate some images first"
             raise DataError(f"{found.table}: expected annotated landmarks, got none in {what}; {fix}")
         if check_images:
-            raise_problems(dataset.image_problems())
+            wrong, told = dataset._seen()
+            raise_problems(wrong)
+            dataset = replace(dataset, problems=[*dataset.problems, *told])
         return dataset._with_spacing()
 
     @classmethod
@@ -89,7 +97,7 @@ class LandmarkDataset:
         images: str | Path = ".",
         landmarks: LandmarkSet | None = None,
         *,
-        spacing_mm: float | None = None,
+        spacing_mm: float | Spacing | None = None,
         name: str = "table",
     ) -> LandmarkDataset:
         """A dataset from a data frame with the columns of ``landmarks.csv``; image files are relative to ``images``.
@@ -110,7 +118,7 @@ class LandmarkDataset:
             images=".",
             table=str(file),
             landmarks=None if landmarks is None else landmarks.names,
-            spacing_mm=spacing_mm,
+            spacing_mm=spacing_pair(spacing_mm),
             instances="instance" in table.columns,
         )
         found = cls._of(parse_rows(list(csv.reader(io.StringIO(table.to_csv(index=False)))), about, file))
@@ -118,7 +126,7 @@ class LandmarkDataset:
 
     @classmethod
     def _of(cls, table: Table) -> LandmarkDataset:
-        return cls(**{field.name: getattr(table, field.name) for field in fields(cls)})
+        return cls(**{each.name: getattr(table, each.name) for each in fields(cls)} | {"problems": table.notes})
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -140,8 +148,9 @@ class LandmarkDataset:
 
     @cached_property
     def spacings(self) -> FloatArray:
-        """(N,) millimetres per pixel of each sample, NaN = unknown."""
-        return np.array([sample.spacing_mm for sample in self.samples], dtype=np.float64)
+        """(N, 2) millimetres per pixel of each sample, x and y, NaN = unknown."""
+        pairs = [sample.spacing_mm or (np.nan, np.nan) for sample in self.samples]
+        return np.array(pairs, dtype=np.float64).reshape(-1, 2)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -155,12 +164,12 @@ class LandmarkDataset:
         return dict(Counter(sample.split for sample in self.samples if sample.split))
 
     def image_name(self, sample: Sample) -> str:
-        """The sample's image relative to ``images`` with forward slashes; its whole path when it lies elsewhere."""
-        if self.images is not None:
-            relative = os.path.relpath(sample.image, self.images)
-            if not relative.startswith(os.pardir):
-                return Path(relative).as_posix()
-        return sample.image.as_posix()
+        """What a table calls the sample's image, with forward slashes: its name below ``images``, if it lies there.
+
+        Of one that lies elsewhere what its table calls it, or its path.
+        """
+        own = None if self.images is None else below(sample.image, self.images)
+        return own or self.names.get(sample.image, sample.image.as_posix())
 
     def by_image(self) -> tuple[tuple[int, ...], ...]:
         """Indices of the samples of each image, images in the order of their first row."""
@@ -177,28 +186,43 @@ class LandmarkDataset:
         """Decode one sample's image. Raises DataError naming the file; also when the points do not fit the image."""
         sample = self.samples[index]
         data = read_image(sample.image)
-        if message := size_problem(sample, data.height, data.width):
+        if sample.scores is None and (message := size_problem(sample, data.height, data.width)):
             raise_problems([Problem(sample.image, message)])
         return data
 
     def image_problems(self) -> list[Problem]:
         """Missing and unreadable image files and those of another size than the points imply, headers only."""
-        found: list[tuple[Sample, str]] = []
-        nearby, hints = NearbyImages(self.images or Path()), iter(range(LISTED))
-        for indices in self.by_image():
-            own = [self.samples[index] for index in indices]
-            try:
-                check_path(own[0].image)
-                gone = self.images is not None and not own[0].image.is_file() and next(hints, None) is not None
-                _check_there(own[0].image, nearby.hint(own[0].image) if gone else "")
-                size = image_size(own[0].image)
-            except DataError as error:
-                found.append((own[0], str(error)))
-            else:
-                wrong = [(sample, size_problem(sample, *size)) for sample in own]
-                found += [(sample, f"{sample.image}: {message}") for sample, message in wrong if message]
+        return self._seen()[0]
+
+    def _seen(self) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with the image files, and what is only told: predicted points may lie outside of an image."""
         where = self.table or Path(f"<{self.name}>")
-        return [Problem(where, message, row=sample.row or None) for sample, message in found]
+        found: list[Problem] = []
+        missing: dict[Path, int | None] = {}
+        told: list[Sample] = []
+        images = self.by_image()
+        for indices in images:
+            own = [self.samples[index] for index in indices]
+            image, row = own[0].image, own[0].row or None
+            try:
+                check_path(image)
+                if not image.is_file():
+                    missing[image] = row
+                    continue
+                size = image_size(image)
+            except DataError as error:
+                found.append(Problem(where, str(error), row=row))
+                continue
+            for sample in own:
+                if message := size_problem(sample, *size):
+                    if sample.scores is None:
+                        found.append(Problem(where, f"{image}: {message}", row=sample.row or None))
+                    else:
+                        told.append(sample)
+        if problem := missing_problem(missing, len(images), where, self.images):
+            found.insert(0, problem)
+        what = f"most predicted points lie outside of the image in {len(told)} rows, the first is"
+        return found, [Problem(where, f"{what} {told[0].image.name}", told[0].row or None)] if told else []
 
     def only(self, split: str) -> LandmarkDataset:
         """The samples of one split. Raises DataError with the splits that exist."""
@@ -231,7 +255,9 @@ class LandmarkDataset:
     def without_labels(self) -> LandmarkDataset:
         """The same images with no landmark annotated."""
         blank = np.full((len(self.landmarks), 2), np.nan), np.zeros(len(self.landmarks), np.int64)
-        return replace(self, samples=[replace(s, points=blank[0], visibility=blank[1]) for s in self.samples])
+        return replace(
+            self, samples=[replace(s, points=blank[0], visibility=blank[1], scores=None) for s in self.samples]
+        )
 
     def followed_by(self, other: LandmarkDataset) -> LandmarkDataset:
         """These samples and then those of ``other``, which has the same landmarks."""
@@ -277,58 +303,26 @@ class LandmarkDataset:
         return replace(own, samples=samples, landmarks=replace(own.landmarks, names=tuple(names)))
 
     def save(
-        self, folder: str | Path, *, images: Literal["copy", "link", "keep"] = "copy", overwrite: bool = False
+        self, folder: str | Path, *, images: How = "copy", overwrite: bool = False, progress: Progress | None = None
     ) -> Path:
-        """Write a native dataset and copy or symlink its images; ``keep`` leaves the folder's images as they are.
+        """Write a native dataset and "copy" or sym"link" its images; "keep" leaves the folder's images as they are.
 
-        The images come first and ``dataset.yaml`` last. Called again after it was stopped, it does what is left. Raises
-        DataError when another file is in the way and ``overwrite`` is False, before anything is written.
+        The images come first and ``dataset.yaml`` last. Called again after it was stopped, it does what is left.
+        ``progress(done, total)`` is called after each image. Raises DataError before anything is written when images
+        are missing, all at once, or when another file is in the way and ``overwrite`` is False.
         """
         target = Path(folder)
-        check_path(target)
-        names = self._stored_names()
-        files = {names[i]: self.samples[i].image for indices in self.by_image() for i in indices[:1]}
-        spaced = {sample.spacing_mm for sample in self.samples} - {self.spacing_mm}
-        samples = self.samples if spaced else [replace(sample, spacing_mm=None) for sample in self.samples]
-        about = description_text(self.name or target.resolve().name, self.landmarks, self.spacing_mm, self.instances)
-        table = table_text(samples, self.landmarks, image_names=names, instances=self.instances)
-        write = set_writer(target, {DEFAULT_TABLE: table}, about, overwrite=overwrite)
-        if images != "keep":
-            left = {target / "images" / name: source for name, source in files.items()}
-            for file, source in list(left.items()):
-                _check_there(source)
-                if _is_placed(source, file, images):
-                    del left[file]
-                else:
-                    refuse_existing(file, overwrite)
-            for file, source in left.items():
-                _place(source, file, images)
-        write()
+        save_dataset(self, target, images, overwrite=overwrite, progress=progress)
         return target
-
-    def _stored_names(self) -> list[str]:
-        """Names inside the images folder, by the common folder of all images when some lie outside ``images``."""
-        names = [self.image_name(sample) for sample in self.samples]
-        if any(Path(name).is_absolute() or name.startswith(os.pardir) for name in names):
-            paths = [Path(os.path.abspath(sample.image)) for sample in self.samples]
-            root = os.path.commonpath([path.parent for path in paths])
-            names = [path.relative_to(root).as_posix() for path in paths]
-        return names
 
     def _with_spacing(self) -> LandmarkDataset:
         @cache
-        def spacing(image: Path) -> float | None:
+        def spacing(image: Path) -> Spacing | None:
             own = image_spacing(image)[0] if image.is_file() else None
             return self.spacing_mm if own is None else own
 
         samples = [s if s.spacing_mm is not None else replace(s, spacing_mm=spacing(s.image)) for s in self.samples]
         return replace(self, samples=samples)
-
-
-def _check_there(image: Path, hint: str = "") -> None:
-    check_path(image)
-    if not image.is_file():
-        raise DataError(f"{image}: expected an image file, got none{hint or '; check the name and the folder'}")
 
 
 def size_problem(sample: Sample, height: int, width: int) -> str | None:
@@ -345,24 +339,3 @@ def size_problem(sample: Sample, height: int, width: int) -> str | None:
         f"expected an image that holds its points, got {width} x {height} pixels and points up to ({x:g}, {y:g}) "
         f"in row {sample.row}; put back the image that was annotated, or scale the points"
     )
-
-
-def _is_placed(source: Path, target: Path, how: str) -> bool:
-    """Whether a command that was stopped has brought this image already."""
-    there = target.is_file() and target.is_symlink() == (how == "link")
-    return there and (target.samefile(source) or filecmp.cmp(source, target, shallow=False))
-
-
-def _place(source: Path, target: Path, how: str) -> None:
-    if how != "link":
-        copy_file(source, target, overwrite=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name[:40]}.part")
-    try:
-        part.unlink(missing_ok=True)  # of a command that was killed
-        part.symlink_to(source.resolve())
-        part.replace(target)
-    except OSError as error:
-        error.filename = str(target)
-        raise

@@ -1,15 +1,17 @@
 """``dataset.yaml``: what a dataset folder says about itself, and the problems found on the way."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import check_path, inside, number, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
-from trigpoint.landmarks import LandmarkSet, Normalizer
+from trigpoint.landmarks import LandmarkSet, Normalizer, Spacing, plain_spacing, spacing_pair
 
 DESCRIPTION = "dataset.yaml"
 DEFAULT_TABLE = "landmarks.csv"
@@ -52,13 +54,39 @@ class Description:
     images: str | None
     table: str
     landmarks: tuple[str, ...] | None
-    spacing_mm: float | None
+    spacing_mm: Spacing | None
     instances: bool | None
     pairs: tuple[tuple[str, str], ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normalizer: Normalizer | None = None
     mirrors: bool | None = None  # as in ``LandmarkSet``: True where ``pairs`` is an empty list
     skeleton: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def images_folder(self) -> Path:
+        """Where plain names of images are looked for: ``images``, else ``images/`` where it is there, else here."""
+        if self.images:
+            return self.folder / self.images
+        default = self.folder / "images"
+        return default if default.is_dir() else self.folder
+
+    def for_columns(self, names: Sequence[str], instances: bool) -> Description:
+        """The same for a table of predictions beside the set's own: it may hold other landmarks, or instances."""
+        order = (*(name for name in self.landmarks or () if name in names), *names)
+        marks = tuple(dict.fromkeys(order))
+        groups = {group: tuple(name for name in members if name in marks) for group, members in self.groups.items()}
+        length, pairs = self.normalizer, [set(pair) & set(marks) for pair in self.pairs]
+        half, none = any(len(pair) == 1 for pair in pairs), bool(pairs) and not any(pairs)
+        return replace(
+            self,
+            mirrors=False if half else True if none else self.mirrors,
+            skeleton=tuple(line for line in self.skeleton if set(line) <= set(marks)),
+            landmarks=marks or None,
+            instances=instances,
+            pairs=tuple(pair for pair in self.pairs if set(pair) <= set(marks)),
+            groups={group: members for group, members in groups.items() if members},
+            normalizer=length if length is None or set(length.between or ()) <= set(marks) else None,
+        )
 
     def landmark_set(self, names: tuple[str, ...], problems: list[Problem]) -> LandmarkSet:
         """The landmarks ``names`` with what is said about them and holds; the rest becomes problems."""
@@ -88,10 +116,10 @@ class Description:
         return not unknown
 
 
-def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | None, instances: bool) -> str:
+def description_text(name: str, landmarks: LandmarkSet, spacing_mm: float | Spacing | None, instances: bool) -> str:
     """The text of a ``dataset.yaml`` with the usual names of table and images."""
     about = {"name": name, "images": "images", "table": DEFAULT_TABLE, **landmarks.to_dict()}
-    about |= {} if spacing_mm is None else {"spacing_mm": spacing_mm}
+    about |= {} if spacing_mm is None else {"spacing_mm": plain_spacing(spacing_pair(spacing_mm))}
     return to_yaml(about | ({"instances": True} if instances else {}))
 
 
@@ -109,6 +137,11 @@ def _is_length(value: Any) -> bool:
     return box if between is None else not box and _is_names(between, 2) and len(set(_names(between))) == 2
 
 
+def _is_spacing(value: Any) -> bool:
+    sides = value if isinstance(value, list) else [value] * 2
+    return len(sides) == 2 and all(not isinstance(side, str) and (number(side) or 0) > 0 for side in sides)
+
+
 _PATH = (lambda v: isinstance(v, str) and inside(v), "a path inside the dataset folder", "; move or link it there")
 _QUOTE = "; put it in quotes if YAML took a name for another value"
 KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has to be, in words, and the fix
@@ -116,7 +149,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has 
     "images": _PATH,
     "table": _PATH,
     "landmarks": (_is_names, "a list of landmark names", _QUOTE),
-    "spacing_mm": (lambda v: not isinstance(v, str) and (number(v) or 0) > 0, "millimetres per pixel above 0", ""),
+    "spacing_mm": (_is_spacing, "millimetres per pixel above 0", "; one number, or two for x and y"),
     "pairs": (
         lambda value: isinstance(value, list) and all(_is_names(pair, 2) for pair in value),
         "two landmark names in each, such as [[left, right]]",
@@ -171,7 +204,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         images=values.get("images"),
         table=values.get("table") or DEFAULT_TABLE,
         landmarks=tuple(dict.fromkeys(names)) or None,
-        spacing_mm=number(values.get("spacing_mm")),
+        spacing_mm=spacing_pair(values.get("spacing_mm")),
         instances=values.get("instances"),
         pairs=tuple((str(a), str(b)) for a, b in values.get("pairs", ())),
         groups={str(group): _names(members) for group, members in values.get("groups", {}).items()},

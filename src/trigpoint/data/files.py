@@ -259,21 +259,28 @@ def inflated_size(make: Callable[[], Any], data: bytes, most: int) -> int:
 
 
 def inside(name: str) -> bool:
-    """Whether a name in a table is relative and never climbs out of its folder (either slash), and can be a file's.
+    """Whether a name is relative and never climbs out of its folder (either slash), and can be a file's.
 
-    No file has a name with control characters, half a surrogate pair, or more bytes than file systems take. Links
-    are not followed: a link that lies in the folder was put there by its owner.
+    Links are not followed: a link that lies in the folder was put there by its owner.
 
     >>> inside("a/b.png"), inside("a/../../b.png"), inside("/etc/b.png"), inside("..\\\\b.png"), inside("a\\0.png")
     (True, False, False, False, False)
     """
-    if not sound_text(name) or any(ord(letter) < 32 for letter in name):
-        return False
     plain = name.replace("\\", "/")
-    if len(plain.encode()) > _PATH or any(len(part.encode()) > _NAME for part in plain.split("/")):
-        return False
     climbs = os.path.normpath(plain).split(os.sep)[0] == os.pardir
-    return not (climbs or plain.startswith("/") or plain[1:3] == ":/")
+    return (not name or possible_name(name)) and not (climbs or plain.startswith("/") or plain[1:3] == ":/")
+
+
+def possible_name(name: str) -> bool:
+    """Whether a file can have this name: no control characters, no half of a surrogate pair, not too many bytes.
+
+    >>> possible_name("../a.png"), possible_name("a\\n.png"), possible_name("a" * 300), possible_name("")
+    (True, False, False, False)
+    """
+    if not name or not sound_text(name) or any(ord(letter) < 32 for letter in name):
+        return False
+    parts = name.replace("\\", "/").split("/")
+    return len(name.encode()) <= _PATH and all(len(part.encode()) <= _NAME for part in parts)
 
 
 def sound_text(text: str) -> bool:

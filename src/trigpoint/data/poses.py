@@ -13,7 +13,7 @@ from trigpoint.data.files import decoding, open_file
 from trigpoint.data.hdf5 import opened_hdf5
 from trigpoint.data.isolated import isolated
 from trigpoint.data.pixels.extract import keep_image
-from trigpoint.data.pixels.frames import natural_key
+from trigpoint.data.pixels.folders import natural_key
 from trigpoint.data.pixels.images import image_size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import ABSENT, FloatArray, Sample

@@ -108,6 +108,7 @@ def _joined_landmarks(
         first,
         names=names,
         groups=groups,
+        mirrors=first.mirrors if first.pairs else all(marks.mirrors for marks in sets) or None,
         normalizer=next((marks.normalizer for marks in sets if marks.normalizer), None),
         skeleton=tuple(dict.fromkeys(line for marks in sets for line in marks.skeleton)),
     )

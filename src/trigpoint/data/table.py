@@ -1,49 +1,44 @@
-"""The native dataset on disk: ``dataset.yaml`` and ``landmarks.csv``, read strictly and written atomically.
+"""The native dataset on disk, read strictly: ``dataset.yaml`` and ``landmarks.csv``. ``written`` writes it.
 
-``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]``, then per landmark
+``landmarks.csv`` has the columns ``image, split, subject[, instance][, spacing_mm]`` (``spacing_x_mm, spacing_y_mm``
+where pixels are not square), then per landmark
 ``<name>_x, <name>_y[, <name>_v]``; a blank cell is missing. In a set with instances, blank coordinates with a blank
-visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<name>_score``, ``<name>_radius`` and
-``<name>_spread``, which the reader skips.
+visibility mean ``ABSENT``, with visibility 0 not annotated. Predictions add ``<name>_score``, which is read, and
+``<name>_radius`` and ``<name>_spread``, which are not.
 Reading collects every problem in one pass; strict reading raises them together.
 """
 
 import difflib
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from trigpoint.data.description import (
-    DEFAULT_TABLE,
-    DESCRIPTION,
-    Description,
-    Problem,
-    ProblemError,
-    description_text,
-    read_description,
-)
-from trigpoint.data.files import (
-    check_path,
-    csv_text,
-    inside,
-    is_formula,
-    number,
-    read_csv,
-    refuse_existing,
-    same_content,
-    shown,
-    utf8,
-    whole,
-)
+from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
+from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
+from trigpoint.data.names import ImageFinder
+from trigpoint.data.table_names import OnePlace, TableNames, below, canonical, may_leave
+from trigpoint.data.written import OBLONG, format_number, refuse_formulas, set_writer, table_text, write_table
 from trigpoint.errors import DataError, did_you_mean
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing, spacing_pair
 
-META = ("image", "split", "subject", "instance", "spacing_mm")
+__all__ = [
+    "Table",
+    "format_number",
+    "parse_rows",
+    "raise_problems",
+    "read_table",
+    "refuse_formulas",
+    "set_writer",
+    "table_text",
+    "write_table",
+]
+
+META = ("image", "split", "subject", "instance", "spacing_mm", *OBLONG)
 LISTED = 20  # problems spelled out in one error
 MAX_COLUMNS = 100_000  # two for each point of a dense mesh; more are lines that were joined
 _NOTES = 200  # columns of other names in which a misspelled one is looked for
@@ -55,6 +50,7 @@ class Table:
     """A dataset folder as read; ``samples`` hold the spacing of their row. Strict reading leaves no ``problems``.
 
     ``listed``: each image file and the rows that name it, also those that could not be read for another reason.
+    ``names``: what the table calls the images that lie outside ``images``. ``notes``: what is no fault, but told.
     """
 
     folder: Path
@@ -63,10 +59,12 @@ class Table:
     table: Path
     landmarks: LandmarkSet
     samples: tuple[Sample, ...]
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     instances: bool = False
     problems: tuple[Problem, ...] = ()
     listed: Mapping[Path, list[int]] = field(default_factory=dict)
+    names: Mapping[Path, str] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
 
 
 def raise_problems(problems: Sequence[Problem]) -> None:
@@ -78,11 +76,12 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         raise DataError("\n".join(lines))
 
 
-def read_table(path: str | Path, *, strict: bool = True) -> Table:
+def read_table(path: str | Path, *, strict: bool = True, images: str | Path | None = None) -> Table:
     """Read a dataset folder, its ``dataset.yaml``, or one of its tables (``folder/other.csv``).
 
-    Image files are not opened. With ``strict`` every problem found is raised in one DataError; without, they are in
-    ``Table.problems`` and whatever could be read is in ``Table.samples``. Raises DataError when there is no such path.
+    ``images``: look for the images below this folder instead, by their names or the ends of them. Image files are not
+    opened. With ``strict`` every problem found is raised in one DataError; without, they are in ``Table.problems`` and
+    whatever could be read is in ``Table.samples``. Raises DataError when there is no such path.
     """
     source = Path(path)
     check_path(source)
@@ -94,7 +93,7 @@ def read_table(path: str | Path, *, strict: bool = True) -> Table:
         about = read_description(folder, problems)
         given = source.is_file() and source.name != DESCRIPTION
         file = source if given else folder / about.table
-        table = _Reader(about, file, problems).table(_rows(file))
+        table = _Reader(about, file, problems, None if images is None else Path(images)).table(_rows(file))
     except ProblemError as error:
         problems.append(error.problem)
         table = Table(folder, folder.resolve().name, folder, folder, LandmarkSet(()), (), problems=tuple(problems))
@@ -125,7 +124,7 @@ def _rows(file: Path) -> list[list[str]]:
 
 
 class _Columns(NamedTuple):
-    """Where things stand in the table: ``places`` (x, y, v) of each landmark, -1 for a column that is not there."""
+    """Where things stand in the table: ``places`` (x, y, v, score) of each landmark, -1 for no such column."""
 
     meta: dict[str, int]
     names: tuple[str, ...]
@@ -136,8 +135,14 @@ class _Columns(NamedTuple):
 class _Reader:
     """Reads the cells of one table; whatever is wrong with them is added to ``problems``."""
 
-    def __init__(self, about: Description, file: Path, problems: list[Problem]) -> None:
+    def __init__(self, about: Description, file: Path, problems: list[Problem], images: Path | None = None) -> None:
         self.about, self.file, self.problems = about, file, problems
+        self.images = about.images_folder if images is None else images
+        folder = file.parent if file.is_file() else about.folder
+        self.finder = None if images is None else ImageFinder(images)
+        self.find = self.finder or TableNames(folder, self.images).read
+        self.same = OnePlace()
+        self.found: dict[str, Path | None] = {}
 
     def report(self, message: str, row: int | None = None, landmark: str | None = None) -> None:
         self.problems.append(Problem(self.file, message, row, landmark))
@@ -149,41 +154,68 @@ class _Reader:
         return list(found)[:LISTED]
 
     def table(self, rows: list[list[str]]) -> Table:
-        about, problems = self.about, self.problems
+        problems = self.problems
         columns = self.columns([cell.strip() for cell in rows[0]])
+        about, instances = self.about, bool(self.about.instances)
         landmarks = about.landmark_set(columns.names, problems)
-        instances = about.instances
-        if instances is None:  # dataset.yaml has to say so; a table without one says it by its columns
-            instances = "instance" in columns.meta and not about.file.is_file()
-        default = about.folder / "images"
-        images = about.folder / about.images if about.images else default if default.is_dir() else about.folder
         samples: list[Sample] = []
-        seen: dict[tuple[str, str], int] = {}
+        seen: dict[tuple[Path, str], tuple[int, str]] = {}
         listed: dict[Path, list[int]] = {}
         for row, cells in enumerate(rows[1:], start=2):
             if not any(cell.strip() for cell in cells):
                 continue
-            found, name = len(problems), "".join(cells[columns.meta["image"] :][:1]).strip()
-            if name and inside(name):
-                listed.setdefault(images / name, []).append(row)
-            sample = self.sample(cells, columns, images, row, blank=ABSENT if instances else 0)
+            before, name = len(problems), "".join(cells[columns.meta["image"] :][:1]).strip()
+            image = self.image(name)
+            if image is not None:
+                listed.setdefault(image, []).append(row)
+            sample = self.sample(cells, columns, image, row, blank=ABSENT if instances else 0)
             if sample is None:
                 continue
-            first = seen.setdefault((str(sample.image), sample.instance if instances else ""), row)
+            first, other = seen.setdefault((sample.image, sample.instance if instances else ""), (row, name))
             if first != row:
-                what = "image and instance" if instances else "image"
-                got = f"{cells[columns.meta['image']].strip()!r} again (first in row {first}); remove one"
+                what, also = "image and instance" if instances else "image", "" if other == name else f" as {other!r}"
+                got = f"{name!r} again (first in row {first}{also}); remove one"
                 if not instances and "instance" in columns.meta:
                     got += " or say 'instances: true' in dataset.yaml"
                 self.report(f"expected each {what} once, got {got}", row)
-            if len(problems) == found:
+            if len(problems) == before:
                 samples.append(sample)
         if not samples and not problems:
             self.report("expected rows of images, got only the header")
         elif not problems and all(np.isnan(sample.points).all() for sample in samples):
             self.report("expected annotated landmarks, got none in any row; annotate some images first")
-        rest = about.spacing_mm, instances, tuple(problems), listed
-        return Table(about.folder, about.name, images, self.file, landmarks, tuple(samples), *rest)
+        names, notes = self.about_images()
+        rest = about.spacing_mm, instances, tuple(problems), listed, names, notes
+        return Table(about.folder, about.name, self.images, self.file, landmarks, tuple(samples), *rest)
+
+    def image(self, name: str) -> Path | None:
+        """The image that a cell names; None where no file can have this name."""
+        if name not in self.found:
+            try:
+                self.found[name] = self.same(self.find(name)) if possible_name(name) else None
+            except DataError:
+                self.found[name] = None
+        return self.found[name]
+
+    def about_images(self) -> tuple[dict[Path, str], tuple[Problem, ...]]:
+        """The names of images outside of the images folder, and what is told about images that lie elsewhere."""
+        if self.finder is not None:
+            for place, both in list(self.finder.shared.items())[:LISTED]:
+                got = f"got {place} for {' and '.join(map(repr, both))}"
+                self.report(f"expected an image for each name, {got}; give the folder that holds them all")
+            if not (moved := self.finder.moved):
+                return {}, ()
+            told = f"{len(moved)} images were found by the end of their names only, the first"
+            return {}, (Problem(self.file, f"{told} '{next(iter(moved))}' as {next(iter(moved.values()))}"),)
+        names: dict[Path, str] = {}
+        for name, image in self.found.items():
+            if image is not None and may_leave(name) and below(image, self.images) is None:
+                names.setdefault(image, canonical(name))
+        outside = [image for image in names if below(image, self.about.folder) is None]
+        if not outside:
+            return names, ()
+        told = f"{len(outside)} of {len(set(self.found.values()))} images lie outside the dataset folder"
+        return names, (Problem(self.file, f"{told}, the first is {outside[0]}"),)
 
     def columns(self, header: list[str]) -> _Columns:
         if "image" not in header:
@@ -197,6 +229,10 @@ class _Reader:
         for column in self.first(twice, "columns stand there several times"):
             self.report(f"expected each column once, got {shown(column)} {twice[column]} times; remove all but one", 1)
         derived = tuple(dict.fromkeys(c[:-2] for c in header if c[-2:] in ("_x", "_y") and c not in META))
+        if not self.about.file.is_file():  # else dataset.yaml has to say that there are instances
+            self.about = replace(self.about, instances=self.about.instances or "instance" in header)
+        elif any(f"{name}_score" in header for name in derived) and self.file != self.about.folder / self.about.table:
+            self.about = self.about.for_columns(derived, "instance" in header)
         names = self.about.landmarks or derived
         if not names:
             raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
@@ -215,37 +251,67 @@ class _Reader:
         for column in [column for column in odd if column[-2:] not in ("_x", "_y", "_v")][:_NOTES]:
             if near := difflib.get_close_matches(column.lower(), META, n=1, cutoff=0.8):  # else the user's own notes
                 self.report(f"unknown column '{column}'; did you mean '{near[0]}'?", 1)
+        if len(set(where) & set(OBLONG)) == 1:
+            self.report(
+                "expected both columns spacing_x_mm and spacing_y_mm, or spacing_mm alone, got one of the two", 1
+            )
         if self.about.instances and "instance" not in where:
             self.report("expected a column 'instance' since dataset.yaml says 'instances: true', got none", 1)
-        places = [tuple(where.get(f"{name}_{axis}", -1) for axis in "xyv") for name in names]
+        places = [tuple(where.get(f"{name}_{what}", -1) for what in ("x", "y", "v", "score")) for name in names]
         return _Columns({c: where[c] for c in META if c in where}, names, places, len(header))
 
-    def sample(self, cells: list[str], columns: _Columns, images: Path, row: int, blank: int) -> Sample | None:
+    def sample(self, cells: list[str], columns: _Columns, image: Path | None, row: int, blank: int) -> Sample | None:
         """One row; ``blank`` is the visibility of a landmark without any entry."""
         if len(cells) != columns.width:
             self.report(f"expected {columns.width} cells as in the header, got {len(cells)}", row)
             return None
         meta = {column: cells[index].strip() for column, index in columns.meta.items()}
-        name, stated = meta["image"], meta.pop("spacing_mm", "")
-        if not name or not inside(name):
-            got = f"{shown(name)}; images stay inside the dataset folder" if name else "a blank cell"
+        name, spacing = meta["image"], self.spacing(meta, row)
+        if image is None:
+            got = f"{shown(name)}, which no file can have; correct it" if name else "a blank cell"
             self.report(f"expected the name of an image file, got {got}", row)
             return None
         for column, text in meta.items():
             if is_formula(text):
                 got = f"got {shown(text)}, which a spreadsheet would calculate"
                 self.report(f"{column}: expected plain text, {got}; rename it", row)
-        spacing = number(stated)
-        if stated and (spacing is None or spacing <= 0):
-            self.report(f"spacing_mm: expected millimetres per pixel above 0, got {shown(stated)}", row)
         points = np.full((len(columns.names), 2), np.nan)
         visibility = np.full(len(columns.names), blank, dtype=np.int64)
+        scores = np.full(len(columns.names), np.nan)
         for k, places in enumerate(columns.places):
-            x, y, v = (cells[place].strip() if place >= 0 else "" for place in places)
+            x, y, v, score = (cells[place].strip() if place >= 0 else "" for place in places)
             if x or y or v:
                 points[k], visibility[k] = self.point(x, y, v, row, columns.names[k])
+            if score and (known := self.score(score, row, columns.names[k])) is not None and visibility[k] > 0:
+                scores[k] = known
         split, subject, instance = (meta.get(column, "") for column in ("split", "subject", "instance"))
-        return Sample(images / name, points, visibility, split, subject, instance, spacing, row)
+        scored = scores if np.isfinite(scores).any() else None
+        return Sample(image, points, visibility, split, subject, instance, spacing, row, scored)
+
+    def score(self, text: str, row: int, landmark: str) -> float | None:
+        """A score; what is no number is reported."""
+        if (value := number(text)) is None:
+            self.report(f"score: expected a finite number or a blank cell, got {shown(text)}", row, landmark)
+        return value
+
+    def spacing(self, meta: dict[str, str], row: int) -> Spacing | None:
+        """What a row states of its pixels, which is taken out of ``meta``: one number, or one each for x and y."""
+        given = {name: meta.pop(name) for name in ("spacing_mm", *OBLONG) if name in meta}
+        stated = {name: text for name, text in given.items() if text}
+        sides = {name: number(text) for name, text in stated.items()}
+        for name, side in sides.items():
+            if side is None or side <= 0:
+                self.report(f"{name}: expected millimetres per pixel above 0, got {shown(stated[name])}", row)
+                return None
+        if not sides or list(sides) == ["spacing_mm"]:
+            return spacing_pair(sides.get("spacing_mm"))
+        if tuple(sides) != OBLONG:
+            if len(set(given) & set(OBLONG)) == 1:  # told of the header
+                return None
+            expected = "expected spacing_mm, or both spacing_x_mm and spacing_y_mm"
+            self.report(f"{expected}, got {' and '.join(sides)}; fill in or blank the others", row)
+            return None
+        return spacing_pair(list(sides.values()))
 
     def point(self, x: str, y: str, v: str, row: int, landmark: str) -> tuple[tuple[float, float], int]:
         """Point and visibility of a landmark with an entry; what is wrong is reported and counts as missing."""
@@ -264,95 +330,3 @@ class _Reader:
         if message or at[0] is None or at[1] is None or v[:1] == "0":
             return (math.nan, math.nan), 0
         return (at[0], at[1]), int(v[0]) if v else 2
-
-
-def write_table(
-    folder: str | Path,
-    samples: Sequence[Sample],
-    landmarks: LandmarkSet,
-    *,
-    image_names: Sequence[str],
-    name: str = "",
-    spacing_mm: float | None = None,
-    instances: bool = False,
-    overwrite: bool = False,
-) -> Path:
-    """Write ``dataset.yaml`` and ``landmarks.csv`` (not the images); ``image_names`` (N,) fill column image.
-
-    Coordinates are written with the shortest text that reads back to the same float. Raises DataError when a file
-    exists and ``overwrite`` is False; then neither is touched.
-    """
-    target = Path(folder)
-    about = description_text(name or target.resolve().name, landmarks, spacing_mm, instances)
-    text = table_text(samples, landmarks, image_names=image_names, instances=instances)
-    set_writer(target, {DEFAULT_TABLE: text}, about, overwrite=overwrite)()
-    return target
-
-
-def set_writer(folder: Path, tables: Mapping[str, str], about: str, *, overwrite: bool = False) -> Callable[[], None]:
-    """Writes tables and then ``dataset.yaml``, which ends every set, when it is called: after the images, that is.
-
-    Raises DataError at once when a file is in the way. Without a ``dataset.yaml``, a table with just this text is of a
-    command that was stopped.
-    """
-    files = {folder / name: utf8(folder / name, text) for name, text in {DESCRIPTION: about, **tables}.items()}
-    left = {file: data for file, data in files.items() if not same_content(file, data)}
-    for file in files if folder / DESCRIPTION not in left else left:
-        refuse_existing(file, overwrite)
-
-    def write() -> None:
-        with ExitStack() as stack:  # leaves in the reverse order: dataset.yaml appears last, after all are on the disk
-            for file, data in left.items():
-                stream = stack.enter_context(whole(file, overwrite=overwrite))
-                stream.write(data)
-                stream.flush()
-
-    return write
-
-
-def table_text(
-    samples: Sequence[Sample], landmarks: LandmarkSet, *, image_names: Sequence[str], instances: bool = False
-) -> str:
-    """The csv text of a table.
-
-    Visibility columns are written when a landmark is occluded or, with ``instances``, one is not annotated, since
-    there a blank cell means ``ABSENT``. Raises DataError for a name that a spreadsheet would take for a formula.
-    """
-    told = (0, 1) if instances else (1,)
-    shown = any(np.isin(sample.visibility, told).any() for sample in samples)
-    spaced = any(sample.spacing_mm is not None for sample in samples)
-    header = ["image", "split", "subject", *(["instance"] if instances else []), *(["spacing_mm"] if spaced else [])]
-    for mark in landmarks.names:
-        header += [f"{mark}_x", f"{mark}_y", *([f"{mark}_v"] if shown else [])]
-    refuse_formulas(header, "the header")
-    rows = [header]
-    for sample, image in zip(samples, image_names, strict=True):
-        row = [image, sample.split, sample.subject, *([sample.instance] if instances else [])]
-        refuse_formulas(row, str(sample.image))
-        if spaced:
-            row.append("" if sample.spacing_mm is None else format_number(sample.spacing_mm))
-        for k in range(len(landmarks)):
-            row += [format_number(value) for value in sample.points[k]]
-            if shown:
-                seen = int(sample.visibility[k])
-                row.append("" if instances and seen == ABSENT else str(max(seen, 0)))
-        rows.append(row)
-    return csv_text(rows)
-
-
-def refuse_formulas(cells: Sequence[str], where: str) -> None:
-    """Raise DataError when a spreadsheet would calculate one of the cells that are to be written."""
-    for cell in filter(is_formula, cells):
-        got = f"got {shown(cell)}, which a spreadsheet would calculate"
-        raise DataError(f"{where}: expected plain text for a table, {got}; rename it")
-
-
-def format_number(value: float) -> str:
-    """Shortest text that reads back to the same float; NaN is blank.
-
-    >>> format_number(3.0), format_number(0.1), format_number(float("nan"))
-    ('3', '0.1', '')
-    """
-    if math.isnan(value):
-        return ""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))

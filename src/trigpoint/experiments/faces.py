@@ -15,7 +15,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.formats.pts import Pts
 from trigpoint.data.input.augment import as_tensor
-from trigpoint.data.pixels.images import SUFFIXES, read_image
+from trigpoint.data.pixels.images import is_image, read_image
 from trigpoint.data.table import write_table
 from trigpoint.errors import DataError
 from trigpoint.experiments.baseline import WITHOUT, baseline, wanted
@@ -225,7 +225,7 @@ def read_parts(root: Path, names: Sequence[str], counts: Mapping[str, int]) -> P
     missing = []
     for folder, count in counts.items():
         files = sorted((root / folder).rglob("*"))
-        images = {file.with_suffix("") for file in files if file.suffix.lower() in SUFFIXES}
+        images = {file.with_suffix("") for file in files if is_image(file)}
         marks = [file for file in files if file.suffix == ".pts"]
         missing += [] if marks else [f"{folder}/ (expected {count} images with .pts)"]
         missing += [f"image of {file.relative_to(root)}" for file in marks if file.with_suffix("") not in images]

@@ -18,7 +18,8 @@ from trigpoint.experiments.findings import Claim, Row, Table, between, judged, s
 from trigpoint.experiments.measures import Errors, Job, Measured, Outcome, difference, errors_mm, mean_and_sd, sdr_cells
 from trigpoint.experiments.task import predicted
 from trigpoint.landmarks import FloatArray
-from trigpoint.metrics import mean_error, to_millimetres
+from trigpoint.metrics import mean_error
+from trigpoint.metrics.functional import spacing_sides
 from trigpoint.report.figures import ced_plot, per_landmark_bars
 from trigpoint.report.tables import number
 from trigpoint.runs import RunFolder
@@ -73,7 +74,9 @@ class Isbi2015(Experiment):
             )
             raise DataError(f"{table}: expected the table of labels={labels}, got no such file; {found}")
         test = LandmarkDataset.load(table, split=TEST)
-        if unknown := [name for name, mm in zip(_images(test), test.spacings, strict=True) if not np.isfinite(mm)]:
+        if unknown := [
+            name for name, mm in zip(_images(test), test.spacings, strict=True) if not np.isfinite(mm).all()
+        ]:
             fix = "add spacing_mm to dataset.yaml"
             raise DataError(f"{folder}: expected millimetres per pixel, got none for {unknown[0]}; {fix}")
         return table, test
@@ -109,8 +112,11 @@ class Isbi2015(Experiment):
             if lost := [name for name in _images(test) if name not in rows]:
                 raise DataError(f"{file}: expected a row for each test image, got none for {lost[0]}; add it")
             points.append(data.points[[rows[name] for name in _images(test)]])
-        gaps = np.linalg.norm(points[0] - points[1], axis=-1)  # NaN: one of them left the point out
-        return to_millimetres(gaps, test.spacings)
+        gaps = points[0] - points[1]  # NaN: one of them left the point out
+        sides = spacing_sides(test.spacings, len(test))
+        if (sides[:, 0] == sides[:, 1]).all():
+            return np.asarray(np.linalg.norm(gaps, axis=-1) * sides[:, :1])
+        return np.asarray(np.linalg.norm(gaps * sides[:, None, :], axis=-1))
 
     def jobs(self) -> list[Job]:
         scratch, found = self.learned_before and not self.pretrained, []
@@ -147,8 +153,15 @@ class Isbi2015(Experiment):
     @cached_property
     def constants(self) -> tuple[float, float]:
         """Mean error of the mean training position, for all landmarks and for the three."""
-        spacing, three = float(np.mean(self.test.spacings)), self.test.pick(self.values["three"])
-        return spacing * self.constant(self.test), spacing * self.constant(three)
+        spacings, three = self.test.spacings, self.test.pick(self.values["three"])
+        if (spacings[:, 0] == spacings[:, 1]).all():
+            spacing = float(np.mean(spacings[:, 0]))
+            return spacing * self.constant(self.test), spacing * self.constant(three)
+        all_, few = (
+            mean_error(errors_mm(np.broadcast_to(self.mean_position(t.landmarks.names), t.points.shape), t))
+            for t in (self.test, three)
+        )
+        return all_, few
 
     def constant_of(self, setting: str) -> float:
         return self.constants[setting in THREE]

@@ -169,7 +169,7 @@ def nme_of_images(points: FloatArray, test: LandmarkDataset) -> FloatArray:
 
 def errors_mm(points: FloatArray, test: LandmarkDataset) -> FloatArray:
     """Errors (N, K) in mm; NaN = not annotated, infinite = not predicted."""
-    return metrics.to_millimetres(metrics.radial_error(points, test.points), test.spacings)
+    return metrics.radial_error_mm(points, test.points, test.spacings)
 
 
 class Measured:

@@ -24,6 +24,7 @@ from trigpoint.metrics.functional import (
     normalized_mean_error,
     normalizer_lengths,
     radial_error,
+    radial_error_mm,
     standard_deviation,
     success_detection_rate,
     success_rate,
@@ -33,11 +34,11 @@ from trigpoint.metrics.point_to_point import PointErrorScores, mean_point_error,
 from trigpoint.metrics.smoothness import normalized_total_variation
 
 __all__ = [
-    "CANDIDATES", "MIN_SUBJECTS", "Scale", "radial_error", "mean_radial_error", "success_detection_rate",
-    "cumulative_error", "normalized_mean_error", "area_under_ced", "failure_rate", "normalized_total_variation",
-    "match_instances", "Matches", "matching_radius", "count_detections", "DetectionCounts", "detection_scores",
-    "DetectionReport", "DetectionScores", "precision_recall", "PrecisionRecall", "best_threshold",
-    "bootstrap_interval", "image_errors", "mean_error", "mean_point_error", "median_error", "normalized_error",
-    "normalizer_lengths", "point_error_scores", "PointErrorScores", "stacked_point_error", "standard_deviation",
-    "success_rate", "to_millimetres",
+    "CANDIDATES", "MIN_SUBJECTS", "Scale", "radial_error", "radial_error_mm", "mean_radial_error",
+    "success_detection_rate", "cumulative_error", "normalized_mean_error", "area_under_ced", "failure_rate",
+    "normalized_total_variation", "match_instances", "Matches", "matching_radius", "count_detections",
+    "DetectionCounts", "detection_scores", "DetectionReport", "DetectionScores", "precision_recall", "PrecisionRecall",
+    "best_threshold", "bootstrap_interval", "image_errors", "mean_error", "mean_point_error", "median_error",
+    "normalized_error", "normalizer_lengths", "point_error_scores", "PointErrorScores", "stacked_point_error",
+    "standard_deviation", "success_rate", "to_millimetres",
 ]  # fmt: skip

@@ -18,9 +18,9 @@ from trigpoint.metrics.functional import (
     plain,
     plain_pair,
     radial_error,
+    radial_error_mm,
     standard_deviation,
     success_rate,
-    to_millimetres,
 )
 
 SDR_MM = (2.0, 2.5, 3.0, 4.0)
@@ -43,12 +43,12 @@ def summarize(
 ) -> dict[str, Any]:
     """Metrics of predictions (N, K, 2) against truth (N, K, 2), both in original pixels.
 
-    ``spacing_mm`` (N,) per image, NaN = unknown: one unknown image leaves all mm values null, because a mean over the
-    rest would be a number of other images. ``subjects`` (N,) are what the 95 % intervals are drawn over (None: images);
-    with fewer than ``MIN_SUBJECTS`` of them there are none. SDR counts errors <= threshold, FR counts images with
-    NME > ``nme_limit``. MRE and SD are over all annotated points. An annotated point without prediction is a
-    failure in SDR, FR, AUC and the median, left out of the means and counted in ``n_unpredicted``. A value that
-    cannot be given is None.
+    ``spacing_mm`` (N,) or (N, 2) per image, NaN = unknown: one unknown image leaves all mm values null, because a mean
+    over the rest would be a number of other images. ``subjects`` (N,) are what the 95 % intervals are drawn over (None:
+    images); with fewer than ``MIN_SUBJECTS`` of them there are none. SDR counts errors <= threshold, FR counts images
+    with NME > ``nme_limit``. MRE and SD are over all annotated points. An annotated point without prediction is a
+    failure in SDR, FR, AUC and the median, left out of the means and counted in ``n_unpredicted``. A value that cannot
+    be given is None.
 
     >>> marks = LandmarkSet(("tip",))
     >>> found = summarize(np.array([[[3.0, 4.0]], [[0.0, 1.0]]]), np.zeros((2, 1, 2)), marks)
@@ -57,7 +57,7 @@ def summarize(
     """
     errors = radial_error(pred, truth)
     known = spacing_mm is not None and len(spacing_mm) > 0 and bool(np.isfinite(spacing_mm).all())
-    in_mm = to_millimetres(errors, spacing_mm) if known and spacing_mm is not None else None
+    in_mm = radial_error_mm(pred, truth, spacing_mm) if known and spacing_mm is not None else None
     units: Units = (("px", errors, sdr_px), ("mm", in_mm, sdr_mm))
     values: dict[str, Any] = {
         "n_images": len(errors),

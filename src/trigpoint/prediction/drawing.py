@@ -10,6 +10,7 @@ from trigpoint.landmarks import Prediction
 from trigpoint.prediction.predictor import Predictor, Progress, is_lazy
 from trigpoint.prediction.trace import trace
 from trigpoint.report import prediction_overlay, save
+from trigpoint.report.overlays import as_displayed
 
 
 def draw_predictions(
@@ -23,7 +24,8 @@ def draw_predictions(
                 pixels, stride = image.preview()
             points = to_grid(points, stride)
         else:
-            pixels = read_image(file).pixels
+            stored = read_image(file)
+            pixels = as_displayed(stored.pixels, stored.window)
         save(prediction_overlay([pixels], None, [points], prediction.landmarks.names, [file.name], columns=1), drawing)
         if progress is not None:
             progress(index + 1, len(files))

@@ -1,12 +1,12 @@
-"""Which images are meant by paths, how a table names them, and where their drawings go."""
+"""Which images are meant by paths, and where their drawings go."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trigpoint.data.description import read_description
 from trigpoint.data.files import check_path
-from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.pixels.folders import images_below
+from trigpoint.data.pixels.images import NAMES, frame_count, image_size, is_image
+from trigpoint.data.table_names import OnePlace
 from trigpoint.data.tiled import is_tiled, open_tiled
 from trigpoint.errors import DataError
 
@@ -23,27 +23,43 @@ def is_video(path: Path | None) -> bool:
     return path is not None and path.suffix.lower() in VIDEOS
 
 
-def image_files(given: Sequence[Path]) -> list[Path]:
-    """The files as given and the images of each folder in order of their names, each once.
+def has_frames(path: Path) -> bool:
+    """Whether a path is read frame by frame: a video, or a file of several frames (TIFF, DICOM, GIF, WebP).
 
-    Raises DataError for a path that is not there and a folder without images.
+    False for what cannot be read: that is told by who reads it.
+    """
+    if is_video(path) or not is_image(path):
+        return is_video(path)
+    try:
+        return frame_count(path) > 1
+    except DataError:
+        return False
+
+
+def image_files(
+    given: Sequence[Path], besides: Sequence[Path | None] = (), passed: Callable[[int], None] | None = None
+) -> list[Path]:
+    """The files as given and the images below each folder in natural order, each once.
+
+    Folders ``besides``, into which is drawn, are not entered; ``passed`` is told how many files are no images. Raises
+    DataError for a path that is not there and a folder without images.
     """
     files: dict[Path, None] = {}
+    skipped, same = 0, OnePlace()
     for path in given:
         check_path(path)
-        if path.is_dir() and is_tiled(path):  # zarr
-            files[path] = None
-        elif path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-            if not inside:
-                raise DataError(f"{path}: expected images ({', '.join(SUFFIXES)}), got none in this folder")
-            for file in inside:
-                check_path(file)
-            files |= dict.fromkeys(inside)
-        elif path.is_file():
-            files[path] = None
+        if path.is_dir() and not is_tiled(path):
+            found = images_below(path, besides)
+            skipped += found.skipped
+            if not found.files:
+                raise DataError(f"{path}: expected images ({NAMES}), got none in this folder")
+            files |= dict.fromkeys(map(same, found.files))
+        elif path.exists():
+            files[same(path)] = None
         else:
             raise DataError(f"{path}: expected an image or a folder of images, got nothing there; check the path")
+    if skipped and passed is not None:
+        passed(skipped)
     return list(files)
 
 
@@ -62,23 +78,6 @@ def check_headers(files: Sequence[Path]) -> None:
         problems[_LISTED:] = [f"and {len(problems) - _LISTED} more"]
     if problems:
         raise DataError("\n".join(problems))
-
-
-def stored_name(file: Path, folder: Path) -> str:
-    """The image as the table names it: relative to ``folder`` when inside, so that the table is a dataset as it stands.
-
-    >>> stored_name(Path("faces/images/a.png"), Path("faces/images"))
-    'a.png'
-    """
-    relative = os.path.relpath(file, folder)
-    return file.as_posix() if relative.startswith(os.pardir) else Path(relative).as_posix()
-
-
-def images_of_table(table: Path) -> Path:
-    """The folder that image names in a table at this place are relative to, by the rules of the native format."""
-    about = read_description(table.parent, [])
-    default = table.parent / "images"
-    return table.parent / about.images if about.images else default if default.is_dir() else table.parent
 
 
 def drawing_names(files: Sequence[Path], folder: Path, what: str = "points") -> list[Path]:

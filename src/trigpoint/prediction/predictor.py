@@ -113,6 +113,9 @@ class Predictor:
                 found += self._per_image(*self._found(part), called[len(found) : len(found) + len(part)])
                 if progress is not None:
                     progress(len(found), len(items))
+        if names is None:
+            for one, item in zip(found, items, strict=True):
+                one.file = Path(item) if isinstance(item, str | Path) else None
         return self.joined(found, limit)
 
     def joined(self, found: list[ImageDetections], threshold: float | None = None) -> Prediction:
@@ -235,7 +238,21 @@ def _names(items: Sequence[Any]) -> tuple[str, ...]:
 def stored_pixels(image: Image) -> tuple[npt.NDArray[Any] | torch.Tensor, tuple[float, float] | None]:
     """Pixels (C, H, W), and what black and white are in them; None where only their type says so."""
     stored = read_image(image) if isinstance(image, str | Path) else image
-    return (stored.pixels, stored.value_range) if isinstance(stored, ImageData) else (_pixels(stored), None)
+    if isinstance(stored, ImageData):
+        return stored.pixels, stored.value_range
+    pixels = _pixels(stored)
+    return pixels, _value_range(pixels)
+
+
+def _value_range(pixels: torch.Tensor) -> tuple[float, float] | None:
+    """What black and white are in an array, as ``read_image`` says it of a file of such values.
+
+    The range of 8 and 16 bits (None); 0 and 1 of numbers between them; else the values met, of signed integers too.
+    """
+    if pixels.dtype in (torch.uint8, torch.uint16) or not pixels.numel():
+        return None
+    low, high = (float(end) for end in torch.aminmax(pixels.to(torch.float64)))
+    return None if pixels.is_floating_point() and low >= 0 and high <= 1 else (low, high)
 
 
 def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:

@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from trigpoint.data.files import whole
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
+from trigpoint.data.table_names import TableNames
 from trigpoint.errors import DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
-from trigpoint.prediction.files import images_of_table, is_video, stored_name
+from trigpoint.prediction.files import is_video
 from trigpoint.prediction.predictor import Predictor, Progress
 from trigpoint.prediction.table import write_predictions
 from trigpoint.report.frame_overlay import draw_points
@@ -31,15 +34,14 @@ def predict_files(
     progress: Progress | None = None,
     devices: int = 1,
 ) -> Prediction:
-    """What is found in these images, written as a table to ``out``; images inside its folder are named relative to it.
+    """What is found in these images, written as a table to ``out``, in which they are named as its reader takes them.
 
     However it ends early, the table has the images that were done, and the error that goes on its way says so. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
     """
-    folder = images_of_table(Path(out))
-    names = [stored_name(file, folder) for file in files]
-    refuse_formulas(names, str(out))  # not after an hour of work
+    write = TableNames.of(Path(out)).write
+    names = [write(file) for file in files]  # refused now, not after an hour of work
     found = list[ImageDetections]()
     with _kept(predictor, found, out, overwrite, len(files)):
         if processes(devices) > 1:
@@ -63,29 +65,38 @@ def predict_frames(
     batch_size: int = 16,
     overwrite: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Prediction:
-    """As ``predict_files`` for every ``every``-th frame of a video, or of a folder in natural order, one batch in
-    memory.
+    """As ``predict_files`` for every ``every``-th frame of a video or of a file of several frames, or of a folder in
+    natural order, one batch in memory.
 
-    With ``overlay`` also a video, or a folder of pictures, with the points. A video that is drawn is finished where
-    the work is stopped or the source is damaged (DataError), and is gone where the disk takes no more of it.
+    The table has the time of each frame where the file states it. ``tell`` is given what is wrong with the frames of a
+    video, such as gaps between them. With ``overlay`` also a video, or a folder of pictures, with the points. A video
+    that is drawn is finished where the work is stopped or the source is damaged (DataError), and is gone where the disk
+    takes no more of it.
     """
     place = Path(source)
-    frames, folder = Frames(place, every), images_of_table(Path(out))
+    drawn = None if overlay is None or is_video(Path(overlay)) else Path(overlay)
+    frames, write = Frames(place, every, [drawn]), TableNames.of(Path(out)).write
     inside = place if place.is_dir() else place.parent
+    called = {name: write(inside / name) for name in frames.names or ()}  # refused now, not after an hour of work
     target = None if overlay is None else Path(overlay)
     found = list[ImageDetections]()
     with _overlay(target, frames, overwrite) as draw, _kept(predictor, found, out, overwrite, frames.count):
         for batch in _batches(frames, batch_size):
-            names = [f.name if is_video(place) else stored_name(inside / f.name, folder) for f in batch]
+            names = [called.get(f.name, f.name) for f in batch]
             refuse_formulas(names, str(out))
             some = predictor.predict([frame.image for frame in batch], batch_size, names=names)
             for frame, own in zip(batch, some.detections, strict=True):
+                own.time_s = frame.time_s
                 with unstopped():  # a row and its drawing, or neither
                     found.append(own)
                     draw(frame, own.points)
             if progress is not None:
                 progress(len(found), max(frames.count or 0, len(found)))
+    if tell is not None:
+        for note in frames.notes:
+            tell(f"{place}: {note}")
     return predictor.joined(found)
 
 
@@ -128,7 +139,7 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
         try:
             with VideoWriter(target, frames.rate or RATE, overwrite=overwrite) as video:
                 try:
-                    yield lambda frame, points: video.add(draw_points(frame.image.pixels, points))
+                    yield lambda frame, points: video.add(_drawn(frame, points))
                 except (KeyboardInterrupt, DataError) as error:
                     if not video.frames:
                         raise
@@ -145,13 +156,17 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
 
         def save(frame: Frame, points: FloatArray) -> None:
             with whole((folder / frame.name).with_suffix(".png"), overwrite=True) as stream:
-                Image.fromarray(draw_points(frame.image.pixels, points)).save(stream, format="PNG")
+                Image.fromarray(_drawn(frame, points)).save(stream, format="PNG")
 
         try:
             yield save
         except BaseException as error:
             error.add_note(f"{target}: is partial as well")
             raise
+
+
+def _drawn(frame: Frame, points: FloatArray) -> npt.NDArray[np.uint8]:
+    return draw_points(frame.image.pixels, points, frame.image.window)
 
 
 def _batches(frames: Frames, size: int) -> Iterator[list[Frame]]:

@@ -1,5 +1,6 @@
 """Predictions as native tables: what ``trigpoint predict`` writes can be corrected, trained on and evaluated."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,17 @@ import pandas as pd
 
 from trigpoint.data.files import write_text
 from trigpoint.data.table import refuse_formulas
+from trigpoint.data.table_names import TableNames
 from trigpoint.landmarks import Prediction
+
+TIME = "time_s"
+"""Column of the seconds from a video's first frame."""
 
 
 def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     """A row per image: image, then x, y, score and radius of each landmark, and other numbers such as its spread.
+
+    Of a video's frames ``time_s`` follows the image: seconds from the first frame, by the times that the file states.
 
     Of multi-instance runs a row per instance, with their number (1, 2, ... from the most certain on) in ``instance``;
     blank = no such landmark. An image in which nothing was found has one row with a blank instance.
@@ -28,6 +35,9 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     """
     rows = [found if len(found) else found.best() for found in prediction.detections]
     columns: dict[str, Any] = {"image": [found.image for found in rows for _ in range(len(found))]}
+    if any(found.time_s is not None for found in rows):
+        times = [np.nan if found.time_s is None else found.time_s for found in rows for _ in range(len(found))]
+        columns[TIME] = np.round(times, 6)
     if prediction.multi_instance:
         counts = [len(found) for found in prediction.detections]
         columns["instance"] = [str(n + 1) if count else "" for count in counts for n in range(max(count, 1))]
@@ -52,8 +62,14 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
 def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
     """Write the native table, see ``prediction_frame``; whole or not at all.
 
+    Images that have no other name than their path are named as the reader of this table takes them, wherever it lies.
     Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
     """
-    frame = prediction_frame(prediction)
+    names = TableNames.of(Path(path))
+    called = [
+        replace(one, image=names.write(one.file)) if one.file is not None and one.image == str(one.file) else one
+        for one in prediction.detections
+    ]
+    frame = prediction_frame(replace(prediction, detections=called))
     refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
     return write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray
+from trigpoint.landmarks import FloatArray, Spacing, spacing_pair
 from trigpoint.metrics.detection import cells, match_instances, radii
 from trigpoint.report import style
 
 ImageArray = npt.NDArray[Any]
 PerImage = FloatArray | Sequence[FloatArray]  # (N, K, 2), or one (M, K, 2) for each image
 
+_SEEN = 0.02  # of a window that the values fill at least, or all would look black or white
 _WRONG = "#ff5a5f"
 _NOWHERE = np.full(2, np.nan)
 _SQUARE: dict[str, Any] = {"color": _WRONG, "marker": "s", "ms": 11, "mfc": "none", "mew": 1.6, "linestyle": ""}
@@ -51,8 +52,10 @@ def image_panels(images: Sequence[ImageArray], captions: Sequence[str], columns:
     return figure, panels[: len(images)]
 
 
-def as_displayed(image: ImageArray) -> npt.NDArray[np.uint8]:
+def as_displayed(image: ImageArray, window: tuple[float, float] | None = None) -> npt.NDArray[np.uint8]:
     """Grey (H, W) or colour (H, W, 3), 8 bits; anything else is stretched from its 0.5 to its 99.5 percentile.
+
+    ``window``: what is shown as black and white instead, unless it shows next to nothing of the values.
 
     >>> as_displayed(np.zeros((3, 4, 5), dtype=np.uint8)).shape
     (4, 5, 3)
@@ -66,8 +69,12 @@ def as_displayed(image: ImageArray) -> npt.NDArray[np.uint8]:
         raise DataError(f"image to draw: expected (H, W), (C, H, W) or (H, W, C), C of 1 or 3, got {np.shape(image)}")
     if values.dtype == np.uint8:
         return values
-    low, high = np.nanpercentile(values.astype(np.float32), [0.5, 99.5])
-    spread = max(float(high - low), 1e-12)
+    low, high = (float(end) for end in np.nanpercentile(values.astype(np.float32), [0.5, 99.5]))
+    if window is not None and min(high, window[1]) - max(low, window[0]) > _SEEN * (window[1] - window[0]):
+        low, high = window
+    elif not high > low:  # less than 1 % of the pixels are not of one value
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    spread = max(high - low, 1e-12)
     stretched = np.clip(np.nan_to_num((values.astype(np.float32) - low) / spread), 0.0, 1.0)
     eight: npt.NDArray[np.uint8] = np.round(255 * stretched).astype(np.uint8)
     return eight
@@ -80,7 +87,7 @@ def prediction_overlay(
     names: Sequence[str] = (),
     captions: Sequence[str] = (),
     columns: int = 4,
-    spacing_mm: Sequence[float | None] | None = None,
+    spacing_mm: Sequence[float | Sequence[float] | None] | None = None,
     reduced: Sequence[float] | None = None,
     radius: npt.ArrayLike | None = None,
     annotated: npt.ArrayLike | None = None,
@@ -89,8 +96,8 @@ def prediction_overlay(
 
     ``truth`` and ``predicted`` are (N, K, 2), or one (M, K, 2) for each image, M instances of K landmarks, in pixels of
     the images, NaN = missing; either may be None. ``reduced``: how many times smaller each image and its points are
-    shown; errors are given in px of the original, and in mm where ``spacing_mm`` states it. Up to 12 landmarks are
-    labelled with ``names``.
+    shown; errors are given in px of the original, and in mm where ``spacing_mm`` states it (one number, or x and y). Up
+    to 12 landmarks are labelled with ``names``.
 
     Without ``radius`` the points are compared one by one, and captions gain the mean error of the image. With it (one,
     or one per image, pixels of the original) they are matched and counted as in ``metrics.detection_scores``: a pair is
@@ -101,7 +108,7 @@ def prediction_overlay(
     true = None if truth is None else _instances("truth", truth, count, names)
     found = None if predicted is None else _instances("predicted", predicted, count, names)
     times = np.ones(count) if reduced is None else np.asarray(reduced, dtype=np.float64)
-    spacings = [None] * count if spacing_mm is None else spacing_mm
+    spacings = [None] * count if spacing_mm is None else [spacing_pair(given) for given in spacing_mm]
     if radius is None and annotated is None:
         shown = _in_order(true, found, count)
     elif radius is None or true is None or found is None:
@@ -216,24 +223,31 @@ def mean_error(truth: FloatArray, predicted: FloatArray) -> tuple[float, int]:
     return float(errors.mean()) if errors.size else np.nan, int((annotated & ~given).sum())
 
 
-def _error(shown: _Shown, scale: float, spacing: float | None) -> str:
+def _error(shown: _Shown, scale: float, spacing: Spacing | None) -> str:
     mean, lost = mean_error(shown.truth, shown.predicted)
-    error = "no error known" if np.isnan(mean) else f"error {_length(scale * mean, 2, spacing)}"
+    error = "no error known" if np.isnan(mean) else f"error {_length(shown, scale, 2, spacing)}"
     return error + (f", {lost} not predicted" if lost else "")
 
 
-def _counts(shown: _Shown, scale: float, spacing: float | None) -> str:
+def _counts(shown: _Shown, scale: float, spacing: Spacing | None) -> str:
     if not len(shown.truth):
         return "none annotated, none predicted"
     mean, missed = mean_error(shown.truth, shown.predicted)
     false = int(np.isnan(shown.truth[:, 0]).sum())
     matched = f"{len(shown.truth) - missed - false} matched"
-    parts = [matched if np.isnan(mean) else f"{matched}, {_length(scale * mean, 1, spacing)}"]
+    parts = [matched if np.isnan(mean) else f"{matched}, {_length(shown, scale, 1, spacing)}"]
     return "; ".join(parts + [f"{n} {what}" for n, what in ((missed, "missed"), (false, "false")) if n])
 
 
-def _length(pixels: float, digits: int, spacing: float | None) -> str:
-    return f"{pixels:.{digits}f} px" + (f" = {pixels * spacing:.2f} mm" if spacing is not None else "")
+def _length(shown: _Shown, scale: float, digits: int, spacing: Spacing | None) -> str:
+    """The mean error in px of the original, and in mm."""
+    pixels = scale * mean_error(shown.truth, shown.predicted)[0]
+    text = f"{pixels:.{digits}f} px"
+    if spacing is None:
+        return text
+    if spacing[0] == spacing[1]:
+        return text + f" = {pixels * spacing[0]:.2f} mm"
+    return text + f" = {scale * mean_error(shown.truth * spacing, shown.predicted * spacing)[0]:.2f} mm"
 
 
 def _key(figure: Figure, truth: bool, predicted: bool, matched: bool) -> None:

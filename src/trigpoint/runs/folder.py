@@ -25,7 +25,7 @@ from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet
+from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, plain_spacing, spacing_pair
 from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
@@ -57,7 +57,7 @@ class LandmarkFile:
     landmarks that no training image annotates, which predictions leave blank."""
 
     landmarks: LandmarkSet
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
     radius: FloatArray = field(default_factory=lambda: np.zeros(0))
     threshold: float | None = None
     scale: float | None = None
@@ -187,9 +187,9 @@ class RunFolder:
             marks = LandmarkSet.from_dict(values)
             radius = values.get("radius_px")
             numbers = np.array([] if radius is None else [radius.get(name) for name in marks.names], dtype=np.float64)
-            spacing, threshold, scale = (
-                None if values.get(key) is None else float(values[key])
-                for key in ("spacing_mm", "threshold", "radius_scale")
+            spacing = spacing_pair(values.get("spacing_mm"))
+            threshold, scale = (
+                None if values.get(key) is None else float(values[key]) for key in ("threshold", "radius_scale")
             )
             untaught = tuple(str(name) for name in values.get("untaught") or ())
             if unknown := [name for name in untaught if name not in marks.names]:
@@ -201,7 +201,7 @@ class RunFolder:
     def write_landmarks(self, marks: LandmarkFile) -> None:
         """Write ``landmarks.yaml``."""
         values = marks.landmarks.to_dict()
-        values["spacing_mm"] = marks.spacing_mm
+        values["spacing_mm"] = plain_spacing(marks.spacing_mm)
         if len(marks.radius):
             values["radius_coverage"] = COVERAGE
             pairs = zip(marks.landmarks.names, marks.radius, strict=True)

@@ -257,7 +257,7 @@ def _trainer(
         **_engine(config),
         max_epochs=config.num_epochs,
         gradient_clip_val=config.clip if method.automatic_optimization else None,  # else the method clips by itself
-        check_val_every_n_epoch=config.val_every,
+        check_val_every_n_epoch=min(config.val_every, config.num_epochs),  # or there would be no weights
         callbacks=callbacks,
         plugins=checkpoints,
         logger=TensorBoardLogger(checkpoints.run.folder, name="", version="tensorboard"),

@@ -74,6 +74,8 @@ def train(
             tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
+    for problem in parts["train"].problems:
+        tell(str(problem))
     check_engine(chosen.train, len(image_names(parts["val"])))
     runs = stages.there(chosen, run if existed else None)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn

@@ -19,7 +19,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import read_csv, write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
-from trigpoint.data.pixels.images import SUFFIXES
+from trigpoint.data.pixels.images import is_image
 from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
@@ -214,7 +214,7 @@ def _from_folders(folder: Path) -> list[Sample]:
         for inner in sorted(folder.iterdir())
         if inner.is_dir()
         for file in sorted(inner.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
+        if is_image(file)
     ]
 
 

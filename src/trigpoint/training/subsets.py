@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.splits import divided_rows
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
-from trigpoint.landmarks import LandmarkSet
+from trigpoint.landmarks import LandmarkSet, Spacing, plain_spacing
 from trigpoint.recipe import DataConfig, Recipe
 from trigpoint.runs import LandmarkFile, RunFolder
 
@@ -105,7 +103,7 @@ def check_unchanged(recipe: Recipe, run: RunFolder, parts: Parts, new: Names) ->
     if changed and ("landmarks" in changed or not accept):
         key, other = changed[0], "" if "landmarks" in changed else ", go on with it: data.on_change=accept"
         a, b = stored.landmarks.to_dict(), marks.to_dict()
-        a["spacing_mm"], b["spacing_mm"] = stored.spacing_mm, spacing
+        a["spacing_mm"], b["spacing_mm"] = plain_spacing(stored.spacing_mm), plain_spacing(spacing)
         raise RunError(
             f"{run.folder}: was begun with other {key} than {recipe.data.path} has ({key}: {a.get(key)} there, "
             f"{b.get(key)} now); put back what it had{other}, {way_out}"
@@ -125,7 +123,7 @@ def _check_places(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
             )
 
 
-def _meaning(marks: LandmarkSet, spacing: float | None) -> dict[str, object]:
+def _meaning(marks: LandmarkSet, spacing: Spacing | None) -> dict[str, object]:
     """A description by the keys of ``dataset.yaml``, without orders that mean nothing."""
     return {
         "landmarks": marks.names,
@@ -228,10 +226,10 @@ def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: Landm
         )
 
 
-def common_spacing(data: LandmarkDataset) -> float | None:
-    """Millimetres per pixel of all images; None where they differ or are not known."""
-    spacings = np.unique(data.spacings)
-    return float(spacings[0]) if len(spacings) == 1 and np.isfinite(spacings[0]) else None
+def common_spacing(data: LandmarkDataset) -> Spacing | None:
+    """Millimetres per pixel (x, y) of all images; None where they differ or are not known."""
+    spacings = {sample.spacing_mm for sample in data.samples}
+    return spacings.pop() if len(spacings) == 1 else None
 
 
 def image_names(data: LandmarkDataset) -> list[str]:

@@ -187,7 +187,7 @@ def test_isbi_reads_doctors_and_their_mean(tmp_path: Path) -> None:
         data = Isbi(annotator).read(source, images)  # type: ignore[arg-type]
         np.testing.assert_array_equal(data.points[0, :, 0], np.arange(19) * 10 + offset)
     assert data.landmarks.names[0] == "sella"
-    assert Isbi("senior", spacing_mm=0.1).read(source, images).spacings.tolist() == [0.1]
+    assert Isbi("senior", spacing_mm=0.1).read(source, images).spacings.tolist() == [[0.1, 0.1]]
     assert len(Isbi().read(source / "400_junior", images)) == 1
     with pytest.raises(DataError, match="leave the annotator out"):
         Isbi("senior").read(source / "400_junior", images)

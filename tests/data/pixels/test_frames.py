@@ -14,7 +14,8 @@ from dicom_files import dicom
 from PIL import Image
 
 from trigpoint.data.input.augment import InputConfig, InputPipeline
-from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter, natural_key
+from trigpoint.data.pixels.folders import natural_key
+from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import LandmarkSet

@@ -148,13 +148,14 @@ def test_separate_planes_alpha_and_white_is_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "unit", "expected"), [(100, 100, "µm", 0.1), (0.2, 0.2, "mm", 0.2), (1, 2, "mm", None)]
+    ("x", "y", "unit", "expected"), [(100, 100, "µm", (0.1, 0.1)), (0.2, 0.2, "mm", (0.2, 0.2)), (1, 2, "mm", (1, 2))]
 )
-def test_ome_spacing(tmp_path: Path, x: float, y: float, unit: str, expected: float | None) -> None:
+def test_ome_spacing(tmp_path: Path, x: float, y: float, unit: str, expected: tuple[float, float]) -> None:
     size = {"PhysicalSizeX": x, "PhysicalSizeXUnit": unit, "PhysicalSizeY": y, "PhysicalSizeYUnit": unit}
     tifffile.imwrite(tmp_path / "a.ome.tif", GREY8, tile=(64, 64), metadata={"axes": "YX", **size})
     with open_tiled(tmp_path / "a.ome.tif") as image:
-        assert image.spacing_mm == (pytest.approx(expected) if expected else None)
+        assert image.spacing_mm == pytest.approx(expected)
+    assert read_image(tmp_path / "a.ome.tif").spacing_mm == pytest.approx(expected)
 
 
 # -- reading zarr ---------------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ def test_ngff_groups(tmp_path: Path, version: int, names: str) -> None:
     write_ngff(tmp_path / "a.zarr", version, names)
     with open_tiled(tmp_path / "a.zarr") as image:
         assert [level.stride for level in image.levels] == [1.0, 2.0, 4.0]
-        assert image.spacing_mm == pytest.approx(0.05)
+        assert image.spacing_mm == pytest.approx((0.05, 0.05))
         check(image, RGB8)
         check(image, RGB8[::4, ::4], 2)
 
@@ -501,7 +502,7 @@ def test_written_levels_are_the_filter_of_the_pyramid(tmp_path: Path, values: Ar
     assert seen[-1] == (263, 263)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
     with open_tiled(file) as image:
-        assert image.spacing_mm == pytest.approx(0.1)
+        assert image.spacing_mm == pytest.approx((0.1, 0.1))
         assert [tuple(level) for level in image.levels] == [((150, 203), 1.0), ((75, 102), 2.0), ((38, 51), 4.0)]
         check(image, values)
         exact = torch.from_numpy(planes(values).astype(np.float32))[None]

@@ -13,9 +13,9 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, load_json, refuse_existing, same_content, shown, utf8, write_bytes
 from trigpoint.data.formats.collected import Collected, Mark, listed, reason
-from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.pixels.images import NAMES, SUFFIXES, image_size, is_image
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
+from trigpoint.landmarks import FloatArray, LandmarkSet, Sample, Spacing
 
 T = TypeVar("T")
 
@@ -82,8 +82,9 @@ class StemFinder:
     def _listing(folder: Path) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
         files = [entry for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
-        known = [file for file in files if file.suffix.lower() in SUFFIXES]
-        for file in sorted(known, key=lambda file: (SUFFIXES.index(file.suffix.lower()), file.name)):
+        order = {suffix: place for place, suffix in enumerate((*SUFFIXES, ""))}  # "": DICOM, by its first bytes
+        known = [file for file in files if file.suffix.lower() in order and is_image(file)]
+        for file in sorted(known, key=lambda file: (order[file.suffix.lower()], file.name)):
             found.setdefault(unicodedata.normalize("NFC", file.stem), []).append(file)
         return found
 
@@ -95,7 +96,7 @@ def read_per_image(
     parse: Callable[[Path], Parsed],
     *,
     named: bool = False,
-    spacing_mm: float | None = None,
+    spacing_mm: float | Spacing | None = None,
 ) -> LandmarkDataset:
     """Read the landmarks of each file and match them by name (``named``), or in files without names by their order.
 
@@ -173,7 +174,7 @@ def images_of(rows: Collected, root: Path, found: Collection[Path]) -> dict[Path
         candidates = finder(file)
         if not candidates:
             stem = rows.images / stem_of(file).relative_to(root)
-            missing.append(f"{file}: expected its image {stem}.* ({', '.join(SUFFIXES)}), got none")
+            missing.append(f"{file}: expected its image {stem}.* ({NAMES}), got none")
             continue
         out[file] = candidates[0]
         if len(candidates) > 1:
@@ -211,7 +212,7 @@ def write_per_image(
     files: dict[Path, bytes] = {}
     for sample in (dataset if names is None else dataset.pick(names)).samples:
         name = Path(dataset.image_name(sample))
-        relative = Path(name.name) if name.is_absolute() else name
+        relative = Path(name.name) if name.is_absolute() or os.pardir in name.parts else name
         file = Path(target) / relative.with_suffix(suffix)
         if file in files:
             raise DataError(f"{sample.image}: expected one image called '{name.stem}', got two; rename one")

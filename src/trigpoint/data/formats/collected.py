@@ -14,7 +14,7 @@ from trigpoint.data.names import ImageFinder
 from trigpoint.data.pixels.images import image_size
 from trigpoint.data.pixels.turned import is_turned
 from trigpoint.errors import DataError
-from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet, Sample, Spacing, spacing_pair
 
 _TOLD = 10  # problems in an error
 _FIRST = 3  # places that a line about many names
@@ -47,7 +47,7 @@ class _Row(NamedTuple):
     split: str
     subject: str
     instance: str
-    spacing_mm: float | None
+    spacing_mm: Spacing | None
     row: int
     blank: int
 
@@ -94,13 +94,13 @@ class Collected:
         split: str = "",
         subject: str = "",
         instance: str = "",
-        spacing_mm: float | None = None,
+        spacing_mm: float | Spacing | None = None,
         row: int = 0,
         blank: int = 0,
     ) -> None:
         """One image, or one instance in it; ``blank`` is the visibility of landmarks that ``marks`` does not name."""
         values = np.array(list(marks.values()), np.float64).reshape(-1, 4)
-        self._append(_Row(image, tuple(marks), values, split, subject, instance, spacing_mm, row, blank))
+        self._append(_Row(image, tuple(marks), values, split, subject, instance, spacing_pair(spacing_mm), row, blank))
 
     def tell_turned(self, tool: str) -> None:
         """Note images whose EXIF orientation turns them, for tools that show them as they are stored."""

@@ -13,8 +13,8 @@ from trigpoint.data.files import number, shown
 from trigpoint.data.formats.base import Format, write_files
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED
 from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
-from trigpoint.data.pixels.frames import natural_key
-from trigpoint.data.pixels.images import SUFFIXES, image_size
+from trigpoint.data.pixels.folders import natural_key
+from trigpoint.data.pixels.images import image_size, is_image
 from trigpoint.data.xml import read_xml
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Sample
@@ -217,10 +217,10 @@ def _video(root: Element, file: Path, labels: _Labels, rows: ObjectRows, keyfram
 
 def _frame_images(root: Element, rows: ObjectRows, frames: dict[int, _Frame]) -> dict[int, Path]:
     """The image of every frame that has shapes."""
-    stems = {file.stem: file for file in sorted(rows.images.rglob("frame_*")) if file.suffix.lower() in SUFFIXES}
+    stems = {file.stem: file for file in sorted(rows.images.rglob("frame_*")) if is_image(file)}
     if not any(f"frame_{frame:06d}" in stems for frame in frames):
         count = number(root.findtext("meta/task/size") or root.findtext("meta/job/size"))
-        there = [file for file in rows.images.rglob("*") if file.suffix.lower() in SUFFIXES]
+        there = [file for file in rows.images.rglob("*") if is_image(file)]
         if count is not None and len(there) == count and all(frame < count for frame in frames):
             there.sort(key=lambda file: natural_key(file.as_posix()))
             rows.problem(

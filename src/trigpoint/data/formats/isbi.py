@@ -13,7 +13,7 @@ from trigpoint.data.files import number, read_text
 from trigpoint.data.formats.base import Format, Parsed, default_names, read_per_image, write_per_image
 from trigpoint.data.table import format_number
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
+from trigpoint.landmarks import FloatArray, LandmarkSet, Sample, Spacing, spacing_pair
 
 Annotator = Literal["mean", "senior", "junior"]
 NAMES = (
@@ -39,13 +39,13 @@ class Isbi(Format):
     def __init__(
         self,
         annotator: Annotator | None = None,
-        spacing_mm: float | None = None,
+        spacing_mm: float | Spacing | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         if annotator is not None and annotator not in get_args(Annotator):
             raise DataError(f"isbi annotator: expected mean, senior or junior, got '{annotator}'")
         self.annotator = annotator
-        self.spacing_mm = spacing_mm
+        self.spacing_mm = spacing_pair(spacing_mm, "isbi spacing_mm")
         self.names = None if names is None else tuple(names)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:

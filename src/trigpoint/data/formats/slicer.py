@@ -14,7 +14,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import check_path, csv_text, number, open_file, read_text, shown
 from trigpoint.data.formats.base import Format, annotation_files, images_of, objects, read_json, write_per_image
 from trigpoint.data.formats.collected import NOT_ANNOTATED, Collected, Mark, merged_names
-from trigpoint.data.pixels.dicom import Placement, placement
+from trigpoint.data.pixels.placement import Placement, placement
 from trigpoint.data.table import format_number, refuse_formulas
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, Sample

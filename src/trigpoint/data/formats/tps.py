@@ -126,7 +126,11 @@ class Tps(Format):
             points = [] if none else self._text(sample)
             scale = []
             if self.unit is not None and sample.spacing_mm is not None:
-                scale = [f"SCALE={format_number(sample.spacing_mm / _MM[self.unit])}"]
+                across, down = sample.spacing_mm
+                if across != down:
+                    expected = "expected square pixels, for tps has one SCALE"
+                    raise DataError(f"{sample.image}: {expected}, got {across:g} x {down:g} mm; leave out unit")
+                scale = [f"SCALE={format_number(across / _MM[self.unit])}"]
             own = sample.instance if dataset.instances and sample.instance else str(index)
             if any(letter in name + own for letter in "\r\n"):
                 raise DataError(f"{sample.image}: expected names without line breaks, as tps needs; rename it")

@@ -1,4 +1,4 @@
-"""Frames one after another, of a folder of images or of a video, and a video written from frames.
+"""Frames one after another, of a folder of images, of a file of several (TIFF, DICOM, GIF) or of a video.
 
 Videos need the extra ``video`` (PyAV). What a video gives before it breaks off is given before the error is raised, so
 the caller keeps it.
@@ -6,8 +6,7 @@ the caller keeps it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data.files import check_path, refuse_existing
-from trigpoint.data.pixels.images import MAX_PIXELS, SUFFIXES, ImageData, check_size, read_image
+from trigpoint.data.pixels.folders import images_below
+from trigpoint.data.pixels.images import (
+    MAX_PIXELS,
+    NAMES,
+    ImageData,
+    check_size,
+    frame_count,
+    is_image,
+    read_frames,
+    read_image,
+)
+from trigpoint.data.pixels.timing import repeat_note, timing_notes
 from trigpoint.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -38,35 +48,46 @@ class Frame:
     """``index`` counts all frames of the source from 0, also those passed over; ``image`` is what ``read_image`` gives.
 
     ``name`` is the image's name below its folder, or for a video the name that a picture of the frame would have.
+    ``time_s``: seconds from the first frame, as the file says itself; None where it does not.
     """
 
     index: int
     name: str
     image: ImageData
+    time_s: float | None = None
 
 
 class Frames:
-    """Every ``every``-th frame of ``source``: a folder of images in natural order (2 before 10), one image or a video.
+    """Every ``every``-th frame of ``source``: the images of a folder and its subfolders in natural order (2 before 10),
+    one image, a file of several frames (pages of a TIFF, DICOM, GIF, WebP) or a video.
+
+    Folders ``besides`` are not entered.
 
     Each iteration begins anew. ``count`` is the number of frames that it gives, None where a video does not say; of a
     video it is what its header promises. ``rate`` is the frames per second of a video, after leaving out, else None. A
-    video is turned upright as its header says.
+    video is turned upright as its header says; more than 8 bits are kept. ``of_files``: each frame is a file of its
+    own. ``notes``: what the last iteration has met that is worth telling, such as frames that the video lacks.
 
     Raises ConfigError when ``every`` is below 1 or PyAV is missing, DataError when there is nothing to read. Iterating
     raises DataError naming file and frame where an image or the video is damaged or a video ends before its time, after
     the frames before it. Transport and program streams do not say how long they are: one that was cut just ends.
     """
 
-    def __init__(self, source: str | Path, every: int = 1) -> None:
+    def __init__(self, source: str | Path, every: int = 1, besides: Sequence[Path | None] = ()) -> None:
         if every < 1:
             raise ConfigError(f"every: expected 1 or more, got {every}")
         self.source = Path(source)
         self.every = every
         self.count: int | None
         self.rate: Fraction | None = None
-        self._images = _images(self.source)
+        self.notes: list[str] = []
+        self._images = _images(self.source, besides)
+        stored = len(self._images or ())
+        if stored == 1 and not self.source.is_dir():
+            stored = frame_count(self.source)
+        self.of_files = self._images is not None and stored == len(self._images)
         if self._images is not None:
-            self.count = -(-len(self._images) // every)
+            self.count = -(-stored // every)
             return
         with _opened(self.source) as container:
             stream = _stream(self.source, container)
@@ -74,44 +95,80 @@ class Frames:
             self.count = -(-total // every) or None
             self.rate = None if stream.average_rate is None else stream.average_rate / every
 
+    @property
+    def names(self) -> list[str] | None:
+        """The names of all frames that are image files, below their folder; None of a video or a stack of frames."""
+        root = self.source if self.source.is_dir() else self.source.parent
+        if self._images is None or not self.of_files:
+            return None
+        return [file.relative_to(root).as_posix() for file in self._images]
+
     def __iter__(self) -> Iterator[Frame]:
-        if self._images is not None:
+        self.notes = []
+        if self._images is not None and self.of_files:
+            names = self.names or []
             for index in range(0, len(self._images), self.every):
-                file = self._images[index]
-                yield Frame(index, file.name, read_image(file))
-            return
-        with _opened(self.source) as container:
-            for index, frame in enumerate(_decoded(self.source, container)):
-                check_size(self.source, frame.height, frame.width)
+                yield Frame(index, names[index], read_image(self._images[index]))
+        elif self._images is not None:
+            for index, (image, time_s) in enumerate(read_frames(self.source)):
                 if index % self.every == 0:
-                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                    image = ImageData(np.ascontiguousarray(pixels).transpose(2, 0, 1))
-                    yield Frame(index, f"{self.source.stem}_{index:06d}.png", image)
+                    yield Frame(index, self._name(index), image, time_s)
+        else:
+            yield from self._of_video()
+
+    def _of_video(self) -> Iterator[Frame]:
+        times: list[float | None] = []
+        repeated: list[int] = []
+        before: npt.NDArray[Any] | None = None
+        with _opened(self.source) as container:
+            stream = _stream(self.source, container)
+            try:
+                for index, frame in enumerate(_decoded(self.source, container)):
+                    check_size(self.source, frame.height, frame.width)
+                    times.append(_seconds_of(frame, stream))
+                    if index % self.every:
+                        continue
+                    image = _image(frame)
+                    if self.every == 1:
+                        if before is not None and np.array_equal(before, image.pixels):
+                            repeated.append(index)
+                        before = image.pixels
+                    first, now = times[0], times[-1]
+                    yield Frame(index, self._name(index), image, None if now is None else now - (first or 0.0))
+            finally:
+                self.notes = timing_notes(times, float(stream.time_base or 0)) + repeat_note(repeated, len(times))
+
+    def _name(self, index: int) -> str:
+        return f"{self.source.stem}_{index:06d}.png"
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key by which numbers in a name count as numbers.
+def _image(frame: VideoFrame) -> ImageData:
+    """The pixels of a frame, upright: 8 bits a colour, or 16 of what has more; of deep grey the values as they are."""
+    parts = frame.format.components
+    bits = max((part.bits for part in parts), default=8)
+    values: npt.NDArray[Any]
+    if bits <= 8 or bits > 16:
+        values, white = frame.to_ndarray(format="rgb24"), 255
+    elif len(parts) == 1:
+        values = np.right_shift(frame.to_ndarray(format="gray16le").astype(np.uint16)[..., None], 16 - bits)
+        white = 2**bits - 1
+    else:
+        values, white = frame.to_ndarray(format="rgb48le"), 65535
+    upright = np.rot90(values, round(frame.rotation / 90)).transpose(2, 0, 1)
+    return ImageData(np.ascontiguousarray(upright), value_range=(0.0, float(white)))
 
-    >>> sorted(["f10.png", "f2.png", "F1.png"], key=natural_key)
-    ['F1.png', 'f2.png', 'f10.png']
-    """
-    parts = (part for part in re.split(r"([0-9]+)", name.lower()) if part)
-    return [(0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts]
 
-
-def _images(source: Path) -> list[Path] | None:
-    """The images of a folder, or one; None when the source is taken for a video."""
+def _images(source: Path, besides: Sequence[Path | None]) -> list[Path] | None:
+    """The images below a folder, or one; None when the source is taken for a video."""
     check_path(source)
     if source.is_dir():
-        found = [file for file in source.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        found = images_below(source, besides).files
         if not found:
-            raise DataError(f"{source}: expected a folder of images ({', '.join(SUFFIXES)}), got none; check the path")
-        for file in found:
-            check_path(file)
-        return sorted(found, key=lambda file: (natural_key(file.name), file.name))
+            raise DataError(f"{source}: expected a folder of images ({NAMES}), got none; check the path")
+        return found
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
-    return [source] if source.suffix.lower() in SUFFIXES else None
+    return [source] if is_image(source) else None
 
 
 def _pyav() -> Any:

@@ -13,7 +13,8 @@ import numpy as np
 
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.files import Progress, sound_text
-from trigpoint.data.pixels.images import SUFFIXES
+from trigpoint.data.missing import frames
+from trigpoint.data.pixels.images import is_image
 from trigpoint.data.quality.copies import copy_findings
 from trigpoint.data.quality.findings import CheckReport, Finding, Summary
 from trigpoint.data.quality.nearby import NearbyImages
@@ -21,23 +22,30 @@ from trigpoint.data.quality.pictures import Picture, read_pictures
 from trigpoint.data.quality.sentinels import find_sentinels
 from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.data.table import Table, read_table
+from trigpoint.data.table_names import exists
 from trigpoint.landmarks import Sample
 
 __all__ = ["CheckReport", "Finding", "Summary", "check_dataset"]
 
 _LISTED = 20  # of images without a file that get a hint, and of places that stand for "missing"
 _NAMED = 5  # in a line that counts
+_ORDER = {"error": 0, "warning": 1, "note": 2}
 _SPARSE = 0.5  # unlabelled share of a landmark from which a warning is due
 
 
-def check_dataset(folder: str | Path, progress: Progress | None = None, workers: int | None = None) -> CheckReport:
+def check_dataset(
+    folder: str | Path,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    images: str | Path | None = None,
+) -> CheckReport:
     """Check a dataset folder (or one of its tables) and report every problem found, not only the first.
 
     ``progress(done, total)`` is called after each image. Every image is decoded once, in ``workers`` threads (None: as
-    many as there are cores); the findings do not depend on their number. Raises DataError only when ``folder`` does not
-    exist.
+    many as there are cores); the findings do not depend on their number. ``images``: look for the images below this
+    folder instead, as ``LandmarkDataset.load`` does. Raises DataError only when ``folder`` does not exist.
     """
-    table = read_table(folder, strict=False)
+    table = read_table(folder, strict=False, images=images)
     checks = _Checks(table, read_pictures(table.listed, progress, workers))
     checks.image_files()
     checks.points()
@@ -49,7 +57,7 @@ def check_dataset(folder: str | Path, progress: Progress | None = None, workers:
     for swap in find_swaps([sample.points for sample in table.samples], table.landmarks):
         checks.warn(table.table, swap.message, table.samples[swap.index].row, swap.landmark)
     checks.unnamed_images()
-    found = sorted(checks.found, key=lambda finding: (finding.severity == "warning", finding.row or 0))
+    found = sorted(checks.found, key=lambda finding: (_ORDER[finding.severity], finding.row or 0))
     return CheckReport(found, checks.summary())
 
 
@@ -64,6 +72,7 @@ class _Checks:
         shares = np.mean(missing, axis=0).tolist() if missing else []
         self.unlabelled: dict[str, float] = dict(zip(table.landmarks.names, shares, strict=False))
         self.found = [Finding(p.file, p.message, p.row, p.landmark) for p in table.problems]
+        self.found += [Finding(p.file, p.message, p.row, p.landmark, "note") for p in table.notes]
 
     def error(self, file: Path, message: str, row: int | None = None) -> None:
         self.found.append(Finding(file, message, row))
@@ -80,14 +89,18 @@ class _Checks:
             self.warn(self.table.table, f"{len(samples)} rows {many} (rows {first})", samples[0].row)
 
     def image_files(self) -> None:
+        gone = {file: row for file, row in self.first_row.items() if not exists(file)}
+        if len(gone) > 1 and (video := frames(gone)):
+            self.error(self.table.table, f"expected image files, {len(gone)} are missing{video}", min(gone.values()))
+            gone = {}
         nearby, hints = NearbyImages(self.table.images), _LISTED
         for file, row in self.first_row.items():
             damage = self.images[file].damage
-            if damage and file.exists():
-                self.error(file, damage, row)
-            elif damage:
+            if file in gone:
                 hint, hints = (nearby.hint(file) if hints > 0 else ""), hints - 1
                 self.error(file, f"expected an image file, got none there{hint or '; check the name'}", row)
+            elif damage and exists(file):
+                self.error(file, damage, row)
 
     def points(self) -> None:
         """Points outside their image: an error when most are, as in loading (it was resized); else warnings."""
@@ -97,6 +110,10 @@ class _Checks:
             if not image.width:
                 continue
             wrong_size = size_problem(sample, image.height, image.width)
+            if wrong_size is not None and sample.scores is not None:
+                got = "most predicted points lie outside of the image; correct them, or leave the row out"
+                self.warn(sample.image, got, sample.row)
+                continue
             if wrong_size is not None:
                 self.error(sample.image, wrong_size, sample.row)
                 if not self.table.instances:  # one instance of several: its image may well be the right one
@@ -191,7 +208,7 @@ class _Checks:
         if not images.is_dir() or not self.table.table.is_file():
             return
         named = {os.path.realpath(file) for file in self.images}  # also of links in a circle
-        present = sorted(file for file in images.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        present = sorted(file for file in images.rglob("*") if is_image(file))
         for file in [file for file in present if not sound_text(str(file))]:
             present.remove(file)
             self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")

@@ -8,9 +8,9 @@ from trigpoint.data.description import Problem
 
 @dataclass(frozen=True)
 class Finding(Problem):
-    """A problem with its weight: "error" or "warning"."""
+    """A problem with its weight: "error", "warning", or "note" for what is no fault."""
 
-    severity: Literal["error", "warning"] = "error"
+    severity: Literal["error", "warning", "note"] = "error"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings, errors first, each in the order of the table, and a summary."""
+    """All findings, errors first and notes last, each in the order of the table, and a summary."""
 
     problems: list[Finding]
     summary: Summary

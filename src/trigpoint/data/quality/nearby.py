@@ -7,7 +7,7 @@ import unicodedata
 from functools import cached_property
 from pathlib import Path
 
-from trigpoint.data.pixels.images import SUFFIXES
+from trigpoint.data.pixels.images import is_image
 
 _COMPARED = 2000  # names among which a merely similar one is looked for
 
@@ -41,7 +41,7 @@ class NearbyImages:
         found = []
         for place, folders, files in os.walk(self.folder):
             folders.sort()
-            inside = [Path(place, file) for file in sorted(files) if Path(file).suffix.lower() in SUFFIXES]
+            inside = [there for file in sorted(files) if is_image(there := Path(place, file))]
             found += [file.relative_to(self.folder).as_posix() for file in inside]
         return found
 

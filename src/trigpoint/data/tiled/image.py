@@ -35,7 +35,7 @@ class TiledImage(AbstractContextManager["TiledImage", None]):
     """An image on disk that is read by regions; a context manager, safe to share between threads.
 
     ``size`` (H, W), ``channels`` 1 or 3, ``dtype`` uint8 or uint16, ``value_range`` what black and white are,
-    ``spacing_mm`` millimetres per pixel when the file states one number for both axes, else None. ``levels``:
+    ``spacing_mm`` millimetres per pixel (x, y) where the file states them, else None. ``levels``:
     what is stored, finest first; level 0 is the image. Decoded tiles are kept until they fill ``cache_bytes``, the ones
     used longest ago go first. ``tiles_read`` counts the tiles decoded so far.
     """

@@ -10,20 +10,13 @@ import numpy.typing as npt
 
 from trigpoint.data.files import decoding
 from trigpoint.errors import DataError
+from trigpoint.landmarks import Spacing
 
 Size = tuple[int, int]
 
 MAX_TILE_PIXELS = 64_000_000  # a tile is decoded whole
 MAX_TILE_BYTES = 8 * MAX_TILE_PIXELS  # with all that is stored beside the plane, such as samples and planes of a volume
 REMEDY = "make a tiled copy with: trigpoint data tile IN OUT"
-_UNITS = {
-    1e-6: "nm nanometer",
-    1e-3: "um µm μm micrometer",  # the micro sign and the Greek letter
-    1.0: "mm millimeter",
-    10.0: "cm centimeter",
-    1000.0: "m meter",
-}
-MILLIMETRES = {name: size for size, names in _UNITS.items() for name in names.split()}
 
 
 class TileStore(ABC):
@@ -37,7 +30,7 @@ class TileStore(ABC):
     dtype: np.dtype[Any]
     sizes: tuple[Size, ...]
     tiles: tuple[Size, ...]
-    spacing_mm: float | None = None
+    spacing_mm: Spacing | None = None
 
     @abstractmethod
     def load(self, level: int, row: int, column: int) -> npt.NDArray[Any]:
@@ -67,14 +60,3 @@ def check_tile(file: Path, size: Size, tile: Size, stored: int = 0) -> None:
     if too_many or stored > MAX_TILE_BYTES:
         expected = f"expected tiles of at most {MAX_TILE_PIXELS} pixels"
         raise DataError(f"{file}: {expected}, got {tile[1]} x {tile[0]}; {REMEDY}")
-
-
-def isotropic(x: float | None, y: float | None) -> float | None:
-    """The spacing of both axes when they agree, else None.
-
-    >>> isotropic(0.1, 0.1), isotropic(0.1, 0.2)
-    (0.1, None)
-    """
-    if x is None or y is None or not (np.isfinite(x) and x > 0 and abs(x - y) <= 1e-6 * x):
-        return None
-    return float(x)

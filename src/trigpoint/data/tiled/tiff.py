@@ -2,18 +2,16 @@
 
 import math
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
-from trigpoint.data.files import inflated_size, number
-from trigpoint.data.pixels.tiff import pages
-from trigpoint.data.tiled.store import MILLIMETRES, REMEDY, Size, TileStore, check_tile, isotropic, reading
+from trigpoint.data.files import inflated_size
+from trigpoint.data.pixels.limits import several
+from trigpoint.data.pixels.tiff import main_page, opened, pages, spacing_of
+from trigpoint.data.tiled.store import REMEDY, Size, TileStore, check_tile, reading
 from trigpoint.errors import DataError
 
 _ORIENTATION = 274
@@ -34,7 +32,7 @@ class TiffTiles(TileStore):
         self.file = file
         self.fill_missing = fill_missing
         with reading(file, "header"):
-            self._tiff = tifffile.TiffFile(file)
+            self._tiff = opened(file)
         try:
             with reading(file, "header"):
                 self._open(strips)
@@ -43,13 +41,14 @@ class TiffTiles(TileStore):
             raise
 
     def _open(self, strips: bool) -> None:
-        first: Any = self._tiff.pages[0]
+        found = pages(self.file, self._tiff.pages)
+        first = main_page(self.file, found)
         if not (first.is_tiled or strips):
             raise DataError(f"{self.file}: expected a tiled TIFF, got one in strips of rows; {REMEDY}")
         _check_kind(self.file, first)
         self.dtype = np.dtype(np.uint8 if first.bitspersample == 8 else np.uint16)
         self.channels = 1 if int(first.samplesperpixel) < 3 else 3  # alpha is dropped
-        self._pages = _levels(self.file, self._tiff, first)
+        self._pages = _levels(self.file, found, first)
         self.sizes = tuple(_size(page) for page in self._pages)
         self.tiles = tuple(_tile(page) for page in self._pages)
         for page, size, tile in zip(self._pages, self.sizes, self.tiles, strict=True):
@@ -57,7 +56,7 @@ class TiffTiles(TileStore):
             _check_decoder(self.file, page)
             if not _mapped(page):
                 self._check_extent(page, size, tile)
-        self.spacing_mm = _spacing(self._tiff.ome_metadata)
+        self.spacing_mm, _ = spacing_of(self._tiff)
 
     def _check_extent(self, page: Any, size: Size, tile: Size) -> None:
         """Every tile has its place, and the place lies within the file."""
@@ -126,11 +125,10 @@ class TiffTiles(TileStore):
 
 
 def starts_tiled(file: Path) -> bool:
-    """Whether the first page of a TIFF is tiled; False when that cannot be told."""
+    """Whether the largest page of a TIFF is tiled; False when that cannot be told."""
     try:
-        with reading(file, "header"), tifffile.TiffFile(file) as tiff:
-            first: Any = tiff.pages[0]
-            return bool(first.is_tiled)
+        with reading(file, "header"), opened(file) as tiff:
+            return bool(main_page(file, pages(file, tiff.pages)).is_tiled)
     except DataError:
         return False
 
@@ -163,19 +161,18 @@ def _check_decoder(file: Path, page: Any) -> None:
         raise DataError(f"{file}: expected a TIFF that can be decoded, got compression {name} ({error})") from None
 
 
-def _levels(file: Path, tiff: tifffile.TiffFile, first: Any) -> list[Any]:
+def _levels(file: Path, found: list[Any], first: Any) -> list[Any]:
     """The page and its reduced copies, finest first; previews, labels and the like are left out."""
-    following = pages(file, tiff.pages)[1:]
+    following = [page for page in found if page is not first]
     same = [page for page in following if _size(page) == _size(first)]
     if same:
-        got = f"{len(same) + 1} pages of one size"
-        raise DataError(f"{file}: expected one image, got {got}; export the page that is meant")
+        raise several(file, len(same) + 1, "pages of one size")
     reduced = pages(file, first.pages) if first.subifds else [page for page in following if page.is_tiled]
-    found: dict[Size, Any] = {_size(first): first}
+    levels: dict[Size, Any] = {_size(first): first}
     for page in reduced:
         if _kind(page) == _kind(first) and reduces(_size(first), _size(page)):
-            found.setdefault(_size(page), page)
-    return [found[size] for size in sorted(found, reverse=True)]
+            levels.setdefault(_size(page), page)
+    return [levels[size] for size in sorted(levels, reverse=True)]
 
 
 def reduces(full: Size, size: Size) -> bool:
@@ -208,20 +205,3 @@ def _tile(page: Any) -> Size:
 def _mapped(page: Any) -> bool:
     """Whether rows can be read from the file as they are."""
     return not page.is_tiled and int(page.compression) == _PLAIN and bool(page.is_memmappable)
-
-
-def _spacing(ome: str | None) -> float | None:
-    """Millimetres per pixel from OME-XML; None when it is not readable, since the pixels do not depend on it.
-
-    Nor is it when it defines entities, which OME never does: they can stand for text without end.
-    """
-    try:
-        nodes = ElementTree.fromstring("" if "<!" in (ome or "").replace("<!--", "") else ome or "").iter()
-    except ElementTree.ParseError:
-        return None
-    pixels: Mapping[str, str] = next((node.attrib for node in nodes if node.tag.endswith("}Pixels")), {})
-    sides = []
-    for axis in "XY":
-        side, unit = number(pixels.get(f"PhysicalSize{axis}")), pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        sides.append(None if side is None or unit not in MILLIMETRES else side * MILLIMETRES[unit])
-    return isotropic(*sides)

@@ -21,6 +21,7 @@ from trigpoint.data.files import Progress, refuse_existing, whole
 from trigpoint.data.tiled.store import Size
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.geometry import halve
+from trigpoint.landmarks import Spacing, spacing_pair
 
 Rows = Iterator[npt.NDArray[Any]]
 
@@ -93,7 +94,7 @@ def write_tiled(
     rows: Iterable[npt.NDArray[Any]],
     *,
     tile: int = 256,
-    spacing_mm: float | None = None,
+    spacing_mm: float | Spacing | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -103,7 +104,7 @@ def write_tiled(
     bring the longer side to about 64. Memory holds a few strips; the coarser levels pass through temporary files beside
     ``path``, a third of the image in all. Written whole or not at all. ``progress`` gets (rows done, rows of all
     levels). Raises DataError when ``path`` exists and ``overwrite`` is False or the rows do not fit ``size``,
-    ConfigError for a ``tile`` that is no multiple of 16.
+    ConfigError for a ``tile`` that is no multiple of 16. ``spacing_mm``: (x, y), or one number for both.
 
     >>> file = Path(tempfile.mkdtemp()) / "tiled.tif"
     >>> written = write_tiled(file, (300, 200), (np.full((50, 200), 9, np.uint8) for _ in range(6)), tile=64)
@@ -137,7 +138,7 @@ def write_tiled(
             writer.write(tiles, shape=shape, photometric="rgb" if colour else "minisblack", **options, **more)
 
         finest = _finest(itertools.chain([first], strips), coarser)
-        add(0, finest, subifds=len(coarser), metadata=_ome(colour, spacing_mm))
+        add(0, finest, subifds=len(coarser), metadata=_ome(colour, spacing_pair(spacing_mm)))
         next(strips, None)  # the writer asks for no more than the last tile
         for number, finished in enumerate(coarser, start=1):
             _push(coarser[number:], finished.finish())
@@ -154,9 +155,9 @@ def _level_sizes(size: Size) -> list[Size]:
     return sizes
 
 
-def _ome(colour: bool, spacing_mm: float | None) -> dict[str, Any]:
+def _ome(colour: bool, spacing: Spacing | None) -> dict[str, Any]:
     """What tifffile makes OME-XML of."""
-    size = {} if spacing_mm is None else {"PhysicalSizeX": spacing_mm, "PhysicalSizeY": spacing_mm}
+    size = {} if spacing is None else {"PhysicalSizeX": spacing[0], "PhysicalSizeY": spacing[1]}
     return {"axes": "YXS" if colour else "YX", **size, **{f"{side}Unit": "mm" for side in size}}
 
 

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.data.tiled.store import MILLIMETRES, TileStore, check_tile, isotropic, reading
+from trigpoint.data.pixels.spacing import MILLIMETRES, pair
+from trigpoint.data.tiled.store import TileStore, check_tile, reading
 from trigpoint.data.tiled.zarr_codecs import Coding, read_codings
 from trigpoint.errors import DataError
+from trigpoint.landmarks import Spacing
 
 _NAMED = 10  # arrays of a group in a message
 
@@ -142,7 +144,7 @@ def _axes(folder: Path, shape: tuple[int, ...], names: list[str] | None) -> tupl
     return channel, y, x
 
 
-def _spacing(scales: Mapping[str, Any], y: int, x: int) -> float | None:
+def _spacing(scales: Mapping[str, Any], y: int, x: int) -> Spacing | None:
     axes = scales.get("axes") or []
     if len(axes) <= max(y, x) or not all(isinstance(axes[axis], Mapping) for axis in (y, x)):
         return None
@@ -151,4 +153,4 @@ def _spacing(scales: Mapping[str, Any], y: int, x: int) -> float | None:
         for change in owner.get("coordinateTransformations") or []:
             if change.get("type") == "scale":
                 sides = [side * float(change["scale"][axis]) for side, axis in zip(sides, (x, y), strict=True)]
-    return isotropic(*sides)
+    return pair(*sides)

@@ -9,7 +9,7 @@ from trigpoint.config import read_yaml
 from trigpoint.data.files import check_path, inside, shown
 from trigpoint.data.formats.collected import Collected, reason
 from trigpoint.data.names import plain_name
-from trigpoint.data.pixels.frames import natural_key
+from trigpoint.data.pixels.folders import natural_key
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import LandmarkSet
 
