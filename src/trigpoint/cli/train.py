@@ -76,8 +76,13 @@ def train(
 
 
 def _is_dataset(given: str) -> bool:
-    """Whether a word names a dataset, and no recipe."""
-    return Path(given).suffix == ".csv" or Path(given).is_dir()
+    """Whether a word names a dataset. A folder may have the name of a recipe, such as the one that the demo makes."""
+    from trigpoint.recipes import recipe_names
+
+    path = Path(given)
+    if path.suffix == ".csv" or any((path / name).is_file() for name in ("dataset.yaml", "landmarks.csv")):
+        return True
+    return path.is_dir() and given not in recipe_names()
 
 
 def _planned(

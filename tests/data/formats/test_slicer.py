@@ -91,7 +91,7 @@ def test_a_stated_pixel_size_and_one_image_of_any_name(tmp_path: Path) -> None:
         Slicer().read(file)
     data = Slicer(spacing_mm=0.5).read(file, images=tmp_path / "a.png")
     np.testing.assert_array_equal(data.points, [[[6, 9]]])
-    assert data.spacings.tolist() == [0.5]
+    assert data.spacings.tolist() == [[0.5, 0.5]]
     with pytest.raises(DataError, match="expected one file of points for the image"):
         Slicer().read(tmp_path, images=tmp_path / "a.png")
 

@@ -34,7 +34,7 @@ def test_a_file_of_py_tps(tmp_path: Path) -> None:
     data = Tps(["base", "tip", "notch"], unit="cm").read(file)
     np.testing.assert_array_equal(data.points[0], [[3, HEIGHT - 10.5], [12, HEIGHT - 4], [7.25, HEIGHT - 8]])
     assert data.visibility.tolist() == [[2, 2, 2], [2, 0, 2]]
-    assert data.spacings.tolist() == [0.045, 0.045]
+    assert data.spacings.tolist() == [[0.045, 0.045]] * 2
     assert [sample.image.name for sample in data.samples] == ["wing 1.jpg", "WING 2.png"]
     assert "2 points of curves and outlines are left out" in told(data)
     assert "2 images were found by the end of their names only" in told(data)
@@ -65,7 +65,7 @@ def test_scale_without_a_unit_is_told_and_not_used(tmp_path: Path) -> None:
     data = Tps().read(file)
     assert np.isnan(data.spacings).all()
     assert "SCALE of 1 specimens is not used, its unit is not known" in told(data)
-    assert Tps(unit="mm").read(file).spacings.tolist() == [0.5]
+    assert Tps(unit="mm").read(file).spacings.tolist() == [[0.5, 0.5]]
     Tps(unit="um").write(Tps(unit="um").read(file), tmp_path / "again.tps")
     assert "SCALE=0.5" in (tmp_path / "again.tps").read_text()
     file.write_text("LM=1\n3 4\nIMAGE=a.png\nSCALE=-1\n")
