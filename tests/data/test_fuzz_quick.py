@@ -37,7 +37,7 @@ from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import load_recipe
 from trigpoint.runs import RunFolder
 
-SLOW = {"recipe": 40, "video": 40, "description": 150}  # inputs; of the others 200
+SLOW = {"nwb": 60, "recipe": 40, "sleap": 60, "video": 40, "description": 150}  # inputs; of the others 200
 
 JSON = ["coco", "ljson", "endovis", "labelme", "labelstudio", "via"]
 
