@@ -124,7 +124,7 @@ def test_a_study_extends_another_by_name(tmp_path: Path) -> None:
     [
         ({"name": "x"}, "'scales' is required"),
         ({"name": "x", "scale": {}}, "unknown key 'scale'; did you mean 'scales'"),
-        ({"name": "x", "scales": {"small": {"recipe": "fats"}}}, "'fats' is neither a file nor a recipe"),
+        ({"name": "x", "scales": {"small": {"recipe": "fats"}}}, "'fats' is neither a dataset folder"),
         ({"extends": "adaloss-cateter"}, "unknown experiment 'adaloss-cateter'; did you mean 'adaloss-catheter'"),
     ],
 )

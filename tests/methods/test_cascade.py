@@ -154,7 +154,7 @@ def test_a_coarse_run_of_other_landmarks_is_refused(data: Path, run: RunFolder, 
         (["method.coarse.method=foveated"], "expected a recipe of the method heatmap, got foveated"),
         (["method.coarse.data.input.normalize=unit"], "normalize=image is needed"),
         (["method.fine.start=mean"], "method.fine.start|fine.start"),
-        (["method.coarse=no-such-recipe"], "neither a file nor a recipe"),
+        (["method.coarse=no-such-recipe"], "neither a dataset folder"),
         (["method.coarse=null", "method.coarse_run=nowhere"], "config.yaml: no such file"),
     ],
 )

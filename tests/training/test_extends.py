@@ -34,7 +34,10 @@ def test_a_component_with_another_name_replaces_the_parents(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("parent", "message"),
     [
-        ("fats", "'fats' is neither a file nor a recipe; did you mean 'fast'"),
+        (
+            "fats",
+            "'fats' is neither a dataset folder, nor a recipe file, nor the name of a recipe; did you mean 'fast'",
+        ),
         ("nowhere.yaml", "nowhere.yaml: no such file in "),
         ("[fast]", r"expected the name or file of a parent, got \['fast'\]"),
         ("a.yaml", "got a.yaml -> a.yaml; remove one extends"),

@@ -125,6 +125,20 @@ def test_colour_instances_and_batches_follow_the_data() -> None:
     assert value(plan(replace(FACES, images=3000)), "train.batch_size") == 8
 
 
+def test_what_is_given_is_kept_and_the_rest_fitted_to_it() -> None:
+    given = {"data": {"input": {"size": [96, 128]}}, "train": {"batch_size": 2}}
+    found = make_plan(FACES, MARKS, "data", 10, SLOW, given)
+    assert value(found, "data.input.size") == [96, 128]
+    steps = value(found, "train.epochs") * 25  # type: ignore[operator]
+    assert 0.75 * 600 < steps * SLOW.step(96, 128, 2) < 660
+
+
+def test_a_short_time_says_that_more_would_be_better() -> None:
+    short = next(choice for choice in plan(minutes=0.8).choices if choice.key == "data.input.size")
+    assert "the smallest, with" in short.reason
+    assert "give more --minutes" in short.reason
+
+
 def test_images_of_both_shapes_get_a_square() -> None:
     mixed = load_recipe(plan(replace(FACES, portrait=0.5), minutes=1000).values())
     assert mixed.data.input.size == (640, 640)
@@ -149,10 +163,14 @@ def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
 ) -> None:
     monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: FAST)
     write_radiographs(tmp_path / "heads", 24, size=(64, 64), seed=3)
-    facts, found = plan_for(tmp_path / "heads", ["data.limit=8"], minutes=0.5)
-    assert facts.images == 8
     small = ["train.epochs=1", "train.val_every=1", "data.input.size=[64,64]", "data.workers=0", "data.limit=8"]
     small += ["method.network={name: unet, width: 2, depth: 1}", "train.threads=1", "train.optimizer.lr=1e-12"]
-    with pytest.raises(RunError, match="nothing was learned: its mean radial error"):
-        train(load_recipe(found.values(), small), out=tmp_path / "run", progress=False, plan=found.text())
-    assert yaml.safe_load((tmp_path / "run/plan.yaml").read_text()) == found.values()
+    facts, found, values = plan_for(tmp_path / "heads", small, minutes=0.5)
+    assert facts.images == 8
+    for _ in range(2):  # the second time all epochs are done
+        with pytest.raises(RunError, match="nothing was learned: its mean radial error"):
+            train(load_recipe(values), out=tmp_path / "run", progress=False, plan=found.text(values))
+    text = (tmp_path / "run/plan.yaml").read_text()
+    assert yaml.safe_load(text) == values
+    assert "limit: 8  # given on the command line" in text
+    assert "epochs: 1  # given on the command line" in text

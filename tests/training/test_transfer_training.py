@@ -223,13 +223,13 @@ def test_the_cache_changes_nothing_and_asks_once_per_image(
     features: str, folder: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    forward = Source.forward
+    levels = Source.levels
 
-    def count(self: Source, x: Tensor) -> Tensor:
+    def count(self: Source, x: Tensor) -> list[Tensor]:
         asked.append(len(x))
-        return forward(self, x)
+        return levels(self, x)
 
-    monkeypatch.setattr(Source, "forward", count)
+    monkeypatch.setattr(Source, "levels", count)
     runs = []
     for cache in (False, True):
         asked.clear()
@@ -406,7 +406,7 @@ def copy_with(folder: Path, to: Path, column: str, rows: list[int], value: str |
 def test_unlabelled_without_such_images_is_refused(folder: Path, weights: str, tmp_path: Path) -> None:
     whole = copy_with(folder, tmp_path / "set", "split", [4], "test")  # the one that is not annotated
     wanted = recipe(whole, {"source": {"weights": weights}}, "data.unlabelled=1")
-    with pytest.raises(ConfigError, match=r"images without labels in split 'train', got none; set data\.limit"):
+    with pytest.raises(ConfigError, match=r"images without labels in split 'train', got none; learn from fewer"):
         train(wanted, out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 

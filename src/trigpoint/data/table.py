@@ -41,6 +41,10 @@ __all__ = [
 META = ("image", "split", "subject", "instance", "spacing_mm", *OBLONG)
 LISTED = 20  # problems spelled out in one error
 MAX_COLUMNS = 100_000  # two for each point of a dense mesh; more are lines that were joined
+_NO_TABLE = (
+    "expected a table of landmarks, got no such file; name it with 'table:' in dataset.yaml, or bring label files of "
+    "another tool: trigpoint data convert"
+)
 _NOTES = 200  # columns of other names in which a misspelled one is looked for
 T = TypeVar("T")
 
@@ -113,7 +117,7 @@ def parse_rows(rows: list[list[str]], about: Description, file: Path) -> Table:
 def _rows(file: Path) -> list[list[str]]:
     check_path(file)
     if not file.is_file():
-        raise ProblemError(Problem(file, "expected a table of landmarks, got no such file; name it with 'table:'"))
+        raise ProblemError(Problem(file, _NO_TABLE))
     try:
         rows = read_csv(file)
     except DataError as error:

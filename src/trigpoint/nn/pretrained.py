@@ -152,11 +152,11 @@ def forbidden() -> list[str]:
 
 
 def notes(recipe: BaseModel) -> list[str]:
-    """What is known of the weights that a recipe names: where from, licence, what they learned of."""
+    """What is known of the weights that a recipe names: where from, licence, what they were trained on."""
     out = []
     for name in dict.fromkeys(_named(recipe)):
         found = PRETRAINED[name]
-        out.append(f"weights {name} of {found.package}, {found.licence}, learned of {found.learned}, {found.digest}")
+        out.append(f"weights {name} of {found.package}, {found.licence}, trained on {found.learned}, {found.digest}")
     return out
 
 

@@ -32,7 +32,8 @@ def recipe_values(source: str | Path | Mapping[str, Any], home: Path | None = No
 
 def _named(name: str) -> Path:
     if name not in recipe_names():
-        raise ConfigError(f"'{name}' is neither a file nor a recipe; {did_you_mean(name, recipe_names())}")
+        near = did_you_mean(name, recipe_names())
+        raise ConfigError(f"'{name}' is neither a dataset folder, nor a recipe file, nor the name of a recipe; {near}")
     return Path(str(files("trigpoint.recipes") / f"{name}.yaml"))
 
 

@@ -72,6 +72,9 @@ def train(
     if existed and _finished(run, chosen):
         if new:
             tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
+        if run.plan.is_file():
+            finished = build_method(chosen, parts["train"].landmarks, fetch=False)
+            _check_learned(run, finished.validation_metric(), parts)
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
     for problem in parts["train"].problems:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from trigpoint.recipe import load_recipe
+from trigpoint.config import apply_overrides
+from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.training.planning.facts import Facts, described, facts_of
 from trigpoint.training.planning.plan import Choice, Plan, make_plan
 from trigpoint.training.subsets import dataset_of, divided
@@ -11,18 +13,18 @@ from trigpoint.training.subsets import dataset_of, divided
 __all__ = ["Choice", "Facts", "Plan", "described", "facts_of", "make_plan", "plan_for"]
 
 
-def plan_for(folder: str | Path, overrides: Sequence[str] = (), minutes: float = 10.0) -> tuple[Facts, Plan]:
-    """Look at a dataset and plan its training; ``overrides`` such as ``data.limit=50`` say what there is to learn from.
+def plan_for(
+    folder: str | Path, overrides: Sequence[str] = (), minutes: float = 10.0
+) -> tuple[Facts, Plan, dict[str, Any]]:
+    """Look at a dataset and plan its training: facts, plan, and the values of the recipe with ``overrides``.
 
+    ``overrides`` such as ``data.limit=50`` say what there is to learn from; size and length are fitted to the others.
     Raises DataError for data that cannot be trained on, ConfigError for overrides that are wrong or too little time.
     """
     path = str(folder)
-    recipe = load_recipe({"name": "planned", "data": {"path": path}}, _of_data(overrides))
+    given = apply_overrides({}, overrides, Recipe)
+    recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
     parts = divided(recipe, dataset_of(recipe))
     facts = facts_of(parts["train"], parts["val"])
-    return facts, make_plan(facts, parts["train"].landmarks, path, minutes)
-
-
-def _of_data(overrides: Sequence[str]) -> list[str]:
-    """Those that say which images and landmarks are learned."""
-    return [each for each in overrides if each.startswith("data.")]
+    plan = make_plan(facts, parts["train"].landmarks, path, minutes, given=given)
+    return facts, plan, apply_overrides(plan.values(), overrides, Recipe)

