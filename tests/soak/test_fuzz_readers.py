@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from fuzzing import TARGETS
 
 PROGRAM = Path(__file__).parents[1] / "data" / "fuzzing.py"
