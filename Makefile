@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
-ROUNDS ?= 10
+ROUNDS ?= 6
 PAGES  ?=
 TRIGPOINT_FUZZ_INPUTS ?= 5000
 

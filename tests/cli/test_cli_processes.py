@@ -97,6 +97,10 @@ def test_a_multi_instance_run_on_processes_of_slurm(instances_run: tuple[Path, P
     assert table["image"].nunique() == 3
 
 
+AT_THE_END = "terminate called without an active exception\n"
+"""What the C++ of torch may say in another process that is ended while its threads work."""
+
+
 def free_port() -> int:
     import socket
 
@@ -165,6 +169,7 @@ def test_stopped_processes_keep_what_was_done(
     assert code == 128 + number, told
     rows = len(pd.read_csv(out))
     assert rows in range(devices, 24, devices)
+    told = told.replace(AT_THE_END, "")
     assert told == f"{out}: is partial, it holds the first {rows} of 24 images\nstopped\n"
     images = [Path(name).name for name in pd.read_csv(out)["image"]]
     assert images == [f"{index:05d}.png" for index in range(rows)]

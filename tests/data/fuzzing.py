@@ -911,8 +911,7 @@ def run_coverage(bench: Bench, inputs: int, seed: int, keep: Path) -> None:
         for value in list(vars(module).values()):
             if (
                 getattr(value, "__module__", None) == module.__name__
-                and callable(value)
-                and not isinstance(value, type)
+                and hasattr(value, "__code__")  # a plain function, no class and none that is cached
             ):
                 atheris.instrument_func(value)
     corpus = keep / "corpus"
