@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
-ROUNDS ?= 6
+ROUNDS ?= 3
 PAGES  ?=
 TRIGPOINT_FUZZ_INPUTS ?= 5000
 
@@ -73,4 +73,4 @@ soak: setup
 	done
 
 nightly:
-	$(MAKE) soak TRIGPOINT_FUZZ_INPUTS=100000
+	$(MAKE) soak TRIGPOINT_FUZZ_INPUTS=100000 ROUNDS=20
