@@ -133,6 +133,12 @@ def test_kept_weights_give_the_error_they_were_chosen_for(finished: RunFolder, f
     assert tp.evaluate(finished, folder, split="test").warnings == []
 
 
+def test_a_training_shorter_than_its_rounds_of_validation_has_weights(folder: Path, tmp_path: Path) -> None:
+    run = train(recipe(folder, epochs=2, val_every=5), out=tmp_path / "run", progress=False)
+    assert run.history_table()["val_mre_px"].notna().tolist() == [False, True]
+    assert run.load_weights()[1]["epoch"] == "2"
+
+
 def test_parts_are_the_splits_and_test_is_in_none(finished: RunFolder, folder: Path) -> None:
     parts = finished.parts()
     for part in ("train", "val"):
