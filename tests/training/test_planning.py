@@ -94,14 +94,17 @@ def test_more_time_is_spent_on_resolution_up_to_that_of_the_images() -> None:
     assert load_recipe(plan(minutes=1000).values()).data.input.size == (480, 640)  # no square around a wide picture
 
 
-def test_a_plan_takes_the_time_that_it_is_given() -> None:
-    for minutes in (2, 10, 60):
-        recipe = load_recipe(plan(minutes=minutes).values())
-        steps = recipe.train.num_epochs * -(-FACES.images // recipe.train.batch_size)
-        height, width = recipe.data.input.size
-        looks = recipe.train.num_epochs // recipe.train.val_every * FACES.validation * SLOW.predict(height, width)
-        taken = steps * SLOW.step(height, width, recipe.train.batch_size) + looks
-        assert 0.75 * minutes < taken / 60 < 1.1 * minutes
+@pytest.mark.parametrize("minutes", [2, 3, 10, 60])
+@pytest.mark.parametrize("images", [10, 50])
+@pytest.mark.parametrize("validation", [20, 550])
+def test_a_plan_takes_the_time_that_it_is_given(minutes: int, images: int, validation: int) -> None:
+    facts = replace(FACES, images=images, validation=validation)
+    recipe = load_recipe(plan(facts, minutes=minutes).values())
+    steps = recipe.train.num_epochs * -(-images // recipe.train.batch_size)
+    height, width = recipe.data.input.size
+    looks = recipe.train.num_epochs // recipe.train.val_every * validation * SLOW.predict(height, width)
+    taken = steps * SLOW.step(height, width, recipe.train.batch_size) + looks
+    assert 0.8 * minutes < taken / 60 < 1.1 * minutes
 
 
 def test_too_little_time_is_refused_with_the_time_it_takes() -> None:

@@ -256,8 +256,8 @@ def _epochs(facts: Facts, speed: Speed, batch: int, size: tuple[int, int], steps
     epochs = max(1, round(steps / per_epoch))
     look = speed.predict(*size) * max(1, facts.validation)
     passes = int(min(PASSES, max(1, SHARE_OF_VALIDATION * 60 * minutes / look), epochs))
-    every = math.ceil(epochs / passes)
-    epochs = max(1, epochs // every) * every  # the last epoch is validated
+    every = epochs // passes
+    epochs = epochs // every * every  # the last epoch is validated
     return [
         Choice("train.epochs", epochs, f"{epochs * per_epoch} steps, as many as {minutes:g} minutes have"),
         Choice("train.val_every", every, f"{epochs // every} looks at {facts.validation} validation images"),
