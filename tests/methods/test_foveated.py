@@ -16,7 +16,7 @@ import trigpoint as tp
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import FoveatedMethod, build_method, foveated
+from trigpoint.methods import FoveatedMethod, build_method, foveated, glimpse_networks
 from trigpoint.methods.base import NotFinite
 from trigpoint.prediction import write_predictions
 from trigpoint.recipe import Recipe
@@ -119,8 +119,8 @@ def ideal_losses(monkeypatch: pytest.MonkeyPatch | None = None, **options: Any) 
     m.set_start(torch.tensor([[40.0, 48.0]]), torch.tensor([[3.0, 3.0]]))
     with_networks(m, Ideal(unit(m)))
     if monkeypatch is not None:
-        right = foveated._without_shift
-        monkeypatch.setattr(foveated, "_without_shift", lambda linear: right(torch.linalg.inv(linear)))
+        right = foveated.without_shift
+        monkeypatch.setattr(foveated, "without_shift", lambda linear: right(torch.linalg.inv(linear)))
     return [loss * unit(m) for loss in learn(m, batch([[p] for p in points], blobs(points)))]
 
 
@@ -138,7 +138,7 @@ def test_the_inverted_sense_would_be_noticed(options: dict[str, Any], monkeypatc
 
 
 def test_turn_and_scale_are_drawn_within_their_limits() -> None:
-    linear = foveated._random_linear(torch.Size((50, 20)), 15.0, 0.05, np.random.default_rng(0))
+    linear = foveated.random_linear(torch.Size((50, 20)), 15.0, 0.05, np.random.default_rng(0))
     factor = torch.linalg.det(linear).sqrt()
     angle = torch.rad2deg(torch.atan2(linear[..., 1, 0], linear[..., 0, 0]))
     assert 0.949 < factor.min() < 0.96
@@ -342,7 +342,7 @@ def test_memory_of_prediction_is_bounded_by_parts_that_change_nothing(monkeypatc
     whole = m.predict(given).points
     most: list[int] = []
     m.network.networks[0].register_forward_hook(lambda module, inputs, output: most.append(inputs[0].shape[:2].numel()))
-    monkeypatch.setattr(foveated, "STACKS", 6)
+    monkeypatch.setattr(glimpse_networks, "STACKS", 6)
     torch.testing.assert_close(m.predict(given).points, whole, rtol=0, atol=1e-4)
     assert max(most) <= 6
 

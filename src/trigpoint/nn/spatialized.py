@@ -72,6 +72,8 @@ class GlimpseNetwork(nn.Module):
         """How a shared network tells landmarks apart: by own last layers (also null), or by a learned vector each."""
         activation: Literal["relu", "leaky_relu"] = "relu"
         """Activation in the head: ReLU (the paper), or one with a slope of 0.1 below 0, by which no unit stays off."""
+        dropout: float = Field(default=0.0, ge=0, lt=1)
+        """Share of the numbers that the head is fed which each training step leaves out."""
 
         @model_validator(mode="after")
         def _check_trunk(self) -> Self:
@@ -102,6 +104,7 @@ class GlimpseNetwork(nn.Module):
         if num_landmarks > 1:
             nn.init.zeros_(self.last.weight)
         self.leak = LEAK if chosen.activation == "leaky_relu" else 0.0
+        self.dropout = nn.Dropout(chosen.dropout)
         self.register_buffer("active", torch.zeros(num_landmarks, HIDDEN[1]), persistent=False)
 
     def forward(self, glimpses: Tensor) -> Tensor:
@@ -113,9 +116,9 @@ class GlimpseNetwork(nn.Module):
                 numbers = self.standardize(numbers.flatten(0, 1)).reshape(numbers.shape)
             if self.embedding is not None:
                 numbers = torch.cat([numbers, self.embedding.expand(len(numbers), -1, -1)], dim=-1)
-            hidden = self._activate(self.second(self._activate(self.first(numbers))))
+            hidden = self._activate(self.second(self._activate(self.first(self.dropout(numbers)))))
             if self.training:
-                self.active += (hidden > 0).any(0)
+                self.active += (hidden > 0).any(0).to(self.active)
             return cast(Tensor, self.last(hidden))
 
     def _activate(self, x: Tensor) -> Tensor:
@@ -123,7 +126,7 @@ class GlimpseNetwork(nn.Module):
 
     def maps(self, glimpses: Tensor) -> Tensor:
         """The trunk's maps (N, depth, g / 8, g / 8) of glimpses (N, C, g, g)."""
-        found = self.trunk(glimpses.contiguous(memory_format=torch.channels_last))
+        found = self.trunk(glimpses)
         return cast(Tensor, found[-1] if isinstance(found, list) else found)
 
 
