@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.test_foveated import SIZE, STILL, Ideal, batch, blobs, learn, method, unit, with_networks
+from glimpse_method import SIZE, STILL, Ideal, batch, blobs, learn, method, unit, with_networks
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import Batch
 from trigpoint.methods.glimpse_augment import GlimpseAugment
@@ -19,12 +19,15 @@ TRUTH = [[43.0, 38.0], [41.0, 47.0]]
 def test_one_pass_trains_and_predicts_as_a_network_after_the_other() -> None:
     """All losses of a step in one backward pass: the same gradients, so the same weights after it."""
     given = batch([[[43.0, 38.0], [37.0, 41.0]], [[41.0, 47.0], [44.0, 44.0]]])
-    made = [method(at_once=how, train_iterations=2, **STILL) for how in (False, True)]
-    for m in made:
-        learn(m, given, torch.optim.SGD(m.network.parameters(), lr=0.01))
-    pairs = zip(*(m.network.state_dict().items() for m in made), strict=True)
-    for (name, one), (_, other) in pairs:
-        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5, msg=name)
+    made = [method(at_once=how, train_iterations=1, **STILL) for how in (False, True)]
+    before = made[0].network.networks[1].trunk[0][0].weight.detach().clone()
+    one, other = (learn(m, given, torch.optim.SGD(m.network.parameters(), lr=0.05)) for m in made)
+    assert sum(one) == pytest.approx(sum(other), rel=1e-5)
+    assert (len(one), len(other)) == (2, 1)
+    states = [m.network.state_dict() for m in made]
+    assert (states[0]["networks.1.trunk.0.0.weight"] - before).abs().max() > 2e-3
+    for name, value in states[0].items():  # normalisation by few samples magnifies what is rounded
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=5e-4, msg=name)
     found = [m.eval().predict(given).points for m in made]
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-3)
 

@@ -31,7 +31,8 @@ def test_one_pass_gives_teaches_and_moves_what_a_pass_each_does(activation: str)
     other.square().sum().backward()
     for first, second in zip(apart, together, strict=True):
         for (name, p), q in zip(first.named_parameters(), second.parameters(), strict=True):
-            assert p.grad is not None and q.grad is not None, name
+            assert p.grad is not None, name
+            assert q.grad is not None, name
             assert (p.grad - q.grad).abs().max() <= 1e-5 * max(1.0, float(p.grad.abs().max())), name
         for (name, a), b in zip(first.named_buffers(), second.buffers(), strict=True):
             torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6, msg=name)

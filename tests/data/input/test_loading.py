@@ -151,6 +151,6 @@ def test_every_augmentation_varies() -> None:
 def test_a_batch_moves_to_a_device_without_its_index() -> None:
     batch = Batch(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 2), torch.zeros(1, 2, 3), torch.tensor([3]))
     moved = batch.to("meta")
-    assert moved.images.is_meta and moved.points.is_meta and moved.to_original.is_meta
+    assert all(part.is_meta for part in (moved.images, moved.points, moved.to_original))
     assert moved.index.tolist() == [3]
     assert moved.annotated is None
