@@ -85,6 +85,12 @@ class AugmentConfig(Config):
     drop_outside: bool = True
     """A landmark that left the input counts as missing, because no heatmap can show it."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether an image looks different from one epoch to the next."""
+        ways = (self.rotation, self.shift, self.flip, self.elastic, self.brightness, self.contrast, self.gamma)
+        return self.scale != (1.0, 1.0) or any((*ways, self.blur, self.noise, self.erase))
+
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:
         if not 0.1 <= self.scale[0] <= self.scale[1] <= 10:

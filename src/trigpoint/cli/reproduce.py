@@ -1,5 +1,7 @@
 """``trigpoint reproduce``: an experiment of the papers, our numbers beside theirs."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,6 +47,10 @@ def reproduce(
         Launcher,
         typer.Option("--launcher", help="Where runs are trained: on this machine, or submitit: as Slurm jobs."),
     ] = "local",
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", "-m", help="Begin no training after so many; the same command goes on later."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Repeat an experiment of the papers and print our table beside the paper's.
@@ -54,7 +60,7 @@ def reproduce(
     Example: trigpoint reproduce adaloss-catheter --scale small
     """
     from trigpoint.experiments import Request, load_study, run_study
-    from trigpoint.experiments.study import silent
+    from trigpoint.experiments.study import TimeUp, silent
 
     study = load_study(name)
     request = Request(
@@ -68,8 +74,13 @@ def reproduce(
         jobs=jobs,
         launcher=launcher,
         options=parse_options([*(options or []), *([] if stand_in is None else [f"stand_in={stand_in}"])]),
+        minutes=minutes,
     )
-    findings = run_study(study, request)
+    try:
+        findings = run_study(study, request)
+    except TimeUp as left:
+        say(f"{left}. Go on with\n\n    {shlex.join(['trigpoint', *sys.argv[1:]])}\n")
+        return
     say(f"{findings.title}\n\n{findings.setting}")
     for warning in findings.warnings:
         note(f"warning: {warning}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import lightning as L
 import numpy as np
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -49,6 +50,7 @@ class TrainedModule(L.LightningModule, ABC):
         self.ema = ema
         self.average: RunningAverage | None = None
         self.epoch_loss = float("nan")  # mean of the last epoch
+        self.finite = FiniteCheck()
 
     @abstractmethod
     def validation_metric(self) -> ValidationMetric:
@@ -266,6 +268,40 @@ class NotFinite(RunError):
     def __init__(self, index: list[int]) -> None:
         super().__init__(f"the training loss is not finite for samples {index}")
         self.index = index
+
+
+class FiniteCheck:
+    """Watches the losses of training steps, and names the images of the first that is not finite.
+
+    The answer waits until a device has done all that it was told, so a GPU is asked once in ``EVERY`` steps and at the
+    end of the epoch, before anything is validated or saved; a CPU at once.
+    """
+
+    EVERY = 64
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def watch(self, loss: Tensor, index: Tensor) -> None:
+        """Note the ``loss`` of a step on the samples ``index``; raises NotFinite for it or an earlier one."""
+        self._seen.append((loss.detach(), index))
+        if loss.device.type == "cpu" or len(self._seen) >= self.EVERY:
+            self.ask()
+
+    def ask(self) -> None:
+        """Raises NotFinite, naming the samples of the first step watched that had such a loss."""
+        seen, self._seen = self._seen, []
+        if seen:
+            finite = torch.stack([loss for loss, _ in seen]).isfinite().tolist()
+            if not all(finite):
+                raise NotFinite(seen[finite.index(False)][1].tolist())
+
+
+def to_device(values: Tensor, like: Tensor) -> Tensor:
+    """``values`` with the type and on the device of ``like``, without waiting for what a GPU has to do."""
+    if like.is_cuda:
+        return values.to(like.dtype).pin_memory().to(like.device, non_blocking=True)
+    return values.to(like)
 
 
 def own_share(count: Tensor) -> Tensor:

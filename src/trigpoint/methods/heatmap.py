@@ -19,7 +19,7 @@ from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, StageRun, own_share, take_sums
+from trigpoint.methods.base import StageRun, own_share, take_sums
 from trigpoint.methods.losses import LOSS, MapLoss
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
@@ -90,7 +90,7 @@ class HeatmapMethod(MapMethod):
         """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
         images = channels_last(batch.images)
         output = self.network.run(images)
-        sigma = self.schedule.sigma.to(images.device)
+        sigma = self.widths(images)
         loss, misfit, energy = self.loss(output.maps.float(), batch.points, sigma, self.codec)
         for maps in output.earlier:  # intermediate supervision
             loss = loss + self.loss(maps.float(), batch.points, sigma, self.codec).loss
@@ -103,8 +103,7 @@ class HeatmapMethod(MapMethod):
             penalty = self.transfer(self.network.padded(images), output.levels, batch.index, self.progress())
             self.transfer_sums += torch.stack([penalty.detach() * len(batch), penalty.new_tensor(len(batch))])
             total = total + penalty
-        if not torch.isfinite(total):
-            raise NotFinite(batch.index.tolist())
+        self.finite.watch(total, batch.index)
         return total
 
     def progress(self) -> float:

@@ -27,6 +27,7 @@ class MapMethod(LandmarkMethod):
     schedule: Schedule
     epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
     move_sums: Tensor  # the same since the last move of a schedule that moves every so many steps
+    _widths: tuple[Tensor, Tensor] | None = None  # as the schedule had them, and their copy on another device
 
     def build_network(self, options: config.Component, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
@@ -42,6 +43,15 @@ class MapMethod(LandmarkMethod):
         self.keep_average()
         for sums in ("epoch_sums", "move_sums"):
             self.register_buffer(sums, torch.zeros(3, count, dtype=torch.float64), persistent=False)
+
+    def widths(self, images: Tensor) -> Tensor:
+        """The schedule's widths (K,) where the ``images`` are, copied there only when they have moved."""
+        sigma = self.schedule.sigma
+        if sigma.device == images.device:
+            return sigma
+        if self._widths is None or self._widths[1].device != images.device or not self._widths[0].equal(sigma):
+            self._widths = sigma, sigma.to(images.device)
+        return self._widths[1]
 
     def plan(self, epochs: int, batches: int) -> list[str]:
         if self.schedule.every is not None:
@@ -75,6 +85,7 @@ class MapMethod(LandmarkMethod):
 
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
+        self.finite.ask()
         loss, energy, count = take_sums(self.epoch_sums)
         self.epoch_loss = float(loss.sum() / count.sum())
         if self.schedule.every is None:
