@@ -245,6 +245,8 @@ class TrainConfig(Config):
     """Largest gradient norm; null: any."""
     val_every: int = Field(default=1, ge=1)
     """Epochs from one validation to the next."""
+    patience: int | None = Field(default=None, ge=1)
+    """Validations without a smaller error after which training ends early; null: it never does."""
     precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
     """Lightning's; auto: bf16-mixed where the device computes it fast, else 32."""
     accelerator: str = "auto"

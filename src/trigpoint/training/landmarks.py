@@ -26,9 +26,9 @@ from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training import stages
-from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, tell, writing
+from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
 from trigpoint.training.remarks import remarks, untaught
-from trigpoint.training.resuming import extended, settled
+from trigpoint.training.resuming import extended, settled, trained
 from trigpoint.training.source import train_source
 from trigpoint.training.stages import readable
 from trigpoint.training.subsets import (
@@ -75,6 +75,8 @@ def train(
         if run.plan.is_file():
             finished = build_method(chosen, parts["train"].landmarks, fetch=False)
             _check_learned(run, finished.validation_metric(), parts)
+        if run.epochs_done() < chosen.train.num_epochs:
+            tell(early(run, chosen))
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
     for problem in parts["train"].problems:
@@ -141,7 +143,7 @@ def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, La
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:
     """Whether nothing is left to do; radii and threshold are the last thing that ``finish`` writes."""
-    if run.epochs_done() < recipe.train.num_epochs or not run.weights.is_file():
+    if not run.weights.is_file() or not trained(run, recipe):
         return False
     return len(run.read_landmarks().radius) > 0
 
