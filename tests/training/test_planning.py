@@ -17,7 +17,7 @@ from trigpoint.recipe import load_recipe
 from trigpoint.synthetic import write_instruments, write_radiographs
 from trigpoint.training import train
 from trigpoint.training.planning import Facts, Plan, facts_of, make_plan, plan_for
-from trigpoint.training.planning.facts import Poses, poses_of
+from trigpoint.training.planning.poses import Poses, poses_of
 from trigpoint.training.planning.speed import Speed
 
 SLOW, FAST = Speed(0.02, 2e-6), Speed(0.001, 2e-8)  # one core, and a GPU
