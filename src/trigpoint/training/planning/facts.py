@@ -77,7 +77,7 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
     begin = time.perf_counter()
     decoded = [read_image(image) for image in images[:: max(1, len(images) // COLOURS)]]
     decoding = (time.perf_counter() - begin) / len(decoded)
-    box, edges = _box([points[list(rows[i])] / sizes[k][::-1] for k, i in enumerate(chosen)])
+    box, edges = box_of([points[list(rows[i])] / sizes[k][::-1] for k, i in enumerate(chosen)])
     noise, repeats = label_noise(training)
     sides = sizes.max(axis=1)
     channels = np.mean([len(image.pixels) * image.pixels.itemsize for image in decoded])
@@ -150,7 +150,7 @@ def _apart(training: LandmarkDataset) -> float:
     return float(np.quantile(nearest, 0.05)) if nearest else float("nan")
 
 
-def _box(shares: Sequence[FloatArray]) -> tuple[Box, float]:
+def box_of(shares: Sequence[FloatArray]) -> tuple[Box, float]:
     """Box (left, top, right, bottom) around the points (M, K, 2) of all images, and the largest SD of its sides.
 
     A side lies four SD from its mean where the outermost image is not as far out: few images do not show the extremes.

@@ -49,6 +49,8 @@ def poses_of(shapes: FloatArray, longer: float) -> Poses:
         mean = np.where(columns, np.nansum(kept, axis=0) / np.maximum(np.isfinite(kept).sum(axis=0), 1), np.nan)
         mean = mean - np.nanmean(mean)
     turns = np.array(factors)
+    if np.abs(turns).max() < 1e-12:  # all landmarks of an object lie at one place
+        return Poses(0.0, 0.0, shift, free=False, known=False)
     units = turns / np.maximum(np.abs(turns), 1e-12)
     resultant = abs(units.mean())
     angles = np.angle(units / (units.mean() / max(resultant, 1e-12)))
