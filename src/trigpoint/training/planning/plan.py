@@ -22,6 +22,7 @@ from trigpoint.training.planning.speed import Speed, measure
 
 START = 8.0  # seconds for processes to begin, for curves and files
 MOST_BESIDES = 0.4  # share of the time that may go to anything but learning before a plan says that it is too short
+FEW_LOOKED_AT = 5  # validation images, of which fewer say little
 PATIENCE = 0.6  # share of the validations after which a training that gets no better ends
 
 
@@ -106,8 +107,8 @@ def _input(
     view = whole(facts)
     found = resolution(budget, view, wanted, minutes, _given_size(given), stride)
     chosen = "region" in given.get("data", {}).get("input", {})
-    region = None if chosen or max(found.size) >= view.longer else region_view(facts)
-    if region is None:
+    region = region_view(facts)
+    if region is None or chosen or not found.limited:
         return view, found
     return region, resolution(budget, region, wanted, minutes, _given_size(given), stride)
 
@@ -218,9 +219,9 @@ def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | Non
     patience = max(3, math.ceil(PATIENCE * looks))
     time = "" if minutes is None else f", as many as {minutes:g} minutes have"
     validation = budget.facts.validation
-    few = f" ({validation} image{'s' if validation > 1 else ''} say little: the last weights are about as good)"
+    few = f"; {validation} say little, so the last weights may be as good" if validation < FEW_LOOKED_AT else ""
     return [
         Choice("train.epochs", epochs, f"{epochs * per_epoch} steps{time}"),
-        Choice("train.val_every", every, f"{looks} looks at the validation images{few if validation < 5 else ''}"),
+        Choice("train.val_every", every, f"{looks} looks at {validation} validation images{few}"),
         Choice("train.patience", patience, f"training ends when {patience} looks in a row find no smaller error"),
     ]

@@ -44,12 +44,16 @@ class Budget:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The input (H, W), the stride of the maps, the optimizer steps that fit into the time, and why."""
+    """The input (H, W), the stride of the maps, the optimizer steps that fit into the time, and why.
+
+    ``limited``: more resolution would be of use, but there is no time for it.
+    """
 
     size: tuple[int, int]
     stride: int
     steps: int
     why: str
+    limited: bool
 
 
 def resolution(
@@ -89,7 +93,7 @@ def resolution(
     extent = facts.extent * max(facts.size) / view.longer * chosen
     if facts.instances is not None and 0 < extent < OBJECT:
         why += f"; objects are {extent:.0f} pixels there, fewer than {OBJECT}: more minutes will help"
-    return Resolution(size, stride, min(steps, MOST * wanted), why)
+    return Resolution(size, stride, min(steps, MOST * wanted), why, chosen < min(native, useful))
 
 
 def _too_short(budget: Budget, size: tuple[int, int], steps: int, minutes: float) -> str:
