@@ -228,6 +228,26 @@ def test_fit_covers_what_it_says(size, input_size):
         assert np.allclose(middle, center(input_size))
 
 
+@pytest.mark.parametrize("mode", ["letterbox", "crop", "stretch"])
+@pytest.mark.parametrize("region", [(0.0, 0.0, 1.0, 1.0), (0.25, 0.1, 0.75, 0.7), (0.313, 0.42, 1.0, 0.911)])
+@pytest.mark.parametrize("size", [(200, 320), (487, 331)])
+def test_a_region_of_the_image_takes_its_place(mode, region, size):
+    left, top, right, bottom = region
+    corners = np.array([[left, top], [right, bottom]]) * size[::-1] - 0.5
+    to_input = fit(size, INPUT, mode, region)
+    assert np.allclose(to_input.apply(corners.mean(0)), center(INPUT))
+    low, high = to_input.apply(corners)
+    outer = np.array([-0.5, -0.5]), np.array(INPUT[::-1]) - 0.5
+    reached = [np.isclose(low, outer[0]).any(), np.isclose(high, outer[1]).any()]
+    assert all(reached)
+    if mode == "letterbox":
+        assert (low >= outer[0] - 1e-9).all()
+    if mode == "stretch":
+        assert np.allclose([low, high], outer)
+    point = corners.mean(0) + np.array([0.37, -0.21])
+    assert offset(size, point, to_input) < TOLERANCE
+
+
 def test_fit_refuses():
     with pytest.raises(ConfigError, match="letterbox, crop or stretch"):
         fit((5, 5), (5, 5), "squash")

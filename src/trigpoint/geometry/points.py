@@ -189,18 +189,30 @@ def map_points(matrices: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return (matrices[..., :2] * points[..., None, :]).sum(-1) + matrices[..., 2]
 
 
-def fit(size: tuple[int, int], input_size: tuple[int, int], mode: FitMode = "letterbox") -> Affine:
+def fit(
+    size: tuple[int, int],
+    input_size: tuple[int, int],
+    mode: FitMode = "letterbox",
+    region: Sequence[float] | None = None,
+) -> Affine:
     """The map from an image of ``size`` (H, W) to a network input of ``input_size`` (h, w), both centred.
 
     ``letterbox`` keeps the aspect ratio and shows the whole image (padded), ``crop`` keeps it and fills the input
-    (the rest is cut off), ``stretch`` maps extent on extent, each axis with its own scale.
+    (the rest is cut off), ``stretch`` maps extent on extent, each axis with its own scale. ``region`` (left, top,
+    right, bottom), shares of the image's width and height, takes the place of the whole image; what is beside it shows
+    where ``letterbox`` would pad.
 
     >>> fit((100, 200), (50, 50), "stretch").apply(np.array([[-0.5, -0.5], [199.5, 99.5]])).tolist()
     [[-0.5, -0.5], [49.5, 49.5]]
+    >>> fit((100, 200), (50, 50), region=(0.5, 0, 1, 1)).apply(np.array([[99.5, -0.5], [199.5, 99.5]])).tolist()
+    [[-0.5, -0.5], [49.5, 49.5]]
     """
-    (height, width), (h, w) = size, input_size
-    if min(height, width, h, w) < 1:
+    if min(*size, *input_size) < 1:
         raise DataError(f"expected image and input of at least 1 x 1 pixel, got {size} and {input_size}")
+    (h, w), (to_x, to_y) = input_size, center(input_size)
+    left, top, right, bottom = region or (0.0, 0.0, 1.0, 1.0)
+    width, height = (right - left) * size[1], (bottom - top) * size[0]
+    x, y = (left + right) / 2 * size[1] - 0.5, (top + bottom) / 2 * size[0] - 0.5
     scales = {"letterbox": min(h / height, w / width), "crop": max(h / height, w / width)}
     if mode == "stretch":
         fx, fy = w / width, h / height
@@ -208,5 +220,4 @@ def fit(size: tuple[int, int], input_size: tuple[int, int], mode: FitMode = "let
         fx = fy = scales[mode]
     else:
         raise ConfigError(f"fit: expected letterbox, crop or stretch, got {mode!r}; correct input.fit")
-    (x, y), (to_x, to_y) = center(size), center(input_size)
     return Affine(np.array([[fx, 0, to_x - fx * x], [0, fy, to_y - fy * y]]))

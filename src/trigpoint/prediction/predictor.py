@@ -135,7 +135,8 @@ class Predictor:
         if is_lazy(part[0]):  # too large for memory: only what is needed is read
             with self.opened(part[0]) as tiled:
                 image, input = cast(TiledImage, tiled), self.recipe.data.input
-                return self.method.predict_tiled(image, input), [1 / fit(image.size, input.size, input.fit).scale]
+                to_input = fit(image.size, input.size, input.fit, input.region)
+                return self.method.predict_tiled(image, input), [1 / to_input.scale]
         batch = self._batch(part)
         return self.method.predict(batch), [Affine(each.cpu().numpy()).scale for each in batch.to_original]
 

@@ -29,6 +29,7 @@ from trigpoint.data.input.loading import EpochBatches
 from trigpoint.methods.base import TrainedModule
 from trigpoint.prediction.engine import first_process
 from trigpoint.runs import RunFolder
+from trigpoint.training.plateau import Plateau
 
 SAVE_EVERY = 10.0
 """Seconds of training that a kill may cost, beside the epoch under way."""
@@ -77,9 +78,16 @@ class Recorder(Checkpoint):
 
     asked: Sequence[int] = ()  # signals to stop that have come
 
-    def __init__(self, run: RunFolder, timer: Timer, announce: Callable[[L.Trainer, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        timer: Timer,
+        announce: Callable[[L.Trainer, dict[str, Any]], None],
+        patience: int | None = None,
+    ) -> None:
         super().__init__()
         self.run = run
+        self.plateau = Plateau(patience)
         self.epochs = 0  # that the last checkpoint has
         self.timer = timer
         self.announce = announce
@@ -88,6 +96,16 @@ class Recorder(Checkpoint):
         self._columns: dict[str, float] = {}
         self._validated: dict[str, float] = {}
         self._saved: float | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing is left to do when a kill came between the end of training and what follows it."""
+        self.plateau.begin(self.rows, int(trainer.max_epochs or 0))
+        self._end(trainer, pl_module)
+
+    def _end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End training on a plateau; the rows are those of all processes, so all of them end."""
+        if self.plateau.reached(self.rows, cast(TrainedModule, pl_module).metric.columns[0]):
+            trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what the method trains this epoch with, such as the widths of its targets."""
@@ -117,6 +135,7 @@ class Recorder(Checkpoint):
             **self._columns,
         }
         self.rows.append(row)
+        self._end(trainer, pl_module)
         if trainer.logger is not None:
             shown = {key: value for key, value in row.items() if key != "epoch"}
             trainer.logger.log_metrics(shown, step=row["epoch"])
@@ -127,7 +146,8 @@ class Recorder(Checkpoint):
         # epochs of a second would otherwise spend most of their time on writing checkpoints
         due = self._saved is None or time.monotonic() - self._saved >= SAVE_EVERY
         stop = trainer.strategy.reduce_boolean_decision(bool(self.asked), all=False)
-        if trainer.strategy.broadcast(due or stop or trainer.current_epoch + 1 == trainer.max_epochs):
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        if trainer.strategy.broadcast(due or stop or last):
             trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: resuming.Checkpoints
             self._saved, self.epochs = time.monotonic(), trainer.current_epoch + 1
         if stop:
@@ -146,7 +166,7 @@ class Recorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Best error so far and the rows of ``metrics.csv``."""
-        return {"best": self.best, "rows": self.rows}
+        return {"best": self.best, "rows": self.rows, "plateau": self.plateau.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where ``state_dict`` was called."""
@@ -154,6 +174,9 @@ class Recorder(Checkpoint):
         self.epochs = len(self.rows)
         if self.rows and self.rows[0]["epoch"] == 0:  # of a version that counted from 0
             self.rows = [{**row, "epoch": row["epoch"] + 1} for row in self.rows]
+        if "plateau" in state_dict:  # not of an older version
+            self.plateau.load_state_dict(state_dict["plateau"])
+        self.plateau.after = max(self.plateau.after, self.run.since("val") - 1)
         if self.run.since("val") > len(self.rows):  # errors on fewer images are not compared with those to come
             self.best = math.inf
         if not self.run.metrics.is_file() and first_process():

@@ -61,7 +61,7 @@ def fit(
     KeyboardInterrupt, when any of the processes was asked to stop.
     """
     timer, bar = Timer(), Progress()
-    recorder = Recorder(run, timer, bar.announce)
+    recorder = Recorder(run, timer, bar.announce, recipe.train.patience)
     steady = Steady(recipe.seed)
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
@@ -104,8 +104,18 @@ def fit(
             raise SystemExit(0) from None  # with another code Lightning would kill the first process, which tells why
         other = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT  # what another was sent
         raise Stopped(next(iter(recorder.asked), other)) from None
+    if len(recorder.rows) < recipe.train.num_epochs:
+        tell(early(run, recipe), bar.console)
     if told := summary(run.skipped):
         tell(told, bar.console)
+
+
+def early(run: RunFolder, recipe: Recipe | SourceRecipe) -> str:
+    """That a training ended before its last epoch, in words."""
+    return (
+        f"{run.folder}: ended after epoch {run.epochs_done()} of {recipe.train.num_epochs}: no smaller error in "
+        f"{recipe.train.patience} validations (train.patience)"
+    )
 
 
 @contextmanager

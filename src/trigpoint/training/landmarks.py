@@ -16,7 +16,7 @@ from trigpoint.data.files import write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
-from trigpoint.errors import RunError
+from trigpoint.errors import ConfigError, RunError
 from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction import Predictor
@@ -26,9 +26,10 @@ from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.training import stages
-from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, tell, writing
+from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
+from trigpoint.training.planning import is_dataset, planned
 from trigpoint.training.remarks import remarks, untaught
-from trigpoint.training.resuming import extended, settled
+from trigpoint.training.resuming import extended, settled, trained
 from trigpoint.training.source import train_source
 from trigpoint.training.stages import readable
 from trigpoint.training.subsets import (
@@ -51,17 +52,24 @@ def train(
     progress: bool = True,
     more_epochs: int = 0,
     plan: str | None = None,
+    minutes: float | None = None,
 ) -> RunFolder:
     """Train, or resume what ``out`` holds of the same recipe; returns the run folder.
 
-    ``recipe`` is a file, the name of a recipe of the package or a ``Recipe``; one with ``task: classification`` trains
-    a source model (``trigpoint.training.source``). ``overrides`` are dotted, such as ``train.epochs=5``. Raises
+    ``recipe`` is a dataset folder, whose training is planned for so many ``minutes`` (None: 10), a file, the name of a
+    recipe of the package or a ``Recipe``; one with ``task: classification`` trains a source model
+    (``trigpoint.training.source``). ``overrides`` are dotted, such as ``train.epochs=5``. Raises
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
     run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
     a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned.
     """
     run = RunFolder(out)
+    if not isinstance(recipe, Recipe | SourceRecipe) and is_dataset(recipe):
+        recipe, plan = planned(recipe, overrides, minutes, run, tell if progress else lambda line: None)
+        overrides = ()
+    elif minutes is not None:
+        raise ConfigError(f"minutes={minutes:g}: expected a dataset to plan for, got a recipe, which says how long")
     chosen = extended(settled(load_any_recipe(recipe, overrides), run), run, more_epochs)
     if isinstance(chosen, SourceRecipe):
         return train_source(chosen, run, progress)
@@ -75,6 +83,8 @@ def train(
         if run.plan.is_file():
             finished = build_method(chosen, parts["train"].landmarks, fetch=False)
             _check_learned(run, finished.validation_metric(), parts)
+        if run.epochs_done() < chosen.train.num_epochs:
+            tell(early(run, chosen))
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
     for problem in parts["train"].problems:
@@ -141,7 +151,7 @@ def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, La
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:
     """Whether nothing is left to do; radii and threshold are the last thing that ``finish`` writes."""
-    if run.epochs_done() < recipe.train.num_epochs or not run.weights.is_file():
+    if not run.weights.is_file() or not trained(run, recipe):
         return False
     return len(run.read_landmarks().radius) > 0
 

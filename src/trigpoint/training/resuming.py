@@ -17,6 +17,7 @@ from trigpoint.data.quality.fingerprint import differences, last_records, read_r
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.recipe import Recipe, SourceRecipe
 from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.training.plateau import ended_early
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | SourceRecipe)
 REMEDY = "put it back, or train into another --out"
@@ -99,6 +100,15 @@ def told(run: RunFolder, point: ResumePoint, epochs: int) -> str:
     if (done := run.epochs_done()) > point.epochs:
         text += f"; computing again what was done until epoch {done}"
     return text if run.metrics.is_file() or not point.epochs else f"{text}; {run.metrics} was gone and is written again"
+
+
+def trained(run: RunFolder, recipe: Recipe | SourceRecipe) -> bool:
+    """Whether all epochs of ``recipe`` are done, or the training ended early and was not made longer since."""
+    if not run.metrics.is_file():
+        return False
+    rows = run.history_table().to_dict("records")
+    longer = recipe.train.num_epochs > run.any_recipe().train.num_epochs
+    return len(rows) >= recipe.train.num_epochs or (not longer and ended_early(rows, recipe.train.patience))
 
 
 # -- recipes -------------------------------------------------------------------------------------------------

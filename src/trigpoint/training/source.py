@@ -32,7 +32,7 @@ from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import SourceDataConfig, SourceRecipe
 from trigpoint.runs import RunFolder
 from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, writing
-from trigpoint.training.resuming import settled
+from trigpoint.training.resuming import settled, trained
 
 
 class ClassError(ValidationMetric):
@@ -128,7 +128,7 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
         )
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     module = SourceClassifier(recipe, len(classes), labels["train"], labels["val"])
-    if existed and run.epochs_done() >= recipe.train.num_epochs and run.history.is_file():
+    if existed and trained(run, recipe) and run.history.is_file():
         return run
     check_engine(recipe.train, len(names["val"]))
     inputs = {}

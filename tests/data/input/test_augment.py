@@ -48,6 +48,25 @@ def test_blob_follows_the_point(fit, size, sd):
             assert np.allclose(map_points(to_original, points)[0], point, atol=1e-4)
 
 
+@pytest.mark.parametrize("region", [(0.3, 0.2, 0.8, 0.75), (0.0, 0.0, 0.5, 1.0), (0.1, 0.613, 0.427, 0.95)])
+@pytest.mark.parametrize("size", [(240, 320), (353, 217)])
+def test_a_point_seen_in_a_region_is_found_in_the_original_to_a_quarter_pixel(region, size):
+    pipeline = InputPipeline(InputConfig(size=(96, 80), region=region, normalize="unit"), TIP)
+    box = np.array(region).reshape(2, 2) * size[::-1] - 0.5
+    for share in (0.3, 0.5, 0.71):
+        point = box[0] + share * (box[1] - box[0])
+        image, points, to_original = pipeline(blob(size, point, 4.0), point[None])
+        seen = torch.from_numpy(centroid(image))
+        assert np.linalg.norm(map_points(to_original, seen[None])[0].numpy() - point) < 0.25
+        assert torch.allclose(points, pipeline.points(size, point[None]), atol=1e-4)
+
+
+@pytest.mark.parametrize("region", [[0.5, 0.0, 0.5, 1.0], [0.2, 0.9, 0.8, 0.1], [-0.1, 0, 1, 1], [0, 0, 1]])
+def test_a_region_is_a_box_within_the_image(region):
+    with pytest.raises(ConfigError, match="region"):
+        parse(InputConfig, {"region": region}, "data.input")
+
+
 def test_flip_swaps_pairs_and_pixels():
     pipeline = InputPipeline(InputConfig(size=(64, 64), normalize="unit"), FACE, AugmentConfig(flip=1))
     marks = np.array([[10.3, 30.0], [31.0, 40.0], [50.9, 30.0]])

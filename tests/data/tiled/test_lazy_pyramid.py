@@ -107,6 +107,13 @@ def test_glimpses_equal_those_in_memory(tmp_path: Path, size: Size, channels: in
         compare(image, values, config, 4, 0.03 if dtype == np.uint8 else 2e-3)
 
 
+def test_glimpses_of_a_region_equal_those_in_memory(tmp_path: Path) -> None:
+    values = picture((480, 640), dtype=np.uint16)
+    config = InputConfig(size=(240, 320), region=(0.25, 0.2, 0.75, 0.7))
+    with open_tiled(write(tmp_path / "a.tif", values)) as image:
+        compare(image, values, config, 3, 2e-3)
+
+
 @pytest.mark.parametrize(("stored", "asked"), [(1, 3), (3, 1)])
 def test_grey_and_colour(tmp_path: Path, stored: int, asked: int) -> None:
     values = picture((400, 380), stored)

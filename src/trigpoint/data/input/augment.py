@@ -78,7 +78,7 @@ class InputPipeline:
         if image.dim() != 3 or image.shape[0] not in (1, 3):
             raise DataError(f"expected an image of shape (1 or 3, height, width), got {tuple(image.shape)}")
         size = self.config.size
-        to_input = fit((int(image.shape[1]), int(image.shape[2])), size, self.config.fit)
+        to_input = fit((int(image.shape[1]), int(image.shape[2])), size, self.config.fit, self.config.region)
         moved = _known(np.zeros((0, 2)) if points is None else points, visibility)
         displacement = None
         if rng is not None:
@@ -107,7 +107,8 @@ class InputPipeline:
         self, image_size: tuple[int, int], points: npt.NDArray[Any], visibility: npt.NDArray[Any] | None = None
     ) -> torch.Tensor:
         """The points alone of an image of ``image_size`` (H, W), as they are without ``rng``."""
-        moved = fit(image_size, self.config.size, self.config.fit).apply(_known(points, visibility))
+        to_input = fit(image_size, self.config.size, self.config.fit, self.config.region)
+        moved = to_input.apply(_known(points, visibility))
         return torch.from_numpy(moved.astype(np.float32))
 
     def _draw_affine(self, rng: np.random.Generator) -> tuple[Affine, bool]:

@@ -71,7 +71,7 @@ class LazyPyramid:
         self.size = canvas
         self.levels = levels
         self.input = input
-        to_canvas = geometry.fit(image.size, canvas, input.fit)
+        to_canvas = geometry.fit(image.size, canvas, input.fit, input.region)
         self.to_original = torch.from_numpy(to_canvas.inverse().matrix.copy())
         # image pixels per canvas pixel along x and y; fit neither turns nor shears
         self._scale = (float(self.to_original[0, 0]), float(self.to_original[1, 1]))

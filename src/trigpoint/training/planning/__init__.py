@@ -1,30 +1,83 @@
-"""From data to a recipe: ``facts`` of the data, ``speed`` of this machine, and the ``plan``: choices with reasons."""
+"""From data to a recipe.
 
-from collections.abc import Sequence
+- ``facts.py``: what is measured of the data, with ``poses.py``, ``repeats.py`` and ``machine.py``
+- ``speed.py``: how long a training step takes on this machine
+- ``plan.py``: choices with reasons, with ``learner.py``, ``region.py``, ``resolution.py`` and ``cascade.py``
+- ``race.py``: what reasons do not decide is tried for a short time
+- ``choices.py``: how a plan is written
+"""
+
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from trigpoint.config import apply_overrides
-from trigpoint.recipe import Recipe, load_recipe
+from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
+from trigpoint.recipes import recipe_names
+from trigpoint.runs import RunFolder
+from trigpoint.training.planning.choices import Choice, Plan
 from trigpoint.training.planning.facts import Facts, described, facts_of
-from trigpoint.training.planning.plan import Choice, Plan, make_plan
+from trigpoint.training.planning.plan import make_plan
+from trigpoint.training.planning.race import raced
 from trigpoint.training.subsets import dataset_of, divided
 
-__all__ = ["Choice", "Facts", "Plan", "described", "facts_of", "make_plan", "plan_for"]
+__all__ = [
+    "MINUTES",
+    "Choice",
+    "Facts",
+    "Plan",
+    "described",
+    "facts_of",
+    "is_dataset",
+    "make_plan",
+    "plan_for",
+    "planned",
+]
+
+MINUTES = 10.0
+"""Of a planned training, where none are given."""
+
+
+def is_dataset(given: str | Path) -> bool:
+    """Whether a word names a dataset. A folder may have the name of a recipe, such as the one that the demo makes."""
+    path = Path(given)
+    if path.suffix == ".csv" or any((path / name).is_file() for name in ("dataset.yaml", "landmarks.csv")):
+        return True
+    return path.is_dir() and str(given) not in recipe_names()
 
 
 def plan_for(
-    folder: str | Path, overrides: Sequence[str] = (), minutes: float = 10.0
+    folder: str | Path, overrides: Sequence[str] = (), minutes: float = MINUTES
 ) -> tuple[Facts, Plan, dict[str, Any]]:
     """Look at a dataset and plan its training: facts, plan, and the values of the recipe with ``overrides``.
 
     ``overrides`` such as ``data.limit=50`` say what there is to learn from; size and length are fitted to the others.
     Raises DataError for data that cannot be trained on, ConfigError for overrides that are wrong or too little time.
     """
-    path = str(folder)
+    begin, path = time.monotonic(), str(folder)
     given = apply_overrides({}, overrides, Recipe)
     recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
     parts = divided(recipe, dataset_of(recipe))
     facts = facts_of(parts["train"], parts["val"])
-    plan = make_plan(facts, parts["train"].landmarks, path, minutes, given=given)
+    marks = parts["train"].landmarks
+    plan = make_plan(facts, marks, path, minutes, given=given, spent=time.monotonic() - begin)
+    plan = raced(plan, parts, facts, minutes, overrides)
     return facts, plan, apply_overrides(plan.values(), overrides, Recipe)
+
+
+def planned(
+    folder: str | Path, overrides: Sequence[str], minutes: float | None, run: RunFolder, tell: Callable[[str], None]
+) -> tuple[Recipe | SourceRecipe, str | None]:
+    """The recipe of a planned training into ``run``, and the text of its plan; facts and reasons are told line by line.
+
+    A run that is there goes on as it was planned, and has no new plan (None).
+    """
+    if run.exists():
+        ignored = "" if minutes is None else "; other minutes count for new runs only"
+        tell(f"{run.folder}: goes on as it was planned{ignored}")
+        return load_any_recipe(run.recipe(), overrides), None
+    facts, plan, values = plan_for(folder, overrides, MINUTES if minutes is None else minutes)
+    for line in (*described(facts), "", *plan.told(), ""):
+        tell(line)
+    return load_any_recipe(values), plan.text(values)

@@ -1,44 +1,40 @@
-"""What a planner has to know of annotated images, measured and never asked for."""
+"""What a planner has to know of annotated images and of the machine, measured and never asked for."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data import LandmarkDataset, image_size
-from trigpoint.data.pixels.images import read_image
+from trigpoint.data.pixels.images import ImageData, read_image
 from trigpoint.landmarks import FloatArray
+from trigpoint.training.planning.machine import Machine, this_machine
+from trigpoint.training.planning.poses import Poses, poses_of
+from trigpoint.training.planning.repeats import label_noise
 
 HEADERS = 300  # images whose size is read
 COLOURS = 12  # images that are decoded to see whether they have colours
-ROUNDS = 5  # of the Procrustes fit
-
-
-@dataclass(frozen=True)
-class Poses:
-    """How shapes differ by a similarity from their mean: standard deviations of what augmentation should vary.
-
-    ``rotation`` in degrees, ``scale`` of its natural logarithm, ``shift`` as a share of the image's longer side.
-    ``free``: the shapes are turned to all sides. ``known``: there were enough points to tell.
-    """
-
-    rotation: float
-    scale: float
-    shift: float
-    free: bool
-    known: bool
+SHAPES = 3000  # annotated shapes that are compared
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Facts:
     """Of the training images; lengths in pixels of the stored images.
 
-    ``size``: median height and width; ``portrait``: share of the images that are higher than wide. ``neighbour``: how
-    far the nearest other landmark is, for the closest tenth of the landmarks (NaN with one). ``extent``: longer side of
-    the box around the landmarks of an object, as a share of the image's longer side, median. ``missing``: share of the
-    annotations that are not there. ``instances``: median number of objects in an image; None where there is one each.
+    ``size``: median height and width; ``portrait``: share of the images that are higher than wide; ``largest``,
+    ``smallest``: the longest and the shortest longer side; ``shapes``: how many times longer the most elongated shape
+    of an image is than the least, of height to width. ``neighbour``: how far the nearest other landmark is, for the
+    closest tenth of the landmarks (NaN with one). ``extent``: longer side of the box around the landmarks of an object,
+    as a share of the image's longer side, median. ``missing``: share of the annotations that are not there.
+    ``instances``: median number of objects in an image; None where there is one each; ``apart``: distance of the same
+    landmark of two objects, for the closest twentieth (NaN without). ``box``: left, top, right, bottom around all
+    landmarks as shares of the images' sides, and ``edges``, the largest SD of its sides from image to image. ``noise``:
+    how far two labels of the same point are apart, of ``repeats`` pairs (NaN without). ``pixels`` of an image and its
+    ``bytes`` when decoded, mean; ``decoding``: seconds that it takes.
     """
 
     images: int
@@ -55,18 +51,36 @@ class Facts:
     extent: float
     instances: float | None
     poses: Poses
+    smallest: int = 0
+    shapes: float = 1.0
+    apart: float = float("nan")
+    box: Box = (0.0, 0.0, 1.0, 1.0)
+    edges: float = 0.0
+    noise: float = float("nan")
+    repeats: int = 0
+    bytes: float = 0.0
+    decoding: float = 0.0
+    machine: Machine = field(default_factory=Machine)
 
 
 def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
     """Measure the facts of the two subsets. Raises DataError for images that cannot be read."""
-    images = [training.samples[rows[0]].image for rows in training.by_image()]
-    step = max(1, len(images) // HEADERS)
-    sizes = np.array([image_size(image) for image in images[::step]])
+    rows = training.by_image()
+    images = [training.samples[own[0]].image for own in rows]
+    chosen = range(0, len(images), max(1, len(images) // HEADERS))
+    sizes = np.array([image_size(images[i]) for i in chosen])
     height, width = (int(value) for value in np.median(sizes, axis=0))
-    longer = float(max(height, width))
+    longer, aspects = float(max(height, width)), sizes[:, 0] / sizes[:, 1]
     points = np.where(training.visibility[..., None] > 0, training.points, np.nan)
     shapes = points[np.isfinite(points).any(axis=(1, 2))]
-    counts = [len(image.points) for image in training.instances_by_image()] if training.instances else None
+    shapes = shapes[:: max(1, len(shapes) // SHAPES)]
+    begin = time.perf_counter()
+    decoded = [read_image(image) for image in images[:: max(1, len(images) // COLOURS)]]
+    decoding = (time.perf_counter() - begin) / len(decoded)
+    box, edges = box_of([points[list(rows[i])] / sizes[k][::-1] for k, i in enumerate(chosen)])
+    noise, repeats = label_noise(training)
+    sides = sizes.max(axis=1)
+    channels = np.mean([len(image.pixels) * image.pixels.itemsize for image in decoded])
     return Facts(
         images=len(images),
         subjects=len(set(training.groups)),
@@ -74,20 +88,30 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         landmarks=len(training.landmarks),
         size=(height, width),
         portrait=float((sizes[:, 0] > sizes[:, 1]).mean()),
-        largest=int(sizes.max()),
-        colour=any(_has_colour(read_image(image).pixels) for image in images[:: max(1, len(images) // COLOURS)]),
+        largest=int(sides.max()),
+        colour=any(_has_colour(image) for image in decoded),
         missing=float(np.isnan(points[..., 0]).mean()),
         pairs=bool(training.landmarks.pairs) and training.landmarks.mirrors is not False,
         neighbour=_neighbour(shapes),
         extent=_extent(shapes) / longer,
-        instances=None if counts is None else float(np.median(counts)),
+        instances=_instances(training),
         poses=poses_of(shapes, longer),
+        smallest=int(sides.min()),
+        shapes=float(aspects.max() / aspects.min()),
+        apart=_apart(training),
+        box=box,
+        edges=edges,
+        noise=noise,
+        repeats=repeats,
+        bytes=float(channels * sizes.prod(axis=1).mean()),
+        decoding=decoding,
+        machine=this_machine(),
     )
 
 
-def _has_colour(pixels: npt.NDArray[Any]) -> bool:
+def _has_colour(image: ImageData) -> bool:
     """Whether the channels (C, H, W) differ anywhere by more than rounding."""
-    values = pixels[:, ::4, ::4].astype(np.float64)
+    values: npt.NDArray[Any] = image.pixels[:, ::4, ::4].astype(np.float64)
     return len(values) > 1 and bool(np.ptp(values, axis=0).max() > 0.02 * max(1.0, float(np.ptp(values))))
 
 
@@ -109,63 +133,48 @@ def _extent(shapes: FloatArray) -> float:
     return float(np.median((np.nanmax(whole, axis=1) - np.nanmin(whole, axis=1)).max(axis=1)))
 
 
-def poses_of(shapes: FloatArray, longer: float) -> Poses:
-    """Similarities that bring shapes (N, K, 2), NaN = missing, to their mean: generalised Procrustes analysis.
+def _instances(training: LandmarkDataset) -> float | None:
+    if not training.instances:
+        return None
+    return float(np.median([len(image.points) for image in training.instances_by_image()]))
 
-    >>> turned = np.radians([-20.0, 0.0, 20.0])
-    >>> square = np.array([[0, 0], [9, 0], [9, 9], [0, 9.0]])
-    >>> turns = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] for t in turned]
-    >>> found = poses_of(np.stack([square @ np.array(turn).T for turn in turns]), 10.0)
-    >>> round(found.rotation), round(found.scale, 6), found.free
-    (16, 0.0, False)
+
+def _apart(training: LandmarkDataset) -> float:
+    """Distance of the same landmark of the two nearest objects of an image: its 5 % quantile over the images."""
+    nearest = []
+    for image in training.instances_by_image() if training.instances else ():
+        apart = np.linalg.norm(image.points[:, None] - image.points[None], axis=-1)
+        apart[np.arange(len(apart)), np.arange(len(apart))] = np.nan
+        known = apart[np.isfinite(apart)]
+        nearest += [known.min()] if len(known) else []
+    return float(np.quantile(nearest, 0.05)) if nearest else float("nan")
+
+
+def box_of(shares: Sequence[FloatArray]) -> tuple[Box, float]:
+    """Box (left, top, right, bottom) around the points (M, K, 2) of all images, and the largest SD of its sides.
+
+    A side lies four SD from its mean where the outermost image is not as far out: few images do not show the extremes.
     """
-    usable = [shape for shape in shapes if np.isfinite(shape).all(axis=1).sum() > 1]
-    centers = np.array([np.nanmean(shape, axis=0) for shape in shapes]) if len(shapes) else np.zeros((0, 2))
-    shift = float(centers.std(axis=0).max() / longer) if len(centers) > 1 else 0.0
-    if len(usable) < 2:
-        return Poses(0.0, 0.0, shift, free=False, known=False)
-    complex_shapes = np.array([shape[:, 0] + 1j * shape[:, 1] for shape in usable])
-    mean = complex_shapes[np.argmax(np.isfinite(complex_shapes).sum(axis=1))]
-    mean = mean - np.nanmean(mean)
-    for _ in range(ROUNDS):
-        factors, moved = zip(*(_fit(shape, mean) for shape in complex_shapes), strict=True)
-        kept = np.array(moved)
-        columns = np.isfinite(kept).any(axis=0)
-        mean = np.where(columns, np.nansum(kept, axis=0) / np.maximum(np.isfinite(kept).sum(axis=0), 1), np.nan)
-        mean = mean - np.nanmean(mean)
-    turns = np.array(factors)
-    units = turns / np.maximum(np.abs(turns), 1e-12)
-    resultant = abs(units.mean())
-    angles = np.angle(units / (units.mean() / max(resultant, 1e-12)))
-    return Poses(
-        rotation=float(np.degrees(angles.std())),
-        scale=float(np.log(np.maximum(np.abs(turns), 1e-12)).std()),
-        shift=shift,
-        free=bool(resultant < 0.6),
-        known=True,
-    )
-
-
-def _fit(shape: FloatArray, mean: FloatArray) -> tuple[complex, FloatArray]:
-    """The complex factor (turn and scale) of ``mean`` in ``shape``, and the shape without it; both (K,) complex."""
-    both = np.isfinite(shape) & np.isfinite(mean)
-    centred, target = shape - shape[both].mean() if both.any() else shape, mean
-    if both.sum() < 2:
-        return 1 + 0j, np.full_like(shape, np.nan)
-    reference = target[both] - target[both].mean()
-    factor = complex(np.vdot(reference, centred[both]) / max(float(np.vdot(reference, reference).real), 1e-12))
-    return factor, centred / (factor if abs(factor) > 1e-12 else 1) + target[both].mean()
+    known = [image[np.isfinite(image).all(axis=-1)] for image in shares]
+    sides = np.array([[*image.min(axis=0), *image.max(axis=0)] for image in known if len(image)])
+    if not len(sides):
+        return (0.0, 0.0, 1.0, 1.0), 0.0
+    mean, spread = sides.mean(axis=0), sides.std(axis=0)
+    low, high = np.minimum(sides.min(axis=0), mean - 4 * spread), np.maximum(sides.max(axis=0), mean + 4 * spread)
+    left, top, right, bottom = (float(value) for value in (*low[:2], *high[2:]))
+    return (left, top, right, bottom), float(spread.max())
 
 
 def described(facts: Facts) -> Sequence[str]:
     """The facts in words, a line each, for a person."""
     height, width = facts.size
     objects = "" if facts.instances is None else f", {facts.instances:g} objects in an image (median)"
-    poses = facts.poses
+    poses, machine = facts.poses, facts.machine
     turn = "turned to all sides" if poses.free else f"turned by {poses.rotation:.0f} degrees (SD)"
+    sizes = "" if facts.largest <= 1.1 * facts.smallest else f", longer sides of {facts.smallest} to {facts.largest}"
     lines = [
         f"{facts.images} training images of {facts.subjects} subjects, {facts.validation} for validation",
-        f"{width} x {height} pixels (median), {'colour' if facts.colour else 'grey'}",
+        f"{width} x {height} pixels (median{sizes}), {'colour' if facts.colour else 'grey'}",
         f"landmarks: {facts.landmarks}{objects}, {facts.missing:.0%} of them not annotated",
     ]
     if poses.known:
@@ -174,4 +183,8 @@ def described(facts: Facts) -> Sequence[str]:
         )
     if np.isfinite(facts.neighbour):
         lines.append(f"the nearest landmarks are {facts.neighbour:.0f} pixels apart")
+    if np.isfinite(facts.noise):
+        lines.append(f"images labelled twice: labels are {facts.noise:.1f} pixels apart (median of {facts.repeats})")
+    device = machine.gpu or f"{machine.cores} core{'s' if machine.cores > 1 else ''}, no GPU"
+    lines.append(f"this machine: {device}, {machine.memory / 1e9:.1f} GB of free memory")
     return lines

