@@ -138,7 +138,9 @@ def draw_tool(rng: np.random.Generator, shape: tuple[int, int], scissors: bool) 
     long = unit * (rng.uniform(0.19, 0.25) if scissors else rng.uniform(0.11, 0.16))
     tips = []
     for way in (-1, 1):  # y points down: less angle is left, seen along the shaft
-        outline, tip = _clasper(joint, heading + way * open_by, long, (0.6 if scissors else 0.42) * thick, way, scissors)
+        outline, tip = _clasper(
+            joint, heading + way * open_by, long, (0.6 if scissors else 0.42) * thick, way, scissors
+        )
         tips.append(tip)
         parts.append(Part(outline, np.clip((0.62 if way < 0 else 0.74) * tint, 0, 1)))
         shine = outline[: len(outline) // 2]
