@@ -6,9 +6,11 @@ when its test error is ``COLLAPSED`` times that of the best setting, or when its
 times its own best.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -60,13 +62,11 @@ class Catheter(Experiment):
     @cached_property
     def smoothness(self) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
         """NTV of each seed of the best fixed sigma and of Adaloss, by layers and form."""
-        keys = [(which, form) for which in self.values["paper_ntv"] for form in FORMS]
-        both = [
-            [run for run in self.of(MAIN, key) if run.run.weights.is_file()] for key in (self.best_fixed(MAIN), OURS)
-        ]
+        settings = (self.best_fixed(MAIN), OURS)
+        fixed, ours = ([run for run in self.of(MAIN, key) if run.run.weights.is_file()] for key in settings)
+        keys = product(self.values["paper_ntv"], FORMS)
         return {
-            key: ([_variation(run, *key) for run in both[0]], [_variation(run, *key) for run in both[1]])
-            for key in keys
+            key: ([_variation(run, *key) for run in fixed], [_variation(run, *key) for run in ours]) for key in keys
         }
 
     def best_fixed(self, optimizer: str) -> str:
@@ -120,18 +120,10 @@ class Catheter(Experiment):
         rows = list[Row]()
         for (which, form), (fixed, ours) in self.smoothness.items():
             paper = self.values["paper_ntv"][which]
-            row: Row = {
-                "layers": which,
-                "form": form.replace("_", " "),
-                "fixed sigma": spread(fixed),
-                "paced": spread(ours),
-            }
-            row |= {
-                "change": _change(np.mean(ours), np.mean(fixed)),
-                "paper: fixed": paper[0],
-                "paper: Adaloss": paper[1],
-            }
-            rows.append({**row, "paper: change": _change(paper[1], paper[0])})
+            row: Row = {"layers": which, "form": form.replace("_", " "), "fixed sigma": spread(fixed)}
+            row |= {"paced": spread(ours), "change": _change(float(np.mean(ours)), float(np.mean(fixed)))}
+            row |= {"paper: fixed": paper[0], "paper: Adaloss": paper[1], "paper: change": _change(paper[1], paper[0])}
+            rows.append(row)
         note = self.note("smoothness", fixed=self.label(self.best_fixed(MAIN)))
         return Table("Table 2: normalised total variation of the filters", rows, note)
 
@@ -168,11 +160,7 @@ class Catheter(Experiment):
         """Sample bias: nearly all of a sharp target is empty, and so is the map of a network that learns from it."""
         key = self.fixed[0]
         sharp, ours = self.of(MAIN, key), self.of(MAIN, OURS)
-        found = [
-            (self.learned(*runs), len(runs), _list(run.learned_after(LEARNED) for run in runs))
-            for runs in (ours, sharp)
-        ]
-        each = [f"{n} of {count} seeds, after epochs {epochs}" for n, count, epochs in found]
+        each = [f"{self.learned(*runs)} of {len(runs)} seeds, {_since(runs)}" for runs in (ours, sharp)]
         text = f"Paced learns every time, where the sharpest sigma ({key.removeprefix('fixed')}) never does"
         holds = self.learned(*ours) == len(ours) and not self.learned(*sharp)
         return judged(text, holds, f"learned: paced {each[0]}; {_named(key)} {each[1]}", [self.nothing_learned(MAIN)])
@@ -236,6 +224,11 @@ def _change(new: float, old: float) -> str:
 
 def _named(key: str) -> str:
     return f"sigma {key.removeprefix('fixed')}"
+
+
+def _since(runs: Sequence[Outcome]) -> str:
+    epochs = [run.learned_after(LEARNED) for run in runs]
+    return "after epoch " + ", ".join("never" if math.isnan(epoch) else f"{epoch:g}" for epoch in epochs)
 
 
 def _list(values: Iterable[float]) -> str:

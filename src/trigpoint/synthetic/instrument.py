@@ -2,8 +2,8 @@
 
 An instrument is a shaft that comes in over the border, a wrist and two claspers. Its landmarks are drawn points: the
 tips of the claspers, the pin of the wrist and the middle of the shaft's end. "Left" is seen along the shaft towards the
-tip, so mirroring an image swaps the two. Scissors are another tool throughout: gilt and slender where the instruments are
-steel, with a flat screw for a pin and long pointed blades. They carry no label.
+tip, so mirroring an image swaps the two. Scissors are another tool throughout: gilt and slender where the instruments
+are steel, with a flat screw for a pin and long pointed blades. They carry no label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -136,11 +136,9 @@ def draw_tool(rng: np.random.Generator, shape: tuple[int, int], scissors: bool) 
     parts += _rod(joint, shaft, (1.0 if scissors else 0.72) * thick, wrist, rng.uniform(-0.4, 0.4))
     open_by = rng.uniform(0.12, 0.65)
     long = unit * (rng.uniform(0.19, 0.25) if scissors else rng.uniform(0.11, 0.16))
-    tips = []
+    half, tips = (0.6 if scissors else 0.42) * thick, list[FloatArray]()
     for way in (-1, 1):  # y points down: less angle is left, seen along the shaft
-        outline, tip = _clasper(
-            joint, heading + way * open_by, long, (0.6 if scissors else 0.42) * thick, way, scissors
-        )
+        outline, tip = _clasper(joint, heading + way * open_by, long, half, way, scissors)
         tips.append(tip)
         parts.append(Part(outline, np.clip((0.62 if way < 0 else 0.74) * tint, 0, 1)))
         shine = outline[: len(outline) // 2]
