@@ -13,7 +13,10 @@ from trigpoint.errors import ConfigError
 
 Scale = Literal["small", "paper"]
 Launcher = Literal["local", "submitit"]
-NAMES = "adaloss-catheter, adaloss-300w, adaloss-muct, foveated-isbi2015, foveated-ablation, cross-task or endovis"
+NAMES = (
+    "adaloss-catheter, adaloss-widths, adaloss-annotators, adaloss-300w, adaloss-muct, foveated-isbi2015, "
+    "foveated-ablation, cross-task or endovis"
+)
 
 
 def reproduce(

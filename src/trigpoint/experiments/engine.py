@@ -300,7 +300,7 @@ class Experiment:
         gap, bounds = difference(mine, theirs, self.subjects)
         other, unit = self.mean(pair[1]), self.unit
         most = (spec.factor - 1) * other + spec.more
-        holds = bounds[1] < 0 if spec.sure else gap <= most if most else gap < 0
+        holds = bounds[1] < most if spec.sure else gap <= most if most else gap < 0
         means = " against ".join(f"{spread(self.means(name))} {unit} ({name})" for name in pair)
         share = f", {100 * gap / other:+.1f} %" if other else ""
         numbers = f"{means}, difference {gap:+.2f} {unit}{share} (95 % {between(bounds)} {unit})"

@@ -90,7 +90,7 @@ class ClaimSpec(Config):
 
     Of several settings that of ``ours`` with the least validation error is meant, and the best on the test images of
     ``than``. ``factor`` and ``more`` (a length): ours may have that many times the other error, and so much more.
-    ``sure``: the 95 % interval of the difference has to be below 0.
+    ``sure``: the whole 95 % interval of the difference has to be below that.
     """
 
     text: str
