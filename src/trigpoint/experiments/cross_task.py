@@ -204,7 +204,7 @@ def settings_of(
 ) -> list[Key]:
     """Every setting: all methods with ``first`` labels, but of the penalties that only validation knows the chosen one;
     the chosen one and those it is compared with at the other ``counts``."""
-    pair = [method for method in (*COMPARED, chosen) if method in methods]
+    pair = [method for method in (*COMPARED, *([] if chosen is None else [chosen])) if method in methods]
     out: list[Key] = [(count, method, "") for count in counts for method in (methods if count == first else pair)]
     if "adaloss" in more:
         out += [(first, method, "adaloss") for method in pair if method != "scratch"]

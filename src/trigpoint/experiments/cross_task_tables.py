@@ -180,7 +180,8 @@ class CrossTaskTables(Experiment):
     def better(self, text: str, ours: Key, other: Key) -> Claim:
         """That a setting errs less than another, by more than the interval over subjects, in the seeds both have."""
         pair, names, unit = self.paired(ours, other), (folder_of(ours), folder_of(other)), self.unit
-        gap, bounds = difference(*([run.errors for run in runs] for runs in pair), self.subjects)
+        mine, theirs = ([run.errors for run in runs] for runs in pair)
+        gap, bounds = difference(mine, theirs, self.subjects)
         means = [[run.mre for run in runs] for runs in pair]
         shown = " against ".join(f"{spread(each)} {unit} ({name})" for name, each in zip(names, means, strict=True))
         share = f", {100 * gap / np.mean(means[1]):+.1f} %"
