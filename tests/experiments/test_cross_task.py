@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import timm
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.experiments import Findings, Request, Study, load_study, run_study
-from trigpoint.experiments.cross_task import read_labels, settings_of
+from trigpoint.experiments.cross_task import CrossTask, read_labels, settings_of
 from trigpoint.metrics import mean_radial_error
 from trigpoint.prediction import Predictor
 from trigpoint.runs import RunFolder
@@ -150,6 +152,29 @@ def test_methods_are_those_of_the_study() -> None:
     known = set(STUDY.choices["methods"].values or ())
     assert known == set(TRANSFER)
     assert known >= {*STUDY.values["candidates"], *STUDY.values["names"], *STUDY.values["paper"]}
+
+
+def test_weights_are_a_source_and_splits_can_be_thinned_out(
+    found: tuple[Path, Findings], tiny: Callable[..., Study], tmp_path: Path
+) -> None:
+    encoder = timm.create_model("test_resnet", num_classes=0)
+    safetensors.torch.save_file(encoder.state_dict(), tmp_path / "w.safetensors")
+    source = {"encoder": "test_resnet", "weights": str(tmp_path / "w.safetensors")}
+    study = tiny("cross-task", values={"source": source, "images": {"val": 2, "test": 3}, "labels": "6"})
+    experiment = CrossTask(study, replace(request(tmp_path / "out", methods="FT,CTD-CD"), data=found[0] / "data"))
+    experiment.prepare()
+    assert experiment.options["methods"] == ("FT",)
+    assert "not run: CTD-CD; " in experiment.warnings[0]
+    assert "expected a source with a classifier" in experiment.warnings[0]
+    overrides = experiment.overrides(("6", "FT", ""))
+    assert overrides["method.transfer"]["source"] == {"weights": source["weights"]}
+    assert overrides["method.network.encoder"] == "test_resnet"
+    assert (overrides["data.input"]["mean"], overrides["data.input"]["size"]) == ((0.5, 0.5, 0.5), [96, 96])
+    assert experiment.overrides(("6", "scratch", ""))["method.transfer"] is None
+    thinned, whole = LandmarkDataset.load(experiment.folder), LandmarkDataset.load(found[0] / "data")
+    assert thinned.splits() == {**whole.splits(), "val": 2, "test": 3}
+    assert len(set(thinned.only("test").groups)) == min(3, len(set(whole.only("test").groups)))
+    assert experiment.facts()["source"] == "test_resnet with the weights w.safetensors"
 
 
 @pytest.mark.parametrize("text", ["0", "few", "50,", "-3"])
