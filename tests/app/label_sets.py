@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import uvicorn
 from fastapi.testclient import TestClient
 
 from trigpoint.app.access import Access
@@ -49,3 +54,21 @@ def put(client: TestClient, number: int, new: dict[str, Any], base: int = 0, sta
     assert answer.status_code == status, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+@contextmanager
+def served(project: Project) -> Iterator[str]:
+    """The address, with its token, of a server in a thread of this process."""
+    access = Access(token="secret")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(64)
+        options: dict[str, Any] = {"log_level": "error", "ws": "websockets-sansio", "timeout_graceful_shutdown": 1}
+        server = uvicorn.Server(uvicorn.Config(make_app(project, access), **options))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}/?token=secret"
+        finally:
+            server.should_exit = True
+            thread.join(5)

@@ -149,7 +149,7 @@ class Picture:
         low, high = float(values.min()), float(values.max())
         full = Window("8 bit", 0.0, 255.0) if self.dtype == np.uint8 and self.step == 1 else Window("all", low, high)
         a, b = (float(end) for end in np.percentile(values, [0.5, 99.5]))
-        auto = Window("auto", a, b if b > a else a + 1)
+        auto = Window("auto", a, b) if b > a else Window("auto", low, high if high > low else low + 1)
         seen = [w for w in stated if min(high, w.high) - max(low, w.low) > _SMALLEST * (w.high - w.low)]
         if not full.high > full.low:
             full = Window("all", low, low + 1)

@@ -41,8 +41,9 @@ export class Overlay {
   paint() {
     const { canvas, viewer, store } = this;
     const ratio = devicePixelRatio;
-    const box = canvas.getBoundingClientRect();
-    const [width, height] = [Math.round(box.width * ratio), Math.round(box.height * ratio)];
+    const { left, top, width: wide, height: high } = viewer.place.style; // on whole device pixels
+    Object.assign(canvas.style, { left, top, width: wide, height: high });
+    const [width, height] = [Math.round(parseFloat(wide) * ratio), Math.round(parseFloat(high) * ratio)];
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     pen.setTransform(1, 0, 0, 1, 0, 0);

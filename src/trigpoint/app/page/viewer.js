@@ -49,6 +49,26 @@ export class Viewer extends EventTarget {
     for (const kind of ["update-viewport", "resize"]) this.osd.addHandler(kind, () => this.changed());
     this.osd.addHandler("tile-load-failed", (/** @type {any} */ event) => this.failed(event.message));
     this.moved = 0;
+    new ResizeObserver(() => this.align()).observe(/** @type {HTMLElement} */ (place.parentElement));
+    addEventListener("resize", () => this.align());
+    this.align();
+  }
+
+  /**
+   * Lay the viewer where whole numbers of CSS and of device pixels meet, and make it as large as they allow: elsewhere
+   * browsers draw a canvas up to half a device pixel beside its place.
+   */
+  align() {
+    const { place } = this;
+    const box = /** @type {HTMLElement} */ (place.parentElement).getBoundingClientRect();
+    const [left, top] = [wholePixels(box.left, 1), wholePixels(box.top, 1)];
+    const [right, bottom] = [wholePixels(box.right, -1), wholePixels(box.bottom, -1)];
+    Object.assign(place.style, {
+      left: `${left - box.left}px`,
+      top: `${top - box.top}px`,
+      width: `${Math.max(1, right - left)}px`,
+      height: `${Math.max(1, bottom - top)}px`,
+    });
   }
 
   /** A press that hardly moves is a click and pans nothing. @param {any} event */
@@ -196,4 +216,20 @@ export class Viewer extends EventTarget {
     const { width } = /** @type {Picture} */ (this.picture);
     this.osd.viewport.panTo(new OpenSeadragon.Point((x + 0.5) / width, (y + 0.5) / width));
   }
+}
+
+/**
+ * The nearest whole number of CSS pixels, on one side of a position, that is a whole number of device pixels too.
+ *
+ * @param {number} at
+ * @param {1 | -1} side
+ */
+function wholePixels(at, side) {
+  const ratio = devicePixelRatio;
+  const first = side > 0 ? Math.ceil(at - 1e-3) : Math.floor(at + 1e-3);
+  for (let step = 0; step < 40; step += 1) {
+    const size = first + side * step;
+    if (Math.abs(size * ratio - Math.round(size * ratio)) < 1e-3) return size;
+  }
+  return first;
 }
