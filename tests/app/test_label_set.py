@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from label_sets import open_project
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from label_sets import draw, open_project
 
 import trigpoint as tp
 from trigpoint.app.folder import HIDDEN, open_folder
@@ -183,3 +185,34 @@ def test_what_cannot_be_labelled_is_told(tmp_path: Path, photos: Path) -> None:
     (photos / "landmarks.csv").write_text("image,tip_x,tip_y\na.png,1,\n")
     with pytest.raises(DataError, match="both x and y"):
         open_folder(photos)
+
+
+Factory = pytest.TempPathFactory
+TEXTS = st.text(st.characters(exclude_characters="=+-@"), max_size=8)  # what a spreadsheet calculates is refused
+MARKS = st.one_of(
+    st.just("absent"),
+    st.tuples(st.floats(-9e5, 9e5), st.floats(-9e5, 9e5), st.sampled_from([1, 2])),
+)
+STATES = st.builds(
+    State,
+    rows=st.lists(st.builds(Row, marks=st.dictionaries(st.sampled_from(["tip", "root"]), MARKS)), max_size=1),
+    note=TEXTS, doubtful=st.booleans(), split=TEXTS, subject=TEXTS,
+)  # fmt: skip
+
+
+@given(states=st.lists(STATES, min_size=1, max_size=4))
+@settings(max_examples=15)
+def test_what_is_stored_reads_back_and_can_be_undone(tmp_path_factory: Factory, states: list[State]) -> None:
+    folder = draw(tmp_path_factory.mktemp("set") / "a.png", size=(4, 4)).parent
+    project = open_project(folder, "tip,root")
+    stored = [State()]
+    for state in states:
+        project.save(0, state, project.entry(0).revision)
+        if project.entry(0).state != stored[-1]:
+            stored.append(project.entry(0).state)
+        assert project.entry(0).state == state.normal(False)
+        assert open_project(folder).entry(0).state == state.normal(False)
+    for state in reversed(stored[:-1]):
+        assert project.step("undo") is not None
+        assert project.entry(0).state == state
+    assert project.step("undo") is None

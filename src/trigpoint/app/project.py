@@ -143,6 +143,7 @@ class Project:
             if entry.revision != base:
                 raise StaleError(f"{entry.called}: was changed elsewhere; look at it again")
             self._check(state)
+            state = state.normal(self.opened.instances)
             if self.annotator and state.rows:
                 state = state.model_copy(update={"annotator": self.annotator})
             if state != entry.state:
@@ -182,7 +183,7 @@ class Project:
             raise DataError(f"landmarks: expected those of the set, got {', '.join(sorted(unknown))}; reload the page")
         if len(state.rows) > 1 and not self.opened.instances:
             raise DataError("objects: expected one in each image, got several; add 'instances: true' to dataset.yaml")
-        called = [row.instance for row in state.rows]
+        called = [row.instance.strip() for row in state.rows]
         if len(set(called)) < len(called):
             raise DataError("objects: expected a name of its own for each, got one twice; rename it")
 

@@ -13,6 +13,14 @@ Mark = tuple[Place, Place, Literal[1, 2]] | Literal["absent"]
 Name = Annotated[str, Field(max_length=200)]
 
 
+PLACES = 3
+"""Decimals of a coordinate that is stored."""
+
+
+def _plain_text(text: str) -> str:
+    return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable()).strip()
+
+
 class _Plain(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -41,6 +49,26 @@ class State(_Plain):
         2
         """
         return sum(name in row.marks for row in self.rows for name in names)
+
+    def normal(self, instances: bool) -> State:
+        """As a table keeps it: coordinates of three decimals, plain text, and a row where anything is said.
+
+        >>> State(note=" dark\\r\\n").normal(False)
+        State(rows=[Row(instance='', marks={})], note='dark', doubtful=False, split='', subject='', annotator='')
+        """
+        texts = {name: _plain_text(getattr(self, name)) for name in ("note", "split", "subject", "annotator")}
+        rows = [
+            Row(
+                instance=_plain_text(row.instance) if instances else "",
+                marks={
+                    name: mark if mark == ABSENT else (round(mark[0], PLACES), round(mark[1], PLACES), mark[2])
+                    for name, mark in row.marks.items()
+                },
+            )
+            for row in self.rows
+        ]
+        told = self.doubtful or any(text for name, text in texts.items() if name != "annotator")
+        return State(rows=rows or ([Row()] if told else []), doubtful=self.doubtful, **texts)
 
     def points(self) -> list[tuple[float, float]]:
         """All points of the image, original pixels."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trigpoint.app.state import ABSENT, Mark, Row, State
+from trigpoint.app.state import ABSENT, PLACES, Mark, Row, State
 from trigpoint.data.files import csv_text, number, read_csv, write_text
 from trigpoint.data.table import format_number, read_table, refuse_formulas
 from trigpoint.landmarks import Sample
@@ -16,7 +16,6 @@ from trigpoint.landmarks import Sample
 MISSING = "absent"
 """Column of sets with one object in an image: the landmarks that were looked for and are not there."""
 _NOTES = ("note", "doubtful", "annotator", MISSING)
-_PLACES = 3  # decimals of a stored coordinate
 Stamp = tuple[int, int, int] | None
 
 
@@ -172,7 +171,7 @@ class LabelTable:
         else:
             for end, old, value in zip("xy", before, mark[:2], strict=True):
                 if old != value:
-                    cells[at[end]] = format_number(round(value, _PLACES))
+                    cells[at[end]] = format_number(round(value, PLACES))
             if "v" in at and (seen[:1] or "2") != str(mark[2]):
                 cells[at["v"]] = str(mark[2])
         score = f"{name}_score"
