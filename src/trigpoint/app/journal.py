@@ -63,11 +63,12 @@ class Journal:
             self.times.append((at, image))
         self._last = place if kind != "void" else None
 
-    def add(self, kind: Kind, image: str, before: State, after: State, who: str = "") -> None:
+    def add(self, kind: Kind, image: str, before: State, after: State, who: str = "", how: str = "") -> None:
         """Append a change; it is on the disk when this returns."""
         now = time.time()
         record: dict[str, Any] = {"time": round(now, 3), "kind": kind, "who": who, "image": image}
         record |= {"before": before.model_dump(), "after": after.model_dump()}
+        record |= {"how": how} if how else {}
         line = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as stream:

@@ -133,7 +133,7 @@ class Project:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def save(self, number: int, state: State, base: int) -> Entry:
+    def save(self, number: int, state: State, base: int, how: str = "") -> Entry:
         """Store a new state of an image, made from revision ``base``; it is on the disk when this returns.
 
         Raises StaleError where somebody else has changed the image since, and DataError for what cannot be stored.
@@ -147,7 +147,7 @@ class Project:
             if self.annotator and state.rows:
                 state = state.model_copy(update={"annotator": self.annotator})
             if state != entry.state:
-                self._change("edit", entry, state)
+                self._change("edit", entry, state, how)
             return entry
 
     def step(self, kind: Kind) -> Entry | None:
@@ -187,9 +187,9 @@ class Project:
         if len(set(called)) < len(called):
             raise DataError("objects: expected a name of its own for each, got one twice; rename it")
 
-    def _change(self, kind: Kind, entry: Entry, state: State) -> None:
+    def _change(self, kind: Kind, entry: Entry, state: State, how: str = "") -> None:
         before = entry.state
-        self.journal.add(kind, entry.called, before, state, self.annotator)
+        self.journal.add(kind, entry.called, before, state, self.annotator, how)
         try:
             self._store(entry, state)
         except (TrigpointError, OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +15,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from trigpoint.app.access import MOST, Access, App, Guard, TooLongError
+from trigpoint.app.learning import Learner
 from trigpoint.app.live import Live
 from trigpoint.app.pictures import Picture, Pictures
+from trigpoint.app.predictions import Runs, compared
 from trigpoint.app.project import Entry, Project, StaleError
 from trigpoint.app.state import Edit, Naming
 from trigpoint.errors import DataError, TrigpointError
@@ -30,15 +32,25 @@ _LASTS = "private, max-age=86400"  # addresses of pixels bear the time at which 
 Number = Annotated[float, Query(ge=-1e7, le=1e7)]
 
 
-def make_app(project: Project, access: Access, host: str = "127.0.0.1") -> App:
-    """The application of one set."""
+def make_app(
+    project: Project, access: Access, host: str = "127.0.0.1", runs: Sequence[Path] = (), *, learn: bool = False
+) -> App:
+    """The application of one set, with the predictions of up to two ``runs``; ``learn``: of runs that it trains."""
     live, pictures = Live(), Pictures()
     project.tell = live.tell
+    shown = Runs(project, live.tell)
+    learner = Learner(project, live.tell, shown.show) if learn else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(live.watch(project))
+        shown.show(*runs)
+        if learner is not None:
+            learner.start()
         yield
+        if learner is not None:
+            learner.end()
+        shown.end()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
@@ -49,6 +61,7 @@ def make_app(project: Project, access: Access, host: str = "127.0.0.1") -> App:
     _serve_page(app)
     _serve_set(app, project)
     _serve_pictures(app, project, pictures)
+    _serve_runs(app, project, shown, learner)
     app.add_api_websocket_route("/live", _socket(live))
     return Guard(app, access, host)
 
@@ -121,7 +134,7 @@ def _serve_set(app: FastAPI, project: Project) -> None:
 
     @app.put("/api/images/{number}")
     def save(number: int, edit: Edit) -> dict[str, Any]:
-        return _full(project, project.save(number, edit.state, edit.base))
+        return _full(project, project.save(number, edit.state, edit.base, edit.how))
 
     @app.post("/api/undo")
     def undo() -> dict[str, Any]:
@@ -145,6 +158,20 @@ def _serve_set(app: FastAPI, project: Project) -> None:
             return {}
         entry, x, y = found
         return {"id": entry.id, "name": entry.called, "x": x, "y": y, "revision": entry.revision}
+
+
+def _serve_runs(app: FastAPI, project: Project, shown: Runs, learner: Learner | None) -> None:
+    @app.get("/api/predictions")
+    def all_predictions() -> dict[str, Any]:
+        return compared(project, shown.shown)
+
+    @app.get("/api/images/{number}/predictions")
+    def predictions(number: int) -> list[dict[str, Any]]:
+        return shown.of(project.entry(number).id)
+
+    @app.get("/api/learning")
+    def learning() -> dict[str, Any]:
+        return {"phase": "off"} if learner is None else learner.status
 
 
 def _serve_pictures(app: FastAPI, project: Project, pictures: Pictures) -> None:

@@ -28,6 +28,8 @@ class Wanted:
     password: str | None = None
     instances: bool = False
     read_only: bool = False
+    runs: tuple[Path, ...] = ()
+    learn: bool = False
 
 
 def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
@@ -49,6 +51,8 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
     if wanted.host not in _WARNED and not wanted.password:
         got = f"got --host {wanted.host} alone"
         raise ConfigError(f"--password: expected one where other machines can reach the page, {got}; give --password")
+    for run in wanted.runs:
+        _check_run(run)
     opened = _with_instances(open_folder(wanted.path, wanted.landmarks), wanted.instances)
     with ExitStack() as stack:
         read_only = _held(stack, opened.folder, wanted.read_only, tell)
@@ -57,7 +61,8 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
             tell(note)
         bound = stack.enter_context(_bound(wanted.host, wanted.port))
         access = Access(wanted.password)
-        app = make_app(project, access, wanted.host)
+        learn = wanted.learn and not read_only
+        app = make_app(project, access, wanted.host, wanted.runs, learn=learn)
         labelled = sum(bool(entry.state.rows) for entry in project.entries)
         tell(f"{len(project.entries)} images, {labelled} of them in {opened.table}")
         tell(f"open  {_address(wanted.host, bound.getsockname()[1])}?token={access.token}")
@@ -66,6 +71,15 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio", server_header=False)
         config.timeout_graceful_shutdown = 2
         uvicorn.Server(config).run(sockets=[bound])
+
+
+def _check_run(run: Path) -> None:
+    from trigpoint.runs import RunFolder
+
+    folder = RunFolder(run)
+    folder.recipe()
+    if not folder.weights.is_file():
+        raise ConfigError(f"--run {run}: expected a trained run, got one without weights; train it to the end")
 
 
 def _with_instances(opened: Opened, instances: bool) -> Opened:

@@ -76,10 +76,14 @@ class State(_Plain):
 
 
 class Edit(_Plain):
-    """What the page sends: the whole new state of an image, and the revision that it was made from."""
+    """What the page sends: the whole new state of an image, and the revision that it was made from.
+
+    ``how`` it was made is kept in the journal: placed, accepted from a model, corrected from its proposal.
+    """
 
     base: int
     state: State
+    how: Annotated[str, Field(max_length=40)] = ""
 
 
 class Naming(_Plain):

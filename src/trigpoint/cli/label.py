@@ -18,6 +18,14 @@ def label(
     landmarks: Annotated[
         str | None, typer.Option("--landmarks", "-l", metavar="A,B,C", help="Names of the landmarks of a new set.")
     ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", metavar="RUN", help="Show what a run predicts, beside the labels; twice: compare two."),
+    ] = None,
+    learn: Annotated[
+        bool | None,
+        typer.Option(help="Learn while you label, and propose points. Default: yes, unless --run is given."),
+    ] = None,
     annotator: Annotated[
         str, typer.Option("--annotator", metavar="NAME", help="Who labels; kept with each image.")
     ] = "",
@@ -53,6 +61,10 @@ def label(
         note(f"frames are in {folder}")
     elif every is not None:
         raise ConfigError("--every: expected a video, got a folder; leave it out")
+    runs = tuple(run or ())
+    if len(runs) > 2:
+        raise ConfigError(f"--run: expected at most two runs, got {len(runs)}; leave out the others")
     names = tuple(name.strip() for name in (landmarks or "").split(",") if name.strip())
     path = folder.parent if folder.suffix.lower() == ".yaml" else folder
-    serve(Wanted(path, names, annotator, host, port, password, instances, read_only), note)
+    learns = not runs if learn is None else learn
+    serve(Wanted(path, names, annotator, host, port, password, instances, read_only, runs, learns), note)

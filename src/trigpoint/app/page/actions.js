@@ -26,7 +26,7 @@ function nudge({ store, viewer }, dx, dy) {
 }
 
 /** Place the next landmark where it lies on an example, else in the middle of what is shown. @param {Parts} parts */
-async function placeNext({ store, viewer, panel, grid, open }) {
+async function placeNext({ store, viewer, panel, grid, proposals, open }) {
   const name = store.next;
   const { image, row } = store;
   if (!name) {
@@ -36,6 +36,13 @@ async function placeNext({ store, viewer, panel, grid, open }) {
     return;
   }
   if (!viewer.picture || store.readOnly) return;
+  const guess = proposals.shown ? proposals.guess(name) : undefined;
+  if (guess) {
+    store.how = "accepted";
+    store.place(guess[0], guess[1]);
+    viewer.reveal(guess[0], guess[1]);
+    return;
+  }
   const example = await panel.example(name);
   if (store.image !== image || store.row !== row || store.next !== name) return;
   const { width, height } = viewer.picture;
@@ -48,7 +55,7 @@ async function placeNext({ store, viewer, panel, grid, open }) {
 
 /** @param {Parts} parts @returns {Key[]} */
 function marking(parts) {
-  const { store, panel } = parts;
+  const { store, panel, proposals } = parts;
   const group = "Landmarks";
   /** @type {Key[]} */
   const arrows = Object.entries(ARROWS).flatMap(([key, [dx, dy]]) => [
@@ -59,8 +66,9 @@ function marking(parts) {
   return [
     ...arrows,
     { keys: ["Click"], group, text: "Place the next landmark; drag one to move it", act: () => undefined },
-    { keys: ["Enter"], group, text: "Place the next landmark about where it should be; if all are set, next image", act: () => placeNext(parts) },
+    { keys: ["Enter"], group, text: "Place the next landmark where it is proposed, or about where it should be; if all are set, next image", act: () => placeNext(parts) },
     { keys: ["Arrow"], shown: "Arrow keys", group, text: "Move the selected landmark by a pixel; with Shift by 10, with Ctrl by 100", act: () => undefined },
+    { keys: ["y"], group, text: "Accept all proposals of the model", act: () => proposals.acceptAll() },
     { keys: ["v"], group, text: "Selected landmark: visible", act: () => panel.setSeen(2) },
     { keys: ["o"], group, text: "Selected landmark: occluded", act: () => panel.setSeen(1) },
     { keys: ["x"], group, text: "Not there: the landmark you have chosen, else the next one", act: () => panel.absent() },
@@ -114,7 +122,7 @@ function images({ store, grid, open }) {
 }
 
 /** @param {Parts} parts @param {() => void} help @returns {Key[]} */
-function looking({ viewer, overlay, loupe, tones, toggleTheme }, help) {
+function looking({ viewer, overlay, loupe, tones, proposals, toggleTheme }, help) {
   const group = "View";
   const hide = () => {
     overlay.hidden = !overlay.hidden;
@@ -137,6 +145,7 @@ function looking({ viewer, overlay, loupe, tones, toggleTheme }, help) {
     { keys: ["l"], group, text: "Loupe", act: magnify },
     { keys: ["h"], group, text: "Hide the marks", act: hide },
     { keys: ["m"], group, text: "Hide the names", act: name },
+    { keys: ["p"], group, text: "Show predictions, or not", act: () => proposals.show(!proposals.shown) },
     { keys: ["i"], group, text: "Invert black and white", act: () => tones.set({ invert: !viewer.tone.invert }) },
     { keys: ["r"], group, text: "Reset the window", act: () => tones.reset() },
     { keys: ["Right"], shown: "Right button", group, text: "Drag: window width (sideways) and level", act: () => undefined },

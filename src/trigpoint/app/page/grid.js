@@ -1,6 +1,7 @@
 /** The images as thumbnails, with filters, search and progress. */
 
 import { fill, get, make } from "./dom.js";
+import { Sorting } from "./sorting.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Summary} Summary */
@@ -27,9 +28,10 @@ export function statusOf(image) {
 }
 
 export class Grid {
-  /** @param {Store} store @param {(id: number) => void} open */
-  constructor(store, open) {
+  /** @param {Store} store @param {(id: number) => void} open @param {import("./proposals.js").Proposals} proposals */
+  constructor(store, open, proposals) {
     this.store = store;
+    this.sorting = new Sorting(store, proposals, () => this.refresh());
     this.open = open;
     this.filter = get("filter", HTMLSelectElement);
     this.search = get("search", HTMLInputElement);
@@ -78,7 +80,8 @@ export class Grid {
   refresh() {
     if (!this.store.set) return;
     this.options();
-    this.shown = this.store.set.images.filter((image) => this.passes(image)).map((image) => image.id);
+    const passing = this.store.set.images.filter((image) => this.passes(image)).map((image) => image.id);
+    this.shown = this.sorting.sorted(passing);
     this.cards.clear();
     this.list.replaceChildren(this.end);
     const at = this.shown.indexOf(this.store.image);
@@ -102,7 +105,8 @@ export class Grid {
   card(image) {
     const picture = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
     const bar = make("span", { class: "bar" }, make("i"));
-    const name = make("span", { class: "name" }, image.name);
+    const words = this.sorting.words(image.id);
+    const name = make("span", { class: "name" }, words ? `${words} · ${image.name}` : image.name);
     const button = make("button", { type: "button", click: () => this.open(image.id) }, picture, bar, name);
     const card = make("li", {}, button);
     this.dress(card, image);

@@ -84,6 +84,10 @@ export class Input {
       this.store.row = hit.row;
       this.store.wanted = "";
     }
+    if (hit.guess) { // a proposal is taken, and corrected where it is dragged
+      this.store.how = "accepted";
+      this.store.setMarks({ [hit.name]: [hit.guess[0], hit.guess[1], 2] }, true);
+    }
     this.store.choose(hit.name);
     const mark = this.store.mark(hit.name);
     if (!Array.isArray(mark)) return;
@@ -124,6 +128,7 @@ export class Input {
     const mark = store.mark(store.active);
     if (store.readOnly || !Array.isArray(mark)) return;
     press.moved = true;
+    if (store.how === "accepted") store.how = "corrected";
     const at = this.viewer.toImage(x, y);
     store.setMarks({ [store.active]: [at.x + press.dx, at.y + press.dy, mark[2]] }, true);
     this.loupe.show(at.x + press.dx, at.y + press.dy, hue(store.landmarks.indexOf(store.active)));

@@ -10,6 +10,7 @@ import { keysOf } from "./actions.js";
 import { Loupe } from "./loupe.js";
 import { Overlay } from "./overlay.js";
 import { Panel } from "./panel.js";
+import { Proposals } from "./proposals.js";
 import { Store } from "./store.js";
 import { Tones } from "./tones.js";
 import { Viewer } from "./viewer.js";
@@ -17,13 +18,14 @@ import { Viewer } from "./viewer.js";
 const store = new Store();
 const place = get("viewer");
 const viewer = new Viewer(get("osd"));
-const overlay = new Overlay(viewer, store, get("overlay", HTMLCanvasElement));
+const proposals = new Proposals(store);
+const overlay = new Overlay(viewer, store, get("overlay", HTMLCanvasElement), proposals);
 const loupe = new Loupe(viewer, get("loupe", HTMLCanvasElement));
 const input = new Input(place, viewer, store, overlay, loupe);
 const tones = new Tones(viewer, store);
 const panel = new Panel(store, viewer);
-const grid = new Grid(store, (id) => open(id));
-const parts = { store, place, viewer, overlay, loupe, input, tones, panel, grid, open, toggleTheme };
+const grid = new Grid(store, (id) => open(id), proposals);
+const parts = { store, place, viewer, overlay, loupe, input, tones, panel, grid, proposals, open, toggleTheme };
 const keys = new Keys(keysOf(parts, () => showHelp(keys)));
 Object.assign(window, { trigpoint: parts }); // for the tests of this page
 
@@ -159,6 +161,7 @@ async function begin() {
     (event) => store.told(event),
     (connected) => document.body.classList.toggle("offline", !connected),
   );
+  proposals.begin();
   const asked = Number(new URLSearchParams(location.search).get("image") ?? NaN);
   const first = store.set.images.findIndex((image) => !image.broken && image.done < image.total);
   await open(Number.isInteger(asked) && store.set.images[asked] ? asked : Math.max(0, first));

@@ -3,7 +3,8 @@
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Row} Row */
-/** @typedef {{row: number, name: string, distance: number}} Hit */
+/** @typedef {import("./proposals.js").Proposals} Proposals */
+/** @typedef {{row: number, name: string, distance: number, guess?: [number, number, number]}} Hit */
 
 const HUES = ["#4cc9f0", "#ffb703", "#80ed99", "#ff70a6", "#c77dff", "#f4f1bb", "#ff8552", "#9bf6ff", "#e9c46a", "#a0c4ff"];
 const NAMED = 14; // with more landmarks only the selected one and the one under the pointer are named
@@ -13,8 +14,9 @@ const NEAR = { mouse: 10, pen: 12, touch: 24 }; // CSS pixels within which a mar
 export const hue = (index) => HUES[index % HUES.length];
 
 export class Overlay {
-  /** @param {Viewer} viewer @param {Store} store @param {HTMLCanvasElement} canvas */
-  constructor(viewer, store, canvas) {
+  /** @param {Viewer} viewer @param {Store} store @param {HTMLCanvasElement} canvas @param {Proposals} proposals */
+  constructor(viewer, store, canvas, proposals) {
+    this.proposals = proposals;
     this.viewer = viewer;
     this.store = store;
     this.canvas = canvas;
@@ -25,6 +27,7 @@ export class Overlay {
     this.waiting = false;
     const draw = () => this.draw();
     viewer.addEventListener("view", draw);
+    proposals.addEventListener("changed", draw);
     for (const kind of ["state", "selection", "set"]) store.addEventListener(kind, draw);
   }
 
@@ -51,6 +54,7 @@ export class Overlay {
     if (!viewer.ready || !store.set || this.hidden) return;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     store.state.rows.forEach((row, index) => this.paintLines(pen, row, index === store.row));
+    if (this.proposals.shown) this.paintGuesses(pen);
     store.state.rows.forEach((row, index) => {
       if (index !== store.row) this.paintRow(pen, row, index);
     });
@@ -72,6 +76,25 @@ export class Overlay {
       pen.stroke();
     }
     pen.globalAlpha = 1;
+  }
+
+  /** What runs find: × of the first, + of the second, with a line from the label. @param {CanvasRenderingContext2D} pen */
+  paintGuesses(pen) {
+    const { store, viewer, proposals } = this;
+    proposals.found.forEach((found, run) => {
+      for (const [index, row] of (found.rows ?? []).entries()) {
+        for (const [name, guess] of Object.entries(row)) {
+          const k = store.landmarks.indexOf(name);
+          if (k < 0) continue;
+          const at = viewer.toScreen(guess[0], guess[1]);
+          const mark = store.state.rows[index]?.marks[name];
+          if (Array.isArray(mark)) paintLink(pen, viewer.toScreen(mark[0], mark[1]), at, hue(k));
+          paintGuess(pen, at.x, at.y, hue(k), run > 0);
+          const named = mark === undefined && this.names && store.landmarks.length <= NAMED;
+          if (named && run === 0) paintName(pen, at.x, at.y, name, false);
+        }
+      }
+    });
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {Row} row @param {number} index */
@@ -113,6 +136,13 @@ export class Overlay {
         if (distance <= near && (!best || distance < best.distance)) best = { row: index, name, distance };
       }
     });
+    if (best) return best;
+    for (const [name, guess] of this.proposals.open) {
+      const at = this.viewer.toScreen(guess[0], guess[1]);
+      const distance = Math.hypot(at.x - x, at.y - y);
+      const before = /** @type {Hit | null} */ (best);
+      if (distance <= near && (!before || distance < before.distance)) best = { row: this.store.row, name, distance, guess };
+    }
     return best;
   }
 }
@@ -148,6 +178,36 @@ function paintMark(pen, x, y, colour, look) {
   }
   pen.fillStyle = colour;
   pen.fillRect(x - 0.75, y - 0.75, 1.5, 1.5);
+}
+
+/** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {string} colour @param {boolean} upright */
+function paintGuess(pen, x, y, colour, upright) {
+  const arms = upright ? [[6, 0], [0, 6]] : [[4.5, 4.5], [4.5, -4.5]];
+  for (const [stroke, width] of /** @type {[string, number][]} */ ([["#000000b8", 4], [colour, 1.8]])) {
+    pen.strokeStyle = stroke;
+    pen.lineWidth = width;
+    pen.beginPath();
+    for (const [dx, dy] of arms) {
+      pen.moveTo(x - dx, y - dy);
+      pen.lineTo(x + dx, y + dy);
+    }
+    pen.stroke();
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} pen
+ * @param {{x: number, y: number}} from
+ * @param {{x: number, y: number}} to
+ * @param {string} colour
+ */
+function paintLink(pen, from, to, colour) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.2;
+  pen.beginPath();
+  pen.moveTo(from.x, from.y);
+  pen.lineTo(to.x, to.y);
+  pen.stroke();
 }
 
 /** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {string} name @param {boolean} strong */

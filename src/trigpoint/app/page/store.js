@@ -42,6 +42,8 @@ export class Store extends EventTarget {
     /** @type {number[]} ms that saves took, for measuring */
     this.took = [];
     this.opening = 0;
+    /** How the next change is made, for the journal. */
+    this.how = "";
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
   }
@@ -256,7 +258,8 @@ export class Store extends EventTarget {
       const start = performance.now();
       try {
         const base = this.revisions.get(id) ?? 0;
-        const full = await ask("PUT", `/api/images/${id}`, { base, state });
+        const full = await ask("PUT", `/api/images/${id}`, { base, state, how: this.how });
+        this.how = "";
         this.took.push(performance.now() - start);
         this.problem = "";
         if (this.unsaved.get(id) === state) this.unsaved.delete(id);
@@ -310,6 +313,7 @@ export class Store extends EventTarget {
 
   /** News of the server. @param {any} event */
   async told(event) {
+    this.emit("news", event);
     if (event.kind === "trouble") this.notice(event.error, "warning");
     if (event.kind === "landmarks") await this.load();
     if (event.kind === "scanned") {
