@@ -218,7 +218,7 @@ def read_labels(root: Path, tables: Sequence[str]) -> list[Labels]:
         table = pd.read_csv(root / name, dtype={"image": str, "subject": str})
         own = table.groupby("annotator") if "annotator" in table else [(Path(name).stem, table)]
         found |= {str(annotator): rows.set_index("image", drop=False) for annotator, rows in own}
-    columns = {annotator: {c for c in rows if c.endswith(("_x", "_y"))} for annotator, rows in found.items()}
+    columns = {annotator: {c for c in map(str, rows) if c.endswith(("_x", "_y"))} for annotator, rows in found.items()}
     if different := [name for name, own in columns.items() if own != next(iter(columns.values()))]:
         raise DataError(f"{root}: expected tables of the same landmarks, got others from {different[0]}")
     shared = [image for image in whole_order(whole) if all(image in rows.index for rows in found.values())]

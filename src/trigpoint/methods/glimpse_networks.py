@@ -17,10 +17,17 @@ LEAST_UNIT = 1.0  # input pixels; landmarks that all lie at one place have no sp
 class GlimpseOptions(Protocol):
     """What the networks take of the options of ``foveated``."""
 
-    glimpse: int
-    shared: bool
-    unit: str
-    at_once: bool | None
+    @property
+    def glimpse(self) -> int: ...
+
+    @property
+    def shared(self) -> bool: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def at_once(self) -> bool | None: ...
 
 
 class FoveatedNetworks(nn.Module):

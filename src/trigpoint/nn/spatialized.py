@@ -239,7 +239,7 @@ def build_trunk(
     encoder = build_encoder(name, in_channels, pretrained, weights, tuple(map(reductions.index, wanted)))
     _leave_out(encoder)
     _stem(encoder, name).stride = (stem_stride, stem_stride)
-    depth = sum(map(int, encoder.feature_info.channels()))  # type: ignore[union-attr, operator]
+    depth = sum(int(c) for c in encoder.feature_info.channels())  # type: ignore[union-attr, operator]
     return (encoder if stem_stride == 1 else TwoStages(encoder)), depth
 
 
@@ -260,7 +260,7 @@ def _leave_out(encoder: nn.Module) -> None:
             if int(key[len(start) :].split(".")[0]) >= count:
                 del state[key]
 
-    encoder.register_load_state_dict_pre_hook(forget)
+    encoder.register_load_state_dict_pre_hook(forget)  # type: ignore[no-untyped-call]
 
 
 def _stem(encoder: nn.Module, name: str) -> nn.Conv2d:

@@ -106,7 +106,7 @@ def trained(run: RunFolder, recipe: Recipe | SourceRecipe) -> bool:
     """Whether all epochs of ``recipe`` are done, or the training ended early and was not made longer since."""
     if not run.metrics.is_file():
         return False
-    rows = run.history_table().to_dict("records")
+    rows = [{str(key): value for key, value in row.items()} for row in run.history_table().to_dict("records")]
     longer = recipe.train.num_epochs > run.any_recipe().train.num_epochs
     return len(rows) >= recipe.train.num_epochs or (not longer and ended_early(rows, recipe.train.patience))
 
