@@ -239,7 +239,7 @@ def build_trunk(
     encoder = build_encoder(name, in_channels, pretrained, weights, tuple(map(reductions.index, wanted)))
     _leave_out(encoder)
     _stem(encoder, name).stride = (stem_stride, stem_stride)
-    depths: list[int] = encoder.feature_info.channels()  # type: ignore[union-attr, operator, assignment]
+    depths: list[int] = encoder.feature_info.channels()  # type: ignore[union-attr, operator]
     return (encoder if stem_stride == 1 else TwoStages(encoder)), sum(depths)
 
 
