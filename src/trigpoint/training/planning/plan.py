@@ -106,7 +106,7 @@ def _input(
     """What is shown of the images and how large: a region only where the time does not reach for all at full size."""
     view = whole(facts)
     found = resolution(budget, view, wanted, minutes, _given_size(given), stride)
-    chosen = "region" in given.get("data", {}).get("input", {})
+    chosen = {"region", "size"} & given.get("data", {}).get("input", {}).keys()
     region = region_view(facts)
     if region is None or chosen or not found.limited:
         return view, found
