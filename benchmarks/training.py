@@ -52,6 +52,17 @@ CASES = (
         },
         {"ema": 0.99, "clip": 5.0},
     ),
+    Case(
+        "planned: EfficientNet-lite0 U-Net, kl, averaged weights, clipping",
+        4,
+        {
+            "network": {"name": "timm_unet", "encoder": "tf_efficientnet_lite0", "widths": [128, 64, 64, 32, 16]},
+            "loss": {"name": "kl", "coordinate": 1.0},
+            "decoder": "soft_argmax",
+            "schedule": {"name": "fixed", "sigma0": 1.0},
+        },
+        {"ema": 0.99, "clip": 5.0, "optimizer": {"name": "adamw", "lr": 0.002, "weight_decay": 0.01}},
+    ),
 )
 
 
@@ -88,7 +99,9 @@ def rows(
 
 
 def _recipe(case: Case, data: Path, size: int, epochs: int, width: int | None) -> Recipe:
-    network = case.method["network"] | ({} if width is None else {"width": width})
+    network = dict(case.method["network"])
+    if width is not None:
+        network |= {"widths": [width] * len(network["widths"])} if "widths" in network else {"width": width}
     values = {
         "name": "benchmark",
         "data": {"path": str(data), "input": {"size": [size, size]}, "augment": AUGMENT, "cache": True},

@@ -56,7 +56,7 @@ def test_quick_run_prints_every_row():
         "| step with L_ED, cached",
     ):
         assert words in text
-    assert text.count("| training step") == 2
+    assert text.count("| training step") == 3
     assert "mean nothing" in text
     assert torch.get_num_threads() == threads
 

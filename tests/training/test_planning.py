@@ -121,7 +121,9 @@ def test_too_little_time_is_refused_with_the_time_it_takes() -> None:
 
 
 def test_turns_follow_the_poses_and_flips_the_pairs() -> None:
-    assert value(plan(), "data.augment.rotation") == 8
+    assert value(plan(), "data.augment.rotation") == 9  # 2 x 4 degrees, times 1.15 for 50 images
+    assert value(plan(replace(FACES, images=10)), "data.augment.rotation") == 12
+    assert value(plan(replace(FACES, images=5000)), "data.augment.rotation") == 8
     free = replace(FACES, poses=Poses(90, 0.1, 0.1, True, True), pairs=False)
     assert value(plan(free), "data.augment.rotation") == 180
     assert not any(choice.key == "data.augment.flip" for choice in plan(free).choices)
@@ -133,7 +135,8 @@ def test_colour_instances_and_batches_follow_the_data() -> None:
     several = plan(replace(FACES, instances=3.0))
     assert value(several, "method.name") == "instances"
     load_recipe(several.values())
-    assert value(plan(replace(FACES, images=3000)), "train.batch_size") == 8
+    sizes = [value(plan(replace(FACES, images=count)), "train.batch_size") for count in (10, 100, 3000)]
+    assert sizes == [2, 4, 8]
 
 
 def test_what_is_given_is_kept_and_the_rest_fitted_to_it() -> None:

@@ -11,7 +11,7 @@ from trigpoint.training.planning.facts import Facts
 from trigpoint.training.planning.region import View
 
 WEIGHTS = "lite0"  # what is taken where it is at hand
-FEW_IMAGES = 150  # below, batches are small
+FEW_IMAGES, FEWER_IMAGES = 150, 25  # below, batches are small, and smaller
 MEMORY = 0.5  # share of the free memory that decoded images may take
 PREPARERS = 8  # processes that prepare batches for a GPU, at most
 EVAL_RADIUS = 20 / 576  # of the image's height: how near a found instance has to be in EndoVis
@@ -75,6 +75,8 @@ def network(stride: int = 4) -> tuple[list[Choice], str]:
 
 def batch_size(facts: Facts) -> tuple[int, str]:
     """Images of a batch, and why."""
+    if facts.images < FEWER_IMAGES:
+        return 2, f"below {FEWER_IMAGES} images more steps are worth more than larger batches"
     if facts.images < FEW_IMAGES:
         return 4, f"below {FEW_IMAGES} images more steps are worth more than larger batches"
     return 8, f"{facts.images} images"

@@ -16,6 +16,7 @@ from trigpoint.recipes import merged
 from trigpoint.training.planning import cascade, learner
 from trigpoint.training.planning.choices import Choice, Plan, nested
 from trigpoint.training.planning.facts import Facts
+from trigpoint.training.planning.poses import allowance
 from trigpoint.training.planning.region import View, region_view, whole
 from trigpoint.training.planning.resolution import FINER_COSTS, STEPS, Budget, Resolution, resolution
 from trigpoint.training.planning.speed import Speed, measure
@@ -106,7 +107,7 @@ def _input(
     """What is shown of the images and how large: a region only where the time does not reach for all at full size."""
     view = whole(facts)
     found = resolution(budget, view, wanted, minutes, _given_size(given), stride)
-    chosen = "region" in given.get("data", {}).get("input", {})
+    chosen = {"region", "size"} & given.get("data", {}).get("input", {}).keys()
     region = region_view(facts)
     if region is None or chosen or not found.limited:
         return view, found
@@ -180,24 +181,23 @@ def _cascade(
 
 
 def _augment(facts: Facts, view: View) -> list[Choice]:
-    poses = facts.poses
+    """Twice the spread of the labelled shapes, with an allowance for what few of them do not show."""
+    poses, more = facts.poses, allowance(facts.images)
+    few = f", times {more:.1f} for what {facts.images} images may not show" if more >= 1.1 else ""
     if poses.free:
         turn, why = 180.0, "the shapes are turned to all sides"
     elif poses.known:
-        turn = float(min(45, max(5, round(2 * poses.rotation))))
-        why = f"twice the SD of the turns that the labels show ({poses.rotation:.1f} degrees), at least 5"
+        turn = float(min(45, max(5, round(2 * more * poses.rotation))))
+        why = f"twice the SD of the turns that the labels show ({poses.rotation:.1f} degrees){few}, at least 5"
     else:
         turn, why = 15.0, "one landmark shows no turn"
-    spread = min(0.4, max(0.08, 2 * poses.scale))
+    spread = min(0.4, max(0.08, 2 * more * poses.scale))
     factors = [round(math.exp(-spread), 2), round(math.exp(spread), 2)]
-    shift = round(min(0.25, max(0.04, 1.5 * poses.shift * max(facts.size) / view.longer)), 2)
+    sizes = f"twice the SD of the sizes that the labels show ({poses.scale:.0%}){few}, at least 8 %"
+    shift = round(min(0.25, max(0.04, 1.5 * more * poses.shift * max(facts.size) / view.longer)), 2)
     choices = [
         Choice("data.augment.rotation", turn, why),
-        Choice(
-            "data.augment.scale",
-            factors,
-            f"twice the SD of the sizes that the labels show ({poses.scale:.0%}), at least 8 %",
-        ),
+        Choice("data.augment.scale", factors, sizes),
         Choice("data.augment.shift", shift, f"the labels move by {poses.shift:.0%} of the image (SD)"),
         Choice("data.augment.gamma", 0.3),
         Choice("data.augment.noise", 0.02),
@@ -205,8 +205,7 @@ def _augment(facts: Facts, view: View) -> list[Choice]:
     if facts.pairs:
         choices.append(Choice("data.augment.flip", 0.5, "dataset.yaml names the left and right landmarks"))
     if facts.images < learner.FEW_IMAGES:
-        few = f"below {learner.FEW_IMAGES} images everything is varied more"
-        choices.append(Choice("data.augment.blur", 0.5, few))
+        choices.append(Choice("data.augment.blur", 0.5, f"below {learner.FEW_IMAGES} images everything is varied more"))
     return choices
 
 

@@ -1,12 +1,15 @@
 """How annotated shapes differ from each other by a similarity: what training has to vary."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
 from trigpoint.landmarks import FloatArray
 
 ROUNDS = 5  # of the Procrustes fit
+SURE = 0.9  # probability that a spread is not larger than what few shapes are taken to show
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,14 @@ def _fit(shape: FloatArray, mean: FloatArray) -> tuple[complex, FloatArray]:
     reference = target[both] - target[both].mean()
     factor = complex(np.vdot(reference, centred[both]) / max(float(np.vdot(reference, reference).real), 1e-12))
     return factor, centred / (factor if abs(factor) > 1e-12 else 1) + target[both].mean()
+
+
+def allowance(shapes: int) -> float:
+    """How many times the SD that so many shapes show the true one may be, with the probability ``SURE``.
+
+    >>> [round(allowance(count), 2) for count in (2, 5, 10, 50, 1000)]
+    [3.0, 1.94, 1.47, 1.15, 1.03]
+    """
+    if shapes < 2:
+        return 3.0
+    return min(3.0, math.sqrt((shapes - 1) / float(chi2.ppf(1 - SURE, shapes - 1))))
