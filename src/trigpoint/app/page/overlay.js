@@ -4,7 +4,7 @@
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {import("./proposals.js").Proposals} Proposals */
-/** @typedef {{row: number, name: string, distance: number, guess?: [number, number, number]}} Hit */
+/** @typedef {{row: number, name: string, distance: number, guess?: import("./proposals.js").Guess}} Hit */
 
 const HUES = ["#4cc9f0", "#ffb703", "#80ed99", "#ff70a6", "#c77dff", "#f4f1bb", "#ff8552", "#9bf6ff", "#e9c46a", "#a0c4ff"];
 const NAMED = 14; // with more landmarks only the selected one and the one under the pointer are named

@@ -4,9 +4,9 @@ import { ask } from "./api.js";
 import { get } from "./dom.js";
 
 /** @typedef {import("./store.js").Store} Store */
-/** @typedef {[number, number, number]} Guess x, y, score */
+/** @typedef {[number, number, number, number | null]} Guess x, y, score, how far views lie apart */
 /** @typedef {{run: string, rows: Record<string, Guess>[] | null}} Found */
-/** @typedef {{error: (number | null)[], score: (number | null)[], apart: (number | null)[]}} Compared */
+/** @typedef {{error: (number | null)[], doubt: (number | null)[], apart: (number | null)[]}} Compared */
 /** @typedef {{runs: string[], images: Record<string, Compared>, total: number}} All */
 
 const REST = 3000; // ms between two looks at all predictions
