@@ -192,6 +192,9 @@ if True:
 """
 
 
+SAID = {1: "expected more time; give --minutes 7", 2: "too few"}
+
+
 def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = open_project(photos, "tip")
     learned: list[Path] = []
@@ -201,7 +204,7 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
 
     def popen(command: list[str], **options: Any) -> Any:
         begun.append(command)
-        code = "import sys; sys.exit('error: too few')" if len(begun) == 1 else TRAIN
+        code = TRAIN if len(begun) > 2 else f"import sys; sys.exit('error: {SAID[len(begun)]}')"
         return real([sys.executable, "-c", code, *command[-6:]], **options)
 
     recipe = SimpleNamespace(train=SimpleNamespace(num_epochs=4))
@@ -221,10 +224,10 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     until(lambda: learner.status["phase"] == "ready")
     learner.end()
     assert learner.status == {"phase": "ready", "images": 3, "quality": "MRE 2.0 px"}
-    assert learned == [photos / ".trigpoint" / "runs" / "learned-2-3"]
+    assert learned == [photos / ".trigpoint" / "runs" / "learned-3-3"]
     assert "learning" in {status["phase"] for status in said}
-    assert begun[1][-1] == "--quiet"
-    assert str(photos / SNAPSHOT) in begun[1]
+    assert [command[command.index("--minutes") + 1] for command in begun] == ["1.2", "7", "1.3"]
+    assert all(str(photos / SNAPSHOT) in command for command in begun)
     later = Learner(project, lambda event: None, learned.append)
     later.start()
     later.end()

@@ -201,7 +201,7 @@ export class Panel {
         if (now === "next") item.scrollIntoView({ block: "nearest" });
       }
       button.setAttribute("aria-current", String(now === "active"));
-      button.setAttribute("aria-label", `${name}: ${words}`);
+      button.setAttribute("aria-label", `${name} ${words}`);
       /** @type {HTMLElement} */ (button.lastElementChild).textContent = words;
     }
   }
