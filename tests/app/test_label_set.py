@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -216,3 +220,35 @@ def test_what_is_stored_reads_back_and_can_be_undone(tmp_path_factory: Factory, 
         assert project.step("undo") is not None
         assert project.entry(0).state == state
     assert project.step("undo") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_any_moment_it_keeps_what_it_called_saved(photos: Path) -> None:
+    """A process that saves as fast as it can is killed; what it had told as saved is in the table, which is whole."""
+    rng = random.Random(0)
+    project = open_project(photos, "tip,root")
+    project.save(0, marked(tip=(0, 0, 2)), 0)
+    last = 0
+    for _ in range(25):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            own = open_project(photos)
+            for step in range(last + 1, last + 10_000):
+                own.save(step % 2, marked(tip=(step, 1, 2)), own.entry(step % 2).revision)
+                os.write(writer, step.to_bytes(8, "big"))
+        os.close(writer)
+        time.sleep(rng.uniform(0.005, 0.06))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reader, "rb") as stream:
+            told = stream.read()
+        last = int.from_bytes(told[-8:], "big") if told else last
+        again = open_project(photos)
+        steps = [int(entry.state.points()[0][0]) for entry in again.entries[:2] if entry.state.rows]
+        assert max(steps) in (last, last + 1)
+        last = max(steps)
+        assert tp.LandmarkDataset.load(photos).points[:, 0, 0].max() == last
+    assert last > 25  # it had come to work between the kills
+    for _ in range(3):
+        assert again.step("undo") is not None

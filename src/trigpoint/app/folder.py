@@ -15,12 +15,13 @@ import numpy.typing as npt
 import PIL.Image
 
 from trigpoint.app.describing import check_names
+from trigpoint.app.table import Stamp, stamp
 from trigpoint.data.description import Description, Problem, read_description
 from trigpoint.data.files import Progress, check_path, write_bytes
 from trigpoint.data.pixels.folders import images_below
 from trigpoint.data.pixels.frames import Frames
 from trigpoint.data.pixels.images import NAMES
-from trigpoint.data.table import raise_problems, read_table
+from trigpoint.data.table import Table, raise_problems, read_table
 from trigpoint.data.table_names import OnePlace, TableNames
 from trigpoint.data.tiled import is_tiled
 from trigpoint.errors import DataError
@@ -34,7 +35,7 @@ class Opened:
     """``images``: those of the table, then those that lie in the images folder beside; ``called``: their names in it.
 
     ``new``: there is no table yet. ``bare``: there is no ``dataset.yaml``, and ``plain`` is what it will name as the
-    images folder.
+    images folder. ``read``: the table as it was when it bore ``stamp``.
     """
 
     folder: Path
@@ -46,6 +47,8 @@ class Opened:
     new: bool
     bare: bool
     plain: str
+    read: Table | None
+    stamp: Stamp
 
     @property
     def instances(self) -> bool:
@@ -69,6 +72,7 @@ def open_folder(path: Path, names: Sequence[str] = ()) -> Opened:
     same = OnePlace()
     found: dict[Path, None] = {}
     known: list[str] = list(about.landmarks or ())
+    read, before = None, stamp(table)
     if table.is_file():
         read = read_table(table if given else folder, unlabelled=True)
         known = list(read.landmarks.names)
@@ -81,7 +85,7 @@ def open_folder(path: Path, names: Sequence[str] = ()) -> Opened:
     writer = TableNames(folder, about.images_folder)
     called = [writer.write(image) for image in found]
     names = [*known, *(name for name in check_names(names) if name not in known)]
-    return Opened(folder, table, about, names, list(found), called, not table.is_file(), bare, plain)
+    return Opened(folder, table, about, names, list(found), called, read is None, bare, plain, read, before)
 
 
 def _images(folder: Path) -> list[Path]:

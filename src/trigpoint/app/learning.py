@@ -6,6 +6,7 @@ Which recipe a training takes, also from very few labels, is the planner's choic
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ GROWTH = 1.4  # times as many labels as before make it worth learning again
 SNAPSHOT = ".learning.csv"
 _EVERY = 1.0
 _KEPT = 2  # runs that are kept
+_MOST = 15.0  # minutes of a training on a slow machine
+_LONGER = re.compile(r"give --minutes ([0-9]+)")  # what the planner says where the time is too short to learn anything
 
 
 def minutes_for(images: int) -> float:
@@ -98,10 +101,24 @@ class Learner:
 
     def _learn(self, images: list[int]) -> None:
         minutes = minutes_for(len(images))
-        turn = 1 + max((int(place.name.split("-")[1]) for place in self.runs.glob("learned-*-*")), default=0)
-        run = self.runs / f"learned-{turn}-{len(images)}"
         snapshot(self.project, images)
         self.runs.mkdir(parents=True, exist_ok=True)
+        run, said = self._train(len(images), minutes)
+        if longer := _LONGER.search(said):  # this machine is slow, or busy
+            run, said = self._train(len(images), min(_MOST, float(longer[1])))
+        if self._end.is_set():
+            return
+        if said:
+            self._say(phase="failed", why=said, images=len(images))
+            return
+        self._ready(run, len(images))
+        for old in self._finished()[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _train(self, images: int, minutes: float) -> tuple[Path, str]:
+        """Train a new run; its folder, and why it failed, empty where it did not."""
+        turn = 1 + max((int(place.name.split("-")[1]) for place in self.runs.glob("learned-*-*")), default=0)
+        run = self.runs / f"learned-{turn}-{images}"
         table = self.project.opened.folder / SNAPSHOT
         command = [sys.executable, "-m", "trigpoint", "train", str(table), "--minutes", f"{minutes:g}"]
         command += ["--out", str(run), "--quiet"]
@@ -111,17 +128,14 @@ class Learner:
         with log.open("wb") as stream:
             self._process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, env=own)
         while self._process.poll() is None:
-            self._say(phase="learning", images=len(images), minutes=minutes, share=_share(run))
+            self._say(phase="learning", images=images, minutes=minutes, share=_share(run))
             if self._end.wait(_EVERY * 2):
                 self._process.terminate()
-                return
+                return run, "stopped"
         if self._process.returncode == 0:
-            self._ready(run, len(images))
-            for old in self._finished()[:-_KEPT]:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason was given"]
-            self._say(phase="failed", why=said[-1].removeprefix("error: "), images=len(images))
+            return run, ""
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason was given"]
+        return run, said[-1].removeprefix("error: ")
 
     def _ready(self, run: Path, images: int) -> None:
         self.learned(run)

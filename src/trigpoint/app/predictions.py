@@ -21,7 +21,8 @@ from trigpoint.app.state import ABSENT
 from trigpoint.data.files import write_text
 from trigpoint.errors import RunError
 
-Points = dict[str, tuple[float, float, float]]  # x, y and score of each landmark
+Points = dict[str, tuple[float, ...]]
+"""Of each landmark x, y, score, and how far views of the image lie apart, or None; original pixels."""
 
 
 class Predictions:
@@ -179,8 +180,9 @@ class Runs:
 
 
 def compared(project: Project, runs: list[Predictions]) -> dict[str, Any]:
-    """Of each image: how far a landmark is from its prediction by the first run, the scores, and how far two runs are
-    apart; original pixels, None where there is nothing to compare. Sets with one object in an image."""
+    """Of each image: how far a landmark is from its prediction by the first run, how far views of it lie apart
+    (``doubt``), and how far two runs do (``apart``); original pixels, None where there is nothing to compare. Sets with
+    one object in an image."""
     names = project.names
     images: dict[int, Any] = {}
     for number in list(runs[0].found) if runs else []:
@@ -188,13 +190,13 @@ def compared(project: Project, runs: list[Predictions]) -> dict[str, Any]:
         first = runs[0].found[number][:1]
         other = runs[1].found.get(number, [])[:1] if len(runs) > 1 else []
         marks = truth[0].marks if truth else {}
-        told: dict[str, list[float | None]] = {"error": [], "score": [], "apart": []}
+        told: dict[str, list[float | None]] = {"error": [], "doubt": [], "apart": []}
         for name in names:
             a = first[0].get(name) if first else None
             b = other[0].get(name) if other else None
             mark = marks.get(name)
             told["error"].append(_distance(a, mark if mark != ABSENT else None))
-            told["score"].append(None if a is None else a[2])
+            told["doubt"].append(None if a is None else a[3])
             told["apart"].append(_distance(a, b))
         images[number] = told
     return {"runs": [run.name for run in runs], "images": images, "total": len(project.entries)}

@@ -50,7 +50,7 @@ class Project:
         about = opened.about
         self.pairs, self.skeleton = about.pairs, about.skeleton
         self._described = tuple(opened.names) == about.landmarks or (about.landmarks is None and not opened.new)
-        self.table = LabelTable(opened.table, opened.names, opened.instances)
+        self.table = LabelTable(opened.table, opened.names, opened.instances, opened.read, opened.stamp)
         self.journal = Journal(opened.folder / HIDDEN / f"{opened.table.name}.jsonl", read_only=read_only)
         found = zip(opened.images, opened.called, strict=True)
         self.entries = [Entry(i, file, name) for i, (file, name) in enumerate(found)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from trigpoint.app.state import ABSENT, PLACES, Mark, Row, State
 from trigpoint.data.files import csv_text, number, read_csv, write_text
-from trigpoint.data.table import format_number, read_table, refuse_formulas
+from trigpoint.data.table import Table, format_number, read_table, refuse_formulas
 from trigpoint.landmarks import Sample
 
 MISSING = "absent"
@@ -23,10 +23,12 @@ class LabelTable:
     """Rows of ``landmarks.csv`` by image. ``names`` are the landmarks, ``instances``: any number of rows per image.
 
     Raises DataError that lists every problem where an existing table cannot be read strictly: what is not understood
-    must not be rewritten.
+    must not be rewritten. ``found``: the table as it was read already when it bore the stamp ``at``.
     """
 
-    def __init__(self, file: Path, names: Sequence[str], instances: bool) -> None:
+    def __init__(
+        self, file: Path, names: Sequence[str], instances: bool, found: Table | None = None, at: Stamp = None
+    ) -> None:
         self.file, self.names, self.instances = file, list(names), instances
         self.cells: list[list[str]] = []
         self.header: list[str] = []
@@ -35,12 +37,12 @@ class LabelTable:
         self._lines: list[str] = []
         self._stamp: Stamp = None
         self._text = ""
-        self.read()
+        self.read(found if stamp(file) == at else None)
 
     # -- the file ----------------------------------------------------------------------------------------------------
 
-    def read(self) -> None:
-        """Take the table as it lies on the disk; one that is not there yet has a header and no rows."""
+    def read(self, found: Table | None = None) -> None:
+        """Take the table as it lies on the disk (``found``: as read just now); one that is not there has no rows."""
         self._stamp = stamp(self.file)
         self.rows, self.samples = {}, {}
         if self._stamp is None:
@@ -48,7 +50,7 @@ class LabelTable:
             self.cells, self._lines, self._text = [self.header], [], ""
             self._add_landmarks()
             return
-        found = read_table(self.file, unlabelled=True)
+        found = found or read_table(self.file, unlabelled=True)
         self.cells = read_csv(self.file)
         self.header = self.cells[0] = [cell.strip() for cell in self.cells[0]]
         for sample in found.samples:

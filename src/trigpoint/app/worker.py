@@ -6,13 +6,13 @@ Begun by ``predictions.py`` as ``python -m trigpoint.app.worker RUN``; it ends w
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from typing import Any, TextIO
 
-import numpy as np
-
 from trigpoint.errors import TrigpointError, end_with_parent
+from trigpoint.landmarks import FloatArray
 
 MOST = 50  # objects of an image that are passed on
 
@@ -20,6 +20,7 @@ MOST = 50  # objects of an image that are passed on
 def main(run: str, lines: TextIO, out: TextIO) -> None:
     """Answer each line until there is none."""
     from trigpoint.prediction import Predictor
+    from trigpoint.prediction.views import predict_views
 
     def say(**values: Any) -> None:
         out.write(json.dumps(values) + "\n")
@@ -34,17 +35,21 @@ def main(run: str, lines: TextIO, out: TextIO) -> None:
     for line in lines:
         asked = json.loads(line)
         try:
-            found = predictor.predict([asked["file"]])[0]
-            rows = [
-                [
-                    [*point, score] if np.isfinite([*point, score]).all() else None
-                    for point, score in zip(*row, strict=True)
-                ]
-                for row in zip(found.points.round(2).tolist(), found.scores.round(4).tolist(), strict=True)
-            ]
+            found, apart = predict_views(predictor, asked["file"])
+            rows = [_marks(points, scores, apart) for points, scores in zip(found.points, found.scores, strict=True)]
             say(id=asked["id"], rows=rows[:MOST])
         except (TrigpointError, OSError) as error:
             say(id=asked["id"], error=str(error))
+
+
+def _marks(points: FloatArray, scores: FloatArray, apart: FloatArray) -> list[list[float | None] | None]:
+    """x, y, score and how far views lie apart of each landmark of an object; None where there is none."""
+    marks: list[list[float | None] | None] = []
+    for (x, y), score, spread in zip(points.tolist(), scores.tolist(), apart.tolist(), strict=True):
+        known = math.isfinite(x) and math.isfinite(y) and math.isfinite(score)
+        spread = round(spread, 2) if math.isfinite(spread) else None
+        marks.append([round(x, 2), round(y, 2), round(score, 4), spread] if known else None)
+    return marks
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | merge | split | tile``."""
+"""``trigpoint data check | show | convert | merge | split | tile | next``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _SHARED = ("base", "collected", "objects")  # what the formats share
 _FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _SHARED)])
 _TOLD = 10  # of what a reader left out, one line each
 
-app = typer.Typer(help="Check, draw, convert, join and split datasets; tile large images.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, draw, convert, join and split datasets; tile images; say what to label.", no_args_is_help=True
+)
 
 Images = Annotated[
     Path | None, typer.Option("--images", help="Look for the images below this folder, if they or the table moved.")
@@ -300,6 +302,45 @@ def tile(
             on_whole=lambda image: note(f"{source}: decoded whole, {image.width} x {image.height} pixels in memory"),
         )
     note(f"wrote {written}")
+
+
+@app.command("next")
+def next_images(
+    folder: Annotated[Path, typer.Argument(help="A dataset, or one of its tables, with images that are not labelled.")],
+    run: Annotated[Path, typer.Option("--run", help="A run that predicts them.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
+    json: Annotated[Path | None, typer.Option("--json", help="Write them to this file ('-': stdout).")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
+    force: Force = False,
+) -> None:
+    """Say which images to label next: those that the run is unsure of and that are unlike the others.
+
+    Example: trigpoint data next photos --run runs/first --count 20
+    """
+    from trigpoint.app.choosing import choose
+    from trigpoint.app.folder import open_folder
+    from trigpoint.app.project import Entry, Project
+    from trigpoint.prediction import Predictor
+    from trigpoint.prediction.views import mean_apart, predict_views
+
+    refuse(json, force)
+    predictor = Predictor.load(run, device)
+    project = Project(open_folder(folder), read_only=True)
+    project.scan()
+
+    def apart(entry: Entry) -> float:
+        return mean_apart(predict_views(predictor, entry.file)[1])
+
+    with progress("predicting") as advance:
+        chosen = choose(project, apart, count, advance)
+    rows: list[dict[str, Any]] = [
+        {"image": one.entry.called, "apart_px": round(one.apart, 2), "unlike": round(one.unlike, 3)} for one in chosen
+    ]
+    if str(json) != "-":
+        show_table(rows)
+    if json is not None:
+        known = [{key: value for key, value in row.items() if value == value} for row in rows]
+        write_json(json, {"images": known})
 
 
 def parse_fractions(text: str) -> dict[str, float]:

@@ -65,17 +65,17 @@ function marking(parts) {
   ]);
   return [
     ...arrows,
-    { keys: ["Click"], group, text: "Place the next landmark; drag one to move it", act: () => undefined },
-    { keys: ["Enter"], group, text: "Place the next landmark where it is proposed, or about where it should be; if all are set, next image", act: () => placeNext(parts) },
-    { keys: ["Arrow"], shown: "Arrow keys", group, text: "Move the selected landmark by a pixel; with Shift by 10, with Ctrl by 100", act: () => undefined },
+    { keys: ["Click"], group, text: "Place the next one; drag one to move it", act: () => undefined },
+    { keys: ["Enter"], group, text: "Place the next one where it should be; all set: next image", act: () => placeNext(parts) },
+    { keys: ["Arrow"], shown: "Arrow keys", group, text: "Move the selected one by 1 pixel, Shift 10, Ctrl 100", act: () => undefined },
     { keys: ["y"], group, text: "Accept all proposals of the model", act: () => proposals.acceptAll() },
     { keys: ["v"], group, text: "Selected landmark: visible", act: () => panel.setSeen(2) },
     { keys: ["o"], group, text: "Selected landmark: occluded", act: () => panel.setSeen(1) },
-    { keys: ["x"], group, text: "Not there: the landmark you have chosen, else the next one", act: () => panel.absent() },
-    { keys: ["Delete", "Backspace"], group, text: "Take the selected landmark away", act: () => panel.setActive(undefined) },
+    { keys: ["x"], group, text: "Not there: the chosen landmark, else the next", act: () => panel.absent() },
+    { keys: ["Delete", "Backspace"], shown: "Delete", group, text: "Take it away", act: () => panel.setActive(undefined) },
     { keys: ["s"], group, text: "Skip the next landmark for now", act: () => store.skip() },
-    { keys: ["Ctrl+z"], group, text: "Undo, without end, also after a restart", act: () => store.step("undo") },
-    { keys: ["Ctrl+Shift+z", "Ctrl+y"], group, text: "Redo", act: () => store.step("redo") },
+    { keys: ["Ctrl+z"], group, text: "Undo", act: () => store.step("undo") },
+    { keys: ["Ctrl+Shift+z", "Ctrl+y"], shown: "Ctrl+Y", group, text: "Redo", act: () => store.step("redo") },
   ];
 }
 
@@ -113,8 +113,8 @@ function images({ store, grid, open }) {
   const group = "Images";
   const doubt = () => store.edit((state) => (state.doubtful = !state.doubtful));
   return [
-    { keys: ["PageDown", "."], group, text: "Next image of the list", act: () => open(grid.beside(1)) },
-    { keys: ["PageUp", ","], group, text: "Image before", act: () => open(grid.beside(-1)) },
+    { keys: ["PageDown", "."], shown: "Page ↓", group, text: "Next image of the list", act: () => open(grid.beside(1)) },
+    { keys: ["PageUp", ","], shown: "Page ↑", group, text: "Image before", act: () => open(grid.beside(-1)) },
     { keys: ["d"], group, text: "Mark the image as doubtful", act: doubt },
     { keys: ["n"], group, text: "Write a note", act: () => document.getElementById("note")?.focus() },
     { keys: ["/"], group, text: "Search images", act: () => document.getElementById("search")?.focus() },

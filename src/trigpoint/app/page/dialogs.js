@@ -80,4 +80,6 @@ export function showLandmarks(store) {
   };
   dialog.showModal();
   names.focus();
+  names.setSelectionRange(0, 0);
+  names.scrollTop = 0;
 }

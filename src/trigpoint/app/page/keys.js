@@ -55,7 +55,7 @@ export class Keys {
     /** @type {Map<string, [string, string][]>} */
     const groups = new Map();
     for (const key of this.keys.filter((one) => one.text)) {
-      const shown = key.shown ?? key.keys.map(readable).join(" or ");
+      const shown = key.shown ?? key.keys.map(readable).join(" / ");
       groups.set(key.group, [...(groups.get(key.group) ?? []), [shown, key.text]]);
     }
     return [...groups];
@@ -68,5 +68,5 @@ function readable(name) {
   return name
     .split("+")
     .map((part) => words[/** @type {"PageUp"} */ (part)] ?? (part.length === 1 ? part.toUpperCase() : part))
-    .join(" + ");
+    .join("+");
 }

@@ -23,7 +23,7 @@ const overlay = new Overlay(viewer, store, get("overlay", HTMLCanvasElement), pr
 const loupe = new Loupe(viewer, get("loupe", HTMLCanvasElement));
 const input = new Input(place, viewer, store, overlay, loupe);
 const tones = new Tones(viewer, store);
-const panel = new Panel(store, viewer);
+const panel = new Panel(store, viewer, proposals);
 const grid = new Grid(store, (id) => open(id), proposals);
 const parts = { store, place, viewer, overlay, loupe, input, tones, panel, grid, proposals, open, toggleTheme };
 const keys = new Keys(keysOf(parts, () => showHelp(keys)));

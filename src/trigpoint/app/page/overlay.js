@@ -4,7 +4,7 @@
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {import("./proposals.js").Proposals} Proposals */
-/** @typedef {{row: number, name: string, distance: number, guess?: [number, number, number]}} Hit */
+/** @typedef {{row: number, name: string, distance: number, guess?: import("./proposals.js").Guess}} Hit */
 
 const HUES = ["#4cc9f0", "#ffb703", "#80ed99", "#ff70a6", "#c77dff", "#f4f1bb", "#ff8552", "#9bf6ff", "#e9c46a", "#a0c4ff"];
 const NAMED = 14; // with more landmarks only the selected one and the one under the pointer are named
@@ -22,6 +22,7 @@ export class Overlay {
     this.canvas = canvas;
     this.hidden = false;
     this.names = true;
+    this.texts = new Names();
     /** @type {Hit | null} */
     this.hover = null;
     this.waiting = false;
@@ -52,6 +53,7 @@ export class Overlay {
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, width, height);
     if (!viewer.ready || !store.set || this.hidden) return;
+    this.texts = new Names();
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     store.state.rows.forEach((row, index) => this.paintLines(pen, row, index === store.row));
     if (this.proposals.shown) this.paintGuesses(pen);
@@ -91,7 +93,7 @@ export class Overlay {
           if (Array.isArray(mark)) paintLink(pen, viewer.toScreen(mark[0], mark[1]), at, hue(k));
           paintGuess(pen, at.x, at.y, hue(k), run > 0);
           const named = mark === undefined && this.names && store.landmarks.length <= NAMED;
-          if (named && run === 0) paintName(pen, at.x, at.y, name, false);
+          if (named && run === 0) this.texts.paint(pen, at.x, at.y, name, false);
         }
       }
     });
@@ -101,6 +103,8 @@ export class Overlay {
   paintRow(pen, row, index) {
     const { store, viewer } = this;
     const current = index === store.row;
+    /** @type {[{x: number, y: number}, string, boolean][]} */
+    const named = [];
     store.landmarks.forEach((name, k) => {
       const mark = row.marks[name];
       if (!Array.isArray(mark)) return;
@@ -110,9 +114,11 @@ export class Overlay {
       pen.globalAlpha = current ? 1 : 0.6;
       paintMark(pen, at.x, at.y, hue(k), { active, occluded: mark[2] === 1, under });
       const few = this.names && current && store.landmarks.length <= NAMED;
-      if (few || active || under) paintName(pen, at.x, at.y, name, active || under);
+      if (few || active || under) named.push([at, name, active || under]);
     });
     pen.globalAlpha = 1;
+    named.sort((a, b) => Number(b[2]) - Number(a[2]));
+    for (const [at, name, strong] of named) this.texts.paint(pen, at.x, at.y, name, strong);
   }
 
   /**
@@ -210,13 +216,32 @@ function paintLink(pen, from, to, colour) {
   pen.stroke();
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {string} name @param {boolean} strong */
-function paintName(pen, x, y, name, strong) {
-  pen.font = `${strong ? 600 : 500} 12px system-ui, sans-serif`;
-  pen.lineWidth = 3;
-  pen.lineJoin = "round";
-  pen.strokeStyle = "#000000c0";
-  pen.fillStyle = "#ffffff";
-  pen.strokeText(name, x + 10, y - 8);
-  pen.fillText(name, x + 10, y - 8);
+/** Names on the canvas, none over another; one that finds no room is left out unless it has to be seen. */
+class Names {
+  constructor() {
+    /** @type {[number, number, number, number][]} */
+    this.taken = [];
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {string} name @param {boolean} strong */
+  paint(pen, x, y, name, strong) {
+    pen.font = `${strong ? 600 : 500} 12px system-ui, sans-serif`;
+    const wide = pen.measureText(name).width;
+    const places = [[x + 10, y - 8], [x + 10, y + 16], [x - 10 - wide, y - 8], [x - 10 - wide, y + 16], [x + 12, y + 4]];
+    const free = places.find(([left, base]) => this.fits(left, base, wide));
+    if (!free && !strong) return;
+    const [left, base] = free ?? places[0];
+    this.taken.push([left, base - 12, left + wide, base + 3]);
+    pen.lineWidth = 3;
+    pen.lineJoin = "round";
+    pen.strokeStyle = "#000000c0";
+    pen.fillStyle = "#ffffff";
+    pen.strokeText(name, left, base);
+    pen.fillText(name, left, base);
+  }
+
+  /** @param {number} left @param {number} base @param {number} wide */
+  fits(left, base, wide) {
+    return this.taken.every(([l, t, r, b]) => left > r || left + wide < l || base - 12 > b || base + 3 < t);
+  }
 }

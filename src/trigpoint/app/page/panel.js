@@ -12,9 +12,11 @@ import { hue } from "./overlay.js";
 const SPLITS = ["train", "val", "test"];
 
 export class Panel {
-  /** @param {Store} store @param {Viewer} viewer */
-  constructor(store, viewer) {
+  /** @param {Store} store @param {Viewer} viewer @param {import("./proposals.js").Proposals} proposals */
+  constructor(store, viewer, proposals) {
     this.store = store;
+    this.proposals = proposals;
+    proposals.addEventListener("changed", () => this.later());
     this.viewer = viewer;
     /** @type {Map<string, Promise<Example | null>>} */
     this.examples = new Map();
@@ -188,7 +190,9 @@ export class Panel {
     for (const [name, item] of this.items) {
       const mark = store.mark(name);
       const kind = mark === undefined ? "todo" : mark === "absent" ? "absent" : mark[2] === 1 ? "occluded" : "placed";
-      const words = { todo: "to do", absent: "not there", occluded: "occluded", placed: "placed" }[kind];
+      const error = this.proposals.shown ? this.proposals.error(name) : null;
+      const plain = { todo: "to do", absent: "not there", occluded: "occluded", placed: "placed" }[kind];
+      const words = error === null ? plain : `${error.toFixed(1)} px`;
       const button = /** @type {HTMLElement} */ (item.firstElementChild);
       item.dataset.kind = kind;
       const now = name === store.active ? "active" : name === store.next ? "next" : "";
@@ -197,7 +201,7 @@ export class Panel {
         if (now === "next") item.scrollIntoView({ block: "nearest" });
       }
       button.setAttribute("aria-current", String(now === "active"));
-      button.setAttribute("aria-label", `${name}: ${words}`);
+      button.setAttribute("aria-label", `${name} ${words}`);
       /** @type {HTMLElement} */ (button.lastElementChild).textContent = words;
     }
   }

@@ -4,9 +4,9 @@ import { ask } from "./api.js";
 import { get } from "./dom.js";
 
 /** @typedef {import("./store.js").Store} Store */
-/** @typedef {[number, number, number]} Guess x, y, score */
+/** @typedef {[number, number, number, number | null]} Guess x, y, score, how far views lie apart */
 /** @typedef {{run: string, rows: Record<string, Guess>[] | null}} Found */
-/** @typedef {{error: (number | null)[], score: (number | null)[], apart: (number | null)[]}} Compared */
+/** @typedef {{error: (number | null)[], doubt: (number | null)[], apart: (number | null)[]}} Compared */
 /** @typedef {{runs: string[], images: Record<string, Compared>, total: number}} All */
 
 const REST = 3000; // ms between two looks at all predictions
@@ -160,13 +160,19 @@ export class Proposals extends EventTarget {
     return `Labels and predictions are ${mean.toFixed(1)} px apart, at most ${worst.toFixed(1)} px (${name}).`;
   }
 
+  /** How far a label is from its prediction, pixels. @param {string} name @returns {number | null} */
+  error(name) {
+    const [guess, mark] = [this.guess(name), this.store.mark(name)];
+    return guess && Array.isArray(mark) ? Math.hypot(guess[0] - mark[0], guess[1] - mark[1]) : null;
+  }
+
   /** Distances of labels and predictions, the largest first. @returns {[string, number][]} */
   errors() {
     /** @type {[string, number][]} */
     const errors = [];
     for (const name of this.store.landmarks) {
-      const [guess, mark] = [this.guess(name), this.store.mark(name)];
-      if (guess && Array.isArray(mark)) errors.push([name, Math.hypot(guess[0] - mark[0], guess[1] - mark[1])]);
+      const error = this.error(name);
+      if (error !== null) errors.push([name, error]);
     }
     return errors.sort((a, b) => b[1] - a[1]);
   }

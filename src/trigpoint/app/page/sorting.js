@@ -30,7 +30,7 @@ export class Sorting {
     const done = Object.keys(images).length;
     get("predicted-count").textContent = done < total ? `${done} of ${total} predicted` : "";
     /** @type {[string, string][]} */
-    const orders = [["name", "In order"], ["error", "Largest error first"], ["score", "Least certain first"]];
+    const orders = [["name", "In order"], ["error", "Largest error first"], ["doubt", "Least certain first"]];
     if (runs.length > 1) orders.push(["apart", "Runs disagree most"]);
     fill(this.order, { "": orders });
     fill(this.landmark, { "": [["", "all landmarks"], ...this.store.landmarks.map((name) => /** @type {[string, string]} */ ([name, name]))] });
@@ -40,13 +40,12 @@ export class Sorting {
   /** What an image is sorted by, the largest first; null for what is not known. @param {number} id */
   value(id) {
     const found = this.proposals.all.images[id];
-    const key = /** @type {"error" | "score" | "apart"} */ (this.order.value);
+    const key = /** @type {"error" | "doubt" | "apart"} */ (this.order.value);
     if (!found) return null;
     const at = this.store.landmarks.indexOf(this.landmark.value);
-    const values = (at < 0 ? found[key] : [found[key][at]]).filter((value) => value !== null);
+    const values = /** @type {number[]} */ ((at < 0 ? found[key] : [found[key][at]]).filter((value) => value !== null));
     if (!values.length) return null;
-    const mean = values.reduce((sum, value) => sum + /** @type {number} */ (value), 0) / values.length;
-    return key === "score" ? 1 - mean : mean;
+    return values.reduce((sum, value) => sum + value, 0) / values.length;
   }
 
   /** @param {number[]} ids @returns {number[]} */
@@ -60,7 +59,6 @@ export class Sorting {
   words(id) {
     if (this.order.value === "name") return "";
     const value = this.value(id);
-    if (value === null) return "";
-    return this.order.value === "score" ? `score ${(1 - value).toFixed(2)}` : `${value.toFixed(1)} px`;
+    return value === null ? "" : `${value.toFixed(1)} px`;
   }
 }
