@@ -162,6 +162,9 @@ class LandmarkMethod(TrainedModule, ABC):
     """Whether ``predict_tiled`` works: on images too large for memory."""
     traces: ClassVar[bool] = False
     """Whether ``trace`` tells how the method came to its points."""
+    validates_itself: ClassVar[bool] = False
+    """Whether the few images that are annotated may all be learned from, and measured on, where no others validate: it
+    has nothing that the validation images would have to choose."""
     threshold: float | None = None
     """Score that an instance has to exceed to be predicted; None: exactly one of each landmark is found. A method with
     a threshold is trained on ``InstanceInputs``: batches with all instances of an image."""
