@@ -82,7 +82,11 @@ class TrainedModule(L.LightningModule, ABC):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
+        self.settle()
         self.follow()
+
+    def settle(self) -> None:
+        """Called after an optimizer step, before the averaged weights follow it."""
 
     def inference_network(self) -> nn.Module:
         """The network whose weights are validated, kept and used: the averaged one where there is one."""
@@ -202,6 +206,23 @@ class LandmarkMethod(TrainedModule, ABC):
 
     def take_stage(self, name: str, run: StageRun) -> None:
         """Begin from a run that ``Config.stages`` asks for; called before training."""
+
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+        """Take the weights of a ``run`` with the landmarks ``names``; the keys of those that did not fit.
+
+        Raises ConfigError where the method cannot, or the run has another network.
+        """
+        raise ConfigError(
+            f"train.init: expected a method whose network gives a map per landmark, got {type(self).__name__}; train "
+            "without train.init"
+        )
+
+    def learn_only(self, names: Sequence[str]) -> None:
+        """Let all but these landmarks be as they are. Raises ConfigError where the method cannot."""
+        raise ConfigError(
+            f"train.only: expected a method whose network gives a map per landmark, got {type(self).__name__}; train "
+            "without train.only"
+        )
 
     # -- validation and calibration ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 from trigpoint.config import apply_overrides
 from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.training.planning.facts import Facts, described, facts_of
+from trigpoint.training.planning.few import FEWEST_LABELS, few_labels
 from trigpoint.training.planning.plan import Choice, Plan, make_plan
 from trigpoint.training.subsets import dataset_of, divided
 
@@ -23,8 +24,12 @@ def plan_for(
     """
     path = str(folder)
     given = apply_overrides({}, overrides, Recipe)
-    recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
-    parts = divided(recipe, dataset_of(recipe))
-    facts = facts_of(parts["train"], parts["val"])
+    values = {"name": "planned", "data": {"path": path, **given.get("data", {})}}
+    data = dataset_of(load_recipe(values))
+    parts = divided(load_recipe({**values, "method": "template"}), data)  # one label is enough for it
+    facts = facts_of(parts["train"], parts["val"]) if len(parts["train"]) <= FEWEST_LABELS else None
+    if facts is None or not few_labels(facts, given):
+        parts = divided(load_recipe(values), data)
+        facts = facts_of(parts["train"], parts["val"])
     plan = make_plan(facts, parts["train"].landmarks, path, minutes, given=given)
     return facts, plan, apply_overrides(plan.values(), overrides, Recipe)

@@ -18,6 +18,7 @@ from trigpoint.nn.pretrained import PRETRAINED, at_hand
 from trigpoint.recipe import InputConfig, Recipe
 from trigpoint.recipes import merged
 from trigpoint.training.planning.facts import Facts
+from trigpoint.training.planning.few import few_labels, few_parts
 from trigpoint.training.planning.speed import Speed, measure
 
 WEIGHTS = "lite0"  # what is taken where it is at hand
@@ -82,6 +83,8 @@ def make_plan(
     ConfigError when the time is too short for anything to be learned.
     """
     given = given or {}
+    if why := few_labels(facts, given):
+        return Plan(tuple(Choice(*part) for part in few_parts(facts, path, why)))
     network, start = _network()
     batch, why_batch = _batch(facts)
     batch = given.get("train", {}).get("batch_size", batch)
