@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | merge | split | tile | next``."""
+"""``trigpoint data check | show | convert | merge | split | curve | tile | next``."""
 
 from __future__ import annotations
 
@@ -272,6 +272,33 @@ def split(
     for line in told:
         note(line)
     show_table([{"split": name, "rows": count} for name, count in counts.items()])
+
+
+@app.command()
+def curve(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    shares: Annotated[str, typer.Option("--shares", help="Shares of its labels to train with.")] = "0.25,0.5",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="As many epochs as the run in place of as many steps: less than one training."),
+    ] = False,
+) -> None:
+    """Say what more labels would bring: train with fewer, and draw a power law through the errors.
+
+    The trainings are in RUN/curve, and a stopped one is gone on with. 'trigpoint evaluate' then shows the result, too.
+
+    Example: trigpoint data curve runs/faces
+    """
+    from trigpoint.runs import RunFolder
+    from trigpoint.runs.label_curve import outlook
+    from trigpoint.training.curve import measure_curve
+
+    try:
+        chosen = [float(text) for text in shares.split(",")]
+    except ValueError:
+        raise ConfigError(f"--shares: expected numbers between 0 and 1, such as 0.25,0.5, got '{shares}'") from None
+    for line in outlook(measure_curve(RunFolder(run), chosen, quick, tell=note)):
+        say(line)
 
 
 @app.command()

@@ -84,7 +84,11 @@ class TrainedModule(L.LightningModule, ABC):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
+        self.settle()
         self.follow()
+
+    def settle(self) -> None:
+        """Called after an optimizer step, before the averaged weights follow it."""
 
     def inference_network(self) -> nn.Module:
         """The network whose weights are validated, kept and used: the averaged one where there is one."""
@@ -164,6 +168,9 @@ class LandmarkMethod(TrainedModule, ABC):
     """Whether ``predict_tiled`` works: on images too large for memory."""
     traces: ClassVar[bool] = False
     """Whether ``trace`` tells how the method came to its points."""
+    validates_itself: ClassVar[bool] = False
+    """Whether the few images that are annotated may all be learned from, and measured on, where no others validate: it
+    has nothing that the validation images would have to choose."""
     threshold: float | None = None
     """Score that an instance has to exceed to be predicted; None: exactly one of each landmark is found. A method with
     a threshold is trained on ``InstanceInputs``: batches with all instances of an image."""
@@ -201,6 +208,23 @@ class LandmarkMethod(TrainedModule, ABC):
 
     def take_stage(self, name: str, run: StageRun) -> None:
         """Begin from a run that ``Config.stages`` asks for; called before training."""
+
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+        """Take the weights of a ``run`` with the landmarks ``names``; the keys of those that did not fit.
+
+        Raises ConfigError where the method cannot, or the run has another network.
+        """
+        raise ConfigError(
+            f"train.init: expected a method whose network gives a map per landmark, got {type(self).__name__}; train "
+            "without train.init"
+        )
+
+    def learn_only(self, names: Sequence[str]) -> None:
+        """Let all but these landmarks be as they are. Raises ConfigError where the method cannot."""
+        raise ConfigError(
+            f"train.only: expected a method whose network gives a map per landmark, got {type(self).__name__}; train "
+            "without train.only"
+        )
 
     # -- validation and calibration ---------------------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ class HeatmapMethod(MapMethod):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
+        batch = self.shown(batch)
         images = channels_last(batch.images)
         output = self.network.run(images)
         sigma = self.widths(images)
@@ -105,6 +106,13 @@ class HeatmapMethod(MapMethod):
             total = total + penalty
         self.finite.watch(total, batch.index)
         return total
+
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+        if self.transfer is not None:
+            raise ConfigError(
+                "train.init: the network begins from method.transfer.source, got a run as well; drop one of the two"
+            )
+        return super().begin_from(run, names)
 
     def progress(self) -> float:
         """How much of the training is done, from 0 to 1."""

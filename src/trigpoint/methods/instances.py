@@ -80,6 +80,7 @@ class InstanceMethod(MapMethod):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
+        batch = self.shown(batch)
         known, _ = instance_facts(batch)
         output = self.network.run(channels_last(batch.images))
         with torch.no_grad():

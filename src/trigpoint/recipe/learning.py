@@ -118,6 +118,17 @@ class TrainConfig(Config):
     """Lightning's: how several processes train together."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the CPU; null: all."""
+    init: str | None = None
+    """Run folder whose weights training begins from; landmarks of equal names keep what they have learned."""
+    only: tuple[str, ...] | None = None
+    """Learn these landmarks alone, so that the points of all others stay where the run ``init`` has them; null: all."""
+
+    @model_validator(mode="after")
+    def _check_only(self) -> TrainConfig:
+        if self.only is not None and (self.init is None or not self.only):
+            got = "none" if self.init is None else "no landmarks"
+            raise ValueError(f"only: expected landmarks, and a run to begin from, got {got}; add train.init=RUN")
+        return self
 
     @property
     def num_epochs(self) -> int:

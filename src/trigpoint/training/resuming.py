@@ -141,7 +141,7 @@ def _meant(value: Any, key: str | None = None) -> Any:
     if isinstance(value, dict):
         return {inner: _meant(part, inner) for inner, part in value.items()}
     if isinstance(value, str):
-        return "somewhere" if key in ("path", "run", "coarse_run") else os.path.abspath(value)
+        return "somewhere" if key in ("path", "run", "coarse_run", "init") else os.path.abspath(value)
     return value
 
 
