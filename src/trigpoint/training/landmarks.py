@@ -4,7 +4,7 @@ The same call resumes an unfinished run. The best weights are chosen by the erro
 the split that is kept for testing is never opened.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,13 +78,7 @@ def train(
     parts, new = kept(chosen, run) if whole is None else (divided(chosen, whole), {})
     chosen = settled(chosen, len(image_names(parts["train"])))
     if existed and _finished(run, chosen):
-        if new:
-            tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
-        if run.plan.is_file():
-            finished = build_method(chosen, parts["train"].landmarks, fetch=False)
-            _check_learned(run, finished.validation_metric(), parts)
-        if run.epochs_done() < chosen.train.num_epochs:
-            tell(early(run, chosen))
+        _tell_finished(run, chosen, parts, new)
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
     for problem in parts["train"].problems:
@@ -166,6 +160,19 @@ def _finished(run: RunFolder, recipe: Recipe) -> bool:
     if not run.weights.is_file() or not trained(run, recipe):
         return False
     return len(run.read_landmarks().radius) > 0
+
+
+def _tell_finished(
+    run: RunFolder, recipe: Recipe, parts: dict[str, LandmarkDataset], new: Mapping[str, list[str]]
+) -> None:
+    """What there is to know of a run that is trained again and has nothing left to do."""
+    if new:
+        tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
+    if run.plan.is_file():
+        finished = build_method(recipe, parts["train"].landmarks, fetch=False)
+        _check_learned(run, finished.validation_metric(), parts)
+    if run.epochs_done() < recipe.train.num_epochs:
+        tell(early(run, recipe))
 
 
 def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:
