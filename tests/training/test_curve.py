@@ -90,7 +90,8 @@ def test_it_is_measured_with_nested_labels_and_told(run: RunFolder, tmp_path: Pa
     shown = CliRunner().invoke(app, ["evaluate", str(run.folder), "--data", str(run.recipe().data.path)])
     assert f"with twice the labels ({2 * whole})" in shown.stdout
     shown = CliRunner().invoke(app, ["data", "curve", str(run.folder)])  # all is there already
-    assert shown.exit_code == 0 and f"with twice the labels ({2 * whole})" in shown.stdout
+    assert shown.exit_code == 0
+    assert f"with twice the labels ({2 * whole})" in shown.stdout
     json.dumps(report.to_dict())
 
 
