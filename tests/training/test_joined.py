@@ -50,12 +50,12 @@ def test_two_sets_with_different_landmarks_train_together(tmp_path: Path, capsys
     assert run.read_landmarks().untaught == ()
     per_landmark = tp.evaluate(run, joined, split="test").metrics["per_landmark"]
     assert all(np.isfinite(per_landmark[name]["mre_px"]) for name in ("sella", "menton", "upper_incisor"))
-    assert per_landmark["menton"]["n"] == per_landmark["sella"]["n"] + per_landmark["upper_incisor"]["n"]
 
 
 def test_an_unannotated_landmark_gets_no_gradient_and_adds_no_loss() -> None:
     names = ("a", "b", "c")
-    method = build_method(parse(Recipe, {"method": METHOD}), LandmarkSet(names)).train()
+    given = {"method": METHOD, "data": {"input": {"size": [48, 40]}}}
+    method = build_method(parse(Recipe, given), LandmarkSet(names)).train()
     images = torch.randn(2, 1, 48, 40, generator=torch.Generator().manual_seed(0))
     points = torch.tensor([[[10.0, 10.0], [20.0, 20.0], [30.0, 30.0]]]).repeat(2, 1, 1)
     back = torch.eye(2, 3, dtype=torch.float64).expand(2, 2, 3)
