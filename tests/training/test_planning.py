@@ -415,7 +415,12 @@ def test_a_trial_learns(tmp_path: Path) -> None:
     values = {
         "name": "trial",
         "data": {"path": str(tmp_path / "heads"), "input": {"size": [64, 64]}, "cache": True},
-        "method": {"name": "heatmap", "network": {"name": "res_unet", "stride": 4, "width": 8}, "loss": {"name": "kl"}},
+        "method": {
+            "name": "heatmap",
+            "network": {"name": "res_unet", "stride": 4, "width": 8},
+            "loss": {"name": "kl"},
+            "decoder": "soft_argmax",
+        },
         "train": {"batch_size": 4, "ema": 0.9, "clip": 5.0, "optimizer": {"lr": 0.01}},
     }
     parts = {"train": data.only("train"), "val": data.only("val")}
