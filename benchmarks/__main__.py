@@ -1,5 +1,4 @@
-"""Print the benchmark's tables: ``python -m benchmarks [instances | transfer | foveated | scale] [--quick]``; see
-README.md."""
+"""Print the benchmark's tables: ``python -m benchmarks [throughput | codec | scale | ...] [--quick]``; README.md."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codec, foveated, instances, training, transfer
+from benchmarks import codec, foveated, instances, throughput, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
 
-PARTS = ("codec", "instances", "training", "transfer", "foveated")
+PARTS = ("throughput", "codec", "instances", "training", "transfer", "foveated")
 
 
 def main(arguments: Sequence[str] | None = None) -> str:
@@ -48,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> str:
 
 def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
     rows = []
+    if "throughput" in parts:
+        rows += throughput.rows(4, shrink=4) if quick else throughput.rows(48)
     if "codec" in parts:
         shape = {"size": 48, "batch": 2, "landmarks": 3, "rounds": 1}
         rows += codec.rows(**shape if quick else {"size": 256, "batch": 8, "landmarks": 19, "rounds": 5})

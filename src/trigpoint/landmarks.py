@@ -240,6 +240,13 @@ class Batch:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device, but for ``index``: asking a device for it would wait until it has done all its work."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "index"}
+        return replace(
+            self, **{name: part.to(device, non_blocking=True) for name, part in parts.items() if part is not None}
+        )
+
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which a GPU copies faster; called by a DataLoader that is asked to."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}

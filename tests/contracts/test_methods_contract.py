@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {  # what keeps the suite fast; a method that
         "fine": {**GLIMPSES, "levels": 2, "shared": True},
     },
 }
+SMALL["template"] = {"encoder": "test_resnet", "weights": None, "levels": [4, 8, 16]}
 SMALL["instances"] = {"network": HEATMAP["network"], "schedule": {"name": "fixed", "sigma0": 3}}
 every = pytest.mark.parametrize("name", METHODS)
 Trained = Callable[[str], RunFolder]

@@ -50,6 +50,7 @@ METHOD: dict[str, dict[str, Any]] = {  # what keeps the suite fast; a method tha
     "foveated, shared": {"name": "foveated", **GLIMPSES, "shared": True, "conditioning": "embedding"},
     "cascade": {"coarse": COARSE, "fine": GLIMPSES},
     "instances": {"network": UNET, "schedule": {"name": "linear", "sigma0": 5, "sigma_min": 3}},
+    "template": {"encoder": ENCODER, "weights": None, "levels": [4, 8]},
     "cross-task": {
         "network": {"name": "simple_baseline", "encoder": ENCODER, "width": 4},
         "schedule": {"name": "fixed", "sigma0": 1.5},

@@ -90,8 +90,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
                 small.append("method.network.width=4")
             if getattr(getattr(chosen.method, "schedule", None), "sigma0", None):
                 small.append(f"method.schedule.sigma0={3 if hasattr(chosen.method, 'threshold') else 2}")
-            if hasattr(chosen.method, "trunk"):
-                small.append("method.trunk=small")
+            for where in ("method", "method.fine"):
+                glimpses = chosen.method if where == "method" else getattr(chosen.method, "fine", None)
+                if hasattr(glimpses, "trunk"):  # every glimpse step is an optimizer step
+                    small += [f"{where}.trunk=small", f"{where}.train_iterations=1", f"{where}.train_starts=1"]
         return load(chosen, small)
 
     for module in (recipe, landmarks):

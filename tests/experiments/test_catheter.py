@@ -40,7 +40,7 @@ def said() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, said: list[str], small: Study) -> Path:
-    """The whole experiment; only its first run is trained, the other 20 are copies under their own recipes."""
+    """The whole experiment; only its first run is trained, the others are copies under their own recipes."""
     out = tmp_path_factory.mktemp("out") / "catheter"
     trained: list[RunFolder] = []
 
@@ -62,32 +62,32 @@ def test_it_writes_tables_figures_and_results(folder: Path, said: list[str]) -> 
     values = json.loads((folder / "results.json").read_text())
     assert [table["title"].split(":")[0] for table in values["tables"]] == ["Table 1", "Adam 1e-3 in detail", "Table 2"]
     table = values["tables"][0]["rows"]
-    paper = [row["paper, Adam 1e-4, px of 256"] for row in table[:7]]
-    assert paper == [87.05, 19.27, 8.71, 11.46, 1.19, 1.19, 1.19]
-    assert len(values["runs"]) == 21
+    paper = {row["targets"].split(" (")[0]: row["paper, Adam 1e-4, px of 256"] for row in table[:10]}
+    assert [paper[f"fixed sigma {width}"] for width in (5, 25, 40)] == [87.05, 19.27, 8.71]
+    assert paper["paced"] == "–"  # not in the paper
+    assert len(values["runs"]) == 10
     assert all(run["test_mre_px"] > 0 and run["epochs"] == 1 for run in values["runs"])
     assert len(values["claims"]) == 11
     for name in values["figures"]:
         assert (folder / name).stat().st_size > 1000, name
     assert [claim["outcome"] for claim in values["claims"]][1:3] == ["not testable"] * 2
-    assert "% within 0.938 px" in (folder / "table.md").read_text()
+    assert "% within 1.88 px" in (folder / "table.md").read_text()
     assert said[0] == "drawing 11 images (catheter) of 32 x 32 pixels"
-    assert said[-1].startswith("[21/21] adadelta-literal-seed0: test MRE ")
+    assert said[-1].startswith("[10/10] adam-1e-3-literal-seed0: test MRE ")
 
 
 def test_every_run_is_an_ordinary_one_with_the_stated_options(folder: Path) -> None:
-    recipe = load_recipe(folder / "runs" / "adam-1e-4-literal-seed0" / "config.yaml")
-    assert recipe.train.optimizer.lr == 1e-4
+    recipe = load_recipe(folder / "runs" / "adam-1e-3-literal-seed0" / "config.yaml")
+    assert recipe.train.optimizer.lr == 1e-3
     assert recipe.method.schedule.guard == "literal"  # type: ignore[attr-defined]
     assert recipe.data.path == str((folder / "data").resolve())
     rules = {}
-    for key in ("adaloss", "falling"):
+    for key in ("paced", "bounded"):
         options = load_recipe(folder / "runs" / f"adam-1e-3-{key}-seed0" / "config.yaml").method.schedule.model_dump()  # type: ignore[attr-defined]
-        rules[key] = (options["rule"], options["guard"], options["rho"])
-    assert rules == {"adaloss": ("paper", "bounded", 0.1688), "falling": ("non_increasing", "bounded", 0.9)}
-    fixed = load_recipe(folder / "runs" / "adadelta-fixed60-seed0" / "config.yaml")
-    assert fixed.method.schedule.model_dump() == {"name": "fixed", "sigma0": 11.25}  # type: ignore[attr-defined]
-    assert fixed.train.optimizer.name == "adadelta"
+        rules[key] = (options["rule"], options["guard"], options["sigma_min"], options["every"])
+    assert rules == {"paced": ("paced", "bounded", 0.5, 15), "bounded": ("paper", "bounded", 0.5, 15)}
+    fixed = load_recipe(folder / "runs" / "adam-1e-3-fixed40-seed0" / "config.yaml")
+    assert fixed.method.schedule.model_dump() == {"name": "fixed", "sigma0": 15.0}  # type: ignore[attr-defined]
 
 
 def test_the_same_command_reuses_finished_runs(folder: Path, small: Study) -> None:

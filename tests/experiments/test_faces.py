@@ -187,8 +187,7 @@ def test_muct_compares_with_a_fixed_sigma_and_shows_regions(
     request = Request("adaloss-muct", tmp_path / "out", seeds=(3,), data=face_set, options={"dlib": "no"})
     findings = run_study(study, request)
     rows = findings.tables[0].rows
-    rules = {key: study.labels[key] for key in ("adaloss", "falling")}
-    assert [row["model"] for row in rows] == [*rules.values(), "fixed sigma 1.5"]
+    assert [row["model"] for row in rows] == ["paced", "fixed sigma 2.5"]
     assert float(rows[0]["NME %"]) > 0
     regions = {row["region"]: row for row in findings.tables[1].rows}
     assert regions["jaw"]["landmarks"] == 17
@@ -196,11 +195,10 @@ def test_muct_compares_with_a_fixed_sigma_and_shows_regions(
     assert findings.claims[1].outcome == "not testable"  # widths that never moved have no order
     assert {"fig7_sigma", "time_to_accuracy"} <= set(findings.figures)
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
-    assert [run["run"] for run in runs] == ["adaloss-seed3", "falling-seed3", "fixed-seed3"]
-    falling = yaml.safe_load((tmp_path / "out" / "runs" / "falling-seed3" / "config.yaml").read_text())
-    assert falling["method"]["schedule"]["rule"] == "non_increasing"
-    better = min(runs[:2], key=lambda run: run["val_mre_px"])["run"].removesuffix("-seed3")
-    assert f"({better}) against" in findings.claims[0].numbers
+    assert [run["run"] for run in runs] == ["paced-seed3", "fixed-seed3"]
+    paced = yaml.safe_load((tmp_path / "out" / "runs" / "paced-seed3" / "config.yaml").read_text())
+    assert paced["method"]["schedule"]["rule"] == "paced"
+    assert "(paced) against" in findings.claims[0].numbers
 
 
 FEW = {"cascade_depth": 2, "num_trees_per_cascade_level": 10, "oversampling_amount": 2, "random_seed": "0"}

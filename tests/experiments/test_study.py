@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,6 +109,23 @@ def test_a_study_of_the_users_own_by_the_command(file: Path, tmp_path: Path) -> 
     assert {"validation.png", "sigma.png", "ced.png", "table.md"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
+
+
+def test_time_that_is_up_leaves_runs_that_the_same_command_goes_on_with(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [str(file), "--seeds", "0,1", "--out", str(tmp_path / "out"), "--minutes"]
+    ticks = iter([0.0, math.inf, math.inf])  # asked before each of the three runs
+    with monkeypatch.context() as patch:
+        patch.setattr("trigpoint.experiments.task.time", SimpleNamespace(time=lambda: next(ticks)))
+        result = invoke(*given, "5")
+    assert result.exit_code == 0, result.output
+    told = "1 of 3 runs are done, and the 5 minutes are over; left are wide-seed0, sharp-seed1. Go on with"
+    assert told in " ".join(result.output.split())
+    assert not (tmp_path / "out" / "results.json").exists()
+    again = invoke(*given, "1e-9")  # what is finished needs no time
+    assert "1 of 3 runs are done" in " ".join(again.output.split())
+    assert invoke(*given, "0").exit_code != 0
 
 
 def test_a_study_extends_another_by_name(tmp_path: Path) -> None:

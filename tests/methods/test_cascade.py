@@ -168,3 +168,11 @@ def test_untrained_glimpses_leave_the_coarse_points_where_they_are(data: Path) -
     given = batch(method)
     found = method.predict(given)
     torch.testing.assert_close(found.points, method.initial_guess(given)[:, :1].double())
+
+
+def test_a_share_of_the_coarse_point_counts(data: Path) -> None:
+    path = torch.zeros(3, 1, 2, 3, 2)  # the first of two starts is the coarse point
+    path[0, 0, 0] = 10.0
+    path[-1] = 20.0
+    assert (built(data, **{"method.coarse_share": 0.25}).conclude(path)[0] == 17.5).all()
+    assert (built(data).conclude(path)[0] == 20.0).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 from torch import nn
 
 import trigpoint as tp
+from glimpse_method import SIZE, STILL, TINY, Ideal, batch, blobs, learn, method, unit, with_networks
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import Batch, LandmarkSet
-from trigpoint.methods import FoveatedMethod, build_method, foveated
+from trigpoint.methods import FoveatedMethod, build_method, foveated, glimpse_networks
 from trigpoint.methods.base import NotFinite
 from trigpoint.prediction import write_predictions
 from trigpoint.recipe import Recipe
@@ -25,65 +25,6 @@ from trigpoint.synthetic import write_catheter, write_radiographs
 from trigpoint.training import train
 
 NAN = float("nan")
-SIZE = (96, 80)
-TINY: dict[str, Any] = {"trunk": "small", "glimpse": 16, "levels": 2, "train_iterations": 3, "train_starts": 2}
-STILL: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "noise": 0.0}
-
-
-def method(names: tuple[str, ...] = ("a", "b"), ema: float = 0.0, **options: Any) -> FoveatedMethod:
-    torch.manual_seed(0)
-    config = parse(FoveatedMethod.Config, {"name": "foveated", **TINY, **options})
-    made = FoveatedMethod(config, names, 1, SIZE, epochs=2, ema=ema)
-    made.set_start(torch.full((len(names), 2), 40.0), torch.full((len(names), 2), 3.0))
-    return made
-
-
-def batch(points: list[Any], images: torch.Tensor | None = None) -> Batch:
-    count = len(points)
-    if images is None:
-        images = torch.randn(count, 1, *SIZE, generator=torch.Generator().manual_seed(0))
-    back = torch.eye(2, 3, dtype=torch.float64).expand(count, 2, 3)
-    return Batch(images, torch.tensor(points), back, torch.arange(count) + 7)
-
-
-def blobs(points: list[list[float]], sd: float = 2.6) -> torch.Tensor:
-    """One blob an image, drawn at its exact place: (B, 1, H, W)."""
-    y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in SIZE), indexing="ij")
-    return torch.stack([(-((x - px) ** 2 + (y - py) ** 2) / (2 * sd**2)).exp()[None] for px, py in points])
-
-
-def learn(m: FoveatedMethod, given: Batch, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
-    """One batch of training without a trainer; the loss of each backward pass."""
-    losses: list[float] = []
-    taken = optimizer or torch.optim.SGD(m.network.parameters(), lr=0.0)
-
-    def backward(loss: torch.Tensor) -> None:
-        losses.append(float(loss.detach()))
-        loss.backward()
-
-    m._trainer = SimpleNamespace(world_size=1, current_epoch=0)  # type: ignore[assignment]
-    m.manual_backward = backward  # type: ignore[method-assign,assignment]
-    m.optimizers = lambda: taken  # type: ignore[method-assign,assignment]
-    m.lr_schedulers = lambda: SimpleNamespace(step=lambda: None)  # type: ignore[method-assign,assignment]
-    m.train()
-    m.training_step(given, 0)
-    return losses
-
-
-class Ideal(nn.Module):
-    """Says exactly where the blob lies in the finest patch of the stack, as seen there."""
-
-    def __init__(self, unit: float) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.ones(()))
-        self.unit = unit
-
-    def forward(self, stacks: torch.Tensor) -> torch.Tensor:
-        seen = stacks[:, :, 0, 0].double()
-        along = torch.arange(seen.shape[-1]) - (seen.shape[-1] - 1) / 2
-        total = seen.sum((-2, -1))
-        x, y = (seen.sum(-2) * along).sum(-1) / total, (seen.sum(-1) * along).sum(-1) / total
-        return self.factor * torch.stack([x, y], -1).float() / self.unit
 
 
 class Says(nn.Module):
@@ -98,17 +39,6 @@ class Says(nn.Module):
         return self.offset.expand(*stacks.shape[:2], 2)
 
 
-def unit(m: FoveatedMethod) -> float:
-    """Input pixels of an offset of 1, the same for all landmarks."""
-    found: float = m.network.unit.unique().item()
-    return found
-
-
-def with_networks(m: FoveatedMethod, *networks: nn.Module) -> FoveatedMethod:
-    m.network.networks = nn.ModuleList(networks)
-    return m
-
-
 # -- augmentation ---------------------------------------------------------------------------------------------------
 
 
@@ -119,8 +49,8 @@ def ideal_losses(monkeypatch: pytest.MonkeyPatch | None = None, **options: Any) 
     m.set_start(torch.tensor([[40.0, 48.0]]), torch.tensor([[3.0, 3.0]]))
     with_networks(m, Ideal(unit(m)))
     if monkeypatch is not None:
-        right = foveated._without_shift
-        monkeypatch.setattr(foveated, "_without_shift", lambda linear: right(torch.linalg.inv(linear)))
+        right = foveated.without_shift
+        monkeypatch.setattr(foveated, "without_shift", lambda linear: right(torch.linalg.inv(linear)))
     return [loss * unit(m) for loss in learn(m, batch([[p] for p in points], blobs(points)))]
 
 
@@ -138,7 +68,7 @@ def test_the_inverted_sense_would_be_noticed(options: dict[str, Any], monkeypatc
 
 
 def test_turn_and_scale_are_drawn_within_their_limits() -> None:
-    linear = foveated._random_linear(torch.Size((50, 20)), 15.0, 0.05, np.random.default_rng(0))
+    linear = foveated.random_linear(torch.Size((50, 20)), 15.0, 0.05, np.random.default_rng(0))
     factor = torch.linalg.det(linear).sqrt()
     angle = torch.rad2deg(torch.atan2(linear[..., 1, 0], linear[..., 0, 0]))
     assert 0.949 < factor.min() < 0.96
@@ -342,7 +272,7 @@ def test_memory_of_prediction_is_bounded_by_parts_that_change_nothing(monkeypatc
     whole = m.predict(given).points
     most: list[int] = []
     m.network.networks[0].register_forward_hook(lambda module, inputs, output: most.append(inputs[0].shape[:2].numel()))
-    monkeypatch.setattr(foveated, "STACKS", 6)
+    monkeypatch.setattr(glimpse_networks, "STACKS", 6)
     torch.testing.assert_close(m.predict(given).points, whole, rtol=0, atol=1e-4)
     assert max(most) <= 6
 

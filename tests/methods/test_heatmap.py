@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from trigpoint.config import parse
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods import HeatmapMethod, build_method
-from trigpoint.methods.base import NotFinite
+from trigpoint.methods.base import FiniteCheck, NotFinite
 from trigpoint.prediction import Predictor
 from trigpoint.recipe import Recipe
 
@@ -131,3 +132,34 @@ def test_a_blob_comes_back_where_it_was_drawn(fit: str, shape: tuple[int, int]) 
     image = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * sd**2))
     found = predictor.predict(image.astype(np.float32)).points[0, 0]
     assert np.abs(found - (x, y)).max() < 0.1
+
+
+def test_a_device_is_asked_now_and_then_and_the_first_bad_step_is_named() -> None:
+    """A GPU in a costume: its losses say that they are not on the CPU."""
+
+    def loss(value: float) -> Any:
+        return SimpleNamespace(detach=lambda: torch.tensor(value), device=torch.device("cuda"))
+
+    check = FiniteCheck()
+    values = [1.0] * (FiniteCheck.EVERY - 3) + [NAN, 2.0]
+    for i, value in enumerate(values):
+        check.watch(loss(value), torch.tensor([i, i + 1]))
+    with pytest.raises(NotFinite) as caught:
+        check.watch(loss(float("inf")), torch.tensor([999]))
+    first = FiniteCheck.EVERY - 3
+    assert caught.value.index == [first, first + 1]
+    check.ask()  # it was told
+    check.watch(loss(NAN), torch.tensor([5]))
+    with pytest.raises(NotFinite):
+        check.ask()  # as at the end of an epoch
+
+
+def test_widths_are_copied_to_another_device_only_when_they_move() -> None:
+    m = method()
+    images = torch.zeros(1, 1, 4, 4, device="meta")
+    first = m.widths(images)
+    assert first.is_meta
+    assert m.widths(images) is first
+    m.schedule._sigma = m.schedule._sigma * 0.5
+    assert m.widths(images) is not first
+    assert m.widths(torch.zeros(1, 1, 4, 4)).equal(m.schedule.sigma)

@@ -17,7 +17,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.nn import SimpleBaseline, Source, load_source
 from trigpoint.nn.caffe_resnet import BGR_MEAN
-from trigpoint.nn.source import ExpectedInput, pooled_logits
+from trigpoint.nn.source import ExpectedInput, WideClassifier, pooled_logits
 from trigpoint.recipe import InputConfig
 
 ENCODER = "test_resnet"  # timm's smallest
@@ -155,6 +155,19 @@ def test_a_local_checkpoint_gives_encoder_and_classifier(file: str, place: Path,
     without = load_source(ENCODER, 3, str(place / file))
     assert without.classifier is None
     assert torch.equal(without(image()), source(image()))
+
+
+def test_a_classifier_after_a_convolution_is_that_of_the_whole_network(tmp_path: Path) -> None:
+    whole = timm.create_model("test_efficientnet", num_classes=4).eval()  # widens its features before the average
+    whole.load_state_dict(randomised(whole, 5))
+    safetensors.torch.save_file(whole.state_dict(), tmp_path / "w.safetensors")
+    source = load_source("test_efficientnet", 3, str(tmp_path / "w.safetensors"), classifier=True)
+    assert isinstance(source.classifier, WideClassifier)
+    with torch.no_grad():
+        expected = whole(image())
+        torch.testing.assert_close(pooled_logits(source.classifier, source(image())), expected)
+        source.classifier.train()  # as a landmark network's copy is told
+        torch.testing.assert_close(pooled_logits(source.classifier, source(image())), expected)
 
 
 def test_a_classifier_of_more_than_one_layer_is_refused(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def test_the_rate_follows_the_epochs_also_with_more_steps(data: Path, tmp_path: 
 def test_auto_epochs_are_those_of_the_images_it_began_with(data: Path, tmp_path: Path) -> None:
     auto = "train.epochs=auto"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trigpoint.recipe.AUTO_EPOCHS", 1)
-        patch.setattr("trigpoint.recipe.AUTO_STEPS", 8)
+        patch.setattr("trigpoint.recipe.learning.AUTO_EPOCHS", 1)
+        patch.setattr("trigpoint.recipe.learning.AUTO_STEPS", 8)
         run = train(recipe(data, auto), out=tmp_path / "run", progress=False)
         add(data, "train", 8)
         train(recipe(data, auto), ACCEPT, out=run.folder, progress=False, more_epochs=1)

@@ -200,8 +200,8 @@ def test_folders_without_classes_are_refused(folder: Path, tmp_path: Path) -> No
 
 
 def test_auto_epochs_follow_the_number_of_images(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trigpoint.recipe.AUTO_EPOCHS", 1)
-    monkeypatch.setattr("trigpoint.recipe.AUTO_STEPS", 8)
+    monkeypatch.setattr("trigpoint.recipe.learning.AUTO_EPOCHS", 1)
+    monkeypatch.setattr("trigpoint.recipe.learning.AUTO_STEPS", 8)
     given = recipe(folder, epochs="auto")
     run = train(given, out=tmp_path / "run", progress=False)
     epochs = math.ceil(8 / math.ceil(len(run.parts()["train"]) / 6))

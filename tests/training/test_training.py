@@ -230,8 +230,8 @@ def test_optimizers_and_schedules(name: str, folder: Path) -> None:
 def test_auto_epochs_follow_the_number_of_training_images(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trigpoint.recipe.AUTO_EPOCHS", 2)
-    monkeypatch.setattr("trigpoint.recipe.AUTO_STEPS", 11)
+    monkeypatch.setattr("trigpoint.recipe.learning.AUTO_EPOCHS", 2)
+    monkeypatch.setattr("trigpoint.recipe.learning.AUTO_STEPS", 11)
     given = recipe(folder, epochs="auto")
     run = train(given, out=tmp_path / "run", progress=False)
     steps = math.ceil(len(run.parts()["train"]) / 4)
@@ -243,7 +243,7 @@ def test_auto_epochs_follow_the_number_of_training_images(
     train(given, out=tmp_path / "run", progress=False)  # the same command, nothing left to do
     assert run.weights.read_bytes() == kept
     assert train(given, out=tmp_path / "run", progress=False, more_epochs=1).epochs_done() == epochs + 1
-    monkeypatch.setattr("trigpoint.recipe.AUTO_EPOCHS", 5)
+    monkeypatch.setattr("trigpoint.recipe.learning.AUTO_EPOCHS", 5)
     assert train(given, out=tmp_path / "other", progress=False).epochs_done() == 5
 
 

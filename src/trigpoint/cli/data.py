@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | merge | split | tile``."""
+"""``trigpoint data check | show | convert | merge | split | curve | tile | next``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _SHARED = ("base", "collected", "objects")  # what the formats share
 _FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROOM)]) if module.name not in _SHARED)])
 _TOLD = 10  # of what a reader left out, one line each
 
-app = typer.Typer(help="Check, draw, convert, join and split datasets; tile large images.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, draw, convert, join and split datasets; tile images; say what to label.", no_args_is_help=True
+)
 
 Images = Annotated[
     Path | None, typer.Option("--images", help="Look for the images below this folder, if they or the table moved.")
@@ -273,6 +275,33 @@ def split(
 
 
 @app.command()
+def curve(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    shares: Annotated[str, typer.Option("--shares", help="Shares of its labels to train with.")] = "0.25,0.5",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="As many epochs as the run in place of as many steps: less than one training."),
+    ] = False,
+) -> None:
+    """Say what more labels would bring: train with fewer, and draw a power law through the errors.
+
+    The trainings are in RUN/curve, and a stopped one is gone on with. 'trigpoint evaluate' then shows the result, too.
+
+    Example: trigpoint data curve runs/faces
+    """
+    from trigpoint.runs import RunFolder
+    from trigpoint.runs.label_curve import outlook
+    from trigpoint.training.curve import measure_curve
+
+    try:
+        chosen = [float(text) for text in shares.split(",")]
+    except ValueError:
+        raise ConfigError(f"--shares: expected numbers between 0 and 1, such as 0.25,0.5, got '{shares}'") from None
+    for line in outlook(measure_curve(RunFolder(run), chosen, quick, tell=note)):
+        say(line)
+
+
+@app.command()
 def tile(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Any image, or a zarr folder.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The tiled image to write: .tif or .tiff.")],
@@ -300,6 +329,45 @@ def tile(
             on_whole=lambda image: note(f"{source}: decoded whole, {image.width} x {image.height} pixels in memory"),
         )
     note(f"wrote {written}")
+
+
+@app.command("next")
+def next_images(
+    folder: Annotated[Path, typer.Argument(help="A dataset, or one of its tables, with images that are not labelled.")],
+    run: Annotated[Path, typer.Option("--run", help="A run that predicts them.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
+    json: Annotated[Path | None, typer.Option("--json", help="Write them to this file ('-': stdout).")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
+    force: Force = False,
+) -> None:
+    """Say which images to label next: those that the run is unsure of and that are unlike the others.
+
+    Example: trigpoint data next photos --run runs/first --count 20
+    """
+    from trigpoint.app.choosing import choose
+    from trigpoint.app.folder import open_folder
+    from trigpoint.app.project import Entry, Project
+    from trigpoint.prediction import Predictor
+    from trigpoint.prediction.views import mean_apart, predict_views
+
+    refuse(json, force)
+    predictor = Predictor.load(run, device)
+    project = Project(open_folder(folder), read_only=True)
+    project.scan()
+
+    def apart(entry: Entry) -> float:
+        return mean_apart(predict_views(predictor, entry.file)[1])
+
+    with progress("predicting") as advance:
+        chosen = choose(project, apart, count, advance)
+    rows: list[dict[str, Any]] = [
+        {"image": one.entry.called, "apart_px": round(one.apart, 2), "unlike": round(one.unlike, 3)} for one in chosen
+    ]
+    if str(json) != "-":
+        show_table(rows)
+    if json is not None:
+        known = [{key: value for key, value in row.items() if value == value} for row in rows]
+        write_json(json, {"images": known})
 
 
 def parse_fractions(text: str) -> dict[str, float]:

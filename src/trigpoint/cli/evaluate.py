@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trigpoint.cli.console import note, progress, refuse, show_table, write_json
+from trigpoint.cli.console import note, progress, refuse, say, show_table, write_json
 
 _LISTED = 20  # landmarks that are shown one by one; the files have all
 
@@ -45,6 +45,8 @@ def evaluate(
             if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
                 first = {"landmark": "counting"} if key == "detection_total" else {}
                 show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
+        for line in report.outlook:
+            say(line)
     if json is not None:
         write_json(json, report.to_dict())
     if html is not None:

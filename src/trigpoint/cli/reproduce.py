@@ -1,17 +1,25 @@
 """``trigpoint reproduce``: an experiment of the papers, our numbers beside theirs."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trigpoint.cli.console import note, say, show_table
 from trigpoint.errors import ConfigError
 
+if TYPE_CHECKING:
+    from trigpoint.experiments.findings import Findings
+
 Scale = Literal["small", "paper"]
 Launcher = Literal["local", "submitit"]
-NAMES = "adaloss-catheter, adaloss-300w, adaloss-muct, foveated-isbi2015, foveated-ablation, cross-task or endovis"
+NAMES = (
+    "adaloss-catheter, adaloss-widths, adaloss-annotators, adaloss-300w, adaloss-muct, foveated-isbi2015, "
+    "foveated-ablation, cross-task or endovis"
+)
 
 
 def reproduce(
@@ -45,6 +53,10 @@ def reproduce(
         Launcher,
         typer.Option("--launcher", help="Where runs are trained: on this machine, or submitit: as Slurm jobs."),
     ] = "local",
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", "-m", help="Begin no training after so many; the same command goes on later."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Repeat an experiment of the papers and print our table beside the paper's.
@@ -54,7 +66,7 @@ def reproduce(
     Example: trigpoint reproduce adaloss-catheter --scale small
     """
     from trigpoint.experiments import Request, load_study, run_study
-    from trigpoint.experiments.study import silent
+    from trigpoint.experiments.study import TimeUp, silent
 
     study = load_study(name)
     request = Request(
@@ -68,8 +80,18 @@ def reproduce(
         jobs=jobs,
         launcher=launcher,
         options=parse_options([*(options or []), *([] if stand_in is None else [f"stand_in={stand_in}"])]),
+        minutes=minutes,
     )
-    findings = run_study(study, request)
+    try:
+        findings = run_study(study, request)
+    except TimeUp as left:
+        say(f"{left}. Go on with\n\n    {shlex.join(['trigpoint', *sys.argv[1:]])}\n")
+        return
+    _show(findings, request.out)
+
+
+def _show(findings: Findings, out: Path) -> None:
+    """Tables and claims; the figures are named."""
     say(f"{findings.title}\n\n{findings.setting}")
     for warning in findings.warnings:
         note(f"warning: {warning}")
@@ -81,7 +103,7 @@ def reproduce(
         say("\nClaims")
     for claim in findings.claims:
         say(f"- {claim.text}: {claim.outcome.upper()}. {claim.numbers}")
-    say(f"\n{request.out / 'table.md'}, {request.out / 'results.json'}, {len(findings.figures)} figures beside them")
+    say(f"\n{out / 'table.md'}, {out / 'results.json'}, {len(findings.figures)} figures beside them")
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

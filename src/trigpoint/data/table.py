@@ -80,12 +80,15 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         raise DataError("\n".join(lines))
 
 
-def read_table(path: str | Path, *, strict: bool = True, images: str | Path | None = None) -> Table:
+def read_table(
+    path: str | Path, *, strict: bool = True, images: str | Path | None = None, unlabelled: bool = False
+) -> Table:
     """Read a dataset folder, its ``dataset.yaml``, or one of its tables (``folder/other.csv``).
 
     ``images``: look for the images below this folder instead, by their names or the ends of them. Image files are not
     opened. With ``strict`` every problem found is raised in one DataError; without, they are in ``Table.problems`` and
-    whatever could be read is in ``Table.samples``. Raises DataError when there is no such path.
+    whatever could be read is in ``Table.samples``. ``unlabelled``: that nothing is annotated yet, or that there is no
+    row, is no problem. Raises DataError when there is no such path.
     """
     source = Path(path)
     check_path(source)
@@ -97,7 +100,9 @@ def read_table(path: str | Path, *, strict: bool = True, images: str | Path | No
         about = read_description(folder, problems)
         given = source.is_file() and source.name != DESCRIPTION
         file = source if given else folder / about.table
-        table = _Reader(about, file, problems, None if images is None else Path(images)).table(_rows(file))
+        reader = _Reader(about, file, problems, None if images is None else Path(images))
+        reader.unlabelled = unlabelled
+        table = reader.table(_rows(file))
     except ProblemError as error:
         problems.append(error.problem)
         table = Table(folder, folder.resolve().name, folder, folder, LandmarkSet(()), (), problems=tuple(problems))
@@ -147,6 +152,7 @@ class _Reader:
         self.find = self.finder or TableNames(folder, self.images).read
         self.same = OnePlace()
         self.found: dict[str, Path | None] = {}
+        self.unlabelled = False
 
     def report(self, message: str, row: int | None = None, landmark: str | None = None) -> None:
         self.problems.append(Problem(self.file, message, row, landmark))
@@ -184,9 +190,11 @@ class _Reader:
                 self.report(f"expected each {what} once, got {got}", row)
             if len(problems) == before:
                 samples.append(sample)
-        if not samples and not problems:
+        if self.unlabelled or problems:
+            pass
+        elif not samples:
             self.report("expected rows of images, got only the header")
-        elif not problems and all(np.isnan(sample.points).all() for sample in samples):
+        elif all(np.isnan(sample.points).all() for sample in samples):
             self.report("expected annotated landmarks, got none in any row; annotate some images first")
         names, notes = self.about_images()
         rest = about.spacing_mm, instances, tuple(problems), listed, names, notes

@@ -16,6 +16,7 @@ from trigpoint.metrics import DetectionReport, PrecisionRecall
 from trigpoint.report import (
     Picture,
     ced_plot,
+    label_curve_plot,
     per_landmark_bars,
     precision_recall_plot,
     prediction_overlay,
@@ -23,6 +24,7 @@ from trigpoint.report import (
 )
 from trigpoint.report.style import figure_png
 from trigpoint.runs import RunFolder
+from trigpoint.runs.label_curve import outlook, read_curve
 
 _MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
 
@@ -57,7 +59,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The metrics, plus what was evaluated."""
         about = {"run": self.run.folder.name, "dataset": self.dataset.name, "split": self.split}
-        return {**about, **self.metrics, "warnings": list(self.warnings)}
+        more = {"more_labels": self.outlook} if self.outlook else {}
+        return {**about, **self.metrics, "warnings": list(self.warnings), **more}
 
     def to_html(self, path: str | Path | None = None, overwrite: bool = False) -> str:
         """One self-contained HTML page with numbers, curves and overlays; also written to ``path`` when given."""
@@ -79,6 +82,12 @@ class Report:
             write_text(path, text, overwrite=overwrite)
         return text
 
+    @property
+    def outlook(self) -> list[str]:
+        """What to expect of more labels, where ``trigpoint data curve`` has measured that."""
+        curve = read_curve(self.run)
+        return [] if curve is None else outlook(curve)
+
     def figures(self) -> list[Picture]:
         """Curves, and points over typical and over the worst images."""
         names, (typical, worst) = self.dataset.landmarks.names, self.extremes()
@@ -95,6 +104,12 @@ class Report:
         for title, shown, what in zip(("Typical images", "Worst images"), (typical, worst), about, strict=True):
             if shown:
                 pictures.append(Picture(title, self.overlay(shown), what))
+        if found := read_curve(self.run):
+            more = np.geomspace(found.counts.min(), 10 * found.counts.max(), 40)
+            drawn = label_curve_plot(
+                list(found.counts), list(found.errors), list(more), [found.expected(n) for n in more]
+            )
+            pictures.append(Picture("How many labels?", drawn, "; ".join(outlook(found))))
         # patches need no more than to be as wide on the page as text
         return pictures + [Picture(one.title, figure_png(one.draw(), dpi=100), one.caption) for one in self.traces]
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.experiments.ablation import Ablation
+from trigpoint.experiments.annotators import Annotators
 from trigpoint.experiments.catheter import Catheter
 from trigpoint.experiments.cross_task import CrossTask
 from trigpoint.experiments.endovis import Endovis
@@ -24,6 +25,7 @@ from trigpoint.experiments.study import Request, Study, load_study, study_names
 __all__ = ["ANALYSES", "Claim", "Findings", "Request", "Study", "Table", "load_study", "run_study", "study_names"]
 
 ANALYSES: Mapping[str, type[Experiment]] = {
+    "annotators": Annotators,
     "catheter": Catheter,
     "faces300w": Faces300W,
     "muct": Muct,
@@ -37,8 +39,10 @@ ANALYSES: Mapping[str, type[Experiment]] = {
 def run_study(study: Study, request: Request) -> Findings:
     """Do what a study says; raises ConfigError for an option that it does not have.
 
-    >>> " ".join(study_names())
-    'adaloss-300w adaloss-catheter adaloss-muct cross-task endovis foveated-ablation foveated-isbi2015'
+    >>> study_names()[:5]
+    ['adaloss-300w', 'adaloss-annotators', 'adaloss-catheter', 'adaloss-muct', 'adaloss-widths']
+    >>> study_names()[5:]
+    ['cross-task', 'endovis', 'foveated-ablation', 'foveated-isbi2015']
     """
     kind = study.analysis
     if kind is not None and kind not in ANALYSES:

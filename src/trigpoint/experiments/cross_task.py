@@ -1,53 +1,88 @@
-"""Cross-task representation learning (Fu et al., MLMI 2020): Table 1, Figs. 3 and 4, and fewer labels."""
+"""Cross-task representation learning (Fu et al., MLMI 2020): Table 1, Figs. 3 and 4, and fewer labels; what is
+trained. ``cross_task_tables`` says what came of it."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
+from trigpoint.config import parse, read_yaml, to_yaml
 from trigpoint.data import LandmarkDataset
+from trigpoint.data.files import write_text
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.experiments.engine import Experiment
-from trigpoint.experiments.findings import Claim, Row, Table, between, spread
-from trigpoint.experiments.measures import Job, Outcome, difference
-from trigpoint.experiments.study import ClaimSpec
+from trigpoint.experiments.cross_task_tables import ALL, CrossTaskTables, Key, folder_of
+from trigpoint.experiments.measures import Job
 from trigpoint.experiments.task import Task, launched, work
-from trigpoint.metrics import bootstrap_interval, mean_error
-from trigpoint.metrics.point_to_point import THRESHOLD, mean_point_error, point_error_scores
-from trigpoint.prediction import Predictor
+from trigpoint.methods.transfer import SourceConfig, origin
+from trigpoint.nn.pretrained import PRETRAINED
 from trigpoint.recipes import recipe_values
-from trigpoint.report.figures import ced_plot, comparison
-from trigpoint.report.side_by_side import Compared, comparison_grid
 from trigpoint.runs import RunFolder
 
-Key = tuple[str, str, str]  # labelled images, method, variant
-ALL = "all"
-PAIR = ("FT", "CTD-ED")  # at every number of labels; the paper calls CTD-ED the better choice of its three
-MAP = 64  # cells along the side of the paper's maps, the unit of its errors
-SHOWN = 4  # images of the qualitative grid
+COMPARED = ("scratch", "FE", "FT")  # at every number of labels, beside the penalty that was chosen
+CLASSES = ("CTD-CD", "CTD-Com")  # compare classes: they need a source with a classifier
+TRAINED = "trained"
+DONE = "prepared.yaml"
 
 
-class CrossTask(Experiment):
-    """The source is trained first, then every method from it."""
+class CrossTask(CrossTaskTables):
+    """The source is found or trained first, then the penalties among which validation chooses, then the rest.
+
+    ``first`` is the number of labels at which all methods are compared, ``plan`` every setting.
+    """
 
     def prepare(self) -> None:
         """The dataset and the source; raises DataError for a set without its splits or with shared subjects."""
-        labels, given = read_labels(self.options["labels"] or self.values["labels"]), self.options["source"]
-        self.first = labels[0]
-        self.plan = settings_of(self.options["methods"], labels, self.options["more"])
-        self.marks = {"source": None if given is None else str(Path(given).resolve())}
+        values = self.values
+        self.counts = read_labels(self.options["labels"] or values["labels"])
+        self.first = str(values["compare"]) if str(values["compare"]) in self.counts else self.counts[0]
+        self.origin = source_origin(self.options["source"], values["source"])
+        self.marks = {"source": self.origin or None}
         super().prepare()
-        self.source = RunFolder(given) if given is not None else self._train_source()
+        if "images" in values:
+            self._reduce(values["images"])
+        self._take_source()
 
     def check(self) -> None:
         data, chosen = LandmarkDataset.load(self.folder), self.values["muct_landmarks"]
         self.data = data.pick(chosen) if set(chosen) <= set(data.landmarks.names) else data
         check_subjects(self.data, self.folder)
         self.test = self.data.only("test")
+
+    def _reduce(self, counts: Mapping[str, int]) -> None:
+        """Go on with fewer images of some splits, from all their subjects, in a dataset of links."""
+        folder = self.request.out / "data"
+        if not (folder / DONE).is_file() or read_yaml(folder / DONE) != dict(counts):
+            rest = [i for i, sample in enumerate(self.data.samples) if sample.split not in counts]
+            parts = [self.data.only(split).limit(count, across=True) for split, count in counts.items()]
+            reduced = self.data.subset(rest)
+            for part in parts:
+                reduced = reduced.followed_by(part)
+            reduced.save(folder, images="link", overwrite=True)
+            write_text(folder / DONE, to_yaml(dict(counts)), overwrite=True)  # last: a folder that is whole
+        self.folder, self.data = folder, LandmarkDataset.load(folder, names=self.data.landmarks.names)
+        self.test = self.data.only("test")
+
+    def _take_source(self) -> None:
+        """What the landmark network starts from: ``encoder``, ``source`` (options) and the ``input`` that it needs."""
+        options = dict(self.origin)
+        self.trained = RunFolder(options["run"]) if "run" in options else None
+        if not options:
+            self.trained = self._train_source()
+        if self.trained is not None:
+            recipe = self.trained.source_recipe()
+            self.encoder, self.source = recipe.encoder, {"run": str(self.trained.folder.resolve())}
+            self.input = recipe.data.input.model_dump(mode="json")
+            return
+        self.encoder, self.source = str(options.pop("encoder")), options
+        given = parse(SourceConfig, options, "source")
+        expects = origin(given, self.encoder, 3, False).expects
+        self.input = {"channels": 3, "normalize": expects.normalize, "mean": expects.mean, "std": expects.std}
+        if wanted := [method for method in CLASSES if method in self.options["methods"]]:
+            try:
+                origin(given, self.encoder, 3, True)
+            except ConfigError as error:
+                self.options["methods"] = tuple(each for each in self.options["methods"] if each not in wanted)
+                self.warnings.append(f"not run: {', '.join(wanted)}; {error}")
 
     def _train_source(self) -> RunFolder:
         """The source: who is seen, learned on the training subjects alone."""
@@ -60,23 +95,46 @@ class CrossTask(Experiment):
         return RunFolder(out)
 
     def jobs(self) -> list[Job]:
-        pairs = [(key, seed) for seed in self.seeds for key in self.plan if not key[2]]
-        pairs += [(key, self.seeds[0]) for key in self.plan if key[2]]
-        return [Job(folder_of(key), self.scale.recipe, self.overrides(key), seed) for key, seed in pairs]
+        """Every setting; the candidates are trained here, because the rest depends on which of them is chosen."""
+        candidates = [key for key in self.candidates() if key[1] in self.options["methods"]]
+        outcomes = self.measured([self.job(key, self.seeds[0]) for key in candidates])
+        errors: dict[str, list[float]] = {}
+        for key, outcome in zip(candidates, outcomes, strict=True):
+            errors.setdefault(key[1], []).append(outcome.val_mre)
+        self.chosen = min(errors, key=lambda method: sum(errors[method])) if errors else None
+        self.plan = settings_of(self.options["methods"], self.counts, self.first, self.chosen, self.options["more"])
+        self.plan += [key for key in candidates if key not in self.plan]
+        self.plan.sort(key=lambda key: (self.labelled(key[0]), bool(key[2])))
+        often = {*self.values.get("repeated", self.options["methods"]), self.chosen}
+        return [
+            self.job(key, seed)
+            for seed in self.seeds
+            for key in self.plan
+            if seed == self.seeds[0] or (key[1] in often and not key[2])
+        ]
+
+    def candidates(self) -> list[Key]:
+        """Penalties at the numbers of labels with which validation chooses among them."""
+        at = [each for each in read_labels(str(self.values["choose"])) if each in self.counts] or [self.first]
+        return [(count, method, "") for count in at for method in self.values["candidates"]]
+
+    def job(self, key: Key, seed: int) -> Job:
+        """The run of a setting."""
+        return Job(folder_of(key), self.scale.recipe, self.overrides(key), seed)
 
     def overrides(self, key: Key) -> dict[str, Any]:
         """What a setting changes in the recipe."""
-        (labels, method, variant), values, source = key, self.values, self.source.source_recipe()
+        (labels, method, variant), values = key, self.values
         rounds = max(1, round(values["steps"] / -(-self.labelled(labels) // values["batch"])))
         every = max(1, round(rounds / values["validations"]))
-        seen = source.data.input.model_copy(update={"size": (values["size"], values["size"])})
         found: dict[str, Any] = {
             "data.landmarks": list(self.data.landmarks.names),
-            "data.input": seen.model_dump(mode="json"),
+            "data.input": {**self.input, "size": [values["size"]] * 2},
             "data.augment.flip": 0.5 if self.data.landmarks.pairs else 0.0,
             "data.workers": 0,
             "train.batch_size": values["batch"],
             "data.limit": None if labels == ALL else int(labels),
+            "data.limit_across": True,
             "train.epochs": every * max(1, round(rounds / every)),  # the last epoch is validated
             "train.val_every": every,
         }
@@ -84,143 +142,48 @@ class CrossTask(Experiment):
             hourglass = {"name": "hourglass", "width": values["hourglass_width"]}
             found |= {"method.network": hourglass, "method.transfer": None}
         else:
-            transfer = {"name": "cross_task", "source": {"run": str(self.source.folder.resolve())}}
-            found["method.network.encoder"] = source.encoder
-            found["method.transfer"] = {**transfer, **values["transfer"][method]}
+            options = values["transfer"][method]
+            transfer = None if options is None else {"name": "cross_task", "source": self.source, **options}
+            found |= {"method.network.encoder": self.encoder, "method.network.width": values["width"]}
+            found["method.transfer"] = transfer
         adaloss = {"name": "adaloss", "sigma_min": 1.0, "rho": 0.9 * values["size"] / 4 / 256}
         more = {"adaloss": {"method.schedule": adaloss}, "unlabelled": {"data.unlabelled": values["batch"]}}
-        return found | {**more, "scratch": {"method.transfer": None}}.get(variant, {})
-
-    def labelled(self, labels: str) -> int:
-        """How many images have labels."""
-        images = len(self.data.only("train").by_image())
-        return images if labels == ALL else min(int(labels), images)
+        return found | more.get(variant, {})
 
     def facts(self) -> dict[str, Any]:
-        classes = (self.source.folder / "classes.csv").read_text(encoding="utf-8").splitlines()
         return {
             **super().facts(),
             "what": "Drawn heads" if self.request.data is None else f"Dataset {self.test.name}",
             "landmarks": len(self.test.landmarks),
-            "encoder": self.source.source_recipe().encoder,
-            "classes": len(classes) - 1,
-            "source_error": 100 * source_error(self.source),
+            "subjects": len(set(self.subjects)),
+            "persons": len(set(self.data.only("train").groups)),
+            "source": self._source_in_words(),
         }
 
-    def name(self, key: Key) -> str:
-        """A setting in words, without the number of labels."""
-        return key[1] if not key[2] else f"{key[1]}, {self.values['variants'][key[2]]}"
+    def _source_in_words(self) -> str:
+        if self.trained is None:
+            weights = str(self.source.get("weights", "timm's"))
+            known = PRETRAINED.get(weights)
+            learned = f", trained on {known.learned}" if known else ""
+            return f"{self.encoder} with the weights {Path(weights).name}{learned}"
+        classes = len((self.trained.folder / "classes.csv").read_text(encoding="utf-8").splitlines()) - 1
+        wrong = f"{100 * source_error(self.trained):.1f} % of held-out images misclassified"
+        return f"{self.encoder}, trained from scratch to tell the {classes} training subjects apart ({wrong})"
 
-    @cached_property
-    def cells_per_pixel(self) -> float:
-        """Cells of the paper's maps per pixel of the test images."""
-        return float(MAP / max(self.test.read(0).pixels.shape[-2:]))
 
-    def tables(self) -> list[Table]:
-        return [self._table_one(), self._effect(), *self._square()]
+def source_origin(given: str | None, usual: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of ``method.transfer.source`` and the ``encoder``; empty where the source is to be trained.
 
-    def _table_one(self) -> Table:
-        """Errors in pixels, and in the paper's units beside its own."""
-        rows, truth, scale = list[Row](), self.test.points, self.cells_per_pixel
-        for key in self.plan:
-            runs = self.runs[folder_of(key)]
-            scores = [point_error_scores(run.points, truth, scale=scale) for run in runs]
-            stacked = [point_error_scores(run.points, truth, "stacked", 4 * scale) for run in runs]
-            errors = np.concatenate([run.errors for run in runs])
-            interval = bootstrap_interval(errors, list(self.subjects) * len(runs), n=500)
-            paper = self.values["paper"][key[1]] if key[0] == self.first and not key[2] else ("", "", "")
-            rows.append(
-                {
-                    "labelled": key[0],
-                    "method": self.name(key),
-                    "MRE px": spread(self.means(folder_of(key))),
-                    "95 %": between(interval),
-                    "ME, map cells": spread([score.mean for score in scores]),
-                    "SD": spread([score.sd for score in scores]),
-                    "ME as printed": spread([score.mean for score in stacked]),
-                    f"FR % above {THRESHOLD:g}": spread([100 * score.failure_rate for score in scores], 1),
-                    "AUC": spread([score.auc for score in scores]),
-                    **dict(zip(("paper: ME ± SD", "paper: FR %", "paper: AUC"), paper, strict=True)),
-                    "minutes": spread([run.minutes for run in runs], 1),
-                }
-            )
-        constant = f"{self.constant(self.test):.2f}"
-        rows.append({"labelled": ALL, "method": "always the mean training position", "MRE px": constant})
-        return Table("Table 1: error on the test images", rows, self.note("table_one"))
+    ``given``: the name of weights, ``trained``, or the run folder of a source; None: as ``usual``.
 
-    def _effect(self) -> Table:
-        """The regulariser against fine-tuning, paired."""
-        rows = []
-        for labels, method, variant in [key for key in self.plan if key[1].startswith("CTD")]:
-            other: Key = (labels, "FT", "adaloss" if variant == "adaloss" else "")
-            other = (labels, "CTD-ED", "") if variant == "unlabelled" else other
-            theirs = {run.job.seed: run for run in self.runs.get(folder_of(other), [])}
-            ours = [run for run in self.runs[folder_of((labels, method, variant))] if run.job.seed in theirs]
-            if not ours:
-                continue
-            same = [theirs[run.job.seed] for run in ours]
-            gap, bounds = difference([run.errors for run in ours], [run.errors for run in same], self.subjects)
-            better = sum(mine.mre < run.mre for mine, run in zip(ours, same, strict=True))
-            rows.append(
-                {
-                    "labelled": labels,
-                    "method": self.name((labels, method, variant)),
-                    "against": self.name(other),
-                    "difference px": f"{gap:+.3f}",
-                    "95 % over subjects": between(bounds),
-                    "%": f"{100 * gap / np.mean([run.mre for run in same]):+.1f}",
-                    "seeds better": f"{better} of {len(ours)}",
-                }
-            )
-        return Table("What the regulariser does", rows, self.note("effect"))
-
-    def _square(self) -> list[Table]:
-        """Adaloss and transfer, each without the other; none where a run is missing."""
-        rules = {"fixed sigma 1.5": "", "Adaloss": "adaloss"}
-        titles = dict(zip(("fine-tuning (FT)", "with L_ED (CTD-ED)"), PAIR, strict=True))
-        names = {(m, rule): folder_of((self.first, m, rule)) for m in PAIR for rule in rules.values()}
-        if not set(names.values()) <= set(self.runs):
-            return []
-        rows = [
-            {"targets": name, **{title: spread(self.means(names[m, rule])) for title, m in titles.items()}}
-            for name, rule in rules.items()
-        ]
-        return [Table("Adaloss and transfer", rows, self.note("square", first=self.first))]
-
-    def claims(self) -> list[Claim]:
-        """The paper's order of methods, beyond chance over the test subjects; both have to beat a constant answer."""
-        pairs = [
-            (labels, method, "FT", f"{method} is better than fine-tuning with {labels} labelled images")
-            for labels in dict.fromkeys(key[0] for key in self.plan)
-            for method in ("CTD-ED", "CTD-CD", "CTD-Com")
-        ]
-        pairs += [
-            (self.first, better, worse, f"{better} is better than {worse} ({self.first} labelled)")
-            for better, worse in (("FTP", "FE"), ("FT", "FTP"), ("CTD-ED", "CTD-CD"))
-        ]
-        return [
-            self.claim(ClaimSpec(text=text, ours=(ours,), than=(other,), sure=True))
-            for labels, *both, text in pairs
-            if {ours := folder_of((labels, both[0])), other := folder_of((labels, both[1]))} <= set(self.runs)
-        ]
-
-    def figures(self) -> dict[str, Figure]:
-        plain = [key for key in self.plan if key[0] == self.first and key[2] in ("", "scratch")]
-        same = {self.name(key): self.runs[folder_of(key)] for key in plain}
-        truth, scale = self.test.points, self.cells_per_pixel
-        per_image = {
-            name: scale * np.concatenate([mean_point_error(run.points, truth) for run in runs])
-            for name, runs in same.items()
-        }
-        top = max(THRESHOLD, float(np.nanquantile(np.concatenate(list(per_image.values())), 0.95)))
-        drawn = {"fig4_ced": ced_plot(per_image, threshold=float(f"{top:.2g}"), unit="map cells")}
-        counts = sorted({key[0]: self.labelled(key[0]) for key in self.plan}.items(), key=lambda each: each[1])
-        if len(counts) > 1:
-            methods = [key[1] for key in self.plan if key[0] != self.first and not key[2]]
-            errors = {m: [self.means(folder_of((count, m))) for count, _ in counts] for m in methods}
-            lines = {name: ([n for _, n in counts], np.transpose(each)) for name, each in errors.items()}
-            drawn["labels"] = comparison(lines, title="Error against the number of labels", against="labelled images")
-        return {**drawn, "fig3_comparison": _grid({name: runs[0] for name, runs in same.items()}, self.test)}
+    >>> source_origin("lite0", None), source_origin("trained", {"encoder": "resnet50", "pretrained": True})
+    ({'encoder': 'tf_efficientnet_lite0', 'weights': 'lite0'}, {})
+    """
+    if given in PRETRAINED:
+        return {"encoder": PRETRAINED[given].encoder, "weights": given}
+    if given is None:
+        return dict(usual or {})
+    return {} if given == TRAINED else {"run": str(Path(given).resolve())}
 
 
 def read_labels(text: str) -> tuple[str, ...]:
@@ -236,27 +199,18 @@ def read_labels(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def settings_of(methods: Sequence[str], labels: Sequence[str], more: Sequence[str]) -> list[Key]:
-    """Every setting: all methods at the first number of labels, two at the others."""
-    first, pair = labels[0], [method for method in PAIR if method in methods]
-    out = [(first, method, "") for method in methods]
-    out += [(count, method, "") for count in labels[1:] for method in pair]
+def settings_of(
+    methods: Sequence[str], counts: Sequence[str], first: str, chosen: str | None, more: Sequence[str]
+) -> list[Key]:
+    """Every setting: all methods with ``first`` labels, but of the penalties that only validation knows the chosen one;
+    the chosen one and those it is compared with at the other ``counts``."""
+    pair = [method for method in (*COMPARED, *([] if chosen is None else [chosen])) if method in methods]
+    out: list[Key] = [(count, method, "") for count in counts for method in (methods if count == first else pair)]
     if "adaloss" in more:
-        out += [(first, method, "adaloss") for method in pair]
-    if "unlabelled" in more and "CTD-ED" in methods and first != ALL:
-        out.append((first, "CTD-ED", "unlabelled"))
-    if "scratch" in more and "FT" in methods:
-        out.append((first, "FT", "scratch"))
+        out += [(first, method, "adaloss") for method in pair if method != "scratch"]
+    if "unlabelled" in more and chosen in methods and chosen is not None and first != ALL:
+        out.append((first, chosen, "unlabelled"))
     return out
-
-
-def folder_of(key: Sequence[str]) -> str:
-    """Name of the runs of a setting.
-
-    >>> folder_of(("50", "CTD-ED", "")), folder_of(("all", "FT", "adaloss"))
-    ('50-ctd-ed', 'all-ft-adaloss')
-    """
-    return "-".join(part for part in key if part).lower()
 
 
 def check_subjects(data: LandmarkDataset, folder: Path) -> None:
@@ -276,22 +230,3 @@ def check_subjects(data: LandmarkDataset, folder: Path) -> None:
 def source_error(run: RunFolder) -> float:
     """Share of the source's own validation images that it misclassifies."""
     return float(run.history_table()["val_error"].min())
-
-
-def _grid(runs: Mapping[str, Outcome], test: LandmarkDataset) -> Figure:
-    """Predictions and maps of the first seed on images of different difficulty."""
-    reference = next(iter(runs.values()))
-    order = np.argsort([mean_error(row) if np.isfinite(row).any() else np.inf for row in reference.errors])
-    chosen = [int(order[int(share * (len(order) - 1))]) for share in np.linspace(0.1, 0.9, SHOWN)]
-    methods: dict[str, Compared] = {}
-    for name, run in runs.items():
-        predictor = Predictor.load(run.run)
-        maps, affine = zip(*(predictor.heatmaps(test.samples[i].image) for i in chosen), strict=True)
-        back = [to_original.inverse() for to_original in affine]
-        points = [each.apply(run.points[i]) for each, i in zip(back, chosen, strict=True)]
-        methods[name] = Compared(np.stack(points), np.stack([heat.numpy() for heat in maps]))
-        if run is reference:  # all runs see the same pixels
-            images = [predictor.pipeline(test.read(i).pixels)[0].numpy() for i in chosen]
-            truth = [each.apply(test.samples[i].points) for each, i in zip(back, chosen, strict=True)]
-    scale = [max(test.read(i).pixels.shape[-2:]) / max(images[0].shape[-2:]) for i in chosen]
-    return comparison_grid(images, np.stack(truth), methods, [f"image {i}" for i in chosen], scale=scale)

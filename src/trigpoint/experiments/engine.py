@@ -18,14 +18,15 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.experiments.findings import Claim, Findings, Row, Table, between, finite_mean, judged, spread
 from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, difference, figure_of
-from trigpoint.experiments.study import ClaimSpec, Request, Study, TableSpec
-from trigpoint.experiments.task import Task, check_launcher, launched, work
+from trigpoint.experiments.study import ClaimSpec, Request, Study, TableSpec, TimeUp
+from trigpoint.experiments.task import Task, Until, check_launcher, launched
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_instruments, write_radiographs
 from trigpoint.synthetic.folder import MARK, height_width
 
+LISTED = 6  # runs that a message names
 DRAWINGS: Mapping[str, Callable[..., Path]] = {
     "catheter": write_catheter,
     "radiograph": write_radiographs,
@@ -179,18 +180,31 @@ class Experiment:
         return DRAWINGS[kind](folder, count, size=size, seed=0, **options)
 
     def measured(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Train every job in ``out/runs`` (finished ones are only read) and measure it on the test images."""
+        """Train every job in ``out/runs`` (finished ones are only read) and measure it on the test images.
+
+        Raises TimeUp, naming what is left, where the minutes of the request were not enough.
+        """
         test = self.test if self.measures_points else None
         alone = self.request.launcher == "local" and (self.request.jobs or 1) == 1
         runs, bar = self.request.out / "runs", alone and self.request.progress
         tasks = [Task(job, self.folder, runs / job.folder, test, bar) for job in jobs]
-        outcomes = []
-        for job, done in zip(jobs, launched(self.request, work, tasks, [job.folder for job in jobs]), strict=True):
+        outcomes, left = list[Outcome](), list[str]()
+        names, begin = [job.folder for job in jobs], Until(self.request.until)
+        for job, done in zip(jobs, launched(self.request, begin, tasks, names), strict=True):
+            if done is None:
+                left.append(job.folder)
+                continue
             outcome = self.outcome(job, *done)
             outcomes.append(outcome)
             found = f"test MRE {outcome.mre:.2f} px after" if self.measures_points else "trained in"
             ending = f"; {outcome.note}" if outcome.note else ""
             self.request.say(f"[{len(outcomes)}/{len(jobs)}] {job.folder}: {found} {outcome.minutes:.1f} min{ending}")
+        if left:
+            more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
+            raise TimeUp(
+                f"{self.study.name}: {len(outcomes)} of {len(jobs)} runs are done, and the {self.request.minutes:g} "
+                f"minutes are over; left are {', '.join(left[:LISTED])}{more}"
+            )
         return outcomes
 
     def outcome(self, job: Job, found: FloatArray | None, note: str) -> Outcome:
@@ -286,7 +300,7 @@ class Experiment:
         gap, bounds = difference(mine, theirs, self.subjects)
         other, unit = self.mean(pair[1]), self.unit
         most = (spec.factor - 1) * other + spec.more
-        holds = bounds[1] < 0 if spec.sure else gap <= most if most else gap < 0
+        holds = bounds[1] < most if spec.sure else gap <= most if most else gap < 0
         means = " against ".join(f"{spread(self.means(name))} {unit} ({name})" for name in pair)
         share = f", {100 * gap / other:+.1f} %" if other else ""
         numbers = f"{means}, difference {gap:+.2f} {unit}{share} (95 % {between(bounds)} {unit})"

@@ -82,6 +82,17 @@ class Outcome:
         return float(known.iloc[-1]) if len(known) else math.nan
 
     @property
+    def first_val_mre(self) -> float:
+        """Mean error on the validation images when they were first looked at, px."""
+        known = self.history["val_mre_px"].dropna()
+        return float(known.iloc[0]) if len(known) else math.nan
+
+    def learned_after(self, share: float) -> float:
+        """First epoch whose validation error is below that share of a constant answer's; NaN = none was."""
+        good = self.history["epoch"][self.history["val_mre_px"] < share * self.constant]
+        return float(good.iloc[0]) if len(good) else math.nan
+
+    @property
     def epochs(self) -> list[int]:
         """Numbers of the epochs."""
         return [int(epoch) for epoch in self.history["epoch"]]
@@ -140,6 +151,8 @@ MEASURES: Mapping[str, Callable[[Outcome, float], float]] = {
     "nme": lambda run, at: 100 * metrics.mean_error(run.nme),
     "nme_above": lambda run, at: 100 * metrics.failure_rate(run.nme, at),
     "val_mre": lambda run, at: run.val_mre,
+    "first_val_mre": lambda run, at: run.first_val_mre,
+    "learned_after": lambda run, at: run.learned_after(at),
     "last_to_best": lambda run, at: run.last_val_mre / run.val_mre,
     "last_sigma": lambda run, at: run.last_sigma,
     "least_sigma": lambda run, at: run.least_sigma,

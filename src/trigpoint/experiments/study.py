@@ -1,5 +1,7 @@
 """A study as data: the YAML file that says what an experiment varies, and what a user asks of it."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -16,6 +18,12 @@ from trigpoint.experiments.measures import MEASURES
 from trigpoint.recipes import extended, recipe_values
 
 Say = Callable[[str], None]
+
+
+class TimeUp(RunError):
+    """The minutes of a request are over and trainings are left; the same request goes on with them."""
+
+
 SCALES = ("small", "paper")
 MARK = "experiment.yaml"
 SLURM = "slurm."
@@ -82,7 +90,7 @@ class ClaimSpec(Config):
 
     Of several settings that of ``ours`` with the least validation error is meant, and the best on the test images of
     ``than``. ``factor`` and ``more`` (a length): ours may have that many times the other error, and so much more.
-    ``sure``: the 95 % interval of the difference has to be below 0.
+    ``sure``: the whole 95 % interval of the difference has to be below that.
     """
 
     text: str
@@ -191,7 +199,8 @@ class Request:
     the runs (None: those of the study). ``data``: the user's dataset. ``say`` gets a line per finished run;
     ``progress`` shows a bar within each. ``launcher``: where trainings run; ``jobs``: how many at a time (None: one
     on this machine, as Slurm jobs all). ``options``: those of the study and, with ``slurm.``, of the jobs, as
-    text. Raises ConfigError for an unknown scale or launcher or bad seeds.
+    text. ``minutes``: after so many, counted from ``begun``, no training begins any more; None: all are done. Raises
+    ConfigError for an unknown scale or launcher, bad seeds or no minutes.
     """
 
     name: str
@@ -204,6 +213,8 @@ class Request:
     jobs: int | None = None
     launcher: str = "local"
     options: Mapping[str, str] = field(default_factory=dict)
+    minutes: float | None = None
+    begun: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         for key, value, valid in (("scale", self.scale, SCALES), ("launcher", self.launcher, ("local", "submitit"))):
@@ -214,9 +225,16 @@ class Request:
             raise ConfigError(f"seeds: expected different numbers of 0 or more such as 0,1,2, got {list(seeds)}")
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"jobs: expected 1 or more, got {self.jobs}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ConfigError(f"minutes: expected more than 0, got {self.minutes:g}")
         if self.launcher == "local":
             for key in self.slurm:
                 raise ConfigError(f"{SLURM}{key}: is of Slurm jobs, got --launcher local; add --launcher submitit")
+
+    @property
+    def until(self) -> float:
+        """When the time is up, seconds since 1970; infinite without ``minutes``."""
+        return math.inf if self.minutes is None else self.begun + 60 * self.minutes
 
     @property
     def slurm(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -75,6 +76,21 @@ def work(task: Task) -> tuple[FloatArray | None, str]:
     if task.test is None or not run.weights.is_file():
         return None, note
     return predicted(run, task.job.own(task.test)), note
+
+
+@dataclass(frozen=True)
+class Until:
+    """``work`` that begins no training any more after ``end``, seconds since 1970: None for a task that needs one."""
+
+    end: float
+
+    def __call__(self, task: Task) -> tuple[FloatArray | None, str] | None:
+        return None if time.time() >= self.end and not finished(RunFolder(task.out)) else work(task)
+
+
+def finished(run: RunFolder) -> bool:
+    """Whether all epochs of a run are done."""
+    return run.weights.is_file() and run.epochs_done() >= run.any_recipe().train.num_epochs
 
 
 def predicted(run: RunFolder, test: LandmarkDataset, steps: Sequence[int] | None = None) -> FloatArray:

@@ -4,6 +4,7 @@
 - ``foveated``: iterated glimpses over an image pyramid, for very large images
 - ``cascade``: a heatmap run finds, glimpses refine
 - ``instances``: heatmaps with any number of instances of a landmark in an image
+- ``template``: from one label on, frozen features and filters in closed form
 - ``losses``: how heatmaps are compared with their targets; ``maps``: what ``heatmap`` and ``instances`` share
 - ``transfer``: a frozen source model that regularises ``heatmap`` (cross-task learning)
 - ``base``: the contract, what training and prediction ask of a method
@@ -20,6 +21,7 @@ from trigpoint.methods.cascade import CascadeMethod
 from trigpoint.methods.foveated import FoveatedMethod
 from trigpoint.methods.heatmap import HeatmapMethod
 from trigpoint.methods.instances import InstanceMethod
+from trigpoint.methods.template import TemplateMethod
 from trigpoint.recipe import METHOD, Recipe
 
 METHODS: dict[str, type[LandmarkMethod]] = {
@@ -27,10 +29,12 @@ METHODS: dict[str, type[LandmarkMethod]] = {
     "foveated": FoveatedMethod,
     "cascade": CascadeMethod,
     "instances": InstanceMethod,
+    "template": TemplateMethod,
 }
 
 __all__ = [
     "METHODS", "build_method", "CascadeMethod", "FoveatedMethod", "HeatmapMethod", "InstanceMethod", "LandmarkMethod",
+    "TemplateMethod",
 ]  # fmt: skip
 
 

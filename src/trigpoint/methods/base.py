@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import lightning as L
 import numpy as np
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -49,6 +50,7 @@ class TrainedModule(L.LightningModule, ABC):
         self.ema = ema
         self.average: RunningAverage | None = None
         self.epoch_loss = float("nan")  # mean of the last epoch
+        self.finite = FiniteCheck()
 
     @abstractmethod
     def validation_metric(self) -> ValidationMetric:
@@ -82,7 +84,11 @@ class TrainedModule(L.LightningModule, ABC):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
+        self.settle()
         self.follow()
+
+    def settle(self) -> None:
+        """Called after an optimizer step, before the averaged weights follow it."""
 
     def inference_network(self) -> nn.Module:
         """The network whose weights are validated, kept and used: the averaged one where there is one."""
@@ -162,6 +168,9 @@ class LandmarkMethod(TrainedModule, ABC):
     """Whether ``predict_tiled`` works: on images too large for memory."""
     traces: ClassVar[bool] = False
     """Whether ``trace`` tells how the method came to its points."""
+    validates_itself: ClassVar[bool] = False
+    """Whether the few images that are annotated may all be learned from, and measured on, where no others validate: it
+    has nothing that the validation images would have to choose."""
     threshold: float | None = None
     """Score that an instance has to exceed to be predicted; None: exactly one of each landmark is found. A method with
     a threshold is trained on ``InstanceInputs``: batches with all instances of an image."""
@@ -199,6 +208,23 @@ class LandmarkMethod(TrainedModule, ABC):
 
     def take_stage(self, name: str, run: StageRun) -> None:
         """Begin from a run that ``Config.stages`` asks for; called before training."""
+
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+        """Take the weights of a ``run`` with the landmarks ``names``; the keys of those that did not fit.
+
+        Raises ConfigError where the method cannot, or the run has another network.
+        """
+        raise ConfigError(
+            f"train.init: expected a method whose network gives a map per landmark, got {type(self).__name__}; train "
+            "without train.init"
+        )
+
+    def learn_only(self, names: Sequence[str]) -> None:
+        """Let all but these landmarks be as they are. Raises ConfigError where the method cannot."""
+        raise ConfigError(
+            f"train.only: expected a method whose network gives a map per landmark, got {type(self).__name__}; train "
+            "without train.only"
+        )
 
     # -- validation and calibration ---------------------------------------------------------------------------------
 
@@ -266,6 +292,40 @@ class NotFinite(RunError):
     def __init__(self, index: list[int]) -> None:
         super().__init__(f"the training loss is not finite for samples {index}")
         self.index = index
+
+
+class FiniteCheck:
+    """Watches the losses of training steps, and names the images of the first that is not finite.
+
+    The answer waits until a device has done all that it was told, so a GPU is asked once in ``EVERY`` steps and at the
+    end of the epoch, before anything is validated or saved; a CPU at once.
+    """
+
+    EVERY = 64
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def watch(self, loss: Tensor, index: Tensor) -> None:
+        """Note the ``loss`` of a step on the samples ``index``; raises NotFinite for it or an earlier one."""
+        self._seen.append((loss.detach(), index))
+        if loss.device.type == "cpu" or len(self._seen) >= self.EVERY:
+            self.ask()
+
+    def ask(self) -> None:
+        """Raises NotFinite, naming the samples of the first step watched that had such a loss."""
+        seen, self._seen = self._seen, []
+        if seen:
+            finite = torch.stack([loss for loss, _ in seen]).isfinite().tolist()
+            if not all(finite):
+                raise NotFinite(seen[finite.index(False)][1].tolist())
+
+
+def to_device(values: Tensor, like: Tensor) -> Tensor:
+    """``values`` with the type and on the device of ``like``, without waiting for what a GPU has to do."""
+    if like.is_cuda:
+        return values.to(like.dtype).pin_memory().to(like.device, non_blocking=True)
+    return values.to(like)
 
 
 def own_share(count: Tensor) -> Tensor:

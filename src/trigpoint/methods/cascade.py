@@ -56,6 +56,8 @@ class CascadeMethod(FoveatedMethod):
         """Options of the glimpses, as of ``foveated``."""
         min_score: float = Field(default=0.0, ge=0)
         """Score below which a coarse point is replaced by the mean of the training landmarks."""
+        coarse_share: float = Field(default=0.0, ge=0, le=1)
+        """Share of the coarse point in the result, beside that of the glimpses."""
 
         @model_validator(mode="after")
         def _check(self) -> CascadeMethod.Config:
@@ -107,7 +109,7 @@ class CascadeMethod(FoveatedMethod):
             cast(HeatmapMethod.Config, recipe.method), landmark_names, seen.channels, seen.size, ema=recipe.train.ema
         )
         super().__init__(method.fine, landmark_names, channels, input_size, epochs)
-        self.min_score = method.min_score
+        self.min_score, self.coarse_share = method.min_score, method.coarse_share
         self.network.coarse = coarse.network.requires_grad_(False)
         for glimpses in self.network.networks:  # untrained, it leaves the coarse points where they are
             nn.init.zeros_(cast(GlimpseNetwork, glimpses).last.weight)
@@ -152,4 +154,9 @@ class CascadeMethod(FoveatedMethod):
             points, scores = self.decode(coarse(images.contiguous(memory_format=torch.channels_last)).float())
         guess = map_points(back, points).to(batch.images)
         found = guess.isfinite().all(-1) & (scores >= self.min_score)
-        return self._around(torch.where(found[..., None], guess, network.start_mean))
+        return self.around(torch.where(found[..., None], guess, network.start_mean))
+
+    def conclude(self, path: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As of the glimpses, and ``coarse_share`` of the way back to the point that they began at."""
+        points, scores, spread = super().conclude(path)
+        return torch.lerp(points, path[0, :, 0], self.coarse_share), scores, spread

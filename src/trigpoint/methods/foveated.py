@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from trigpoint.data.tiled import TiledImage
 from trigpoint.data.tiled.pyramid import LazyPyramid
 from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, NotFinite, own_share, take_sums
+from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, own_share, take_sums, to_device
+from trigpoint.methods.glimpse_augment import GlimpseAugment, normal_like, random_linear, turn, without_shift
+from trigpoint.methods.glimpse_networks import FoveatedNetworks
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
 
-STACKS = 96  # glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result
-LEAST_UNIT = 1.0  # input pixels; landmarks that all lie at one place have no spread to measure offsets in
 NEAR = 1 / 8  # share of the glimpse that a guess counts as away from the landmark at least, in the relative loss
 
 
@@ -55,6 +55,12 @@ class FoveatedMethod(LandmarkMethod):
         """Glimpse steps in prediction."""
         starts: int = Field(default=1, ge=1)
         """Initial guesses in prediction, the first at the mean; the median of their ends counts."""
+        last: int = Field(default=1, ge=1)
+        """Glimpse steps, the last ones, whose ends are averaged in prediction."""
+        views: int = Field(default=1, ge=1)
+        """Turned glimpses in each step of prediction, evenly between ``view_rotation`` either way; the mean counts."""
+        view_rotation: float = Field(default=7.5, ge=0, le=180)
+        """Largest turn of these views, degrees."""
         unit: Literal["patch", "spread"] = "patch"
         """An offset of 1 means half of what the coarsest level shows, or the SD of the landmark's initial guesses."""
         loss: Literal["l1", "relative"] = "l1"
@@ -65,11 +71,19 @@ class FoveatedMethod(LandmarkMethod):
         """Augmentation of each glimpse: logarithm of the factor, either way."""
         noise: float = Field(default=0.01, ge=0)
         """Augmentation of each glimpse: standard deviation of additive noise."""
+        contrast: float = Field(default=0.0, ge=0, le=2)
+        """Augmentation of each glimpse: logarithm of the factor of its grey values, either way."""
+        brightness: float = Field(default=0.0, ge=0)
+        """Augmentation of each glimpse: what is added to all its grey values, either way, in the input's unit."""
+        at_once: bool | None = None
+        """Pass the networks of ``shared: false`` at once, in the memory of all; null: on a GPU, which is then busy."""
 
         @model_validator(mode="after")
         def _check(self) -> FoveatedMethod.Config:
             if self.conditioning is not None and not self.shared:
                 raise ValueError("conditioning belongs to shared=true, got shared=false; set method.shared=true")
+            if self.last > self.iterations:
+                raise ValueError(f"last: expected at most iterations={self.iterations}, got {self.last}; lower it")
             return self
 
     def __init__(
@@ -119,10 +133,7 @@ class FoveatedMethod(LandmarkMethod):
     # -- training ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """All glimpse steps on one batch; raises NotFinite.
-
-        What is drawn is drawn before the steps and copied at once: each copy would wait for a device to finish.
-        """
+        """All glimpse steps on one batch; raises NotFinite."""
         rng = np.random.default_rng((self.seed, self.current_epoch, *batch.index.tolist()))
         source = self.source(batch.images)
         present = batch.points.isfinite().all(-1)[:, None, :]
@@ -130,19 +141,31 @@ class FoveatedMethod(LandmarkMethod):
         truth = torch.where(present[..., None], batch.points[:, None], mean)  # (B, 1, K, 2)
         guess = self.training_guess(truth, rng)
         # a network at a time keeps the memory of one; several processes reduce in one go
-        parts = self.network.parts if self.trainer.world_size == 1 else [self.network.all]
-        turns, seeded = [], []
-        for _ in range(self.options.train_iterations):
-            turns.append(_random_linear(guess.shape[:3], self.options.rotation, self.options.scale, rng))
-            seeded.append([(part, int(rng.integers(2**31))) for part in parts])
+        together = self.trainer.world_size > 1 or self.network.together(guess)
+        parts = [self.network.all] if together else self.network.parts
         weight = present.expand(guess.shape[:3]).to(guess)
-        for linear, pairs in zip(torch.stack(turns).to(guess), seeded, strict=True):
-            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, weight, linear, pairs, batch))
+        for drawn in self._draw(guess, parts, rng):
+            guess = self.keep_inside(guess + self._learn_step(source, guess, truth, weight, drawn, batch))
+
+    def _draw(self, guess: Tensor, parts: Sequence[list[int]], rng: Generator) -> list[GlimpseAugment]:
+        """What augments the glimpses of every step, drawn and copied before the first: a copy in between would wait
+        for the device to finish."""
+        options, shape, steps = self.options, guess.shape[:3], self.options.train_iterations
+        turns, seeds = [], []
+        for _ in range(steps):
+            turns.append(random_linear(shape, options.rotation, options.scale, rng))
+            seeds.append([(part, int(rng.integers(2**31))) for part in parts])
+        tones = None
+        if options.contrast or options.brightness:
+            limits = np.array([options.contrast, options.brightness])
+            tones = to_device(torch.from_numpy(rng.uniform(-limits, limits, (steps, *shape, 2))), guess)
+        linear = to_device(torch.stack(turns), guess)
+        return [GlimpseAugment(linear[i], seeds[i], None if tones is None else tones[i]) for i in range(steps)]
 
     def training_guess(self, truth: Tensor, rng: Generator) -> Tensor:
         """Initial guesses (B, S, K, 2) in training for the true points (B, 1, K, 2)."""
         shape = (len(truth), self.options.train_starts, *truth.shape[2:])
-        noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(truth)
+        noise = to_device(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)), truth)
         middle = truth if self.options.start == "landmark" else self.network.start_mean.to(truth)
         return self.keep_inside(middle + noise * self.network.start_sd.to(truth))
 
@@ -152,27 +175,26 @@ class FoveatedMethod(LandmarkMethod):
         guess: Tensor,
         truth: Tensor,
         weight: Tensor,
-        linear: Tensor,
-        parts: Sequence[tuple[list[int], int]],
+        drawn: GlimpseAugment,
         batch: Batch,
     ) -> Tensor:
         """One glimpse step and one optimizer step; returns the moves (B, S, K, 2) in input pixels.
 
-        What is seen is turned and scaled by the inverse of ``linear``, so the offset that the network gives is mapped
-        back by ``linear``. (The official code divides by the scale here, which turns that augmentation round.)
-        ``weight`` (B, S, K) is 0 where a landmark is missing, ``parts`` are columns and the seed of their noise.
+        What is seen is turned and scaled by the inverse of ``drawn.linear``, so the offset that the network gives is
+        mapped back by it. (The official code divides by the scale here, which turns that augmentation round.)
+        ``weight`` (B, S, K) is 0 where a landmark is missing.
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         unit, total = self.network.unit, own_share(weight.sum())
         moves, losses = [], []
-        for columns, seed in parts:
+        for columns, seed in drawn.parts:
             here = slice(columns[0], columns[-1] + 1)
-            at = guess[:, :, here]
-            stacks = self.look(source, at, linear[:, :, here])
-            stacks = stacks + self.options.noise * _normal_like(stacks, seed)
+            at, linear = guess[:, :, here], drawn.linear[:, :, here]
+            stacks = drawn.toned(self.look(source, at, linear), here)
+            stacks = stacks + self.options.noise * normal_like(stacks, seed)
             offsets = self.network(stacks.flatten(0, 1), columns).reshape(at.shape)
-            move = map_points(_without_shift(linear[:, :, here]), offsets)
+            move = map_points(without_shift(linear), offsets)
             away = (at - truth[:, :, here]) / unit[here]
             wrong = (move + away).abs().mean(-1)
             if self.options.loss == "relative":
@@ -182,8 +204,7 @@ class FoveatedMethod(LandmarkMethod):
             self.loss_sums += torch.stack([loss.detach() * total, weight[:, :, here].sum()]).to(self.loss_sums)
             moves.append(move.detach() * unit[here])
             losses.append(loss.detach())
-        if not torch.stack(losses).isfinite().all():  # asked once a step, for the answer waits for the device
-            raise NotFinite(batch.index.tolist())
+        self.finite.watch(torch.stack(losses).sum(), batch.index)
         if self.clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
         optimizer.step()
@@ -195,6 +216,7 @@ class FoveatedMethod(LandmarkMethod):
     def on_train_epoch_end(self) -> None:
         """The mean loss over all glimpse steps of the epoch (``l1``: per coordinate, in ``unit``), and the share of
         units in each landmark's head that were above 0 for any glimpse: one that never is no longer learns by ReLU."""
+        self.finite.ask()
         loss, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = loss / max(count, 1.0)
         active = [take_sums(cast(GlimpseNetwork, network).active) for network in self.network.networks]
@@ -298,9 +320,9 @@ class FoveatedMethod(LandmarkMethod):
 
     def mean_guess(self, count: int, device: torch.device) -> Tensor:
         """Initial guesses (count, S, K, 2), the same for every image: their mean, then normal around it."""
-        return self._around(self.used.start_mean.to(device).expand(count, -1, -1))
+        return self.around(self.used.start_mean.to(device).expand(count, -1, -1))
 
-    def _around(self, guess: Tensor) -> Tensor:
+    def around(self, guess: Tensor) -> Tensor:
         """``starts`` guesses (B, S, K, 2): ``guess`` (B, K, 2) itself and others normal around it, always the same."""
         sd = self.used.start_sd
         noise = np.random.default_rng(0).standard_normal((self.options.starts, *sd.shape))
@@ -310,80 +332,38 @@ class FoveatedMethod(LandmarkMethod):
     @torch.no_grad()
     def refine(self, source: GlimpseSource, guess: Tensor, iterations: int | None = None) -> Tensor:
         """Path (T + 1, B, S, K, 2) of guesses that begin at ``guess`` (B, S, K, 2)."""
-        network = self.used
         path = [guess]
         for _ in range(iterations or self.options.iterations):
-            stacks = self.look(source, path[-1]).flatten(0, 1)
-            moves = network.by_parts(stacks) * network.unit
-            path.append(self.keep_inside(path[-1] + moves.reshape(guess.shape)))
+            moves = [self._move(source, path[-1], linear) for linear in self._views(guess)]
+            path.append(self.keep_inside(path[-1] + torch.stack(moves).mean(0)))
         return torch.stack(path)
 
+    def _move(self, source: GlimpseSource, guess: Tensor, linear: Tensor | None) -> Tensor:
+        """The moves (B, S, K, 2) that the networks propose of what is seen at ``guess``, turned by ``linear``."""
+        network = self.used
+        offsets = network.by_parts(self.look(source, guess, linear).flatten(0, 1)).reshape(guess.shape)
+        seen = offsets if linear is None else map_points(without_shift(linear), offsets)
+        return seen * network.unit
+
+    def _views(self, guess: Tensor) -> list[Tensor | None]:
+        """How each view of a glimpse is turned: (B, S, K, 2, 2); None: not at all."""
+        if self.options.views == 1:
+            return [None]
+        angles = np.radians(np.linspace(-1, 1, self.options.views) * self.options.view_rotation)
+        linear = to_device(torch.from_numpy(turn(np.cos(angles), np.sin(angles))), guess)
+        return [turn.expand(*guess.shape[:3], 2, 2) for turn in linear]
+
     def conclude(self, path: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Points (B, K, 2), the median of the ends; scores (B, K), 1 / (1 + u); and spread (B, K), all in input pixels.
+        """Points (B, K, 2), the median of the ends, each the mean of the ``last`` steps; scores (B, K), 1 / (1 + u);
+        and spread (B, K), all in input pixels.
 
         u is the spread of the ends (root mean square distance from their median) where there are several, and else
         the length of the last move: a guess that still moves has not arrived.
         """
-        ends = path[-1]
+        ends = path[-self.options.last :].mean(0)
         points = ends.quantile(0.5, dim=1)  # of two in the middle their mean, which median does not give
         if ends.shape[1] == 1:
             last = torch.linalg.vector_norm(path[-1] - path[-2], dim=-1)[:, 0]
             return points, 1 / (1 + last), None
         spread = (ends - points[:, None]).pow(2).sum(-1).mean(1).sqrt()
         return points, 1 / (1 + spread), spread
-
-
-class FoveatedNetworks(nn.Module):
-    """A network per landmark, or one for all, and where the guesses begin.
-
-    ``parts`` are the landmarks (neighbouring columns of the K) of each network, ``all`` all of them.
-    """
-
-    start_mean: Tensor
-    start_sd: Tensor
-
-    def __init__(self, method: FoveatedMethod.Config, count: int, channels: int, levels: int) -> None:
-        super().__init__()
-        self.by_spread, self.half_patch = method.unit == "spread", method.glimpse * 2 ** (levels - 1) / 2
-        self.all = list(range(count))
-        self.parts = [self.all] if method.shared else [[k] for k in self.all]
-        self.networks = nn.ModuleList(GlimpseNetwork(len(part), channels, levels, method) for part in self.parts)
-        self.coarse: nn.Module | None = None  # the first stage of a cascade
-        self.register_buffer("start_mean", torch.zeros(count, 2))
-        self.register_buffer("start_sd", torch.zeros(count, 2))
-
-    @property
-    def unit(self) -> Tensor:
-        """What an output of 1 means, (K, 1) input pixels; of a spread the mean over both axes, as glimpses turn."""
-        if self.by_spread:
-            return self.start_sd.mean(-1, keepdim=True).clamp_min(LEAST_UNIT)
-        return torch.full_like(self.start_sd[:, :1], self.half_patch)
-
-    def forward(self, stacks: Tensor, columns: list[int]) -> Tensor:
-        """Offsets (M, n, 2) of glimpse stacks (M, n, L, C, g, g) of the landmarks ``columns``: one part, or all."""
-        if len(self.networks) == 1:
-            return self.networks[0](stacks)  # type: ignore[no-any-return]
-        return torch.cat([self.networks[k](stacks[:, i : i + 1]) for i, k in enumerate(columns)], dim=1)
-
-    def by_parts(self, stacks: Tensor) -> Tensor:
-        """Offsets (M, K, 2) of all landmarks, so many stacks at a time that the memory stays bounded."""
-        rows = max(1, STACKS // len(self.all))
-        return torch.cat([self(part, self.all) for part in torch.split(stacks, rows)])
-
-
-def _random_linear(shape: torch.Size, rotation: float, scale: float, rng: Generator) -> Tensor:
-    """Turns by up to ``rotation`` degrees and factors up to exp(``scale``), either way: (*shape, 2, 2)."""
-    angle = np.radians(rng.uniform(-rotation, rotation, shape))
-    factor = np.exp(rng.uniform(-scale, scale, shape))
-    c, s = factor * np.cos(angle), factor * np.sin(angle)
-    return torch.from_numpy(np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2))
-
-
-def _without_shift(linear: Tensor) -> Tensor:
-    return torch.cat([linear, torch.zeros_like(linear[..., :1])], dim=-1)
-
-
-def _normal_like(values: Tensor, seed: int) -> Tensor:
-    """Standard normal numbers, drawn where ``values`` are."""
-    generator = torch.Generator(values.device).manual_seed(seed)
-    return torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)

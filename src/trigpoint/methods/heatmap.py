@@ -19,7 +19,7 @@ from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, StageRun, own_share, take_sums
+from trigpoint.methods.base import StageRun, own_share, take_sums
 from trigpoint.methods.losses import LOSS, MapLoss
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
@@ -88,9 +88,10 @@ class HeatmapMethod(MapMethod):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
+        batch = self.shown(batch)
         images = channels_last(batch.images)
         output = self.network.run(images)
-        sigma = self.schedule.sigma.to(images.device)
+        sigma = self.widths(images)
         loss, misfit, energy = self.loss(output.maps.float(), batch.points, sigma, self.codec)
         for maps in output.earlier:  # intermediate supervision
             loss = loss + self.loss(maps.float(), batch.points, sigma, self.codec).loss
@@ -103,9 +104,15 @@ class HeatmapMethod(MapMethod):
             penalty = self.transfer(self.network.padded(images), output.levels, batch.index, self.progress())
             self.transfer_sums += torch.stack([penalty.detach() * len(batch), penalty.new_tensor(len(batch))])
             total = total + penalty
-        if not torch.isfinite(total):
-            raise NotFinite(batch.index.tolist())
+        self.finite.watch(total, batch.index)
         return total
+
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+        if self.transfer is not None:
+            raise ConfigError(
+                "train.init: the network begins from method.transfer.source, got a run as well; drop one of the two"
+            )
+        return super().begin_from(run, names)
 
     def progress(self) -> float:
         """How much of the training is done, from 0 to 1."""

@@ -19,7 +19,7 @@ from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
-from trigpoint.methods.base import NotFinite, own_share
+from trigpoint.methods.base import own_share
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.validation import instance_facts
 from trigpoint.recipe import MethodConfig
@@ -80,17 +80,17 @@ class InstanceMethod(MapMethod):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean over the annotated landmarks of the batch, of all processes; raises RunError when it is not finite."""
+        batch = self.shown(batch)
         known, _ = instance_facts(batch)
         output = self.network.run(channels_last(batch.images))
         with torch.no_grad():
-            target = self.codec.encode(batch.points, self.schedule.sigma.to(batch.images.device))
+            target = self.codec.encode(batch.points, self.widths(batch.images))
         maps = [output.maps, *output.earlier]  # earlier: intermediate supervision
         misfits = [(each.float() - target).square().mean((-2, -1)) for each in maps]
         loss = torch.stack(misfits).mean(0)
         self.count_in(known, misfits[0].detach(), target.square().mean((-2, -1)))
         total = torch.where(known, loss, torch.zeros_like(loss)).sum() / own_share(known.sum())
-        if not torch.isfinite(total):
-            raise NotFinite(batch.index.tolist())
+        self.finite.watch(total, batch.index)
         return total
 
     def move_schedule(self, losses: Tensor, energy: Tensor) -> None:

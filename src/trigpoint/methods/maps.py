@@ -5,15 +5,20 @@ The schedule moves at the end of an epoch, or, with its option ``every``, after 
 A subclass calls ``build_network``, makes its codec, and calls ``build_schedule``, in this order.
 """
 
-from typing import Any, cast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
 from trigpoint import config
+from trigpoint.errors import ConfigError
 from trigpoint.landmarks import Batch
-from trigpoint.methods.base import LandmarkMethod, take_sums
+from trigpoint.methods.base import LandmarkMethod, StageRun, take_sums
 from trigpoint.nn import LandmarkNetwork
+from trigpoint.nn.inherit import inherit, landmark_axes, rows
+from trigpoint.recipe import Recipe
 from trigpoint.schedules import LearnedSigma, Schedule, resolve_sigma0
 
 NETWORK = config.Choice("network", "trigpoint.nn:NETWORKS")
@@ -27,9 +32,13 @@ class MapMethod(LandmarkMethod):
     schedule: Schedule
     epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
     move_sums: Tensor  # the same since the last move of a schedule that moves every so many steps
+    _widths: tuple[Tensor, Tensor] | None = None  # as the schedule had them, and their copy on another device
+    taught: Tensor | None = None  # (K,) bool, which landmarks are learned; None: all
+    held: dict[str, Tensor] | None = None  # what the network has of the others
 
     def build_network(self, options: config.Component, channels: int) -> None:
         """The network of a config from ``NETWORKS``."""
+        self.made_of = options, channels
         self.network = NETWORK.find(options.name)(channels, len(self.landmark_names), options)
         self.network.to(memory_format=torch.channels_last)  # faster convolutions
 
@@ -42,6 +51,82 @@ class MapMethod(LandmarkMethod):
         self.keep_average()
         for sums in ("epoch_sums", "move_sums"):
             self.register_buffer(sums, torch.zeros(3, count, dtype=torch.float64), persistent=False)
+
+    def widths(self, images: Tensor) -> Tensor:
+        """The schedule's widths (K,) where the ``images`` are, copied there only when they have moved."""
+        sigma = self.schedule.sigma
+        if sigma.device == images.device:
+            return sigma
+        if self._widths is None or self._widths[1].device != images.device or not self._widths[0].equal(sigma):
+            self._widths = sigma, sigma.to(images.device)
+        return self._widths[1]
+
+    # -- beginning from another run ---------------------------------------------------------------------------------
+
+    def _axes(self) -> dict[str, int]:
+        """Where the landmarks are in the network."""
+        options, channels = self.made_of
+        plain = {key: value for key, value in (("weights", None), ("pretrained", False)) if hasattr(options, key)}
+        bare = options.model_copy(update=plain)
+        return landmark_axes(lambda count: NETWORK.find(bare.name)(channels, count, bare), len(self.landmark_names))
+
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+        theirs: Any = cast(Recipe, run.recipe).method
+        if theirs.network.name != self.made_of[0].name:
+            raise ConfigError(
+                f"train.init: expected the network of {run.folder}, {theirs.network.name}, got {self.made_of[0].name}; "
+                f"take its recipe: trigpoint train {run.folder / 'config.yaml'} train.init={run.folder}"
+            )
+        axes = self._axes()
+        left = inherit(self.network, run.weights, axes, names, self.landmark_names)
+        if len(left) > len(self.network.state_dict()) // 2:
+            raise ConfigError(
+                f"train.init: expected the network of {run.folder} with its options, got others, of which "
+                f"{len(left)} tensors do not fit, such as {left[0]}; take its recipe, {run.folder / 'config.yaml'}"
+            )
+        return left
+
+    def learn_only(self, names: Sequence[str]) -> None:
+        """All weights stay but those of the landmarks ``names`` in the layers that have some of each, and so do the
+        statistics of normalisations: what the network says of the others does not change by a bit."""
+        self.taught = torch.tensor([name in names for name in self.landmark_names])
+        self._own_axes = self._axes()
+        for key, parameter in self.network.named_parameters():
+            parameter.requires_grad_(key in self._own_axes)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As every module; with ``learn_only`` the network stays in inference mode."""
+        super().train(mode)
+        if self.taught is not None:
+            self.network.eval()
+        return self
+
+    def shown(self, batch: Batch) -> Batch:
+        """The batch with only those landmarks annotated that are learned."""
+        if self.taught is None:
+            return batch
+        taught = self.taught.to(batch.points.device)
+        points = batch.points.masked_fill(~taught[:, None], torch.nan)
+        return replace(batch, points=points, annotated=None if batch.annotated is None else batch.annotated & taught)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        super().validation_step(self.shown(batch), batch_idx)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note what is not learned, before the first step moves it."""
+        if self.taught is not None and self.held is None:
+            self._others = (~self.taught).nonzero().flatten().tolist()
+            tensors = dict(self.network.named_parameters())
+            self.held = {key: rows(tensors[key], axis, self._others) for key, axis in self._own_axes.items()}
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Put back what is not learned: momentum and weight decay move it without a gradient."""
+        tensors = dict(self.network.named_parameters())
+        for key, kept in (self.held or {}).items():
+            at = torch.tensor(self._others, device=kept.device)
+            tensors[key].index_copy_(self._own_axes[key], at, kept)
 
     def plan(self, epochs: int, batches: int) -> list[str]:
         if self.schedule.every is not None:
@@ -75,6 +160,7 @@ class MapMethod(LandmarkMethod):
 
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
+        self.finite.ask()
         loss, energy, count = take_sums(self.epoch_sums)
         self.epoch_loss = float(loss.sum() / count.sum())
         if self.schedule.every is None:

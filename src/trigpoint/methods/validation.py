@@ -127,7 +127,7 @@ class DetectionError(ValidationMetric):
         ):
             known = points.isfinite().all(-1) & annotated[..., None]
             image, landmark, _ = known.nonzero(as_tuple=True)
-            columns = [batch.index[image], landmark, torch.full_like(landmark, int(is_found))]
+            columns = [batch.index.to(image)[image], landmark, torch.full_like(landmark, int(is_found))]
             values = [*points[known].unbind(-1), scores.to(points)[known], radius[image]]
             parts.append(torch.stack([*(column.to(points) for column in columns), *values], 1))
         return torch.cat(parts)

@@ -1,8 +1,8 @@
 """A model of another task whose features are kept: the *source* of cross-task learning, frozen and in inference mode.
 
 It has the encoder of the landmark network and, where it came with one, the classifier of its own task: global average
-pooling and one linear layer. It comes from timm (by name, or ``hf_hub:``), from a local checkpoint, or from the weights
-of a network of ours.
+pooling and one linear layer, after a last convolution in some networks. It comes from timm (by name, or ``hf_hub:``),
+from a local checkpoint, or from the weights of a network of ours.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,33 @@ class ExpectedInput(NamedTuple):
     channels: int | None = None
 
 
+class WideClassifier(nn.Module):
+    """A classifier that widens the deepest features first, as those of the EfficientNets do.
+
+    ``widen``: convolution and normalisation, the statistics of which are never those of a batch. Called with the
+    deepest features (B, C, h, w), it gives scores (B, classes).
+    """
+
+    def __init__(self, widen: nn.Module, linear: nn.Linear) -> None:
+        super().__init__()
+        self.widen, self.linear = widen, linear
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in inference mode, whatever is asked for."""
+        return super().train(False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Scores."""
+        return pooled_logits(self.linear, self.widen(features))
+
+
 class Source(nn.Module):
     """Encoder and, perhaps, classifier of another task; never trained, always in inference mode."""
 
-    def __init__(self, encoder: nn.Module, classifier: nn.Linear | None, expects: ExpectedInput) -> None:
+    def __init__(
+        self, encoder: nn.Module, classifier: nn.Linear | WideClassifier | None, expects: ExpectedInput
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.classifier = classifier
@@ -53,6 +76,8 @@ class Source(nn.Module):
 
 def pooled_logits(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
     """Scores (B, classes) of the deepest features (B, C, h, w): average over the places, one linear layer."""
+    if isinstance(classifier, WideClassifier):
+        return cast(torch.Tensor, classifier(features))
     return cast(torch.Tensor, classifier(features.mean((-2, -1))))
 
 
@@ -103,8 +128,9 @@ def source_of(
     return Source(body, head, expects)
 
 
-def _timm_classifier(weights: str | None, encoder: str, channels: int, body: nn.Module) -> nn.Linear:
-    """The classifier of timm's whole model, if that is nothing but average pooling and a linear layer."""
+def _timm_classifier(weights: str | None, encoder: str, channels: int, body: nn.Module) -> nn.Linear | WideClassifier:
+    """The classifier of timm's whole model, if that is average pooling and a linear layer, perhaps after one
+    convolution."""
     more: dict[str, Any] = {}
     if weights is not None:
         state = weights_for(weights, encoder)
@@ -113,19 +139,23 @@ def _timm_classifier(weights: str | None, encoder: str, channels: int, body: nn.
             raise ConfigError(_no_classes(weights))
         count = int(state[key].shape[0])
         more = {"num_classes": count, "pretrained_cfg_overlay": {"state_dict": state, "num_classes": count}}
-    whole = timm.create_model(encoder, pretrained=True, in_chans=channels, **more).eval()
-    head = cast(Any, whole).get_classifier()
+    whole: Any = timm.create_model(encoder, pretrained=True, in_chans=channels, **more).eval()
+    head = whole.get_classifier()
     probe = torch.linspace(-1, 1, channels * 64 * 64).view(1, channels, 64, 64).sin()
     if not isinstance(head, nn.Linear) and not getattr(head, "weight", torch.empty(0)).numel():
         raise ConfigError(_no_classes(f"encoder '{encoder}'"))
-    with torch.no_grad():
-        features = body.eval()(probe)[-1]
-        if (
-            isinstance(head, nn.Linear)
-            and head.in_features == features.shape[1]
-            and torch.allclose(whole(probe), pooled_logits(head, features), rtol=1e-3, atol=1e-4)
-        ):
-            return head
+    if isinstance(head, nn.Linear):
+        after = [getattr(whole, name, None) for name in ("conv_head", "bn2")]  # timm's names
+        widen = [layer for layer in after if isinstance(layer, nn.Module)]
+        found = WideClassifier(nn.Sequential(*widen), head) if widen else head
+        takes = widen[0].in_channels if widen and isinstance(widen[0], nn.Conv2d) else head.in_features
+        with torch.no_grad():
+            features = body.eval()(probe)[-1]
+            same = takes == features.shape[1] and torch.allclose(
+                whole(probe), pooled_logits(found, features), rtol=1e-3, atol=1e-4
+            )
+        if same:
+            return found
     raise ConfigError(
         f"encoder '{encoder}': expected a classifier that averages the deepest features and applies one linear layer, "
         "got more than that; set method.transfer.loss=encoder, or choose a ResNet"

@@ -64,6 +64,8 @@ class GlimpseNetwork(nn.Module):
     class Config(WeightsConfig):
         trunk: str = "resnet34"
         """Convolutions that see each level: ``small``, or a timm encoder without its stages beyond an eighth."""
+        stem_stride: Literal[1, 2] = 1
+        """First stride of a timm encoder: 1, of the paper, sees more; 2, as it was pretrained, is many times faster."""
         glimpse: int = Field(default=64, ge=REDUCTION, multiple_of=REDUCTION)
         """Side of the glimpse at each level, pixels."""
         features: Literal["spatialized", "flatten"] = "spatialized"
@@ -72,9 +74,15 @@ class GlimpseNetwork(nn.Module):
         """How a shared network tells landmarks apart: by own last layers (also null), or by a learned vector each."""
         activation: Literal["relu", "leaky_relu"] = "relu"
         """Activation in the head: ReLU (the paper), or one with a slope of 0.1 below 0, by which no unit stays off."""
+        dropout: float = Field(default=0.0, ge=0, lt=1)
+        """Share of the numbers that the head is fed which each training step leaves out."""
 
         @model_validator(mode="after")
         def _check_trunk(self) -> Self:
+            if self.trunk == "small" and self.stem_stride != 1:
+                raise ValueError(
+                    "stem_stride: is of timm encoders, got the trunk small; leave it out, or take resnet34"
+                )
             if self.trunk == "small" and (self.pretrained or self.weights is not None):
                 raise ValueError(
                     "trunk small: expected neither pretrained nor weights, for it has none; drop them, or take resnet34"
@@ -84,7 +92,7 @@ class GlimpseNetwork(nn.Module):
     def __init__(self, num_landmarks: int, channels: int, levels: int, *given: Any, **options: Any) -> None:
         super().__init__()
         chosen = self.Config.of(*given, **options)
-        self.trunk, depth = build_trunk(chosen.trunk, channels, chosen.pretrained, chosen.weights)
+        self.trunk, depth = build_trunk(chosen.trunk, channels, chosen.pretrained, chosen.weights, chosen.stem_stride)
         self.trunk.to(memory_format=torch.channels_last)
         self.features: nn.Module = SpatializedFeatures() if chosen.features == "spatialized" else nn.Flatten(-3)
         per_level = depth * (3 if chosen.features == "spatialized" else (chosen.glimpse // REDUCTION) ** 2)
@@ -102,6 +110,7 @@ class GlimpseNetwork(nn.Module):
         if num_landmarks > 1:
             nn.init.zeros_(self.last.weight)
         self.leak = LEAK if chosen.activation == "leaky_relu" else 0.0
+        self.dropout = nn.Dropout(chosen.dropout)
         self.register_buffer("active", torch.zeros(num_landmarks, HIDDEN[1]), persistent=False)
 
     def forward(self, glimpses: Tensor) -> Tensor:
@@ -113,9 +122,9 @@ class GlimpseNetwork(nn.Module):
                 numbers = self.standardize(numbers.flatten(0, 1)).reshape(numbers.shape)
             if self.embedding is not None:
                 numbers = torch.cat([numbers, self.embedding.expand(len(numbers), -1, -1)], dim=-1)
-            hidden = self._activate(self.second(self._activate(self.first(numbers))))
+            hidden = self._activate(self.second(self._activate(self.first(self.dropout(numbers)))))
             if self.training:
-                self.active += (hidden > 0).any(0)
+                self.active += (hidden > 0).any(0).to(self.active)
             return cast(Tensor, self.last(hidden))
 
     def _activate(self, x: Tensor) -> Tensor:
@@ -123,7 +132,7 @@ class GlimpseNetwork(nn.Module):
 
     def maps(self, glimpses: Tensor) -> Tensor:
         """The trunk's maps (N, depth, g / 8, g / 8) of glimpses (N, C, g, g)."""
-        found = self.trunk(glimpses.contiguous(memory_format=torch.channels_last))
+        found = self.trunk(glimpses)
         return cast(Tensor, found[-1] if isinstance(found, list) else found)
 
 
@@ -189,30 +198,69 @@ class Residual(nn.Module):
         return cast(Tensor, (x + self.second(self.first(x))).relu())
 
 
+class TwoStages(nn.Module):
+    """The maps of an encoder's two stages as one, the coarser ones between their cells: what the finer stage of a few
+    layers sees is exact, what the coarser one of more layers sees is telling."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) to (N, depth, h / 8, w / 8)."""
+        fine, coarse = self.encoder(x)
+        coarse = nn.functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        return torch.cat([fine, coarse], dim=1)
+
+
 def build_trunk(
-    name: str, in_channels: int, pretrained: bool = False, weights: str | None = None
+    name: str, in_channels: int, pretrained: bool = False, weights: str | None = None, stem_stride: int = 1
 ) -> tuple[nn.Module, int]:
     """A trunk that makes maps an eighth of the glimpse, and how many.
 
-    ``name``: ``small``, or a timm encoder, whose first strided convolution gets stride 1 and whose stages beyond an
-    eighth of the glimpse are left out: ``resnet34`` is the paper's. Raises ConfigError for an encoder that has no such
-    stage or begins with no strided convolution, and as ``build_encoder``.
+    ``name``: ``small``, or a timm encoder, whose first strided convolution gets ``stem_stride`` and whose stages beyond
+    an eighth of the glimpse are left out: ``resnet34`` with 1 is the paper's. With 2 the stage of a sixteenth joins,
+    see ``TwoStages``. Raises ConfigError for an encoder that has no such stages or begins with no strided convolution,
+    and as ``build_encoder``.
     """
     if name == "small":
         trunk = SmallTrunk(in_channels)
         return trunk, trunk.depth
     with torch.random.fork_rng(devices=[]):
         plain = build_encoder(name, in_channels, False, None)
-    unit = max(_stem(plain, name).stride)
+    unit = max(_stem(plain, name).stride) // stem_stride
     reductions = [int(r) for r in plain.feature_info.reduction()]  # type: ignore[union-attr, operator]
-    if unit * REDUCTION not in reductions:
+    wanted = [unit * REDUCTION * 2**i for i in range(stem_stride)]
+    if not set(wanted) <= set(reductions):
         raise ConfigError(
             f"trunk '{name}': expected an encoder with maps at 1/{unit * REDUCTION}, got 1/"
             f"{', 1/'.join(map(str, reductions))}; take {TRUNKS}"
         )
-    encoder = build_encoder(name, in_channels, pretrained, weights, (reductions.index(unit * REDUCTION),))
-    _stem(encoder, name).stride = (1, 1)
-    return encoder, int(encoder.feature_info.channels()[0])  # type: ignore[union-attr, operator]
+    encoder = build_encoder(name, in_channels, pretrained, weights, tuple(map(reductions.index, wanted)))
+    _leave_out(encoder)
+    _stem(encoder, name).stride = (stem_stride, stem_stride)
+    depths: list[int] = encoder.feature_info.channels()  # type: ignore[union-attr, operator]
+    return (encoder if stem_stride == 1 else TwoStages(encoder)), sum(depths)
+
+
+def _leave_out(encoder: nn.Module) -> None:
+    """Take the stages away that give no feature which is used; timm computes them in EfficientNets all the same.
+
+    Weights that hold them, of runs made before, still load.
+    """
+    stages, blocks = getattr(encoder, "_stage_out_idx", None), getattr(encoder, "blocks", None)
+    if not stages or not isinstance(blocks, nn.Sequential) or getattr(encoder, "feature_hooks", None) is not None:
+        return
+    count = max(stages)
+    encoder.blocks = blocks[:count]
+
+    def forget(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+        start = f"{prefix}blocks."
+        for key in [key for key in state if key.startswith(start)]:
+            if int(key[len(start) :].split(".")[0]) >= count:
+                del state[key]
+
+    encoder.register_load_state_dict_pre_hook(forget)  # type: ignore[no-untyped-call]
 
 
 def _stem(encoder: nn.Module, name: str) -> nn.Conv2d:

@@ -9,7 +9,7 @@
 """
 
 from trigpoint.report.detection_figures import precision_recall_plot
-from trigpoint.report.figures import ced_plot, comparison, per_landmark_bars, time_to_accuracy
+from trigpoint.report.figures import ced_plot, comparison, label_curve_plot, per_landmark_bars, time_to_accuracy
 from trigpoint.report.html import Picture, render_html
 from trigpoint.report.overlays import prediction_overlay
 from trigpoint.report.sheet import contact_sheet
@@ -24,6 +24,7 @@ __all__ = [
     "comparison",
     "comparison_grid",
     "contact_sheet",
+    "label_curve_plot",
     "markdown_table",
     "per_landmark_bars",
     "precision_recall_plot",

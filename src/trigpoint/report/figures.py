@@ -35,6 +35,23 @@ def sigma_curves(epochs: Sequence[float], sigmas: Mapping[str, Sequence[float]])
     return figure
 
 
+def label_curve_plot(
+    counts: Sequence[float], errors: Sequence[float], more: Sequence[float], expected: Sequence[Sequence[float]]
+) -> Figure:
+    """Errors (px) after trainings with ``counts`` labels, and those ``expected`` of ``more``: value, low, high."""
+    figure = style.new_figure(7.0, 4.0)
+    axes = figure.subplots()
+    values, low, high = np.asarray(expected, dtype=np.float64).T
+    axes.plot(counts, errors, "o", color=style.PALETTE[0], label="measured")
+    axes.plot(more, values, color=style.PALETTE[1], linewidth=1.8, label="expected")
+    axes.fill_between(more, low, high, color=style.PALETTE[1], alpha=0.2, linewidth=0)
+    axes.set_xscale("log")
+    style.dress(axes, "labelled images", "mean radial error (px)", "What more labels would bring")
+    axes.set_ylim(bottom=0)
+    style.legend(axes)
+    return figure
+
+
 def error_curve(
     epochs: Sequence[float],
     train_loss: Sequence[float],

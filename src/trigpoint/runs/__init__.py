@@ -1,6 +1,7 @@
 """What a run folder is, and where its data came from.
 
 - ``folder.py``: the files of a run
+- ``label_curve.py``: what trainings with fewer labels say of more
 - ``lock.py``: one training at a time
 - ``provenance.py``: what the run has learned from, against other data
 """

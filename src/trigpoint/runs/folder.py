@@ -5,7 +5,8 @@
 annotated, ``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights,
 ``last.ckpt`` to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch,
 ``history.png``, ``env.txt`` versions and device, ``data.csv`` what each image was, by hashes of its pixels and
-annotations, ``skipped.csv`` images that could not be read (with ``data.on_error=skip``). Files are written to a
+annotations, ``skipped.csv`` images that could not be read (with ``data.on_error=skip``), ``curve.csv`` errors of
+trainings with fewer labels (``trigpoint data curve``). Files are written to a
 temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock`` is held by the process that trains.
 """
 
@@ -81,6 +82,7 @@ class RunFolder:
         self.env = self.folder / "env.txt"
         self.data = self.folder / "data.csv"
         self.skipped = self.folder / "skipped.csv"
+        self.curve = self.folder / "curve.csv"
         self.lock = self.folder / ".lock"
         self._begun = self.folder / ".begun.part"  # there while the first files are written
 

@@ -1,4 +1,4 @@
-"""One training at a time in a run folder: a lock that ends with the process that holds it, however it ends."""
+"""One process at a time in a folder: a lock that ends with the process that holds it, however it ends."""
 
 import errno
 import os
@@ -29,14 +29,16 @@ _HELD: set[Path] = set()  # by this process, which the system would let lock the
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[bool]:
-    """Hold the lock that ``file`` is; False where the file system has no locks.
+def locked(
+    file: Path, doing: str = "is being trained", fix: str = "wait for it or end it, or give another --out"
+) -> Iterator[bool]:
+    """Hold the lock that ``file`` is; False where the file system has no locks. ``doing`` and ``fix`` are for messages.
 
     Raises RunError, naming process and machine, when another holds it; OSError when the file cannot be written.
     """
     path, me = file.resolve(), f"process {os.getpid()} on {socket.gethostname()}"
     if path in _HELD:
-        raise _taken(file, me)
+        raise _taken(file, me, doing, fix)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         works = True
@@ -44,7 +46,7 @@ def locked(file: Path) -> Iterator[bool]:
             _lock(handle)
         except OSError as error:
             if error.errno in _TAKEN:
-                raise _taken(file, file.read_bytes().decode(errors="replace")) from None
+                raise _taken(file, file.read_bytes().decode(errors="replace"), doing, fix) from None
             works = False
         _HELD.add(path)
         os.ftruncate(handle, 0)
@@ -56,6 +58,5 @@ def locked(file: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _taken(file: Path, holder: str) -> RunError:
-    who = holder or "another process"
-    return RunError(f"{file.parent}: is being trained by {who}; wait for it or end it, or give another --out")
+def _taken(file: Path, holder: str, doing: str, fix: str) -> RunError:
+    return RunError(f"{file.parent}: {doing} by {holder or 'another process'}; {fix}")

@@ -2,7 +2,8 @@
 
 An instrument is a shaft that comes in over the border, a wrist and two claspers. Its landmarks are drawn points: the
 tips of the claspers, the pin of the wrist and the middle of the shaft's end. "Left" is seen along the shaft towards the
-tip, so mirroring an image swaps the two. Scissors share shaft and wrist and differ in the blades; they carry no label.
+tip, so mirroring an image swaps the two. Scissors are another tool throughout: gilt and slender where the instruments
+are steel, with a flat screw for a pin and long pointed blades. They carry no label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ from trigpoint.synthetic import folder as sets
 from trigpoint.synthetic.canvas import Patch, Picture, blur, disk, field, fill, mask, ribbon, to_bytes, wander
 
 LANDMARKS = LandmarkSet(("left_clasper", "right_clasper", "joint", "shaft"), pairs=(("left_clasper", "right_clasper"),))
+
+GILT = np.array([0.80, 0.62, 0.26])
+"""Colour of the scissors' shaft."""
 
 
 @dataclass(frozen=True)
@@ -122,25 +126,25 @@ def draw_tool(rng: np.random.Generator, shape: tuple[int, int], scissors: bool) 
         around = float(np.arctan2(away[1], away[0])) + rng.normal(0, 0.5)
     forward = around + np.pi
     heading = forward + rng.normal(0, 0.35)  # of the wrist and the claspers
-    thick = 0.042 * unit * rng.uniform(0.85, 1.2)
+    thick = 0.042 * unit * rng.uniform(0.85, 1.2) * (0.6 if scissors else 1.0)
     neck = 0.085 * unit * rng.uniform(0.9, 1.3)
     shaft = joint - neck * _unit(forward)
     tint = rng.uniform(0.85, 1.1) * np.array([1.0, 1.0, rng.uniform(0.98, 1.06)])
     dark = rng.uniform(0.10, 0.30) if rng.random() < 0.6 else rng.uniform(0.35, 0.55)
-    parts = _rod(shaft, shaft - 2 * max(shape) * _unit(forward), thick, dark * tint, rng.uniform(-0.5, 0.5))
-    parts += _rod(joint, shaft, 0.72 * thick, 0.55 * tint, rng.uniform(-0.4, 0.4))
+    bar, wrist = (GILT * tint, 0.8 * GILT * tint) if scissors else (dark * tint, 0.55 * tint)
+    parts = _rod(shaft, shaft - 2 * max(shape) * _unit(forward), thick, bar, rng.uniform(-0.5, 0.5))
+    parts += _rod(joint, shaft, (1.0 if scissors else 0.72) * thick, wrist, rng.uniform(-0.4, 0.4))
     open_by = rng.uniform(0.12, 0.65)
     long = unit * (rng.uniform(0.19, 0.25) if scissors else rng.uniform(0.11, 0.16))
-    tips = []
+    half, tips = (0.6 if scissors else 0.42) * thick, list[FloatArray]()
     for way in (-1, 1):  # y points down: less angle is left, seen along the shaft
-        outline, tip = _clasper(joint, heading + way * open_by, long, 0.42 * thick, way, scissors)
+        outline, tip = _clasper(joint, heading + way * open_by, long, half, way, scissors)
         tips.append(tip)
         parts.append(Part(outline, np.clip((0.62 if way < 0 else 0.74) * tint, 0, 1)))
         shine = outline[: len(outline) // 2]
         parts.append(Part(ribbon(0.75 * shine + 0.25 * outline.mean(axis=0), 0.07 * thick), 0.95 * tint))
-    parts.append(Part(disk(joint, 0.62 * thick), 0.48 * tint))
-    parts.append(Part(disk(joint, 0.30 * thick), 0.85 * tint))
-    parts.append(Part(disk(joint, 0.14 * thick), 0.15 * tint))
+    pin = [(0.9, 0.3 * GILT)] if scissors else [(0.62, 0.48 * tint), (0.30, 0.85 * tint), (0.14, 0.15 * tint)]
+    parts += [Part(disk(joint, share * thick), color) for share, color in pin]
     return Tool(parts, np.array([*tips, joint, shaft]), scissors)
 
 

@@ -88,7 +88,7 @@ def fit(
         names = [inputs["train"].dataset.samples[i].image.name for i in error.index]
         raise RunError(
             f"training loss is not finite in epoch {trainer.current_epoch + 1}, images {', '.join(names)}; nothing was "
-            "changed by this batch. Look at these images, or begin anew in another --out, with a lower "
+            "saved of this batch. Look at these images, or begin anew in another --out, with a lower "
             "train.optimizer.lr or with train.clip=1"
         ) from None
     except DataError as error:
@@ -277,6 +277,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=1,
+        benchmark=torch.cuda.is_available(),  # inputs have one size: look once for the fastest convolutions
     )
     # Lightning's own handler of SIGTERM calls the other processes from wherever this one is: both wait for ever
     cast(Any, trainer)._signal_connector._sigterm_notifier_fn = lambda number, frame: None
@@ -288,10 +289,13 @@ def _loaders(
 ) -> tuple[DataLoader[Item], DataLoader[Item]]:
     settings, size = recipe.data, recipe.train.batch_size
     workers = settings.workers if settings.workers is not None else min(8, max(1, (os.cpu_count() or 2) // 2))
-    rank, world = trainer.global_rank, trainer.world_size
+    rank, world, device = trainer.global_rank, trainer.world_size, trainer.strategy.root_device
     made = []
     for part, data in inputs.items():
         extra = (len(data) - data.labelled, recipe.data.unlabelled if isinstance(recipe, Recipe) else 0)
         batches = EpochBatches(data.labelled, size, recipe.seed, part == "train", rank, world, extra)
-        made.append(loader(data, batches, workers, pin=trainer.strategy.root_device.type == "cuda"))
+        if data.prepare(part == "train", device):
+            made.append(loader(data, batches))
+        else:
+            made.append(loader(data, batches, workers, pin=device.type == "cuda"))
     return made[0], made[1]

@@ -25,7 +25,7 @@ from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
-from trigpoint.training import stages
+from trigpoint.training import beginning, stages
 from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
 from trigpoint.training.planning import is_dataset, planned
 from trigpoint.training.remarks import remarks, untaught
@@ -93,13 +93,19 @@ def train(
     runs = stages.there(chosen, run if existed else None)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks, stages=runs)
+    if chosen.train.only is not None:
+        method.learn_only(chosen.train.only)
+    fresh = not (run.last.exists() or run.previous.exists())
+    begun = beginning.begin(chosen, method, run) if fresh else []
     inputs = _inputs(chosen, method, parts)
     with alone(run):
         if not existed and first_process():
-            _begin(run, chosen, parts, stages.origins(runs), plan)
+            _begin(run, chosen, parts, stages.origins(runs) | beginning.origin(chosen), plan)
             if whole is not None and not RunFolder(run.folder.parent).exists():  # else a stage of another training
-                for line in remarks(chosen.data, parts, whole):
+                for line in remarks(chosen.data, parts, whole, _kept(chosen, parts)):
                     tell(f"note: {line}")
+        for line in begun:
+            tell(line)
         if chosen.train.threads:
             torch.set_num_threads(chosen.train.threads)
         if chosen.method.stages():
@@ -121,11 +127,17 @@ def _begin(
     """Write what is known before the training."""
     names = {part: image_names(data) for part, data in parts.items()}
     training = parts["train"]
-    described = LandmarkFile(training.landmarks, common_spacing(training), untaught=untaught(training))
+    never = untaught(training, _kept(recipe, parts))
+    described = LandmarkFile(training.landmarks, common_spacing(training), untaught=never)
     with writing(run):
         run.begin(recipe, described, names, origins)
         if plan is not None:
             write_text(run.plan, plan, overwrite=True)
+
+
+def _kept(recipe: Recipe, parts: dict[str, LandmarkDataset]) -> tuple[str, ...]:
+    """Landmarks that stay what the run has made of them that this one begins from."""
+    return beginning.not_taught(recipe, parts["train"].landmarks.names)
 
 
 def _described(run: RunFolder, parts: dict[str, LandmarkDataset], accepted: LandmarkFile | None) -> LandmarkFile | None:

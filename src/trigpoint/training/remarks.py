@@ -1,6 +1,6 @@
 """What somebody should know of the data before a training begins: landmarks that it cannot teach, subsets too small."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.quality.sentinels import find_sentinels
@@ -10,34 +10,44 @@ from trigpoint.recipe import DataConfig
 
 FEW = 3
 """Training images that annotate a landmark, below which that is told."""
+PARTLY = 0.9
+"""Share of the training images below which it is told that a landmark is annotated in some of them only."""
 CALIBRATED = 9
 """Validation subjects from which radii can be given, see ``methods.validation.conformal_radius``."""
 _NAMED = 8
 
 
-def untaught(training: LandmarkDataset) -> tuple[str, ...]:
-    """Landmarks that no training image annotates: what a network says of them is not learned."""
+def untaught(training: LandmarkDataset, kept: Collection[str] = ()) -> tuple[str, ...]:
+    """Landmarks that no training image annotates, and that are not ``kept`` from another run: what a network says of
+    them is not learned."""
     names = training.landmarks.names
-    return tuple(name for k, name in enumerate(names) if not (training.visibility[:, k] > 0).any())
+    return tuple(n for k, n in enumerate(names) if n not in kept and not (training.visibility[:, k] > 0).any())
 
 
-def remarks(settings: DataConfig, parts: Mapping[str, LandmarkDataset], whole: LandmarkDataset) -> list[str]:
-    """Of the subsets ``parts`` of a training, divided from the ``whole`` set."""
-    return [*_of_landmarks(parts["train"], parts["val"]), *_of_subsets(settings, parts, whole)]
+def remarks(
+    settings: DataConfig,
+    parts: Mapping[str, LandmarkDataset],
+    whole: LandmarkDataset,
+    kept: Collection[str] = (),
+) -> list[str]:
+    """Of the subsets ``parts`` of a training, divided from the ``whole`` set; landmarks ``kept`` are not learned."""
+    return [*_of_landmarks(parts["train"], parts["val"], kept), *_of_subsets(settings, parts, whole)]
 
 
-def _of_landmarks(training: LandmarkDataset, validation: LandmarkDataset) -> Iterator[str]:
+def _of_landmarks(training: LandmarkDataset, validation: LandmarkDataset, kept: Collection[str]) -> Iterator[str]:
     names = training.landmarks.names
-    never = untaught(training)
+    never = untaught(training, kept)
     if never:
         yield (
             f"{_listed(never)}: annotated in no training image, so not learned; predictions leave it blank. Annotate "
             "it, or leave it out: data.landmarks"
         )
-    counts = {name: _images(training, k) for k, name in enumerate(names)}
+    counts = {name: _images(training, k) for k, name in enumerate(names) if name not in kept}
     few = {name: count for name, count in counts.items() if 0 < count < FEW and len(training.by_image()) >= FEW}
     for name, count in list(few.items())[:_NAMED]:
         yield f"'{name}': annotated in {count} of {len(training.by_image())} training images only, too few to learn it"
+    if line := _shared_out(training, counts):
+        yield line
     if len(few) > _NAMED:
         yield f"{len(few) - _NAMED} more landmarks are annotated in fewer than {FEW} training images"
     blind = [n for k, n in enumerate(names) if n not in never and not (validation.visibility[:, k] > 0).any()]
@@ -51,6 +61,20 @@ def _of_landmarks(training: LandmarkDataset, validation: LandmarkDataset) -> Ite
         )
 
 
+def _shared_out(training: LandmarkDataset, counts: Mapping[str, int]) -> str:
+    """That images have different landmarks annotated, as in sets that were joined, and what follows; else nothing."""
+    images = len(training.by_image())
+    partly = {name: count for name, count in counts.items() if FEW <= count < PARTLY * images}
+    if not partly:
+        return ""
+    shown = [f"'{name}' in {count}" for name, count in list(partly.items())[:_NAMED]]
+    more = f" and {len(partly) - _NAMED} more" if len(partly) > _NAMED else ""
+    return (
+        f"of {images} training images not all annotate each landmark: {', '.join(shown)}{more}; an image teaches only "
+        "what it annotates"
+    )
+
+
 def _images(data: LandmarkDataset, column: int) -> int:
     return len({sample.image for sample in data.samples if sample.visibility[column] > 0})
 
@@ -58,7 +82,12 @@ def _images(data: LandmarkDataset, column: int) -> int:
 def _of_subsets(settings: DataConfig, parts: Mapping[str, LandmarkDataset], whole: LandmarkDataset) -> Iterator[str]:
     validation, splits = parts["val"], whole.splits()
     images, subjects = len(validation.by_image()), len(set(validation.groups))
-    if len({*parts["train"].groups, *validation.groups}) == 1:
+    if {sample.image for sample in validation.samples} <= {sample.image for sample in parts["train"].samples}:
+        yield (
+            f"none of the {_count(images, 'annotated image')} is kept for validation, so what is measured on them says "
+            "nothing of others; with more labels some are"
+        )
+    elif len({*parts["train"].groups, *validation.groups}) == 1:
         yield single_subject(validation.groups[0])
     elif subjects < MIN_SUBJECTS:
         yield (

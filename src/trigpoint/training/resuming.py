@@ -106,7 +106,7 @@ def trained(run: RunFolder, recipe: Recipe | SourceRecipe) -> bool:
     """Whether all epochs of ``recipe`` are done, or the training ended early and was not made longer since."""
     if not run.metrics.is_file():
         return False
-    rows = run.history_table().to_dict("records")
+    rows = [{str(key): value for key, value in row.items()} for row in run.history_table().to_dict("records")]
     longer = recipe.train.num_epochs > run.any_recipe().train.num_epochs
     return len(rows) >= recipe.train.num_epochs or (not longer and ended_early(rows, recipe.train.patience))
 
@@ -141,7 +141,7 @@ def _meant(value: Any, key: str | None = None) -> Any:
     if isinstance(value, dict):
         return {inner: _meant(part, inner) for inner, part in value.items()}
     if isinstance(value, str):
-        return "somewhere" if key in ("path", "run", "coarse_run") else os.path.abspath(value)
+        return "somewhere" if key in ("path", "run", "coarse_run", "init") else os.path.abspath(value)
     return value
 
 

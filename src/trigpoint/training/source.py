@@ -24,7 +24,7 @@ from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.landmarks import Batch, LandmarkSet, Sample
-from trigpoint.methods.base import NotFinite, TrainedModule, take_sums
+from trigpoint.methods.base import TrainedModule, take_sums
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.backbones import build_encoder
 from trigpoint.nn.source import pooled_logits
@@ -89,13 +89,13 @@ class SourceClassifier(TrainedModule):
         """Cross entropy of the batch; raises RunError when it is not finite."""
         scores = self.network(batch.images.contiguous(memory_format=torch.channels_last)).float()
         loss = functional.cross_entropy(scores, self.labels[batch.index], label_smoothing=self.smoothing)
-        if not torch.isfinite(loss):
-            raise NotFinite(batch.index.tolist())
+        self.finite.watch(loss, batch.index)
         self.loss_sums += torch.stack([loss.detach() * len(batch), loss.new_tensor(len(batch))])
         return loss
 
     def on_train_epoch_end(self) -> None:
         """The mean of the epoch."""
+        self.finite.ask()
         total, count = take_sums(self.loss_sums).tolist()
         self.epoch_loss = total / count
 

@@ -2,23 +2,40 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.splits import divided_rows
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Spacing, plain_spacing
-from trigpoint.recipe import DataConfig, Recipe
+from trigpoint.recipe import METHOD, DataConfig, Recipe
 from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.training.beginning import check_only, names_of
 
 Names = Mapping[str, list[str]]  # of images, by subset
 Parts = dict[str, LandmarkDataset]
 
+ITSELF = 8
+"""Annotated images up to which a method that has nothing to choose learns from all and is measured on the same, where
+the table names no validation subset. More of them are divided."""
 
-def dataset_of(recipe: Recipe) -> LandmarkDataset:
-    """The whole dataset that the recipe names. Raises ConfigError when it names none."""
+
+def dataset_of(recipe: Recipe, names: tuple[str, ...] | None = None) -> LandmarkDataset:
+    """The whole dataset that the recipe names. Raises ConfigError when it names none.
+
+    With ``train.only`` it has the landmarks ``names`` (None: those of the run it begins from, and the new ones), of
+    which the table may lack those that are not learned.
+    """
     if recipe.data.path is None:
         raise ConfigError("data.path: expected a dataset folder, got none; add data.path=FOLDER")
     check = recipe.data.on_error == "stop"  # else what is damaged is skipped, not refused
-    return LandmarkDataset.load(recipe.data.path, names=recipe.data.landmarks, check_images=check)
+    data = LandmarkDataset.load(recipe.data.path, names=recipe.data.landmarks, check_images=check)
+    if recipe.train.only is None:
+        return data
+    data.pick(recipe.train.only)  # raises for one that the table lacks
+    whole = names or names_of(recipe) or ()
+    check_only(recipe, whole)
+    return data.aligned(whole)
 
 
 def kept(recipe: Recipe, run: RunFolder) -> tuple[Parts, Names]:
@@ -27,8 +44,8 @@ def kept(recipe: Recipe, run: RunFolder) -> tuple[Parts, Names]:
     Subjects stay where they are. With ``data.on_change=accept`` the new images are in the subsets. Raises RunError for
     an image that is no longer there, and for a damaged ``split.csv``.
     """
-    data = dataset_of(recipe)
     known = run.read_landmarks().landmarks.names
+    data = dataset_of(recipe, known)
     if set(known) == set(data.landmarks.names):
         data = data.pick(known)  # the order of the columns means nothing
     rows: dict[str, list[int]] = {}
@@ -144,8 +161,14 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
             f"data.train={next(iter(splits))}, or fill blank rows: trigpoint data split {recipe.data.path} --only-blank"
         )
     training = data.only(recipe.data.train) if splits else data
+    taught = slice(None) if recipe.train.only is None else [data.landmarks.index(name) for name in recipe.train.only]
+    if recipe.train.only is not None:  # others teach nothing
+        teach = np.asarray(training.visibility[:, taught] > 0).any(axis=1)
+        training = training.subset(np.flatnonzero(teach).tolist())
     if recipe.data.val in splits:
         validation = data.only(recipe.data.val)
+    elif _validates_itself(recipe, training):
+        validation, _ = _labelled(recipe.data, training, recipe.seed)
     else:
         drawn = _drawn(recipe, training)
         validation = training.subset([i for i, part in enumerate(drawn) if part == "val"])
@@ -153,7 +176,7 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
     _check_subjects(recipe, training, validation)
     labelled, rest = _labelled(recipe.data, training, recipe.seed)
     for subset, samples in (("training", labelled), ("validation", validation)):
-        if not (samples.visibility > 0).any():
+        if not (samples.visibility[:, taught] > 0).any():
             raise DataError(
                 f"{recipe.data.path}: expected annotated landmarks in the {subset} subset, got none; annotate some of "
                 f"its images, or divide all rows anew: trigpoint data split {recipe.data.path} --force"
@@ -168,6 +191,12 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
             )
         parts["unlabelled"] = rest
     return parts
+
+
+def _validates_itself(recipe: Recipe, training: LandmarkDataset) -> bool:
+    """Whether the annotated images are so few, and the method such, that none is kept for validation."""
+    count = len({sample.image for sample in training.samples if (sample.visibility > 0).any()})
+    return bool(METHOD.find(recipe.method_name).validates_itself) and 0 < count <= ITSELF
 
 
 def _drawn(recipe: Recipe, training: LandmarkDataset) -> list[str]:
@@ -216,6 +245,8 @@ def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tup
 
 def _check_subjects(recipe: Recipe, training: LandmarkDataset, validation: LandmarkDataset) -> None:
     """Refuse to choose weights on subjects that were learned from, but where there is only one, such as a video."""
+    if METHOD.find(recipe.method_name).validates_itself and {*image_names(validation)} <= {*image_names(training)}:
+        return
     shared = set(training.groups) & set(validation.groups)
     if shared and len({*training.groups, *validation.groups}) > 1:
         name = min(shared).split(":", 1)[1]

@@ -12,7 +12,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.input.augment import InputPipeline
-from trigpoint.data.input.loading import EpochBatches, InputDataset, collate, loader
+from trigpoint.data.input.loading import EpochBatches, InputDataset, InstanceInputs, collate, loader
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Batch
 from trigpoint.recipe import AugmentConfig, InputConfig
@@ -98,3 +98,59 @@ def test_a_loader_can_pin_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(out, Batch)
     assert pinned == [(2, 1, 8, 8), (2, 1, 2), (2, 2, 3), (2,)]
     assert out.annotated is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_prepared_samples_are_those_of_every_epoch(tmp_path: Path, training: bool) -> None:
+    dataset = LandmarkDataset.load(write_catheter(tmp_path / "set", 5, size=32))
+    pipeline = InputPipeline(InputConfig(size=(24, 40)), dataset.landmarks)
+    plain, kept = InputDataset(dataset, pipeline, 1), InputDataset(dataset, pipeline, 1, cache=True)
+    kept.preload()
+    assert kept.prepare(training)
+    assert kept.cache == {}  # the network's inputs are in the place of the decoded images
+    for epoch in (0, 3) if training else (-1,):
+        for position in range(5):
+            for one, other in zip(plain[epoch, position], kept[epoch, position], strict=True):
+                assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+    assert kept[0 if training else -1, 2][0] is kept[0 if training else -1, 2][0]  # and not made again
+
+
+def test_prepared_are_instances_too(tmp_path: Path) -> None:
+    dataset = LandmarkDataset.load(write_instruments(tmp_path / "set", 3, size=(32, 40)))
+    pipeline = InputPipeline(InputConfig(size=(32, 40)), dataset.landmarks)
+    plain, kept = InstanceInputs(dataset, pipeline), InstanceInputs(dataset, pipeline, cache=True)
+    assert kept.prepare(True)
+    one, other = (collate([data[0, i] for i in range(3)]) for data in (plain, kept))
+    assert torch.equal(one.images, other.images)
+    assert one.points.allclose(other.points, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("cache", "augment", "free"), [(False, {}, 1e9), (True, {"noise": 0.1}, 1e9), (True, {}, 2 * 5 * 24 * 40 * 4 - 1)]
+)
+def test_what_varies_or_is_too_much_is_not_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: bool, augment: dict[str, Any], free: float
+) -> None:
+    dataset = LandmarkDataset.load(write_catheter(tmp_path / "set", 5, size=32))
+    monkeypatch.setattr("trigpoint.data.input.loading._free_memory", lambda: free)
+    pipeline = InputPipeline(InputConfig(size=(24, 40)), dataset.landmarks, AugmentConfig(**augment))
+    data = InputDataset(dataset, pipeline, cache=cache)
+    assert not data.prepare(True)
+    assert not data.ready
+
+
+def test_every_augmentation_varies() -> None:
+    off = AugmentConfig()
+    assert not off.varies
+    assert not AugmentConfig(elastic_spacing=50, erase_area=(0.1, 0.2), drop_outside=False).varies
+    other = {"scale": (0.9, 1.0), "erase_area": (0.1, 0.2), "drop_outside": False}
+    for name in set(AugmentConfig.model_fields) - {"elastic_spacing", "erase_area", "drop_outside"}:
+        assert AugmentConfig(**{name: other.get(name, 0.5)}).varies, name
+
+
+def test_a_batch_moves_to_a_device_without_its_index() -> None:
+    batch = Batch(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 2), torch.zeros(1, 2, 3), torch.tensor([3]))
+    moved = batch.to("meta")
+    assert all(part.is_meta for part in (moved.images, moved.points, moved.to_original))
+    assert moved.index.tolist() == [3]
+    assert moved.annotated is None

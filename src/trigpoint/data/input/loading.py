@@ -1,6 +1,7 @@
 """From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
 
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -42,6 +43,7 @@ class InputDataset(Dataset[Item]):
     """Network inputs of a dataset; an index is (epoch, position), and epoch -1 means no augmentation.
 
     ``cache`` keeps the decoded images in memory; fill it with ``preload`` before workers start, so that they share it.
+    Where augmentation changes nothing, ``prepare`` puts the network's inputs in their place.
     Samples of ``unlabelled`` come after the ``labelled`` ones of ``dataset``; their points, if known, are not used.
     ``sources`` are both as they were given. An image that cannot be read raises DataError; with ``skips`` it is noted
     there instead, and the next image takes its place in the batch: in training as a sample like any other, in
@@ -73,6 +75,7 @@ class InputDataset(Dataset[Item]):
         self.pipeline = pipeline
         self.seed = seed
         self.cache: dict[int, ImageData] | None = {} if cache else None
+        self.ready: dict[int, Any] = {}  # samples as they are every time
 
     def check(self, subset: str) -> None:
         """Raise DataError when nothing in the data counts, which is the ``subset`` (train or val) of a run."""
@@ -83,6 +86,27 @@ class InputDataset(Dataset[Item]):
             for position in range(len(self)):
                 with self._skipping():
                     self._image(position)
+
+    def prepare(self, training: bool, device: torch.device | None = None) -> bool:
+        """Keep every sample as the network is fed it, if ``cache`` is set, nothing varies it, and all take less than
+        half of the memory that is free, on a GPU if ``device`` is one; whether it was done. Workers are of no use then.
+
+        ``training``: as samples of an epoch; else as those of validation.
+        """
+        config, on_gpu = self.pipeline.config, device is not None and device.type == "cuda"
+        needed = len(self) * config.channels * config.size[0] * config.size[1] * 4
+        if self.cache is None or self.pipeline.augment.varies or needed > _free_memory() / 2:
+            return False
+        place = device if on_gpu and needed < torch.cuda.mem_get_info(device)[0] / 2 else None
+        for position in range(len(self)):
+            with self._skipping():
+                item = self._item(position, sample_rng(self.seed, 0, position) if training else None)
+                moved = item[0] if place is None else item[0].to(place)
+                self.ready[position] = (
+                    item._replace(image=moved) if isinstance(item, InstanceItem) else (moved, *item[1:])
+                )
+            self.cache.pop(position, None)
+        return True
 
     def _skipping(self) -> AbstractContextManager[None]:
         """With ``skips``, an image that cannot be read is no error."""
@@ -113,7 +137,7 @@ class InputDataset(Dataset[Item]):
         for step in range(tries):
             other = first + (position - first + step) % count
             try:
-                item = self._item(other, sample_rng(self.seed, epoch, position) if epoch >= 0 else None)
+                item = self.ready.get(other) or self._item(other, self._rng(epoch, position))
             except DataError as error:
                 if self.skips is None:
                     raise
@@ -123,6 +147,9 @@ class InputDataset(Dataset[Item]):
             else:
                 return item if not step or epoch >= 0 else self._unannotated(item)
         raise DataError(f"{failure}; nor can the next {tries - 1} images be read: look at the disk")
+
+    def _rng(self, epoch: int, position: int) -> np.random.Generator | None:
+        return sample_rng(self.seed, epoch, position) if epoch >= 0 else None
 
     def _item(self, position: int, rng: np.random.Generator | None) -> Item:
         sample, stored = self.dataset.samples[position], self._image(position)
@@ -271,6 +298,14 @@ def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: boo
         pin_memory=pin,
         worker_init_fn=_begin_worker if workers else None,
     )
+
+
+def _free_memory() -> float:
+    """Bytes of memory that nothing uses; 0 where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):  # Windows; macOS
+        return 0.0
 
 
 def _begin_worker(worker: int) -> None:

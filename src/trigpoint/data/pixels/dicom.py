@@ -258,6 +258,29 @@ def _window(data: Any) -> tuple[float, float] | None:
     return center - width / 2, center + width / 2
 
 
+def read_windows(file: Path) -> list[tuple[str, float, float]]:
+    """All windows that a file offers, by what it calls them: values to be shown as black and white, as stored.
+
+    None where it states none, or damaged ones. Raises DataError for what is no DICOM image.
+    """
+    tags = ["Rows", "Columns", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"]
+    data = read_tags(file, tags, stop_before_pixels=True)
+    columns = []
+    for tag in tags[2:]:
+        value = data.get(tag, "")
+        columns.append([value] if isinstance(value, str | float | int) else list(value))
+    windows = []
+    for i, (center, width) in enumerate(zip(*columns[:2], strict=False)):
+        try:
+            middle, whole = float(center), float(width)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(middle) and 0 < whole < math.inf:
+            name = str(columns[2][i]).strip()[:40] if i < len(columns[2]) else ""
+            windows.append((name or f"window {i + 1}", middle - whole / 2, middle + whole / 2))
+    return windows
+
+
 def _times(data: Any, frames: int) -> tuple[float, ...]:
     """Seconds of each frame from the first, as the file states the milliseconds between them."""
     try:

@@ -18,6 +18,7 @@ from trigpoint.recipes import recipe_names
 from trigpoint.runs import RunFolder
 from trigpoint.training.planning.choices import Choice, Plan
 from trigpoint.training.planning.facts import Facts, described, facts_of
+from trigpoint.training.planning.few import FEWEST_LABELS, few_labels
 from trigpoint.training.planning.plan import make_plan
 from trigpoint.training.planning.race import raced
 from trigpoint.training.subsets import dataset_of, divided
@@ -58,11 +59,16 @@ def plan_for(
     begin, path = time.monotonic(), str(folder)
     given = apply_overrides({}, overrides, Recipe)
     recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
-    parts = divided(recipe, dataset_of(recipe))
-    facts = facts_of(parts["train"], parts["val"])
+    data = dataset_of(recipe)
+    parts = divided(load_recipe({**recipe.model_dump(mode="json"), "method": "template"}), data)  # needs one label only
+    facts = facts_of(parts["train"], parts["val"]) if len(parts["train"]) <= FEWEST_LABELS else None
+    if facts is None or not few_labels(facts, given):
+        parts = divided(recipe, data)
+        facts = facts_of(parts["train"], parts["val"])
     marks = parts["train"].landmarks
     plan = make_plan(facts, marks, path, minutes, given=given, spent=time.monotonic() - begin)
-    plan = raced(plan, parts, facts, minutes, overrides)
+    if not few_labels(facts, given):
+        plan = raced(plan, parts, facts, minutes, overrides)
     return facts, plan, apply_overrides(plan.values(), overrides, Recipe)
 
 

@@ -17,6 +17,7 @@ from trigpoint.recipes import merged
 from trigpoint.training.planning import cascade, learner
 from trigpoint.training.planning.choices import Choice, Plan, nested
 from trigpoint.training.planning.facts import Facts
+from trigpoint.training.planning.few import few_labels, few_parts
 from trigpoint.training.planning.poses import allowance
 from trigpoint.training.planning.region import View, region_view, whole
 from trigpoint.training.planning.resolution import FINER_COSTS, STEPS, Budget, Resolution, resolution
@@ -45,6 +46,8 @@ def make_plan(
     ConfigError when the time is too short for anything to be learned.
     """
     given = given or {}
+    if why := few_labels(facts, given):
+        return Plan(tuple(Choice(*part) for part in few_parts(facts, path, why)))
     several = facts.instances is not None
     stride = 2 if several else 4
     batch, why_batch = learner.batch_size(facts)

@@ -1,0 +1,162 @@
+"""A model that learns while images are labelled: trainings of the planner, each in a process of its own.
+
+Which recipe a training takes, also from very few labels, is the planner's choice and no matter of this file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from trigpoint.app.folder import HIDDEN
+from trigpoint.app.predictions import threads
+from trigpoint.app.project import Event, Project
+from trigpoint.data.files import csv_text, write_text
+from trigpoint.errors import TrigpointError
+from trigpoint.runs import RunFolder
+
+FEWEST = 5
+"""Labelled images from which the planner's methods learn something."""
+GROWTH = 1.4  # times as many labels as before make it worth learning again
+SNAPSHOT = ".learning.csv"
+_EVERY = 1.0
+_KEPT = 2  # runs that are kept
+_MOST = 15.0  # minutes of a training on a slow machine
+_LONGER = re.compile(r"give --minutes ([0-9]+)")  # what the planner says where the time is too short to learn anything
+
+
+def minutes_for(images: int) -> float:
+    """How long to learn from so many images.
+
+    >>> [minutes_for(n) for n in (5, 40, 200)]
+    [1.5, 5.0, 10.0]
+    """
+    return min(10.0, 1.0 + images / 10)
+
+
+def labelled(project: Project) -> list[int]:
+    """The images whose landmarks are all decided, and at least one of them placed."""
+    names = project.names
+    done = []
+    for entry in project.entries:
+        state = entry.state
+        if state.points() and state.decided(names) >= len(names) * len(state.rows) and not entry.broken:
+            done.append(entry.id)
+    return done
+
+
+class Learner:
+    """Trains whenever there are enough new labels. ``learned`` is given each finished run, ``tell`` the status."""
+
+    def __init__(self, project: Project, tell: Callable[[Event], None], learned: Callable[[Path], None]) -> None:
+        self.project, self.tell, self.learned = project, tell, learned
+        self.runs = project.opened.folder / HIDDEN / "runs"
+        self.status: dict[str, Any] = {"phase": "waiting", "need": FEWEST, "images": 0}
+        self._before = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        """Go on from the last run that was learned, and look for new labels."""
+        runs = self._finished()
+        if runs:
+            self._before = int(runs[-1].name.split("-")[-1])
+            self._ready(runs[-1], self._before)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop, also a training that goes on."""
+        self._end.set()
+        if self._process is not None:
+            with suppress(OSError):
+                self._process.terminate()
+
+    def _finished(self) -> list[Path]:
+        runs = [place for place in self.runs.glob("learned-*-*") if (place / "weights.safetensors").is_file()]
+        return sorted(runs, key=lambda place: int(place.name.split("-")[1]))
+
+    def _work(self) -> None:
+        while not self._end.wait(_EVERY):
+            images = labelled(self.project)
+            if len(images) < max(FEWEST, GROWTH * self._before):
+                continue
+            self._before = len(images)
+            try:
+                self._learn(images)
+            except (TrigpointError, OSError) as error:
+                self._say(phase="failed", why=str(error), images=len(images))
+
+    def _say(self, **status: Any) -> None:
+        self.status = status
+        self.tell({"kind": "learning", "status": status})
+
+    def _learn(self, images: list[int]) -> None:
+        minutes = minutes_for(len(images))
+        snapshot(self.project, images)
+        self.runs.mkdir(parents=True, exist_ok=True)
+        run, said = self._train(len(images), minutes)
+        if longer := _LONGER.search(said):  # this machine is slow, or busy
+            run, said = self._train(len(images), min(_MOST, float(longer[1])))
+        if self._end.is_set():
+            return
+        if said:
+            self._say(phase="failed", why=said, images=len(images))
+            return
+        self._ready(run, len(images))
+        for old in self._finished()[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _train(self, images: int, minutes: float) -> tuple[Path, str]:
+        """Train a new run; its folder, and why it failed, empty where it did not."""
+        turn = 1 + max((int(place.name.split("-")[1]) for place in self.runs.glob("learned-*-*")), default=0)
+        run = self.runs / f"learned-{turn}-{images}"
+        table = self.project.opened.folder / SNAPSHOT
+        command = [sys.executable, "-m", "trigpoint", "train", str(table), "--minutes", f"{minutes:g}"]
+        command += ["--out", str(run), "--quiet"]
+        if nice := shutil.which("nice"):
+            command = [nice, "-n", "10", *command]  # the page goes first
+        log, own = run.with_suffix(".log"), {"OMP_NUM_THREADS": threads(), **os.environ}
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, env=own)
+        while self._process.poll() is None:
+            self._say(phase="learning", images=images, minutes=minutes, share=_share(run))
+            if self._end.wait(_EVERY * 2):
+                self._process.terminate()
+                return run, "stopped"
+        if self._process.returncode == 0:
+            return run, ""
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason was given"]
+        return run, said[-1].removeprefix("error: ")
+
+    def _ready(self, run: Path, images: int) -> None:
+        self.learned(run)
+        note = RunFolder(run).load_weights()[1]
+        self._say(phase="ready", images=images, quality=str(note.get("validated", "")))
+
+
+def snapshot(project: Project, images: list[int]) -> None:
+    """Write the rows of these images as a table beside the set's own, which goes on changing."""
+    with project.lock:
+        table = project.table
+        files = {project.entry(number).file for number in images}
+        rows = sorted(place for file, places in table.rows.items() if file in files for place in places)
+        text = csv_text([table.header, *(table.cells[place] for place in rows)])
+    write_text(project.opened.folder / SNAPSHOT, text, overwrite=True)
+
+
+def _share(run: Path) -> float:
+    """How much of a training is done, from 0 to 1."""
+    with suppress(TrigpointError, OSError, ValueError, ZeroDivisionError):
+        folder = RunFolder(run)
+        recipe: Any = folder.recipe()
+        return min(1.0, float(folder.epochs_done() / recipe.train.num_epochs))
+    return 0.0

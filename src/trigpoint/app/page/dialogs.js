@@ -1,0 +1,85 @@
+/** Help, and the names of the landmarks with what belongs together. */
+
+import { ask } from "./api.js";
+import { get, make } from "./dom.js";
+
+/** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./keys.js").Keys} Keys */
+
+const SIDES = [["left", "right"], ["l", "r"], ["Left", "Right"], ["L", "R"]];
+
+/** @param {Keys} keys */
+export function showHelp(keys) {
+  const tables = keys.help().map(([group, rows]) => {
+    const body = rows.map(([key, text]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, text)));
+    return make("section", {}, make("h3", {}, group), make("table", {}, ...body));
+  });
+  get("help-keys").replaceChildren(...tables);
+  get("help", HTMLDialogElement).showModal();
+}
+
+/** Pairs that the names suggest: left_eye and right_eye. @param {string[]} names @returns {[string, string][]} */
+export function suggestPairs(names) {
+  /** @type {[string, string][]} */
+  const pairs = [];
+  for (const name of names) {
+    for (const [left, right] of SIDES) {
+      const parts = name.split(/([_\-. ]|\d+)/);
+      if (!parts.includes(left)) continue;
+      const other = parts.map((part) => (part === left ? right : part)).join("");
+      if (names.includes(other) && !pairs.flat().includes(name) && !pairs.flat().includes(other)) pairs.push([name, other]);
+    }
+  }
+  return pairs;
+}
+
+/** Lines of text such as "hip - knee - ankle" as pairs of neighbours. @param {string} text @param {boolean} chains */
+export function readLines(text, chains) {
+  /** @type {[string, string][]} */
+  const found = [];
+  for (const line of text.split("\n").map((one) => one.trim()).filter(Boolean)) {
+    const names = line.split(/\s+-\s+|\s*,\s*/).filter(Boolean);
+    if (names.length < 2 || (!chains && names.length > 2)) throw new Error(`expected "one - other" in each line, got "${line}"`);
+    for (let i = 1; i < names.length; i += 1) found.push([names[i - 1], names[i]]);
+  }
+  return found;
+}
+
+/** @param {Store} store */
+export function showLandmarks(store) {
+  const dialog = get("naming", HTMLDialogElement);
+  const names = get("naming-names", HTMLTextAreaElement);
+  const pairs = get("naming-pairs", HTMLTextAreaElement);
+  const lines = get("naming-lines", HTMLTextAreaElement);
+  const problem = get("naming-problem");
+  const old = store.landmarks;
+  const listed = () => names.value.split(/[\n,]/).map((name) => name.trim()).filter(Boolean);
+  const joined = (/** @type {[string, string][]} */ values) => values.map((pair) => pair.join(" - ")).join("\n");
+  names.value = old.join("\n");
+  pairs.value = joined(store.set.pairs);
+  lines.value = joined(store.set.skeleton);
+  problem.textContent = "";
+  let touched = store.set.pairs.length > 0;
+  pairs.oninput = () => (touched = true);
+  names.oninput = () => {
+    if (!touched) pairs.value = joined(suggestPairs(listed()));
+  };
+  get("naming-form", HTMLFormElement).onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      const stated = readLines(pairs.value, false);
+      const told = stated.length || store.set.pairs.length ? stated : null;
+      const skeleton = readLines(lines.value, true);
+      const body = { landmarks: listed(), pairs: told, skeleton: skeleton.length || store.set.skeleton.length ? skeleton : null };
+      store.takeSet(await ask("PUT", "/api/landmarks", body));
+      dialog.close();
+      store.emit("state");
+    } catch (error) {
+      problem.textContent = /** @type {Error} */ (error).message;
+    }
+  };
+  dialog.showModal();
+  names.focus();
+  names.setSelectionRange(0, 0);
+  names.scrollTop = 0;
+}

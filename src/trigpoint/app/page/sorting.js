@@ -1,0 +1,64 @@
+/** The order of the images: as they lie, or by what models say of them. */
+
+import { fill, get } from "./dom.js";
+
+/** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./proposals.js").Proposals} Proposals */
+/** @typedef {import("./proposals.js").Compared} Compared */
+
+export class Sorting {
+  /** @param {Store} store @param {Proposals} proposals @param {() => void} changed */
+  constructor(store, proposals, changed) {
+    this.store = store;
+    this.proposals = proposals;
+    this.order = get("order", HTMLSelectElement);
+    this.landmark = get("order-landmark", HTMLSelectElement);
+    this.order.onchange = this.landmark.onchange = () => {
+      this.options();
+      changed();
+    };
+    proposals.addEventListener("all", () => {
+      this.options();
+      if (this.order.value !== "name") changed();
+    });
+    store.addEventListener("set", () => this.options());
+  }
+
+  options() {
+    const { runs, images, total } = this.proposals.all;
+    get("sorting").hidden = !runs.length;
+    const done = Object.keys(images).length;
+    get("predicted-count").textContent = done < total ? `${done} of ${total} predicted` : "";
+    /** @type {[string, string][]} */
+    const orders = [["name", "In order"], ["error", "Largest error first"], ["doubt", "Least certain first"]];
+    if (runs.length > 1) orders.push(["apart", "Runs disagree most"]);
+    fill(this.order, { "": orders });
+    fill(this.landmark, { "": [["", "all landmarks"], ...this.store.landmarks.map((name) => /** @type {[string, string]} */ ([name, name]))] });
+    this.landmark.hidden = this.order.value === "name";
+  }
+
+  /** What an image is sorted by, the largest first; null for what is not known. @param {number} id */
+  value(id) {
+    const found = this.proposals.all.images[id];
+    const key = /** @type {"error" | "doubt" | "apart"} */ (this.order.value);
+    if (!found) return null;
+    const at = this.store.landmarks.indexOf(this.landmark.value);
+    const values = /** @type {number[]} */ ((at < 0 ? found[key] : [found[key][at]]).filter((value) => value !== null));
+    if (!values.length) return null;
+    return values.reduce((sum, value) => sum + value, 0) / values.length;
+  }
+
+  /** @param {number[]} ids @returns {number[]} */
+  sorted(ids) {
+    if (this.order.value === "name" || !this.proposals.all.runs.length) return ids;
+    const values = new Map(ids.map((id) => [id, this.value(id) ?? -Infinity]));
+    return [...ids].sort((a, b) => /** @type {number} */ (values.get(b)) - /** @type {number} */ (values.get(a)) || a - b);
+  }
+
+  /** A few words for the thumbnail. @param {number} id */
+  words(id) {
+    if (this.order.value === "name") return "";
+    const value = this.value(id);
+    return value === null ? "" : `${value.toFixed(1)} px`;
+  }
+}

@@ -1,0 +1,227 @@
+"""What runs find in the images of a set, predicted in a process of its own: the open image first, then the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trigpoint.app.folder import HIDDEN
+from trigpoint.app.project import Event, Project
+from trigpoint.app.state import ABSENT
+from trigpoint.data.files import write_text
+from trigpoint.errors import RunError
+
+Points = dict[str, tuple[float, ...]]
+"""Of each landmark x, y, score, and how far views of the image lie apart, or None; original pixels."""
+
+
+class Predictions:
+    """Of one run. ``found`` holds a list of objects for each image; ``tell`` is told of each one, and of problems.
+
+    What was found is kept in ``cache``, by the weights of the run, and not predicted again.
+    """
+
+    def __init__(self, run: Path, project: Project, cache: Path | None, tell: Callable[[Event], None]) -> None:
+        self.run, self.project, self.tell = run, project, tell
+        self.name = run.name
+        self.found: dict[int, list[Points]] = {}
+        self.problem = ""
+        self.landmarks: list[str] = []
+        self._first: list[int] = []
+        self._wake = threading.Condition()
+        self._ended = False
+        self._process: subprocess.Popen[str] | None = None
+        self._cache = None if cache is None else cache / f"{_weights_of(run)}.json"
+        self._read_cache()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        """Begin to predict."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop predicting; what was found stays."""
+        with self._wake:
+            self._ended = True
+            self._wake.notify_all()
+        if self._process is not None:
+            with suppress(OSError):
+                self._process.terminate()
+
+    def first(self, numbers: list[int]) -> None:
+        """Predict these images before the others."""
+        with self._wake:
+            self._first = numbers
+            self._wake.notify_all()
+
+    # -- the process -------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            with subprocess.Popen(
+                [sys.executable, "-m", "trigpoint.app.worker", str(self.run)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={"OMP_NUM_THREADS": threads(), **os.environ},
+            ) as process:
+                self._process = process
+                self._predict(process)
+                if not self._ended and self.problem == "":
+                    process.stdin.close()  # type: ignore[union-attr]
+                elif self._ended:
+                    process.terminate()
+        except (OSError, RunError) as error:
+            self._fail(str(error))
+        self._write_cache()
+
+    def _predict(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        hello = self._answer(process)
+        if "failed" in hello:
+            self._fail(hello["failed"])
+            return
+        self.landmarks = list(hello["landmarks"])
+        while (number := self._next()) is not None:
+            entry = self.project.entry(number)
+            process.stdin.write(json.dumps({"id": number, "file": str(entry.file)}) + "\n")
+            process.stdin.flush()
+            answer = self._answer(process)
+            rows = answer.get("rows", [])
+            self.found[number] = [
+                {name: tuple(mark) for name, mark in zip(self.landmarks, row, strict=True) if mark is not None}
+                for row in rows
+            ]
+            self.tell({"kind": "predicted", "id": number, "run": self.name, "done": len(self.found)})
+            if len(self.found) % 50 == 0:
+                self._write_cache()
+
+    def _answer(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RunError("" if self._ended else f"{self.run}: the process that predicts has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _next(self) -> int | None:
+        """The next image without prediction; None when there is none, or when it is to end."""
+        with self._wake:
+            if self._ended:
+                return None
+            order = [*self._first, *range(len(self.project.entries))]
+            return next((n for n in order if n not in self.found and not self.project.entry(n).broken), None)
+
+    def _fail(self, problem: str) -> None:
+        if problem and not self._ended:
+            self.problem = problem
+            self.tell({"kind": "trouble", "error": problem})
+
+    # -- what is kept ------------------------------------------------------------------------------------------------
+
+    def _read_cache(self) -> None:
+        if self._cache is None or not self._cache.is_file():
+            return
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # of another version: predicted again
+            kept = json.loads(self._cache.read_text(encoding="utf-8"))
+            for entry in self.project.entries:
+                if (known := kept["images"].get(entry.called)) and known["file"] == _file_of(entry.file):
+                    self.found[entry.id] = [{name: tuple(mark) for name, mark in row.items()} for row in known["rows"]]
+            self.landmarks = list(kept["landmarks"])
+
+    def _write_cache(self) -> None:
+        if self._cache is None or not self.found:
+            return
+        images = {
+            self.project.entry(number).called: {"file": _file_of(self.project.entry(number).file), "rows": rows}
+            for number, rows in list(self.found.items())
+        }
+        with suppress(OSError):  # then it is predicted again
+            write_text(self._cache, json.dumps({"landmarks": self.landmarks, "images": images}), overwrite=True)
+
+
+class Runs:
+    """The runs whose predictions are shown: up to two that were given, or the one that is learned meanwhile."""
+
+    def __init__(self, project: Project, tell: Callable[[Event], None]) -> None:
+        self.project, self.tell = project, tell
+        self.cache = None if project.read_only else project.opened.folder / HIDDEN / "predictions"
+        self.shown: list[Predictions] = []
+
+    def show(self, *runs: Path) -> None:
+        """Predict with these runs instead of those before."""
+        for old in self.shown:
+            old.end()
+        self.shown = [Predictions(run, self.project, self.cache, self.tell) for run in runs]
+        for one in self.shown:
+            one.start()
+        self.tell({"kind": "runs"})
+
+    def of(self, number: int) -> list[dict[str, Any]]:
+        """What the runs find in an image; it and those behind it are predicted next."""
+        for one in self.shown:
+            one.first(list(range(number, min(number + 6, len(self.project.entries)))))
+        return [{"run": one.name, "rows": one.found.get(number)} for one in self.shown]
+
+    def end(self) -> None:
+        """Stop all processes."""
+        for one in self.shown:
+            one.end()
+
+
+def compared(project: Project, runs: list[Predictions]) -> dict[str, Any]:
+    """Of each image: how far a landmark is from its prediction by the first run, how far views of it lie apart
+    (``doubt``), and how far two runs do (``apart``); original pixels, None where there is nothing to compare. Sets with
+    one object in an image."""
+    names = project.names
+    images: dict[int, Any] = {}
+    for number in list(runs[0].found) if runs else []:
+        truth = project.entry(number).state.rows
+        first = runs[0].found[number][:1]
+        other = runs[1].found.get(number, [])[:1] if len(runs) > 1 else []
+        marks = truth[0].marks if truth else {}
+        told: dict[str, list[float | None]] = {"error": [], "doubt": [], "apart": []}
+        for name in names:
+            a = first[0].get(name) if first else None
+            b = other[0].get(name) if other else None
+            mark = marks.get(name)
+            told["error"].append(_distance(a, mark if mark != ABSENT else None))
+            told["doubt"].append(None if a is None else a[3])
+            told["apart"].append(_distance(a, b))
+        images[number] = told
+    return {"runs": [run.name for run in runs], "images": images, "total": len(project.entries)}
+
+
+def _distance(a: Any, b: Any) -> float | None:
+    if a is None or b is None:
+        return None
+    return round(float(np.hypot(a[0] - b[0], a[1] - b[1])), 2)
+
+
+def _weights_of(run: Path) -> str:
+    """A name of the weights of a run."""
+    with suppress(OSError), (run / "weights.safetensors").open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:24]
+    return "none"
+
+
+def _file_of(file: Path) -> list[int]:
+    with suppress(OSError):
+        found = file.stat()
+        return [found.st_size, found.st_mtime_ns]
+    return []
+
+
+def threads() -> str:
+    """Cores that work beside the page takes, so that the page keeps one."""
+    return str(max(1, (os.cpu_count() or 2) - 1))

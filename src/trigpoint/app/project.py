@@ -1,0 +1,269 @@
+"""A dataset while it is labelled: images with their states, saved at once, and never over what others have written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trigpoint.app.describing import check_names, describe, new_description
+from trigpoint.app.folder import HIDDEN, Opened
+from trigpoint.app.journal import Journal, Kind
+from trigpoint.app.pictures import size_of
+from trigpoint.app.state import Naming, State
+from trigpoint.app.table import LabelTable
+from trigpoint.errors import DataError, TrigpointError
+
+Event = dict[str, Any]
+
+
+class StaleError(TrigpointError):
+    """An image that was changed elsewhere since the page has seen it; nothing is overwritten."""
+
+
+@dataclass
+class Entry:
+    """An image: ``revision`` counts the changes of its state in this process; ``broken``: why it cannot be read."""
+
+    id: int
+    file: Path
+    called: str
+    state: State = field(default_factory=State)
+    revision: int = 0
+    size: tuple[int, int] | None = None
+    broken: str = ""
+
+
+class Project:
+    """The states of all images of a set. Safe to share between threads.
+
+    ``tell`` is called with an event whenever a state changes, whoever changed it.
+    """
+
+    def __init__(self, opened: Opened, annotator: str = "", *, read_only: bool = False) -> None:
+        self.opened, self.annotator, self.read_only = opened, annotator, read_only
+        self.lock = threading.RLock()
+        self.tell: Callable[[Event], None] = lambda event: None
+        self.notes: list[str] = []  # what was mended when it was opened
+        about = opened.about
+        self.pairs, self.skeleton = about.pairs, about.skeleton
+        self._described = tuple(opened.names) == about.landmarks or (about.landmarks is None and not opened.new)
+        self.table = LabelTable(opened.table, opened.names, opened.instances, opened.read, opened.stamp)
+        self.journal = Journal(opened.folder / HIDDEN / f"{opened.table.name}.jsonl", read_only=read_only)
+        found = zip(opened.images, opened.called, strict=True)
+        self.entries = [Entry(i, file, name) for i, (file, name) in enumerate(found)]
+        self._by_name = {entry.called: entry for entry in self.entries}
+        for entry in self.entries:
+            entry.state = self.table.state(entry.file)
+        if not read_only:
+            self._mend()
+
+    @property
+    def names(self) -> list[str]:
+        """The landmarks, in their order."""
+        return self.table.names
+
+    def _mend(self) -> None:
+        """Do what the last line of the journal says, where a crash came between it and the table."""
+        last = self.journal.last()
+        entry = self._by_name.get(last[0]) if last is not None else None
+        if last is None or entry is None or entry.state == last[2] or entry.state != last[1]:
+            return
+        self._store(entry, last[2])
+        self.notes.append(f"{entry.called}: its last change was in the journal only and is now in the table")
+
+    def scan(self) -> None:
+        """Read the headers of all images: sizes, and what is wrong with those that cannot be read."""
+        for entry in self.entries:
+            if entry.size is None:
+                try:
+                    entry.size = size_of(entry.file)
+                except (DataError, OSError) as error:
+                    entry.broken = str(error).removeprefix(f"{entry.file}: ")
+        broken = [entry.id for entry in self.entries if entry.broken]
+        self.tell({"kind": "scanned", "images": [self.summary(self.entries[i]) for i in broken]})
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def entry(self, number: int) -> Entry:
+        """An image by its number. Raises DataError for one that is not there."""
+        if not 0 <= number < len(self.entries):
+            raise DataError(f"image {number}: expected one of 0 to {len(self.entries) - 1}; reload the page")
+        return self.entries[number]
+
+    def summary(self, entry: Entry) -> dict[str, Any]:
+        """What the list of images shows of one."""
+        state = entry.state
+        total = len(self.names) * max(1, len(state.rows))
+        return {
+            "id": entry.id, "name": entry.called, "split": state.split, "subject": state.subject,
+            "annotator": state.annotator, "doubtful": state.doubtful, "note": state.note, "revision": entry.revision,
+            "done": state.decided(self.names), "total": total, "broken": entry.broken,
+        }  # fmt: skip
+
+    def overview(self) -> dict[str, Any]:
+        """The set and the list of its images."""
+        with self.lock:
+            return {
+                "name": self.opened.about.name, "landmarks": self.names, "pairs": self.pairs,
+                "skeleton": self.skeleton, "instances": self.opened.instances, "annotator": self.annotator,
+                "readOnly": self.read_only, "notes": self.notes, "new": self.opened.new,
+                "images": [self.summary(entry) for entry in self.entries], **self.history(),
+            }  # fmt: skip
+
+    def history(self) -> dict[str, Any]:
+        """How much can be undone and redone, and seconds of work per image."""
+        undo, redo = self.journal.counts()
+        return {"undo": undo, "redo": redo, "pace": self.journal.pace()}
+
+    def example(self, landmark: str, besides: int, instance: int = 0) -> tuple[Entry, float, float] | None:
+        """An image, fully labelled where there is one, on which a landmark is visible, and where."""
+        best = None
+        for entry in self.entries:
+            if entry.id == besides or entry.broken:
+                continue
+            for row in entry.state.rows[:1]:
+                mark = row.marks.get(landmark)
+                if mark is not None and mark != "absent":
+                    found = (len(row.marks) + (mark[2] == 2), -entry.id, entry, mark[0], mark[1])
+                    best = found if best is None or found[:2] > best[:2] else best
+        return None if best is None else best[2:]
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def save(self, number: int, state: State, base: int, how: str = "") -> Entry:
+        """Store a new state of an image, made from revision ``base``; it is on the disk when this returns.
+
+        Raises StaleError where somebody else has changed the image since, and DataError for what cannot be stored.
+        """
+        with self.lock:
+            entry = self._writable(number)
+            if entry.revision != base:
+                raise StaleError(f"{entry.called}: was changed elsewhere; look at it again")
+            self._check(state)
+            state = state.normal(self.opened.instances)
+            if self.annotator and state.rows:
+                state = state.model_copy(update={"annotator": self.annotator})
+            if state != entry.state:
+                self._change("edit", entry, state, how)
+            return entry
+
+    def step(self, kind: Kind) -> Entry | None:
+        """Undo the last change, or redo the last one undone; None where there is none.
+
+        Raises StaleError where the image is not what the change has left; that change cannot be undone any more.
+        """
+        with self.lock:
+            found = self.journal.next_undo() if kind == "undo" else self.journal.next_redo()
+            if found is None:
+                return None
+            name, before, after = found
+            now, then = (after, before) if kind == "undo" else (before, after)
+            known = self._by_name.get(name)
+            entry = self._writable(known.id) if known is not None else None
+            if entry is None or entry.state != now:
+                if kind == "undo":
+                    self.journal.add("void", name, now, now, self.annotator)
+                raise StaleError(f"{name}: was changed elsewhere since, so this change stays")
+            self._change(kind, entry, then)
+            return entry
+
+    def _writable(self, number: int) -> Entry:
+        entry = self.entry(number)
+        if self.read_only:
+            raise DataError(f"{self.opened.folder}: expected a folder to write to, got one opened for reading only")
+        self.refresh()
+        return entry
+
+    def _check(self, state: State) -> None:
+        unknown = {name for row in state.rows for name in row.marks} - {*self.names}
+        if unknown:
+            raise DataError(f"landmarks: expected those of the set, got {', '.join(sorted(unknown))}; reload the page")
+        if len(state.rows) > 1 and not self.opened.instances:
+            raise DataError("objects: expected one in each image, got several; add 'instances: true' to dataset.yaml")
+        called = [row.instance.strip() for row in state.rows]
+        if len(set(called)) < len(called):
+            raise DataError("objects: expected a name of its own for each, got one twice; rename it")
+
+    def _change(self, kind: Kind, entry: Entry, state: State, how: str = "") -> None:
+        before = entry.state
+        self.journal.add(kind, entry.called, before, state, self.annotator, how)
+        try:
+            self._store(entry, state)
+        except (TrigpointError, OSError):
+            self.table.read()
+            self.journal.add("void", entry.called, before, before, self.annotator)
+            raise
+        self.tell({"kind": "changed", "image": self.summary(entry), **self.history()})
+
+    def _store(self, entry: Entry, state: State) -> None:
+        self.table.put(entry.file, entry.called, state)
+        self.table.write()
+        if not self._described:
+            self._describe(Naming(landmarks=self.names))
+        entry.state = self.table.state(entry.file)
+        entry.revision += 1
+
+    def refresh(self) -> list[Entry]:
+        """Take up what another program has written into the table; the images that it changed.
+
+        Raises DataError, and keeps what was known, where the table cannot be read now.
+        """
+        with self.lock:
+            if not self.table.changed_outside():
+                return []
+            self.table.read()
+            changed = []
+            for entry in self.entries:
+                state = self.table.state(entry.file)
+                if state != entry.state:
+                    entry.state = state
+                    entry.revision += 1
+                    changed.append(entry)
+            for entry in changed:
+                self.tell({"kind": "outside", "image": self.summary(entry), **self.history()})
+            return changed
+
+    # -- landmarks ---------------------------------------------------------------------------------------------------
+
+    def name_landmarks(self, naming: Naming) -> None:
+        """Add landmarks, and say which are left and right and which are joined by lines.
+
+        Raises DataError when one that is there is left out: its labels would be lost.
+        """
+        with self.lock:
+            if self.read_only:
+                raise DataError(f"{self.opened.folder}: expected a folder to write to, got one opened for reading only")
+            self.refresh()
+            names = check_names(naming.landmarks)
+            lost = [name for name in self.names if name not in names]
+            if names[: len(self.names)] != self.names and (lost or self.table.rows):
+                got = f"got them without {lost[0]}" if lost else "got another order"
+                expected = f"expected all of {', '.join(self.names)} first"
+                raise DataError(f"landmarks: {expected}, {got}; add new ones at the end")
+            self._check_lines(naming, names)
+            self.table.add_landmarks(names)
+            if self.table.file.is_file():
+                self.table.write()
+            self._describe(naming.model_copy(update={"landmarks": self.names}))
+            self.pairs = self.pairs if naming.pairs is None else tuple(naming.pairs)
+            self.skeleton = self.skeleton if naming.skeleton is None else tuple(naming.skeleton)
+            self.tell({"kind": "landmarks"})
+
+    def _check_lines(self, naming: Naming, names: Sequence[str]) -> None:
+        for what, lines in (("pairs", naming.pairs), ("lines", naming.skeleton)):
+            for line in lines or ():
+                if not set(line) <= {*names} or line[0] == line[1]:
+                    raise DataError(f"{what}: expected two landmarks of the set, got {' and '.join(line)}; correct it")
+        paired = [name for pair in naming.pairs or () for name in pair]
+        if len(set(paired)) < len(paired):
+            raise DataError("pairs: expected each landmark in one pair, got one in two; correct it")
+
+    def _describe(self, naming: Naming) -> None:
+        opened, table = self.opened, self.table.file.name
+        describe(
+            opened.folder, new_description(opened.folder, opened.plain, self.names, opened.instances, table), naming
+        )
+        self._described = True

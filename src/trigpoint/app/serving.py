@@ -1,0 +1,132 @@
+"""A set is opened, locked and served until it is stopped."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trigpoint.app.folder import HIDDEN, Opened, open_folder, writable
+from trigpoint.errors import ConfigError, DataError
+
+PORT = 8765
+_WARNED = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for; ``port`` None: the usual one, or any other that is free."""
+
+    path: Path
+    landmarks: tuple[str, ...] = ()
+    annotator: str = ""
+    host: str = "127.0.0.1"
+    port: int | None = None
+    password: str | None = None
+    instances: bool = False
+    read_only: bool = False
+    runs: tuple[Path, ...] = ()
+    learn: bool = False
+
+
+def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
+    """Serve the labelling page until the process is asked to stop.
+
+    ``tell`` is told the address and what is worth knowing. Raises ConfigError where a package is missing, the port is
+    taken, or other machines could reach it without a password, DataError for what cannot be labelled, and RunError
+    where another process labels the set.
+    """
+    try:
+        import uvicorn
+        import websockets  # noqa: F401
+
+        from trigpoint.app.access import Access
+        from trigpoint.app.project import Project
+        from trigpoint.app.server import make_app
+    except ImportError as error:
+        raise ConfigError(f'label needs {error.name}, which is missing; pip install "trigpoint[label]"') from None
+    if wanted.host not in _WARNED and not wanted.password:
+        got = f"got --host {wanted.host} alone"
+        raise ConfigError(f"--password: expected one where other machines can reach the page, {got}; give --password")
+    for run in wanted.runs:
+        _check_run(run)
+    opened = _with_instances(open_folder(wanted.path, wanted.landmarks), wanted.instances)
+    with ExitStack() as stack:
+        read_only = _held(stack, opened.folder, wanted.read_only, tell)
+        project = Project(opened, wanted.annotator.strip(), read_only=read_only)
+        for note in project.notes:
+            tell(note)
+        bound = stack.enter_context(_bound(wanted.host, wanted.port))
+        access = Access(wanted.password)
+        learn = wanted.learn and not read_only
+        app = make_app(project, access, wanted.host, wanted.runs, learn=learn)
+        labelled = sum(bool(entry.state.rows) for entry in project.entries)
+        tell(f"{len(project.entries)} images, {labelled} of them in {opened.table}")
+        tell(f"open  {_address(wanted.host, bound.getsockname()[1])}?token={access.token}")
+        tell("stop with Ctrl-C; every change is saved at once")
+        threading.Thread(target=project.scan, daemon=True).start()
+        config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio", server_header=False)
+        config.timeout_graceful_shutdown = 2
+        uvicorn.Server(config).run(sockets=[bound])
+
+
+def _check_run(run: Path) -> None:
+    from trigpoint.runs import RunFolder
+
+    folder = RunFolder(run)
+    folder.recipe()
+    if not folder.weights.is_file():
+        raise ConfigError(f"--run {run}: expected a trained run, got one without weights; train it to the end")
+
+
+def _with_instances(opened: Opened, instances: bool) -> Opened:
+    if not instances or opened.instances:
+        return opened
+    if not opened.new:
+        raise DataError(
+            f"{opened.table}: expected a new set for --instances, got a table with one object in each image; add "
+            "'instances: true' to dataset.yaml and a column 'instance'"
+        )
+    return replace(opened, about=replace(opened.about, instances=True))
+
+
+def _held(stack: ExitStack, folder: Path, read_only: bool, tell: Callable[[str], None]) -> bool:
+    """Lock the set for this process; whether it is opened for reading only."""
+    from trigpoint.runs.lock import locked
+
+    if read_only:
+        return True
+    if not writable(folder):
+        tell(f"{folder}: cannot be written to, so it is opened for reading only")
+        return True
+    (folder / HIDDEN).mkdir(exist_ok=True)
+    fix = "use its page, or look at the set with --read-only"
+    stack.enter_context(locked(folder / HIDDEN / "label.lock", f"the set {folder} is being labelled", fix))
+    return False
+
+
+@contextmanager
+def _bound(host: str, port: int | None) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for number in (PORT, 0) if port is None else (port,):
+            try:
+                bound.bind((host, number))
+                break
+            except OSError as error:
+                if port is not None or number == 0:
+                    got = f"got {error.strerror or error}"
+                    raise ConfigError(
+                        f"--port {number}, --host {host}: expected a free port, {got}; give another"
+                    ) from None
+        bound.listen(128)
+        yield bound
+
+
+def _address(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port}/"

@@ -1,0 +1,64 @@
+"""The page's scripts: their types, their length, and that nothing of them comes from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trigpoint.app.server import PAGE
+
+ROOT = Path(__file__).parents[2]
+OWN = [file for file in sorted(PAGE.glob("*")) if file.suffix in (".js", ".css", ".html")]
+NPM = {"npm_config_prefer_offline": "true", "npm_config_fetch_retries": "0", "npm_config_fetch_timeout": "20000"}
+
+
+def compiler() -> list[str] | None:
+    """TypeScript, where npm has it at hand or may fetch it."""
+    if found := shutil.which("tsc"):
+        return [found]
+    if not shutil.which("npx"):
+        return None
+    return ["npx", "--yes", "--package", "typescript@5.9", "tsc"]
+
+
+def test_types() -> None:
+    tool = compiler()
+    if tool is None:
+        pytest.skip("needs tsc, or npx of node")
+    options = "--noEmit --allowJs --checkJs --strict --target es2022 --module es2022 --moduleResolution bundler"
+    files = [str(file) for file in sorted(PAGE.glob("*.js")) + sorted(PAGE.glob("*.d.ts"))]
+    command = [*tool, *options.split(), "--lib", "es2023,dom,dom.iterable", *files]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | NPM)
+    if "npm error" in done.stderr:
+        pytest.skip(f"npm could not fetch typescript: {done.stderr.splitlines()[0]}")
+    assert done.returncode == 0, done.stdout
+
+
+def test_files_and_functions_are_short() -> None:
+    lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in OWN}
+    assert not {name: n for name, n in lengths.items() if n > 400}
+    long = []
+    for file in PAGE.glob("*.js"):
+        start = None
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            opens = re.match(r"(  )?(export )?(async )?(function )?[a-zA-Z]+\(.*\{$", line)
+            if opens and not line.startswith("    "):
+                start = (number, "  " if line.startswith("  ") else "")
+            if start and line == start[1] + "}":
+                if number - start[0] > 60:
+                    long.append(f"{file.name}, line {start[0]}")
+                start = None
+    assert not long
+
+
+def test_the_page_works_without_a_network() -> None:
+    for file in OWN:
+        found = re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", file.read_text(encoding="utf-8"))
+        assert not found, f"{file.name}: {found}"
+    licence = (PAGE / "vendor" / "openseadragon-LICENSE.txt").read_text(encoding="utf-8")
+    assert "Redistribution and use" in licence
