@@ -356,6 +356,18 @@ def test_memory_cores_and_a_gpu_decide_how_images_are_read() -> None:
     assert now.memory > 1e7
 
 
+def test_images_that_take_long_to_prepare_leave_time_for_fewer_steps() -> None:
+    def steps(**change: Any) -> int:
+        recipe = load_recipe(plan(replace(FACES, images=50, **change)).values())
+        height, width = recipe.data.input.size
+        return int(recipe.train.num_epochs * 13 * SLOW.step(height, width, 4))
+
+    beside = Machine(2, 4e9)
+    assert steps(machine=beside, preparing=0.01) == steps(machine=beside)  # another process does that meanwhile
+    assert steps(machine=beside, preparing=0.5) < 0.7 * steps(machine=beside)
+    assert steps(machine=Machine(1, 4e9), preparing=0.1) < 0.9 * steps(machine=Machine(1, 4e9))
+
+
 def test_training_ends_early_when_most_looks_find_nothing_better() -> None:
     recipe = load_recipe(plan().values())
     looks = recipe.train.num_epochs // recipe.train.val_every

@@ -9,14 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.data import LandmarkDataset, image_size
+from trigpoint.data.input.augment import InputPipeline, sample_rng
 from trigpoint.data.pixels.images import ImageData, read_image
-from trigpoint.landmarks import FloatArray
+from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.recipe import AugmentConfig, InputConfig
 from trigpoint.training.planning.machine import Machine, this_machine
 from trigpoint.training.planning.poses import Poses, poses_of
 from trigpoint.training.planning.repeats import label_noise
 
 HEADERS = 300  # images whose size is read
 COLOURS = 12  # images that are decoded to see whether they have colours
+PREPARED = 4  # of them are made an input of, to see how long that takes
 SHAPES = 3000  # annotated shapes that are compared
 Box = tuple[float, float, float, float]
 
@@ -33,8 +36,8 @@ class Facts:
     ``instances``: median number of objects in an image; None where there is one each; ``apart``: distance of the same
     landmark of two objects, for the closest twentieth (NaN without). ``box``: left, top, right, bottom around all
     landmarks as shares of the images' sides, and ``edges``, the largest SD of its sides from image to image. ``noise``:
-    how far two labels of the same point are apart, of ``repeats`` pairs (NaN without). ``pixels`` of an image and its
-    ``bytes`` when decoded, mean; ``decoding``: seconds that it takes.
+    how far two labels of the same point are apart, of ``repeats`` pairs (NaN without). ``bytes`` of an image when
+    decoded, mean; seconds for its ``decoding``, and for ``preparing`` an input of it.
     """
 
     images: int
@@ -60,6 +63,7 @@ class Facts:
     repeats: int = 0
     bytes: float = 0.0
     decoding: float = 0.0
+    preparing: float = 0.0
     machine: Machine = field(default_factory=Machine)
 
 
@@ -105,8 +109,19 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         repeats=repeats,
         bytes=float(channels * sizes.prod(axis=1).mean()),
         decoding=decoding,
+        preparing=_preparing(decoded[:PREPARED]),
         machine=this_machine(),
     )
+
+
+def _preparing(images: Sequence[ImageData]) -> float:
+    """Seconds in which an input of an image is made, resampled and varied."""
+    augment = AugmentConfig(rotation=10, scale=(0.9, 1.1), gamma=0.3, noise=0.02)
+    pipeline, rng = InputPipeline(InputConfig(size=(256, 256)), LandmarkSet(("any",)), augment), sample_rng(0, 0, 0)
+    begin = time.perf_counter()
+    for image in images:
+        pipeline(image.pixels, rng=rng, value_range=image.value_range)
+    return (time.perf_counter() - begin) / len(images)
 
 
 def _has_colour(image: ImageData) -> bool:

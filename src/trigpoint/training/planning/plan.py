@@ -7,6 +7,7 @@ learn.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from trigpoint.config import parse
@@ -60,7 +61,8 @@ def make_plan(
     elif several:
         speed = speed.times(FINER_COSTS)
     besides = START + spent + facts.decoding * (facts.images + 2 * facts.validation)
-    budget = Budget(60 * minutes - min(besides, MOST_BESIDES * 60 * minutes), facts, speed, batch)
+    seconds = 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
+    budget = Budget(seconds, facts, speed, batch, *_fetching(facts, batch, loading))
     view, found = _input(facts, budget, STEPS[start], minutes, given, stride)
     head = [Choice("name", "planned"), Choice("data.path", path)]
     if _may_refine(facts, view, found, given):
@@ -91,6 +93,13 @@ def _recipe_of_side(base: list[Choice], given: Mapping[str, Any]) -> Callable[[i
         return parse(Recipe, values, "plan")
 
     return recipe
+
+
+def _fetching(facts: Facts, batch: int, loading: list[Choice]) -> tuple[float, bool]:
+    """Seconds in which a batch is made ready, and whether that is done while a step is computed."""
+    values = {choice.key: choice.value for choice in loading}
+    each = facts.preparing + (0.0 if values["data.cache"] else facts.decoding)
+    return batch * each / max(1, values["data.workers"]), values["data.workers"] > 0
 
 
 def _given_size(given: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -157,7 +166,7 @@ def _cascade(
     """
     seconds = cascade.COARSE_SHARE * budget.seconds
     view = whole(facts)
-    first = Budget(seconds, facts, budget.speed, budget.batch)
+    first = replace(budget, seconds=seconds)
     if first.steps(view.shape(256, 32)) < wanted:
         return []
     found = resolution(first, view, wanted, minutes)

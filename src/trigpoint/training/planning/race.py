@@ -139,6 +139,8 @@ class Trial:
         for batch in self._batches("train"):
             begin = time.perf_counter()
             torch.autograd.backward(self._loss(batch))
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
             taken.append(time.perf_counter() - begin)
             self.method.zero_grad()
             if len(taken) > tried:

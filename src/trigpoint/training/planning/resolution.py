@@ -21,12 +21,22 @@ FINER_COSTS = 1.4  # times the seconds of a step that these take, measured on on
 
 @dataclass(frozen=True)
 class Budget:
-    """What ``seconds`` are enough for: optimizer steps, and looks at the validation images."""
+    """What ``seconds`` are enough for: optimizer steps, and looks at the validation images.
+
+    ``fetch``: seconds in which a batch is made ready, by other processes meanwhile (``beside``) or between the steps.
+    """
 
     seconds: float
     facts: Facts
     speed: Speed
     batch: int
+    fetch: float = 0.0
+    beside: bool = True
+
+    def step(self, size: tuple[int, int]) -> float:
+        """Seconds of an optimizer step with its batch."""
+        alone = self.speed.step(*size, self.batch)
+        return max(alone, self.fetch) if self.beside else alone + self.fetch
 
     def look(self, size: tuple[int, int]) -> float:
         """Seconds of one round of the validation images."""
@@ -39,7 +49,7 @@ class Budget:
     def steps(self, size: tuple[int, int]) -> int:
         """Optimizer steps beside these looks and the one that calibrates."""
         left = self.seconds - (1 + self.passes(size)) * self.look(size)
-        return max(0, int(left / self.speed.step(*size, self.batch)))
+        return max(0, int(left / self.step(size)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ def resolution(
             break
         fits = side
     size = given or view.shape(fits, MULTIPLE)
-    chosen, steps, each = max(size), budget.steps(size), budget.speed.step(*size, budget.batch)
+    chosen, steps, each = max(size), budget.steps(size), budget.step(size)
     if steps < FEWEST:
         raise ConfigError(_too_short(budget, size, steps, minutes))
     why = f"the largest with which about {wanted} steps fit into the time (a step takes {each:.2f} s here)"
@@ -97,7 +107,7 @@ def resolution(
 
 
 def _too_short(budget: Budget, size: tuple[int, int], steps: int, minutes: float) -> str:
-    each = budget.speed.step(*size, budget.batch)
+    each = budget.step(size)
     rest = 60 * minutes - budget.seconds + (1 + budget.passes(size)) * budget.look(size)
     enough = math.ceil((FEWEST * each + rest) / 60)
     return (
