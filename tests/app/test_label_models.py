@@ -155,7 +155,7 @@ def test_a_run_beside_the_page(photos: Path, tmp_path: Path, fake: list[list[str
         client.get("/?token=secret")
         until(lambda: len(client.get("/api/predictions").json()["images"]) == 3)
         assert client.get("/api/images/1/predictions").json() == [
-            {"run": tmp_path.name, "rows": [{"tip": [1, 2, 0.5, 0.25]}]}
+            {"run": tmp_path.name, "rows": [{"tip": [1, 2, 0.5, 0.25]}], "learned": False}
         ]
         assert client.get("/api/learning").json() == {"phase": "off"}
         put(client, 1, state({"tip": [1, 2, 2]}))
@@ -168,7 +168,7 @@ def test_a_dead_process_is_told(photos: Path, tmp_path: Path, monkeypatch: pytes
     runs = Runs(open_project(photos, "tip"), events.append)
     runs.show(tmp_path)
     runs.shown[0]._thread.join(10)
-    assert "has ended" in events[-1]["error"]
+    assert any("has ended" in event.get("error", "") for event in events)
 
 
 def test_only_finished_images_are_learned_from(photos: Path) -> None:

@@ -157,9 +157,11 @@ class Runs:
         self.project, self.tell = project, tell
         self.cache = None if project.read_only else project.opened.folder / HIDDEN / "predictions"
         self.shown: list[Predictions] = []
+        self.learned = False
 
-    def show(self, *runs: Path) -> None:
-        """Predict with these runs instead of those before."""
+    def show(self, *runs: Path, learned: bool = False) -> None:
+        """Predict with these runs instead of those before; ``learned``: to propose points, not to be reviewed."""
+        self.learned = learned
         for old in self.shown:
             old.end()
         self.shown = [Predictions(run, self.project, self.cache, self.tell) for run in runs]
@@ -171,7 +173,10 @@ class Runs:
         """What the runs find in an image; it and those behind it are predicted next."""
         for one in self.shown:
             one.first(list(range(number, min(number + 6, len(self.project.entries)))))
-        return [{"run": one.name, "rows": one.found.get(number)} for one in self.shown]
+        shown: list[dict[str, Any]] = [
+            {"run": one.name, "rows": one.found.get(number), "learned": self.learned} for one in self.shown
+        ]
+        return shown
 
     def end(self) -> None:
         """Stop all processes."""

@@ -7,6 +7,7 @@ import gzip
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ def make_app(
     live, pictures = Live(), Pictures()
     project.tell = live.tell
     shown = Runs(project, live.tell)
-    learner = Learner(project, live.tell, shown.show) if learn else None
+    learner = Learner(project, live.tell, partial(shown.show, learned=True)) if learn else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

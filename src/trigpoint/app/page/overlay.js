@@ -90,6 +90,7 @@ export class Overlay {
           if (k < 0) continue;
           const at = viewer.toScreen(guess[0], guess[1]);
           const mark = store.state.rows[index]?.marks[name];
+          if (mark !== undefined && found.learned) continue; // it has done its work
           if (Array.isArray(mark)) paintLink(pen, viewer.toScreen(mark[0], mark[1]), at, hue(k));
           paintGuess(pen, at.x, at.y, hue(k), run > 0);
           const named = mark === undefined && this.names && store.landmarks.length <= NAMED;

@@ -5,7 +5,7 @@ import { get } from "./dom.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {[number, number, number, number | null]} Guess x, y, score, how far views lie apart */
-/** @typedef {{run: string, rows: Record<string, Guess>[] | null}} Found */
+/** @typedef {{run: string, rows: Record<string, Guess>[] | null, learned: boolean}} Found */
 /** @typedef {{error: (number | null)[], doubt: (number | null)[], apart: (number | null)[]}} Compared */
 /** @typedef {{runs: string[], images: Record<string, Compared>, total: number}} All */
 
@@ -142,17 +142,24 @@ export class Proposals extends EventTarget {
     const any = this.found.length > 0;
     get("model-card").hidden = !any && !this.learns;
     get("model-tools").hidden = !any;
-    get("model-title").textContent = any ? this.found.map((found) => found.run).join(" (×) and ") + (this.found.length > 1 ? " (+)" : "") : "Model";
+    get("model-title").textContent = this.title();
     const open = this.open.length;
     get("accept").hidden = !open;
     get("accept-count").textContent = String(open);
     get("model-text").textContent = this.onImage();
   }
 
+  /** The runs, with the marks that their predictions have. */
+  title() {
+    if (!this.found.length || this.found[0].learned) return "Model";
+    return this.found.map((found, index) => `${found.run} (${index ? "+" : "×"})`).join(" and ");
+  }
+
   /** How the first run does on this image. */
   onImage() {
     if (!this.found.length) return "";
     if (!this.found[0].rows) return "Predicting…";
+    if (this.found[0].learned) return "";
     const errors = this.errors();
     if (!errors.length) return "";
     const mean = errors.reduce((sum, [, error]) => sum + error, 0) / errors.length;
@@ -162,6 +169,7 @@ export class Proposals extends EventTarget {
 
   /** How far a label is from its prediction, pixels. @param {string} name @returns {number | null} */
   error(name) {
+    if (this.found[0]?.learned) return null;
     const [guess, mark] = [this.guess(name), this.store.mark(name)];
     return guess && Array.isArray(mark) ? Math.hypot(guess[0] - mark[0], guess[1] - mark[1]) : null;
   }
