@@ -241,7 +241,10 @@ class TrainConfig(Config):
     """Largest gradient norm; null: any."""
     val_every: int = Field(default=1, ge=1)
     """Epochs from one validation to the next."""
-    precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
+    precision: Annotated[
+        Literal["32", "bf16-mixed", "16-mixed", "auto"],
+        BeforeValidator(lambda given: "32" if given == 32 else given),  # YAML and the command line read a number
+    ] = "32"
     """Lightning's; auto: bf16-mixed where the device computes it fast, else 32."""
     accelerator: str = "auto"
     """Lightning's: cpu, gpu, mps, ..."""
