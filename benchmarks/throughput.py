@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +59,10 @@ CASES = (
 )
 
 
-def rows(count: int, shrink: int = 1) -> list[Row]:
+def rows(count: int, shrink: int = 1, cases: Sequence[Case] = CASES) -> list[Row]:
     """Two rows for each method, by ``count`` training images of a ``shrink``-th of the case's size."""
     found = []
-    for case in CASES:
+    for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             found += _rows(case, Path(folder), count, shrink)
     return found
@@ -71,7 +71,7 @@ def rows(count: int, shrink: int = 1) -> list[Row]:
 def _rows(case: Case, root: Path, count: int, shrink: int) -> list[Row]:
     height, width = (side // shrink for side in case.size)
     given = {"size": height} if case.draw is write_catheter else {"size": (height, width)}
-    splits = {"train": 0.5, "val": 0.25, "test": 0.25}
+    splits = {"train": 0.5, "val": 0.5}
     case.draw(root / "set", 2 * count, splits=splits, **given)
     values: dict[str, Any] = {
         "name": "benchmark",
@@ -91,7 +91,7 @@ def _rows(case: Case, root: Path, count: int, shrink: int) -> list[Row]:
     epoch = 60 * statistics.median(history["minutes"].diff().iloc[1:])  # the first one looks for the fastest kernels
     share = sum(spent) / (60 * float(history["minutes"].iloc[-1]))
     learned = Row(f"training ({what})", f"{count / epoch:.3g} images/s", "", f"networks {share:.0%}", "", None)
-    predictor, test = Predictor.load(run), LandmarkDataset.load(root / "set", "test")
+    predictor, test = Predictor.load(run), LandmarkDataset.load(root / "set", "val")
     predictor.predict(test)
     with network_seconds(training=False) as spent:
         took = seconds(lambda: predictor.predict(test))

@@ -223,3 +223,9 @@ def test_a_config_is_made_of_values_in_order_or_of_keywords() -> None:
 
 def test_the_string_below_a_field_is_its_description() -> None:
     assert Two.model_fields["second"].description == "The second."
+
+
+def test_precision_may_be_the_number_that_a_command_line_reads() -> None:
+    assert load_recipe(Recipe(), ["train.precision=32"]).train.precision == "32"
+    with pytest.raises(ConfigError, match="expected 32, bf16-mixed, 16-mixed or auto, got 16"):
+        load_recipe(Recipe(), ["train.precision=16"])

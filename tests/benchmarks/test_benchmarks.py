@@ -45,6 +45,8 @@ def test_quick_run_prints_every_row():
     threads = torch.get_num_threads()
     text = main(["--quick"])
     for words in (
+        "| training (heatmap, 32 x 32, ",
+        "| prediction (foveated, shared, 160 x 128, ",
         "| encode 2",
         "| decode (dark)",
         "| decode (centroid)",

@@ -88,6 +88,33 @@ def test_every_trunk_makes_maps_an_eighth_of_the_glimpse(trunk: str, depth: int,
     assert found.min() >= 0  # behind a rectifier, as in the paper
 
 
+@pytest.mark.parametrize(("trunk", "depth"), [("tf_efficientnet_lite0", 40 + 112), ("resnet10t", 128 + 256)])
+@pytest.mark.parametrize("glimpse", [64, 24])
+def test_at_the_pretrained_stride_two_stages_make_the_maps(trunk: str, depth: int, glimpse: int) -> None:
+    network, maps = build_trunk(trunk, 1, stem_stride=2)
+    assert maps == depth
+    given = torch.randn(2, 1, glimpse, glimpse)
+    found = network.eval()(given)
+    assert found.shape == (2, depth, glimpse // 8, glimpse // 8)
+    fine, coarse = network.encoder(given)  # type: ignore[operator]
+    assert torch.equal(found[:, : fine.shape[1]], fine)
+    means = found[:, fine.shape[1] :].mean((2, 3)), coarse.mean((2, 3))
+    assert (means[0] - means[1]).abs().mean() < 0.3 * coarse.std()
+
+
+def test_stages_that_are_not_used_are_left_out_and_weights_that_hold_them_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("trigpoint.nn.spatialized._leave_out", lambda encoder: None)
+        whole, _ = build_trunk("tf_efficientnet_lite0", 1)
+    cut, _ = build_trunk("tf_efficientnet_lite0", 1)
+    assert millions(cut) < millions(whole) / 4
+    cut.load_state_dict(whole.state_dict())
+    given = torch.randn(1, 1, 32, 32)
+    assert torch.equal(cut.eval()(given)[-1], whole.eval()(given)[-1])
+
+
 def test_the_resnet_is_the_papers() -> None:
     """ResNet-34 without its last stage, stem of stride 1, one input channel: 8.15 M weights, 8 x 8 maps of 64 px."""
     trunk, _ = build_trunk("resnet34", 1)
@@ -105,6 +132,7 @@ def test_the_resnet_is_the_papers() -> None:
         ("small", {"weights": "a.pth"}, "neither pretrained nor weights"),
         ("vit_tiny_patch16_224", {}, "vit_tiny_patch16_224"),
         ("vgg16", {}, "trunk 'vgg16': expected an encoder with a strided convolution.*take resnet34"),
+        ("small", {"stem_stride": 2}, "stem_stride: expected 1 for the trunk small"),
         ("small", {"glimpse": 20}, "glimpse: expected a multiple of 8, got 20"),
         ("resnet34", {"glimpse": 4}, "glimpse: expected a multiple of 8, got 4"),
     ],

@@ -80,9 +80,7 @@ class GlimpseNetwork(nn.Module):
         @model_validator(mode="after")
         def _check_trunk(self) -> Self:
             if self.trunk == "small" and self.stem_stride != 1:
-                raise ValueError(
-                    "stem_stride: is of timm encoders, got the trunk small; leave it out, or take resnet34"
-                )
+                raise ValueError("stem_stride: expected 1 for the trunk small, got 2; leave it out, or take resnet34")
             if self.trunk == "small" and (self.pretrained or self.weights is not None):
                 raise ValueError(
                     "trunk small: expected neither pretrained nor weights, for it has none; drop them, or take resnet34"

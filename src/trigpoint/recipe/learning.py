@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from trigpoint.config import Config
 from trigpoint.errors import ConfigError
@@ -106,7 +106,10 @@ class TrainConfig(Config):
     """Epochs from one validation to the next."""
     patience: int | None = Field(default=None, ge=1)
     """Validations without a smaller error after which training ends early; null: it never does."""
-    precision: Literal["32", "bf16-mixed", "16-mixed", "auto"] = "32"
+    precision: Annotated[
+        Literal["32", "bf16-mixed", "16-mixed", "auto"],
+        BeforeValidator(lambda given: "32" if given == 32 else given),  # YAML and the command line read a number
+    ] = "32"
     """Lightning's; auto: bf16-mixed where the device computes it fast, else 32."""
     accelerator: str = "auto"
     """Lightning's: cpu, gpu, mps, ..."""

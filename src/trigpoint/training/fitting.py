@@ -34,7 +34,7 @@ from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.runs.lock import locked
 from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer
-from trigpoint.training.optimizers import fast_precision, make_optimizers
+from trigpoint.training.optimizers import fast_precision, keep_freed_memory, make_optimizers
 from trigpoint.training.resuming import REMEDY, Checkpoints, ResumePoint, note_data, note_recipe, resume_point, told
 from trigpoint.training.subsets import new_images
 
@@ -65,6 +65,7 @@ def fit(
     steady = Steady(recipe.seed)
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
+    keep_freed_memory()
     trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method)
     for data in inputs.values():
         if data.skips is not None:
