@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +20,20 @@ from trigpoint.runs import RunFolder
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
 APART = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 8.0])  # SD of the annotators, px in x; none in y
-WITHIN = np.array([20.0, 60.0])
+WITHIN = (20.0, 60.0)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 images of 100 x 80 pixels of 0.5 mm, white where landmark a is, two annotators who differ in x."""
+    """24 images of 100 x 80 pixels of 0.5 mm, a bright spot where landmark a is, two annotators who differ in x."""
     root = tmp_path_factory.mktemp("set")
     (root / "images").mkdir()
     rng, rows = np.random.default_rng(0), {"ann": [], "ben": []}
     for i in range(24):
         points = rng.uniform(*WITHIN, (len(NAMES), 2)).round()
-        pixels = np.zeros((80, 100), np.uint8)
-        pixels[int(points[0, 1]), int(points[0, 0])] = 255
-        Image.fromarray(pixels).save(root / "images" / f"{i:02d}.png")
+        y, x = np.mgrid[:80, :100]
+        spot = np.exp(-((x - points[0, 0]) ** 2 + (y - points[0, 1]) ** 2) / 18)
+        Image.fromarray((255 * spot).round().astype(np.uint8)).save(root / "images" / f"{i:02d}.png")
         about = {"image": f"{i:02d}.png", "split": "train" if i < 16 else "test1", "subject": f"{i:02d}"}
         for way, name in zip((-1, 1), rows, strict=True):
             moved = points + np.stack([way * APART / np.sqrt(2), 0 * APART], axis=1)
@@ -140,5 +139,5 @@ def test_outcomes_follow_the_widths(
     done = Outcome(Job("paced", {}, {}, 0), run, made.test.points, errors, history, constant=9.0, test=made.test)
     made.runs = {"paced": [done]}
     assert [claim.outcome for claim in made.claims()] == outcomes
-    made.runs = {"paced": [replace(done, errors=errors * 10)]}  # worse than a constant answer
+    made.runs, made.errors = {"paced": [done]}, {"paced": [errors * 10]}  # worse than a constant answer
     assert {claim.outcome for claim in made.claims()} == {"not testable"}

@@ -182,6 +182,8 @@ class Related:
         def rank(order: FloatArray) -> float:
             return float(spearmanr(order, widths).statistic)
 
+        if np.ptp(widths) == 0:  # without any order, such as at a bound
+            return cls(0.0, 1.0, 0.0, (0.0, 0.0), widths / spreads)
         drawn = permutation_test((spreads,), rank, permutation_type="pairings", alternative="greater", random_state=0)
         slope = theilslopes(widths, spreads)
         bounds = (float(slope.low_slope), float(slope.high_slope))
