@@ -4,12 +4,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trigpoint.cli.console import note, say, show_table
 from trigpoint.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trigpoint.experiments.findings import Findings
 
 Scale = Literal["small", "paper"]
 Launcher = Literal["local", "submitit"]
@@ -81,6 +84,11 @@ def reproduce(
     except TimeUp as left:
         say(f"{left}. Go on with\n\n    {shlex.join(['trigpoint', *sys.argv[1:]])}\n")
         return
+    _show(findings, request.out)
+
+
+def _show(findings: "Findings", out: Path) -> None:
+    """What was found, and where it was written."""
     say(f"{findings.title}\n\n{findings.setting}")
     for warning in findings.warnings:
         note(f"warning: {warning}")
@@ -92,7 +100,7 @@ def reproduce(
         say("\nClaims")
     for claim in findings.claims:
         say(f"- {claim.text}: {claim.outcome.upper()}. {claim.numbers}")
-    say(f"\n{request.out / 'table.md'}, {request.out / 'results.json'}, {len(findings.figures)} figures beside them")
+    say(f"\n{out / 'table.md'}, {out / 'results.json'}, {len(findings.figures)} figures beside them")
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

@@ -5,15 +5,15 @@ network after the other would mostly wait to be told what to do. On a CPU a pass
 one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 
-def in_turn(networks: Sequence[nn.Module], inputs: Tensor) -> Tensor:
-    """Outputs (N, ...) of N networks for their ``inputs`` (N, ...), one network after the other."""
+def in_turn(networks: Sequence[nn.Module], inputs: Iterable[Tensor]) -> Tensor:
+    """Outputs (N, ...) of N networks for their ``inputs``, N of them, one network after the other."""
     return torch.stack([network(given) for network, given in zip(networks, inputs, strict=True)])
 
 
