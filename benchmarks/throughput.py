@@ -128,7 +128,7 @@ def network_seconds(training: bool) -> Iterator[list[float]]:
         plain(tensor, *given, **options)
         spent.append(now() - start)
 
-    plain = torch.Tensor.backward
+    plain: Any = torch.Tensor.backward
     hooks = [everywhere.register_module_forward_pre_hook(begin), everywhere.register_module_forward_hook(end)]
     torch.Tensor.backward = backward  # type: ignore[method-assign,assignment]
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +10,11 @@ from torch import Tensor, nn
 from trigpoint.nn.side_by_side import at_once, in_turn
 from trigpoint.nn.spatialized import GlimpseNetwork
 
+if TYPE_CHECKING:
+    from trigpoint.methods.foveated import FoveatedMethod
+
 STACKS = 96  # glimpse stacks that go through the trunk at once in prediction: bounds the memory, not the result
 LEAST_UNIT = 1.0  # input pixels; landmarks that all lie at one place have no spread to measure offsets in
-
-
-class GlimpseOptions(Protocol):
-    """What the networks take of the options of ``foveated``."""
-
-    @property
-    def glimpse(self) -> int: ...
-
-    @property
-    def shared(self) -> bool: ...
-
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def at_once(self) -> bool | None: ...
 
 
 class FoveatedNetworks(nn.Module):
@@ -39,7 +26,7 @@ class FoveatedNetworks(nn.Module):
     start_mean: Tensor
     start_sd: Tensor
 
-    def __init__(self, method: GlimpseOptions, count: int, channels: int, levels: int) -> None:
+    def __init__(self, method: FoveatedMethod.Config, count: int, channels: int, levels: int) -> None:
         super().__init__()
         self.by_spread, self.half_patch = method.unit == "spread", method.glimpse * 2 ** (levels - 1) / 2
         self.all, self.at_once = list(range(count)), method.at_once

@@ -237,8 +237,9 @@ def build_trunk(
     encoder = build_encoder(name, in_channels, pretrained, weights, tuple(map(reductions.index, wanted)))
     _leave_out(encoder)
     _stem(encoder, name).stride = (stem_stride, stem_stride)
-    depths: list[int] = encoder.feature_info.channels()  # type: ignore[union-attr, operator]
-    return (encoder if stem_stride == 1 else TwoStages(encoder)), sum(depths)
+    channels: Any = encoder.feature_info.channels()  # type: ignore[union-attr, operator]
+    depth = sum(int(count) for count in channels)
+    return (encoder if stem_stride == 1 else TwoStages(encoder)), depth
 
 
 def _leave_out(encoder: nn.Module) -> None:
@@ -258,7 +259,7 @@ def _leave_out(encoder: nn.Module) -> None:
             if int(key[len(start) :].split(".")[0]) >= count:
                 del state[key]
 
-    encoder.register_load_state_dict_pre_hook(forget)  # type: ignore[no-untyped-call]
+    cast(Any, encoder).register_load_state_dict_pre_hook(forget)
 
 
 def _stem(encoder: nn.Module, name: str) -> nn.Conv2d:
