@@ -277,7 +277,7 @@ def test_glimpses_follow_where_images_are_much_larger_than_the_input_and_there_i
     height, width = coarse["data"]["input"]["size"]
     batch = coarse["train"]["batch_size"]
     first = coarse["train"]["epochs"] * -(-150 // batch) * SLOW.step(height, width, batch)
-    fine = recipe.train.num_epochs * -(-150 // 8) * 5 * 0.5
+    fine = recipe.train.num_epochs * -(-150 // 4) * 2 * 0.5
     assert 0.8 * 2400 < first + fine < 1.05 * 2400
 
 
@@ -418,6 +418,10 @@ def test_there_is_no_race_without_time_or_validation(monkeypatch: pytest.MonkeyP
     assert race.raced(found, {}, replace(FACES, colour=True, validation=3), 60) is found
     glimpses = refined(monkeypatch, 40, 0.5)
     assert race.raced(glimpses, {}, RADIOGRAPHS, 40) is glimpses
+    monkeypatch.setattr("trigpoint.training.planning.few.at_hand", lambda name: True)
+    templates = plan(replace(FACES, images=3))
+    assert value(templates, "method")["name"] == "template"  # type: ignore[index]
+    assert race.raced(templates, {}, replace(FACES, images=3), 40) is templates
 
 
 @pytest.mark.slow
