@@ -311,7 +311,7 @@ def test_a_glimpse_step_is_timed() -> None:
         "data": {"input": {"size": [32, 32]}},
         "method": {"name": "heatmap", "network": {"name": "unet", "width": 2}},
     }
-    fine = {**fine_options(), "trunk": "small", "weights": None, "levels": 2, "glimpse": 32}
+    fine = {**fine_options(), "trunk": "small", "weights": None, "stem_stride": 1, "levels": 2, "glimpse": 32}
     method = {"name": "cascade", "coarse": coarse, "fine": fine}
     recipe = load_recipe({"data": {"input": {"size": [64, 64]}}, "method": method, "train": {"threads": 1}})
     assert 0 < glimpse_step(recipe, MARKS) < 600
