@@ -91,9 +91,10 @@ def test_one_image_is_refused_with_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_two_images_get_a_plan_that_says_what_they_are_worth(tmp_path: Path) -> None:
-    facts, plan, _ = planned(folder(tmp_path / "two", SIZES[:2])[0])
+    facts, plan, _ = planned(folder(tmp_path / "two", SIZES[:2])[0], "method.loss=kl")
     assert (facts.images, facts.validation) == (1, 1)
     assert any("1 validation images; 1 say little" in line for line in plan.told())
+    assert planned(tmp_path / "two")[1].values()["method"]["name"] in ("template", "heatmap")  # as weights are at hand
 
 
 def test_a_validation_subset_without_labels_is_refused(tmp_path: Path) -> None:

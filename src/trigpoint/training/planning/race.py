@@ -41,6 +41,8 @@ def raced(
     plan: Plan, parts: Mapping[str, LandmarkDataset], facts: Facts, minutes: float, overrides: Sequence[str] = ()
 ) -> Plan:
     """The plan with what a race of candidates decided, told with their numbers; unchanged where there can be none."""
+    if not any(choice.key == "train.optimizer" for choice in plan.choices):  # nothing is learned by steps
+        return plan
     candidates = [Candidate("as planned"), *_candidates(plan, facts, overrides)]
     seconds = 60 * minutes * SHARE / len(candidates)
     if len(candidates) < 2 or minutes < LEAST_MINUTES or facts.validation < LEAST_VALIDATION:
