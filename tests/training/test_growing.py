@@ -162,7 +162,7 @@ def test_landmarks_that_the_table_lacks_cannot_be_learned(first: RunFolder, head
 def test_a_network_that_reads_its_own_maps_refuses_to_learn_some() -> None:
     values = {"method": {"name": "heatmap", "network": {"name": "hourglass", "width": 8}}}
     method = build_method(parse(Recipe, values), LandmarkSet(OLD))
-    with pytest.raises(ConfigError, match=r"train\.only: expected a network whose maps are not its own input"):
+    with pytest.raises(ConfigError, match=r"train\.only: expected a network that does not read its own maps"):
         method.learn_only(["menton"])
 
 

@@ -80,7 +80,7 @@ class MapMethod(LandmarkMethod):
         axes = self._axes()
         if any(axes.values()):
             raise ConfigError(
-                f"train.only: expected a network whose maps are not its own input, got {self.made_of[0].name}, in which "
+                f"train.only: expected a network that does not read its own maps, got {self.made_of[0].name}, in which "
                 "new landmarks move the old ones; train without train.only"
             )
         self.taught = torch.tensor([name in names for name in self.landmark_names])
