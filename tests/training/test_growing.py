@@ -15,6 +15,8 @@ import trigpoint as tp
 from same_runs import assert_same
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.landmarks import LandmarkSet
+from trigpoint.methods import build_method
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_radiographs
@@ -138,7 +140,7 @@ def test_another_run_than_it_was_begun_from_is_refused(first: RunFolder, heads: 
         (["train.init=FIRST", "method.network.widths=[4, 4, 4, 4, 4]"], "with its options"),
         (["train.init=FIRST", "method=foveated"], "expected the method of .*, heatmap, got foveated"),
         (["train.init=FIRST", "train.only=[upper_incisor]", "data.input.size=96"], r"data\.input\.size as in"),
-        (["train.init=FIRST", "train.only=[upper_incisor]", "method.decoder=dark"], r"method\.decoder as in"),
+        (["train.init=FIRST", "train.only=[upper_incisor]", "method.decoder=centroid"], r"method\.decoder as in"),
         (["train.only=[upper_incisor]"], r"train\.only: .*train\.init=RUN"),
     ],
 )
@@ -155,6 +157,13 @@ def test_landmarks_that_the_table_lacks_cannot_be_learned(first: RunFolder, head
     given = [f"train.init={first.folder}", "train.only=[nose]"]
     with pytest.raises(DataError, match="unknown landmark 'nose'"):
         train(recipe(heads), given, out=tmp_path / "run", progress=False)
+
+
+def test_a_network_that_reads_its_own_maps_refuses_to_learn_some() -> None:
+    values = {"method": {"name": "heatmap", "network": {"name": "hourglass", "width": 8}}}
+    method = build_method(parse(Recipe, values), LandmarkSet(OLD))
+    with pytest.raises(ConfigError, match=r"train\.only: expected a network that does not read its own maps"):
+        method.learn_only(["menton"])
 
 
 def test_other_methods_refuse(heads: Path, tmp_path: Path) -> None:

@@ -76,9 +76,9 @@ class ShapePrior:
         away = (found - self.mean).transpose(1, 2).flatten(1)
         pull = (precision @ away[..., None]).squeeze(-1)
         own = precision.diagonal(dim1=-2, dim2=-1)
-        others = (found.transpose(1, 2).flatten(1) - pull / own).unflatten(1, (2, -1)).transpose(1, 2)
-        sure = ((1 / own).unflatten(1, (2, -1)).mean(1) - variance).clamp_min(1e-3)
-        likely = self.mean + (pull @ self.covariance).unflatten(1, (2, -1)).transpose(1, 2)
+        others = (found.transpose(1, 2).flatten(1) - pull / own).reshape(len(found), 2, -1).transpose(1, 2)
+        sure = ((1 / own).reshape(len(found), 2, -1).mean(1) - variance).clamp_min(1e-3)
+        likely = self.mean + (pull @ self.covariance).reshape(len(found), 2, -1).transpose(1, 2)
         return others, sure, likely
 
     def fit(self, maps: Tensor, stride: int, trust: float) -> tuple[Tensor, Tensor]:

@@ -209,8 +209,8 @@ class LandmarkMethod(TrainedModule, ABC):
     def take_stage(self, name: str, run: StageRun) -> None:
         """Begin from a run that ``Config.stages`` asks for; called before training."""
 
-    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
-        """Take the weights of a ``run`` with the landmarks ``names``; the keys of those that did not fit.
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> None:
+        """Take the weights of a ``run`` with the landmarks ``names``.
 
         Raises ConfigError where the method cannot, or the run has another network.
         """

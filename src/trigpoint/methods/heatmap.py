@@ -107,12 +107,12 @@ class HeatmapMethod(MapMethod):
         self.finite.watch(total, batch.index)
         return total
 
-    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> None:
         if self.transfer is not None:
             raise ConfigError(
                 "train.init: the network begins from method.transfer.source, got a run as well; drop one of the two"
             )
-        return super().begin_from(run, names)
+        super().begin_from(run, names)
 
     def progress(self) -> float:
         """How much of the training is done, from 0 to 1."""

@@ -70,27 +70,31 @@ class MapMethod(LandmarkMethod):
         bare = options.model_copy(update=plain)
         return landmark_axes(lambda count: NETWORK.find(bare.name)(channels, count, bare), len(self.landmark_names))
 
-    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> list[str]:
+    def begin_from(self, run: StageRun, names: tuple[str, ...]) -> None:
         theirs: Any = cast(Recipe, run.recipe).method
         if theirs.network.name != self.made_of[0].name:
             raise ConfigError(
                 f"train.init: expected the network of {run.folder}, {theirs.network.name}, got {self.made_of[0].name}; "
                 f"take its recipe: trigpoint train {run.folder / 'config.yaml'} train.init={run.folder}"
             )
-        axes = self._axes()
-        left = inherit(self.network, run.weights, axes, names, self.landmark_names)
-        if len(left) > len(self.network.state_dict()) // 2:
+        left = inherit(self.network, run.weights, self._axes(), names, self.landmark_names)
+        if left:
             raise ConfigError(
                 f"train.init: expected the network of {run.folder} with its options, got others, of which "
                 f"{len(left)} tensors do not fit, such as {left[0]}; take its recipe, {run.folder / 'config.yaml'}"
             )
-        return left
 
     def learn_only(self, names: Sequence[str]) -> None:
         """All weights stay but those of the landmarks ``names`` in the layers that have some of each, and so do the
         statistics of normalisations: what the network says of the others does not change by a bit."""
+        axes = self._axes()
+        if any(axes.values()):
+            raise ConfigError(
+                f"train.only: expected a network that does not read its own maps, got {self.made_of[0].name}, in which "
+                "new landmarks move the old ones; train without train.only"
+            )
         self.taught = torch.tensor([name in names for name in self.landmark_names])
-        self._own_axes = self._axes()
+        self._own_axes = {key: axes[key] for key, _ in self.network.named_parameters() if key in axes}
         for key, parameter in self.network.named_parameters():
             parameter.requires_grad_(key in self._own_axes)
         self.train(self.training)

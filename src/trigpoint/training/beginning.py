@@ -59,14 +59,12 @@ def begin(recipe: Recipe, method: LandmarkMethod, run: RunFolder) -> list[str]:
         )
     names = first.read_landmarks().landmarks.names
     _check_fits(recipe, first.recipe(), first.folder)
-    left = method.begin_from(StageRun(first.folder, first.recipe(), weights), names)
+    method.begin_from(StageRun(first.folder, first.recipe(), weights), names)
     kept = [name for name in method.landmark_names if name in names]
     new = [name for name in method.landmark_names if name not in names]
     text = f"{first.folder}: begun from its weights, with {len(kept)} of its {len(names)} landmarks"
     text += f"; new: {', '.join(new)}" if new else ""
     told = [text]
-    if left:
-        told.append(f"{len(left)} tensors of the network are new, such as {left[0]}")
     if recipe.train.only is not None:
         told.append(f"only {', '.join(recipe.train.only)} will be learned, all else stays as it is")
     return told
