@@ -57,18 +57,19 @@ def put(client: TestClient, number: int, new: dict[str, Any], base: int = 0, sta
 
 
 @contextmanager
-def served(project: Project) -> Iterator[str]:
+def served(project: Project, access: Access | None = None, port: int = 0) -> Iterator[str]:
     """The address, with its token, of a server in a thread of this process."""
-    access = Access(token="secret")
+    access = access or Access(token="secret")
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
         bound.listen(64)
         options: dict[str, Any] = {"log_level": "error", "ws": "websockets-sansio", "timeout_graceful_shutdown": 1}
         server = uvicorn.Server(uvicorn.Config(make_app(project, access), **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}/?token=secret"
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}/?token={access.token}"
         finally:
             server.should_exit = True
             thread.join(5)

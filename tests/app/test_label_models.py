@@ -144,6 +144,24 @@ def test_predictions_are_compared_and_kept(photos: Path, tmp_path: Path, fake: l
     assert len(fake) == 1
 
 
+def test_a_learned_model_predicts_what_comes_next(
+    photos: Path, tmp_path: Path, fake: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "AHEAD", 1)
+    project = open_project(photos, "tip")
+    project.save(0, State(rows=[Row(marks={"tip": (2.0, 6.0, 2)})]), 0)
+    runs = Runs(project, lambda event: None)
+    runs.show(tmp_path, learned=True)
+    until(lambda: 1 in runs.shown[0].found)
+    time.sleep(0.1)
+    assert set(runs.shown[0].found) == {1}
+    assert runs.of(2)[0] == {"run": tmp_path.name, "rows": None, "learned": True}  # asked for
+    until(lambda: 2 in runs.shown[0].found)
+    runs.end()
+    runs.shown[0]._thread.join(10)
+    assert not runs.shown[0]._thread.is_alive()
+
+
 def test_a_run_beside_the_page(photos: Path, tmp_path: Path, fake: list[list[str]]) -> None:
     from fastapi.testclient import TestClient
 

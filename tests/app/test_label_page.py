@@ -15,6 +15,8 @@ import pytest
 import tifffile
 from label_sets import open_project, served
 
+from trigpoint.app.access import Access
+
 playwright = pytest.importorskip("playwright.sync_api")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -254,6 +256,27 @@ def test_two_windows_and_another_program(browser: Any, page: Page, photos: Path)
     table.write_text(table.read_text().replace(",5,6", ",15,16"))
     page.wait("window.trigpoint.store.mark('tip')[0] === 15")
     assert rows(photos) == ["a.png,,,15,16,,"]
+
+
+def test_the_server_is_started_again_and_nothing_is_lost(browser: Any, photos: Path) -> None:
+    key = photos.parent / "label.key"
+    with served(open_project(photos), Access(kept=key)) as address:
+        page = Page(browser, address)
+        assert page.page.locator("#naming").is_visible()  # a new set: the landmarks are named first
+        page.page.locator("#naming-names").fill("left_eye\nright_eye\nchin")
+        assert page.page.locator("#naming-pairs").input_value() == "left_eye - right_eye"
+        page.page.locator("#naming button.main").click()
+        page.wait("window.trigpoint.store.landmarks.length === 3")
+        page.run("store.place(3, 4);")
+        page.saved()
+    page.run("store.setMarks({ left_eye: [5, 6, 2] });")
+    page.wait("window.trigpoint.store.problem")
+    assert "Not saved" in page.page.locator("#saved").inner_text()
+    with served(open_project(photos), Access(kept=key), int(address.split(":")[2].split("/")[0])):
+        page.saved()
+        assert rows(photos) == ["a.png,,,5,6,,,,"]
+        page.close()
+    assert (photos / "dataset.yaml").read_text().count("left_eye") == 2
 
 
 def test_a_finger_places_drags_and_pans(browser: Any, photos: Path) -> None:

@@ -53,6 +53,18 @@ def test_a_password_lets_other_machines_in(photos: Path, monkeypatch: pytest.Mon
     assert client.get("/api/set").json()["landmarks"] == ["tip"]
 
 
+def test_keys_stay_the_same_in_a_private_file(tmp_path: Path) -> None:
+    file = tmp_path / "label.key"
+    first = Access(kept=file)
+    assert Access(kept=file).token == first.token
+    assert Access(kept=file).cookie == first.cookie
+    assert file.stat().st_mode & 0o077 == 0
+    file.chmod(0o644)  # others can read it: new keys
+    assert Access(kept=file).token != first.token
+    file.write_text("[]")
+    assert len(Access(kept=file).token) > 20
+
+
 @pytest.mark.parametrize(
     "path", ["/page/../server.py", "/page/%2e%2e/server.py", "/page//etc/passwd", "/page/vendor/../../state.py"]
 )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hmac
 import html
 import json
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -32,13 +35,17 @@ _HEADERS = {
 
 
 class Access:
-    """The keys of one server. ``password``: what opens it beside the token, where it is served to other machines."""
+    """The keys of one server. ``password``: what opens it beside the token, where it is served to other machines.
 
-    def __init__(self, password: str | None = None, token: str | None = None) -> None:
-        self.token = token or secrets.token_urlsafe(24)
+    ``kept``: a file, readable by its owner only, by which pages stay open when the server is started again.
+    """
+
+    def __init__(self, password: str | None = None, token: str | None = None, kept: Path | None = None) -> None:
+        keys = _kept_keys(kept)
+        self.token = token or keys["token"]
         self.password = password
-        self.cookie = f"trigpoint-{secrets.token_hex(4)}"  # cookies of one machine's servers are told apart by name
-        self._key = secrets.token_urlsafe(24)
+        self.cookie = keys["cookie"]  # cookies of one machine's servers are told apart by name
+        self._key = keys["key"]
         self._next = 0.0
 
     def opens(self, headers: dict[str, str]) -> bool:
@@ -66,6 +73,28 @@ class Access:
         right = hmac.compare_digest(given.encode(), self.password.encode())
         self._next = 0.0 if right else now + _PAUSE
         return right
+
+
+def _kept_keys(file: Path | None) -> dict[str, str]:
+    """The keys in the file, else new ones, which are stored there."""
+    keys = {
+        "token": secrets.token_urlsafe(24),
+        "key": secrets.token_urlsafe(24),
+        "cookie": f"trigpoint-{secrets.token_hex(4)}",
+    }
+    if file is None:
+        return keys
+    with suppress(OSError, ValueError):
+        known = json.loads(file.read_text(encoding="utf-8"))
+        private = os.name == "nt" or not file.stat().st_mode & 0o077
+        whole = isinstance(known, dict) and known.keys() == keys.keys()
+        if private and whole and all(isinstance(v, str) and len(v) > 8 for v in known.values()):
+            return dict(known)
+    with suppress(OSError):  # then they are new each time
+        file.unlink(missing_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            json.dump(keys, stream)
+    return keys
 
 
 class Guard:

@@ -25,14 +25,21 @@ Points = dict[str, tuple[float, ...]]
 """Of each landmark x, y, score, and how far views of the image lie apart, or None; original pixels."""
 
 
+AHEAD = 100
+"""Images that a model which learns meanwhile predicts beforehand: a better one comes soon."""
+
+
 class Predictions:
     """Of one run. ``found`` holds a list of objects for each image; ``tell`` is told of each one, and of problems.
 
-    What was found is kept in ``cache``, by the weights of the run, and not predicted again.
+    What was found is kept in ``cache``, by the weights of the run, and not predicted again. ``ahead``: how many images
+    without labels are predicted before they are asked for; None: all images are.
     """
 
-    def __init__(self, run: Path, project: Project, cache: Path | None, tell: Callable[[Event], None]) -> None:
-        self.run, self.project, self.tell = run, project, tell
+    def __init__(
+        self, run: Path, project: Project, cache: Path | None, tell: Callable[[Event], None], ahead: int | None = None
+    ) -> None:
+        self.run, self.project, self.tell, self.ahead = run, project, tell, ahead
         self.name = run.name
         self.found: dict[int, list[Points]] = {}
         self.problem = ""
@@ -115,12 +122,19 @@ class Predictions:
         return answer
 
     def _next(self) -> int | None:
-        """The next image without prediction; None when there is none, or when it is to end."""
+        """The next image without prediction, waited for; None when there is none, or when it is to end."""
         with self._wake:
-            if self._ended:
-                return None
-            order = [*self._first, *range(len(self.project.entries))]
-            return next((n for n in order if n not in self.found and not self.project.entry(n).broken), None)
+            while not self._ended:
+                left = [entry for entry in self.project.entries if entry.id not in self.found and not entry.broken]
+                if not left:
+                    return None
+                if (number := next((n for n in self._first if any(entry.id == n for entry in left)), None)) is not None:
+                    return number
+                ahead = left if self.ahead is None else [entry for entry in left if not entry.state.rows]
+                if self.ahead is None or (len(self.found) < self.ahead and ahead):
+                    return ahead[0].id
+                self._wake.wait()
+        return None
 
     def _fail(self, problem: str) -> None:
         if problem and not self._ended:
@@ -164,7 +178,8 @@ class Runs:
         self.learned = learned
         for old in self.shown:
             old.end()
-        self.shown = [Predictions(run, self.project, self.cache, self.tell) for run in runs]
+        ahead = AHEAD if learned else None
+        self.shown = [Predictions(run, self.project, self.cache, self.tell, ahead) for run in runs]
         for one in self.shown:
             one.start()
         self.tell({"kind": "runs"})

@@ -133,14 +133,16 @@ class Project:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def save(self, number: int, state: State, base: int, how: str = "") -> Entry:
-        """Store a new state of an image, made from revision ``base``; it is on the disk when this returns.
+    def save(self, number: int, state: State, base: int, how: str = "", before: State | None = None) -> Entry:
+        """Store a new state of an image, made from revision ``base``, or from what it was ``before``.
+
+        It is on the disk when this returns.
 
         Raises StaleError where somebody else has changed the image since, and DataError for what cannot be stored.
         """
         with self.lock:
             entry = self._writable(number)
-            if entry.revision != base:
+            if entry.revision != base and before != entry.state:
                 raise StaleError(f"{entry.called}: was changed elsewhere; look at it again")
             self._check(state)
             state = state.normal(self.opened.instances)

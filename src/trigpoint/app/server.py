@@ -135,7 +135,7 @@ def _serve_set(app: FastAPI, project: Project) -> None:
 
     @app.put("/api/images/{number}")
     def save(number: int, edit: Edit) -> dict[str, Any]:
-        return _full(project, project.save(number, edit.state, edit.base, edit.how))
+        return _full(project, project.save(number, edit.state, edit.base, edit.how, edit.before))
 
     @app.post("/api/undo")
     def undo() -> dict[str, Any]:

@@ -60,7 +60,7 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         for note in project.notes:
             tell(note)
         bound = stack.enter_context(_bound(wanted.host, wanted.port))
-        access = Access(wanted.password)
+        access = Access(wanted.password, kept=None if read_only else opened.folder / HIDDEN / "label.key")
         learn = wanted.learn and not read_only
         app = make_app(project, access, wanted.host, wanted.runs, learn=learn)
         labelled = sum(bool(entry.state.rows) for entry in project.entries)

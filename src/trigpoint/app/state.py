@@ -78,11 +78,13 @@ class State(_Plain):
 class Edit(_Plain):
     """What the page sends: the whole new state of an image, and the revision that it was made from.
 
-    ``how`` it was made is kept in the journal: placed, accepted from a model, corrected from its proposal.
+    ``before``: the state that it was made from, by which it is known after the server was started again. ``how`` it was
+    made is kept in the journal: placed, accepted from a model, corrected from its proposal.
     """
 
     base: int
     state: State
+    before: State | None = None
     how: Annotated[str, Field(max_length=40)] = ""
 
 

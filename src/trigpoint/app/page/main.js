@@ -159,7 +159,11 @@ async function begin() {
   for (const text of store.set.notes) store.notice(text);
   listen(
     (event) => store.told(event),
-    (connected) => document.body.classList.toggle("offline", !connected),
+    (connected) => {
+      const back = connected && document.body.classList.contains("offline");
+      document.body.classList.toggle("offline", !connected);
+      if (back) store.again().catch((error) => store.notice(error.message, "warning"));
+    },
   );
   proposals.begin();
   const asked = Number(new URLSearchParams(location.search).get("image") ?? NaN);

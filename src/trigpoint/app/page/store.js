@@ -37,6 +37,8 @@ export class Store extends EventTarget {
     this.unsaved = new Map();
     /** @type {Map<number, number>} */
     this.revisions = new Map();
+    /** What the server knows of each image. @type {Map<number, State>} */
+    this.known = new Map();
     this.busy = false;
     this.problem = "";
     /** @type {number[]} ms that saves took, for measuring */
@@ -115,6 +117,7 @@ export class Store extends EventTarget {
   learn(full) {
     this.history = { undo: full.undo, redo: full.redo, pace: full.pace };
     this.revisions.set(full.image.id, full.revision);
+    this.known.set(full.image.id, full.state);
     this.set.images[full.image.id] = full.image;
     this.emit("summary", full.image.id);
   }
@@ -258,7 +261,8 @@ export class Store extends EventTarget {
       const start = performance.now();
       try {
         const base = this.revisions.get(id) ?? 0;
-        const full = await ask("PUT", `/api/images/${id}`, { base, state, how: this.how });
+        const before = this.known.get(id) ?? null;
+        const full = await ask("PUT", `/api/images/${id}`, { base, before, state, how: this.how });
         this.how = "";
         this.took.push(performance.now() - start);
         this.problem = "";
@@ -288,7 +292,7 @@ export class Store extends EventTarget {
         return false;
       }
     }
-    this.problem = error.status === 403 ? "the server was started anew: open its new address" : error.message;
+    this.problem = error.status === 403 ? "the server has other keys now: open its new address" : error.message;
     this.timer = setTimeout(() => this.save(), AGAIN);
     return false;
   }
@@ -309,6 +313,16 @@ export class Store extends EventTarget {
     } catch (error) {
       this.notice(/** @type {Error} */ (error).message, "warning");
     }
+  }
+
+  /** After the connection was cut: the server may have been started again. */
+  async again() {
+    await this.load();
+    for (const image of this.set.images) {
+      if (this.revisions.has(image.id)) this.revisions.set(image.id, image.revision);
+    }
+    await this.flush();
+    if (this.image >= 0 && !this.unsaved.has(this.image)) this.take(await ask("GET", `/api/images/${this.image}`));
   }
 
   /** News of the server. @param {any} event */
