@@ -29,6 +29,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: Speed(0.001, 2e-8))
 
 
+HEATMAP = "method.decoder=soft_argmax"  # a network, however few the labels
+
+
 def folder(
     path: Path, sizes: list[tuple[int, int]] = SIZES, modes: str = "L", text: str = "", **columns: Any
 ) -> tuple[Path, pd.DataFrame]:
@@ -85,9 +88,11 @@ def test_odd_labels_get_a_plan(
     assert np.isfinite([v for v in values["data"]["augment"].values() if isinstance(v, float)]).all()
 
 
-def test_one_image_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+def test_one_image_is_for_templates_and_refused_by_other_methods(tmp_path: Path) -> None:
+    path, _ = folder(tmp_path / "one", SIZES[:1])
+    assert planned(path)[2]["method"]["name"] == "template"
     with pytest.raises(DataError, match="expected at least 2 annotated images"):
-        planned(folder(tmp_path / "one", SIZES[:1])[0])
+        planned(path, HEATMAP)
 
 
 def test_two_images_get_a_plan_that_says_what_they_are_worth(tmp_path: Path) -> None:
