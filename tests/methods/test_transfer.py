@@ -43,7 +43,7 @@ def method(files: dict[str, str], encoder: str = ENCODER, size: tuple[int, int] 
     values = {
         "network": {"name": "simple_baseline", "encoder": encoder, "width": 4},
         "schedule": {"name": "fixed", "sigma0": 1.5},
-        "transfer": {"source": {"weights": files[encoder]}, "weight": 0.5, **options},
+        "transfer": {"source": {"weights": files[encoder]}, "loss": "encoder", "weight": 0.5, **options},
     }
     made = HeatmapMethod(parse(HeatmapMethod.Config, values), ("a", "b"), 3, size)
     return made.train()
@@ -235,9 +235,9 @@ def test_a_level_that_the_encoder_lacks_is_refused(files: dict[str, str]) -> Non
         level_index(m.transfer.source, 3, 16)
 
 
-def test_the_paper_s_values_are_the_defaults() -> None:
+def test_the_defaults_are_the_paper_s_values_without_its_penalty() -> None:
     options = parse(CrossTask.Config, {"source": {"weights": "x"}})
-    assert (options.loss, options.weight, options.temperature) == ("encoder", 0.002, 2.0)
+    assert (options.loss, options.weight, options.temperature) == ("none", 0.002, 2.0)  # its penalty gained nothing
 
 
 @pytest.mark.parametrize("loss", ["encoder", "classifier", "both"])

@@ -293,7 +293,8 @@ def source(tmp_path: Path) -> RunFolder:
 def test_a_source_run_may_move_and_has_to_stay_the_same(data: Path, source: RunFolder, tmp_path: Path) -> None:
     def given(place: Path | str) -> Recipe:
         network = "method.network={name: simple_baseline, encoder: test_resnet, width: 8}"
-        return recipe(data, network, f"method.transfer={{name: cross_task, source: {{run: {place}}}}}")
+        transfer = f"method.transfer={{name: cross_task, loss: encoder, source: {{run: {place}}}}}"
+        return recipe(data, network, transfer)
 
     whole = train(given(source.folder), out=tmp_path / "whole", progress=False)
     run = stopped(given(source.folder), tmp_path / "run")

@@ -85,7 +85,7 @@ def recipe(folder: Path, transfer: dict[str, Any] | None, *overrides: str) -> Re
         "name": "heatmap",
         "network": {"name": "simple_baseline", "encoder": ENCODER, "width": 8},
         "schedule": {"name": "fixed", "sigma0": 1.5},
-        "transfer": transfer,
+        "transfer": None if transfer is None else {"loss": "encoder", **transfer},
     }
     seen = {"size": [32, 32], "channels": 3, "normalize": "fixed", "mean": [0.5] * 3, "std": [0.5] * 3}
     if transfer is not None and "run" in transfer["source"]:

@@ -61,7 +61,8 @@ def recipe_of(name: str, folder: Path, processes: int) -> Recipe:
     method = METHODS[name]
     if name == "transfer":
         data |= {"input": {"size": [32, 32], "channels": 3, **SEEN}, "limit": 12, "unlabelled": 2 // processes}
-        method = method | {"transfer": {"source": {"weights": str(folder / "w.safetensors")}, "weight": 0.5}}
+        source = {"weights": str(folder / "w.safetensors")}
+        method = method | {"transfer": {"source": source, "loss": "encoder", "weight": 0.5}}
     if name == "cascade":
         small = {"data": {key: data[key] for key in ("input", "workers")}, "method": METHODS["heatmap"], "train": train}
         method = method | {"coarse": small}

@@ -83,7 +83,7 @@ class CrossTask(nn.Module):
         name: Literal["cross_task"] = "cross_task"
         source: SourceConfig
         """Where the source model comes from."""
-        loss: Literal["none", "classifier", "encoder", "both", "attention"] = "encoder"
+        loss: Literal["none", "classifier", "encoder", "both", "attention"] = "none"
         """What is kept near the source's, L_D; none only starts from the source (the paper's FT, FTP, FE)."""
         weight: float = Field(default=0.002, ge=0)
         """Weight of L_D, lambda."""
