@@ -16,7 +16,7 @@ FEWEST = 60  # steps below which nothing is learned
 PASSES, SHARE_OF_VALIDATION = 10, 0.1  # how often the validation images are looked at, and for how much of the time
 OBJECT = 16  # input pixels that an object of a multi-instance set should have
 FINER = 2.5  # times the wanted steps: then there is time for maps of twice the resolution
-FINER_COSTS = 1.4  # times the seconds of a step that these take, measured on one core with lite0
+FINER_COSTS = 1.5  # times the seconds of a step that these take, measured on one core with lite0
 
 
 @dataclass(frozen=True)
