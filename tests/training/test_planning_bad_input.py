@@ -13,12 +13,10 @@ import pytest
 from PIL import Image
 
 from trigpoint.errors import ConfigError, DataError, RunError, TrigpointError
-from trigpoint.nn.pretrained import at_hand
 from trigpoint.recipe import load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 from trigpoint.training.planning import Facts, Plan, plan_for
-from trigpoint.training.planning.few import WEIGHTS
 from trigpoint.training.planning.speed import Speed
 
 SIZES = [(48, 64)] * 8  # height and width
