@@ -30,6 +30,7 @@ from trigpoint.training.planning.speed import Speed
 
 SLOW, FAST = Speed(0.02, 2e-6), Speed(0.001, 2e-8)  # one core, and a GPU
 FACES = Facts(50, 50, 20, 3, (480, 640), 0.0, 640, False, 0.0, True, 40.0, 0.3, None, Poses(4, 0.05, 0.05, False, True))
+FACES = replace(FACES, machine=Machine(2, 1e12))
 MARKS = LandmarkSet(("a", "b", "c"))
 
 
@@ -366,6 +367,17 @@ def test_images_that_take_long_to_prepare_leave_time_for_fewer_steps() -> None:
     assert steps(machine=beside, preparing=0.01) == steps(machine=beside)  # another process does that meanwhile
     assert steps(machine=beside, preparing=0.5) < 0.7 * steps(machine=beside)
     assert steps(machine=Machine(1, 4e9), preparing=0.1) < 0.9 * steps(machine=Machine(1, 4e9))
+
+
+def test_inputs_fit_into_the_memory() -> None:
+    small, large = (
+        plan(replace(RADIOGRAPHS, box=(0, 0, 1, 1), machine=Machine(8, 1e12, "a GPU", memory)), 1000, FAST)
+        for memory in (8e9, 100e9)
+    )
+    height, width = value(small, "data.input.size")  # type: ignore[misc]
+    assert 8 * height * width * 1000 < 8e9 < 8 * height * width * 3000
+    assert any("8 images fit into the memory" in line for line in small.told())
+    assert value(large, "data.input.size") == [2400, 1952]
 
 
 def test_training_ends_early_when_most_looks_find_nothing_better() -> None:

@@ -8,17 +8,19 @@ import torch
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores that this process may use, free memory in bytes, and the name of a GPU, if there is one."""
+    """Cores that this process may use, free memory in bytes, and the name and free memory of a GPU, if there is one."""
 
     cores: int = 1
     memory: float = 4e9
     gpu: str | None = None
+    gpu_memory: float = 0.0
 
 
 def this_machine() -> Machine:
     """Look at the machine that the process runs on."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return Machine(_cores(), _free_memory(), gpu)
+    if not torch.cuda.is_available():
+        return Machine(_cores(), _free_memory())
+    return Machine(_cores(), _free_memory(), torch.cuda.get_device_name(), float(torch.cuda.mem_get_info()[0]))
 
 
 def _cores() -> int:

@@ -12,11 +12,12 @@ MULTIPLE = 32  # sides of the input: the encoder halves five times
 SMALLEST = 96  # longer side of an input
 STEPS = {"pretrained": 700, "scratch": 2000}  # optimizer steps that a training should have before its input grows
 MOST = 20  # times as many steps as that: more are not needed
+ACTIVATIONS, SHARE_OF_MEMORY = 1300, 0.6  # bytes that a step keeps of an input pixel (lite0), and what they may take
 FEWEST = 60  # steps below which nothing is learned
 PASSES, SHARE_OF_VALIDATION = 10, 0.1  # how often the validation images are looked at, and for how much of the time
 OBJECT = 16  # input pixels that an object of a multi-instance set should have
 FINER = 2.5  # times the wanted steps: then there is time for maps of twice the resolution
-FINER_COSTS = 1.4  # times the seconds of a step that these take, measured on one core with lite0
+FINER_COSTS = 1.5  # times the seconds of a step that these take, measured on one core with lite0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Budget:
         """Seconds of an optimizer step with its batch."""
         alone = self.speed.step(*size, self.batch)
         return max(alone, self.fetch) if self.beside else alone + self.fetch
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether a step with such inputs has enough memory, that of the GPU where there is one."""
+        machine = self.facts.machine
+        free = machine.gpu_memory if machine.gpu else machine.memory
+        return self.batch * size[0] * size[1] * ACTIVATIONS <= SHARE_OF_MEMORY * free
 
     def look(self, size: tuple[int, int]) -> float:
         """Seconds of one round of the validation images."""
@@ -78,10 +85,15 @@ def resolution(
     useful, noisy = _useful(facts, view, stride)
     top = min(native, max(useful, SMALLEST))
     fits = _object_side(facts, view, top)
+    full = False
     for side in range(fits, top + 1, MULTIPLE):
-        if budget.steps(view.shape(side, MULTIPLE)) < wanted:
+        shape = view.shape(side, MULTIPLE)
+        full = not budget.fits(shape)
+        if full or budget.steps(shape) < wanted:
             break
         fits = side
+    while fits > SMALLEST and not budget.fits(view.shape(fits, MULTIPLE)):  # objects would need more than there is
+        fits -= MULTIPLE
     size = given or view.shape(fits, MULTIPLE)
     chosen, steps, each = max(size), budget.steps(size), budget.step(size)
     if steps < FEWEST:
@@ -91,6 +103,8 @@ def resolution(
         why = f"the smallest, with {steps} steps in the time; {wanted} would be better: give more --minutes"
     elif chosen >= native:
         why = "the images' own resolution"
+    elif full and given is None:
+        why = f"the largest with which {budget.batch} images fit into the memory"
     elif chosen >= useful:
         why = noisy
     cell = stride * view.longer / chosen
