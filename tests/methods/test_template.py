@@ -46,7 +46,7 @@ def recipe(folder: Path, **method: Any) -> Recipe:
 
 def test_one_label_is_enough_and_it_finds_what_it_was_shown(heads: Path, tmp_path: Path, capsys: Any) -> None:
     folder = labelled(heads, 1, tmp_path / "one")
-    run = train(recipe(folder, ridge=1e-3), out=tmp_path / "run", progress=False)
+    run = train(recipe(folder, ridge=1e-3), out=tmp_path / "run", progress=False, plan="# as planned")
     assert run.parts()["train"] == run.parts()["val"]
     assert "says nothing of others" in " ".join(capsys.readouterr().err.split())
     assert np.isnan(run.read_landmarks().radius).all()
