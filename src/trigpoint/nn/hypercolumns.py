@@ -72,7 +72,9 @@ class Hypercolumns(nn.Module):
         """
         size = self.map_size(images.shape[-2:])
         total: Tensor | None = None
-        for i, (level, part) in enumerate(zip(self.features(images), templates.split(self.widths, 1), strict=True)):
+        for i, (level, part) in enumerate(
+            zip(self.features(images), torch.split(templates, self.widths, 1), strict=True)
+        ):
             placed = self._placed(torch.einsum("bdhw,kd->bkhw", level, part), i, size)
             total = placed if total is None else total + placed
         assert total is not None  # there is at least one level

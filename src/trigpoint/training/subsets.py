@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.splits import divided_rows
 from trigpoint.errors import ConfigError, DataError, RunError, did_you_mean
@@ -161,8 +163,7 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
     training = data.only(recipe.data.train) if splits else data
     taught = slice(None) if recipe.train.only is None else [data.landmarks.index(name) for name in recipe.train.only]
     if recipe.train.only is not None:  # others teach nothing
-        teach = (training.visibility[:, taught] > 0).any(1)
-        training = training.subset([i for i in range(len(training)) if teach[i]])
+        training = training.subset(np.flatnonzero((training.visibility[:, taught] > 0).any(axis=1)))
     if recipe.data.val in splits:
         validation = data.only(recipe.data.val)
     elif _validates_itself(recipe, training):
