@@ -12,9 +12,10 @@ import torch
 
 import trigpoint as tp
 from trigpoint.config import parse
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.errors import ConfigError
 from trigpoint.nn.hypercolumns import Hypercolumns
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import AugmentConfig, Recipe
 from trigpoint.synthetic import write_radiographs
 from trigpoint.training import train
 from trigpoint.training.planning import few, plan_for
@@ -46,7 +47,7 @@ def recipe(folder: Path, **method: Any) -> Recipe:
 
 def test_one_label_is_enough_and_it_finds_what_it_was_shown(heads: Path, tmp_path: Path, capsys: Any) -> None:
     folder = labelled(heads, 1, tmp_path / "one")
-    run = train(recipe(folder, ridge=1e-3), out=tmp_path / "run", progress=False)
+    run = train(recipe(folder, ridge=1e-3), out=tmp_path / "run", progress=False, plan="# as planned")
     assert run.parts()["train"] == run.parts()["val"]
     assert "says nothing of others" in " ".join(capsys.readouterr().err.split())
     assert np.isnan(run.read_landmarks().radius).all()
@@ -68,28 +69,20 @@ def test_the_filters_solve_the_ridge_regression(heads: Path, tmp_path: Path) -> 
     """Of one view without augmentation, against the equations written out."""
     folder = labelled(heads, 1, tmp_path / "one")
     chosen = parse(Recipe, recipe(folder).model_dump() | {"train": {"epochs": 1, "accelerator": "cpu", "threads": 1}})
-    chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"augment": tp_no_augment()})})
+    chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"augment": AugmentConfig()})})
     run = train(chosen, out=tmp_path / "run", progress=False)
-    method = tp.Predictor.load(run, device="cpu").method
+    method: Any = tp.Predictor.load(run, device="cpu").method
     sample = tp.LandmarkDataset.load(folder).samples[0]
-    from trigpoint.data.input.augment import InputPipeline
-
     pipeline = InputPipeline(chosen.data.input, tp.LandmarkDataset.load(folder).landmarks)
     image, points, _ = pipeline(tp.LandmarkDataset.load(folder).read(0).pixels, sample.points, sample.visibility)
-    columns = method.network.columns(image[None])[0].flatten(1).T.double()  # type: ignore[union-attr, operator]
+    columns = method.network.columns(image[None])[0].flatten(1).T.double()
     columns = torch.cat([columns, torch.ones(len(columns), 1)], 1)
-    targets = method._targets(points[None], (16, 16))[0].double()  # type: ignore[operator]
+    targets = method._targets(points[None], (16, 16))[0].double()
     square = columns.T @ columns / len(columns)
     penalty = torch.diag(0.3 * square.diagonal()[:-1].mean() * torch.ones(len(square)))
     penalty[-1, -1] = 1e-9
     expected = torch.linalg.solve(square + penalty, columns.T @ targets / len(columns)).T
-    torch.testing.assert_close(method.network.filters.double(), expected, rtol=1e-3, atol=1e-4)  # type: ignore[union-attr]
-
-
-def tp_no_augment() -> Any:
-    from trigpoint.recipe import AugmentConfig
-
-    return AugmentConfig()
+    torch.testing.assert_close(method.network.filters.double(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_columns_lie_where_their_cells_are() -> None:

@@ -49,9 +49,9 @@ def test_in_stacked_hourglasses_each_axis_is_found_and_no_random_number_used() -
 
 
 def test_what_does_not_fit_is_named_and_left() -> None:
-    old, new = torch.nn.Linear(2, 3), torch.nn.Sequential(torch.nn.Linear(2, 4))
-    before = new[0].weight.clone()
+    old, layer = torch.nn.Linear(2, 3), torch.nn.Linear(2, 4)
+    new, before = torch.nn.Sequential(layer), layer.weight.clone()
     left = inherit(new, {f"0.{key}": value for key, value in old.state_dict().items()}, {"0.bias": 0}, BEFORE, NOW)
     assert left == ["0.weight"]
-    assert torch.equal(new[0].weight, before)
-    assert torch.equal(new[0].bias[1:], old.bias[[2, 0, 1]])
+    assert torch.equal(layer.weight, before)
+    assert torch.equal(layer.bias[1:], old.bias[[2, 0, 1]])

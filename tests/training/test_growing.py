@@ -83,10 +83,10 @@ def test_new_landmarks_are_learned_and_old_points_stay(
     folder = Path(shutil.copytree(heads, tmp_path / "heads"))
     if lacking:
         table = pd.read_csv(folder / "landmarks.csv", dtype=str, keep_default_na=False)
-        kept = [c for c in table if not c.startswith(("sella_", "menton_"))]
+        kept = [c for c in table if not str(c).startswith(("sella_", "menton_"))]
         table[kept].to_csv(folder / "landmarks.csv", index=False)
         (folder / "dataset.yaml").write_text("name: new\nimages: images\ntable: landmarks.csv\n")
-    how = {"init": str(first.folder), "only": ["upper_incisor"], "epochs": 12}
+    how: dict[str, Any] = {"init": str(first.folder), "only": ["upper_incisor"], "epochs": 12}
     run = train(recipe(folder, **how), out=tmp_path / "run", progress=False)
     now, before = points(run, heads), points(first, heads)
     assert list(now) == [*OLD, "upper_incisor"]

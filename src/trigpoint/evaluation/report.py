@@ -104,12 +104,10 @@ class Report:
         for title, shown, what in zip(("Typical images", "Worst images"), (typical, worst), about, strict=True):
             if shown:
                 pictures.append(Picture(title, self.overlay(shown), what))
-        if found := read_curve(self.run):
-            more = np.geomspace(found.counts.min(), 10 * found.counts.max(), 40)
-            drawn = label_curve_plot(
-                list(found.counts), list(found.errors), list(more), [found.expected(n) for n in more]
-            )
-            pictures.append(Picture("How many labels?", drawn, "; ".join(outlook(found))))
+        if law := read_curve(self.run):
+            more = np.geomspace(law.counts.min(), 10 * law.counts.max(), 40)
+            drawn = label_curve_plot(list(law.counts), list(law.errors), list(more), [law.expected(n) for n in more])
+            pictures.append(Picture("How many labels?", drawn, "; ".join(outlook(law))))
         # patches need no more than to be as wide on the page as text
         return pictures + [Picture(one.title, figure_png(one.draw(), dpi=100), one.caption) for one in self.traces]
 

@@ -30,6 +30,7 @@ class TemplateMethod(LandmarkMethod):
     """Frozen features, filters in closed form and a prior of the shape; built as every ``LandmarkMethod``."""
 
     validates_itself: ClassVar[bool] = True
+    network: TemplateNetwork
 
     class Config(WeightsConfig, MethodConfig, Component):
         """Options of ``TemplateMethod``."""
@@ -173,6 +174,7 @@ class TemplateMethod(LandmarkMethod):
 class TemplateNetwork(nn.Module):
     """The frozen ``columns``, a filter (K, D + 1) per landmark, the last number a constant, and the shape's prior."""
 
+    columns: Hypercolumns
     shape_mean: Tensor
     shape_covariance: Tensor
     shape_known: Tensor

@@ -163,8 +163,7 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
     training = data.only(recipe.data.train) if splits else data
     taught = slice(None) if recipe.train.only is None else [data.landmarks.index(name) for name in recipe.train.only]
     if recipe.train.only is not None:  # others teach nothing
-        teach = np.asarray(training.visibility[:, taught] > 0).any(axis=1)
-        training = training.subset(np.flatnonzero(teach).tolist())
+        training = training.subset(np.flatnonzero((training.visibility[:, taught] > 0).any(axis=1)))
     if recipe.data.val in splits:
         validation = data.only(recipe.data.val)
     elif _validates_itself(recipe, training):
