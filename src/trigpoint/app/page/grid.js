@@ -148,6 +148,9 @@ export class Grid {
       }
     }
     this.cards.get(this.store.image)?.scrollIntoView({ block: "nearest" });
+    const suspect = this.sorting.suspect(this.store.image);
+    get("suspect").hidden = !suspect;
+    get("suspect").textContent = suspect ? `Likely ${suspect}` : "";
     this.progress();
   }
 
