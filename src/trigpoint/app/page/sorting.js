@@ -36,7 +36,7 @@ export class Sorting {
     const labelled = this.store.set.images.filter((image) => image.done > 0).length;
     get("sorting").hidden = !runs.length && labelled < FEWEST;
     const done = Object.keys(images).length;
-    get("predicted-count").textContent = done < total ? `${done} of ${total} predicted` : "";
+    get("predicted-count").textContent = runs.length && done < total ? `${done} of ${total} predicted` : "";
     /** @type {[string, string][]} */
     const orders = [["name", "In order"]];
     if (runs.length) orders.push(["error", "Largest error first"], ["doubt", "Least certain first"]);
@@ -48,6 +48,7 @@ export class Sorting {
   }
 
   async audit() {
+    this.store.notice("Looking for wrong labels…");
     try {
       this.suspects = await ask("GET", "/api/audit");
     } catch (error) {
