@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from label_sets import draw, open_project, put, state
+from label_sets import client_of, draw, open_project, put, state
 
 import trigpoint as tp
 from trigpoint.app import learning, predictions, worker
+from trigpoint.app.auditing import likely_wrong
 from trigpoint.app.choosing import choose
 from trigpoint.app.learning import SNAPSHOT, Learner, labelled, snapshot
 from trigpoint.app.predictions import Predictions, Runs, compared
@@ -250,3 +251,24 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     later.start()
     later.end()
     assert len(learned) == 2  # the run that is there is used at once
+
+
+def test_likely_wrong_labels_are_listed_by_image(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    face = np.array([[10, 10], [30, 10], [20, 25], [20, 35]], float)
+    names = ["l", "r", "nose", "chin"]
+    for number in range(25):
+        draw(tmp_path / f"{number:02d}.png")
+    project = open_project(tmp_path, ",".join(names))
+    for entry in project.entries:
+        points = face + rng.normal(0, 0.5, face.shape)
+        if entry.id == 7:
+            points[3] += 8
+        marks = {name: (*point, 2) for name, point in zip(names, points.tolist(), strict=True)}
+        if entry.id < 4:
+            with pytest.raises(DataError):
+                likely_wrong(project)
+        project.save(entry.id, State(rows=[Row(marks=marks)]), 0)
+    found = client_of(project).get("/api/audit").json()
+    worst = max(found, key=lambda number: found[number]["score"])
+    assert (worst, found[worst]["kind"]) == ("7", "shifted")

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from trigpoint.app.access import MOST, Access, App, Guard, TooLongError
+from trigpoint.app.auditing import likely_wrong
 from trigpoint.app.learning import Learner
 from trigpoint.app.live import Live
 from trigpoint.app.pictures import Picture, Pictures
@@ -169,6 +170,10 @@ def _serve_runs(app: FastAPI, project: Project, shown: Runs, learner: Learner | 
     @app.get("/api/images/{number}/predictions")
     def predictions(number: int) -> list[dict[str, Any]]:
         return shown.of(project.entry(number).id)
+
+    @app.get("/api/audit")
+    def suspects() -> dict[int, dict[str, Any]]:
+        return likely_wrong(project)
 
     @app.get("/api/learning")
     def learning() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | merge | split | curve | tile | next``."""
+"""``trigpoint data check | show | convert | merge | split | tile | audit | next | curve``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from trigpoint.cli.auditing import audit, next_images
 from trigpoint.cli.console import BAD_INPUT, note, progress, refuse, say, show_table, write_json
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 
@@ -331,43 +332,8 @@ def tile(
     note(f"wrote {written}")
 
 
-@app.command("next")
-def next_images(
-    folder: Annotated[Path, typer.Argument(help="A dataset, or one of its tables, with images that are not labelled.")],
-    run: Annotated[Path, typer.Option("--run", help="A run that predicts them.")],
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
-    json: Annotated[Path | None, typer.Option("--json", help="Write them to this file ('-': stdout).")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
-    force: Force = False,
-) -> None:
-    """Say which images to label next: those that the run is unsure of and that are unlike the others.
-
-    Example: trigpoint data next photos --run runs/first --count 20
-    """
-    from trigpoint.app.choosing import choose
-    from trigpoint.app.folder import open_folder
-    from trigpoint.app.project import Entry, Project
-    from trigpoint.prediction import Predictor
-    from trigpoint.prediction.views import mean_apart, predict_views
-
-    refuse(json, force)
-    predictor = Predictor.load(run, device)
-    project = Project(open_folder(folder), read_only=True)
-    project.scan()
-
-    def apart(entry: Entry) -> float:
-        return mean_apart(predict_views(predictor, entry.file)[1])
-
-    with progress("predicting") as advance:
-        chosen = choose(project, apart, count, advance)
-    rows: list[dict[str, Any]] = [
-        {"image": one.entry.called, "apart_px": round(one.apart, 2), "unlike": round(one.unlike, 3)} for one in chosen
-    ]
-    if str(json) != "-":
-        show_table(rows)
-    if json is not None:
-        known = [{key: value for key, value in row.items() if value == value} for row in rows]
-        write_json(json, {"images": known})
+app.command()(audit)
+app.command("next")(next_images)
 
 
 def parse_fractions(text: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import { fill, get, make } from "./dom.js";
 import { Sorting } from "./sorting.js";
+import { Thumbs } from "./thumbs.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Summary} Summary */
@@ -36,6 +37,7 @@ export class Grid {
     this.filter = get("filter", HTMLSelectElement);
     this.search = get("search", HTMLInputElement);
     this.list = get("images");
+    this.thumbs = new Thumbs(this.list);
     /** @type {number[]} */
     this.shown = [];
     /** @type {Map<number, HTMLElement>} */
@@ -44,7 +46,7 @@ export class Grid {
     new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.more()).observe(this.end);
     this.filter.onchange = () => this.refresh();
     this.search.oninput = () => this.refresh();
-    store.addEventListener("set", () => this.refresh());
+    store.addEventListener("set", () => this.refresh(true));
     store.addEventListener("image", () => this.mark());
     store.addEventListener("summary", (event) => this.update(/** @type {CustomEvent} */ (event).detail));
   }
@@ -76,19 +78,21 @@ export class Grid {
     return kept && (!text || `${image.name} ${image.subject} ${image.note}`.toLowerCase().includes(text));
   }
 
-  /** Make the list anew. */
-  refresh() {
+  /** Make the list anew, from its top or as far as the open image. @param {boolean} [far] */
+  refresh(far = false) {
     if (!this.store.set) return;
     this.options();
     const passing = this.store.set.images.filter((image) => this.passes(image)).map((image) => image.id);
     this.shown = this.sorting.sorted(passing);
     this.cards.clear();
+    this.thumbs.clear();
     this.list.replaceChildren(this.end);
     const at = this.shown.indexOf(this.store.image);
     do this.more();
-    while (this.cards.size <= at && this.cards.size < this.shown.length);
+    while (far && this.cards.size <= at && this.cards.size < this.shown.length);
+    this.list.scrollTop = 0;
     get("found").textContent = this.shown.length === 1 ? "1 image" : `${this.shown.length} images`;
-    this.mark();
+    this.mark(far);
   }
 
   more() {
@@ -103,7 +107,7 @@ export class Grid {
 
   /** @param {Summary} image */
   card(image) {
-    const picture = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    const picture = make("img", { alt: "", decoding: "async", draggable: "false", fetchpriority: "low" });
     const bar = make("span", { class: "bar" }, make("i"));
     const words = this.sorting.words(image.id);
     const name = make("span", { class: "name" }, words ? `${words} · ${image.name}` : image.name);
@@ -120,7 +124,7 @@ export class Grid {
     card.classList.toggle("doubtful", image.doubtful);
     const picture = /** @type {HTMLImageElement} */ (card.querySelector("img"));
     const address = `/api/images/${image.id}/thumbnail?v=${this.store.set.began}-${image.revision}`;
-    if (!image.broken && picture.getAttribute("src") !== address) picture.src = address;
+    if (!image.broken) this.thumbs.show(picture, address);
     if (image.broken) picture.removeAttribute("src");
     const share = image.total ? Math.min(1, image.done / image.total) : 0;
     /** @type {HTMLElement} */ (card.querySelector("i")).style.width = `${100 * share}%`;
@@ -138,8 +142,8 @@ export class Grid {
     this.progress();
   }
 
-  /** Mark the open image. */
-  mark() {
+  /** Mark the open image. @param {boolean} [reveal] and bring it into sight */
+  mark(reveal = true) {
     for (const [id, card] of this.cards) {
       const open = id === this.store.image;
       if (card.classList.contains("open") !== open) {
@@ -147,7 +151,10 @@ export class Grid {
         card.firstElementChild?.setAttribute("aria-current", String(open));
       }
     }
-    this.cards.get(this.store.image)?.scrollIntoView({ block: "nearest" });
+    if (reveal) this.cards.get(this.store.image)?.scrollIntoView({ block: "nearest" });
+    const suspect = this.sorting.suspect(this.store.image);
+    get("suspect").hidden = !suspect;
+    get("suspect").textContent = suspect ? `Likely ${suspect}` : "";
     this.progress();
   }
 
@@ -159,7 +166,7 @@ export class Grid {
     get("progress-bar").style.width = `${100 * share}%`;
     const { pace } = this.store.history;
     const left = readable.length - done;
-    const told = pace && left ? ` · ${pace < 90 ? `${Math.round(pace)} s` : `${Math.round(pace / 60)} min`} each, ${span(pace * left)} left` : "";
+    const told = pace && pace >= 1 && left ? ` · ${pace < 90 ? `${Math.round(pace)} s` : `${Math.round(pace / 60)} min`} each, ${span(pace * left)} left` : "";
     get("progress").textContent = `${done} of ${readable.length} labelled${told}`;
   }
 

@@ -10,6 +10,7 @@ import { hue } from "./overlay.js";
 /** @typedef {{id: number, name: string, x: number, y: number, revision: number, width: number, height: number}} Example */
 
 const SPLITS = ["train", "val", "test"];
+const REST = 600; // ms after the last letter until a note is saved
 
 export class Panel {
   /** @param {Store} store @param {Viewer} viewer @param {import("./proposals.js").Proposals} proposals */
@@ -50,7 +51,11 @@ export class Panel {
     get("add-object").onclick = () => store.addRow();
     get("no-objects").onclick = () => store.noObjects();
     const note = get("note", HTMLTextAreaElement);
-    note.onchange = () => store.edit((state) => (state.note = note.value.trim()));
+    note.oninput = () => {
+      store.edit((state) => (state.note = note.value.trim()), true);
+      store.timer = setTimeout(() => store.flush(), REST);
+    };
+    note.onchange = () => store.flush();
     const doubtful = get("doubtful", HTMLInputElement);
     doubtful.onchange = () => store.edit((state) => (state.doubtful = doubtful.checked));
     for (const id of /** @type {const} */ (["subject", "split"])) {
