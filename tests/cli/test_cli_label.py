@@ -43,7 +43,7 @@ def test_it_serves_until_it_is_stopped_and_holds_the_set(drawn: Path, tmp_path: 
         assert again.exit_code == 2
         assert f"is being labelled by process {process.pid}" in again.output
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     assert not (folder / "landmarks.csv").exists()  # nothing was labelled
 
 

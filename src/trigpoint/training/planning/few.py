@@ -9,7 +9,8 @@ from trigpoint.recipes import recipe_values
 from trigpoint.training.planning.facts import Facts
 
 FEWEST_LABELS = 5
-"""Training images up to which templates err less than a training of some minutes, as measured on faces."""
+"""Training images up to which templates are taken. Of faces they err by 4.2 px with five labels, and by 4.1 with ten,
+where a planned training of three minutes on other test images erred by 4.4; with 50 it is far ahead."""
 VIEWS = 60  # augmented views of all images together, some seconds of work
 SIDE, MULTIPLE = 192, 32  # longer side of the input, and what its sides are multiples of
 WEIGHTS = "lite0"
@@ -26,7 +27,9 @@ def few_labels(facts: Facts, given: Mapping[str, Any]) -> str:
     if unfit or facts.images > FEWEST_LABELS or not at_hand(WEIGHTS):
         return ""
     labels = "one labelled image" if facts.images == 1 else f"{facts.images} labelled images"
-    return f"{labels}: up to {FEWEST_LABELS}, filters on the features of a pretrained encoder err less, in seconds"
+    return (
+        f"{labels}: up to {FEWEST_LABELS}, filters on the features of a pretrained encoder are exact enough, in seconds"
+    )
 
 
 def few_parts(facts: Facts, path: str, why: str) -> Iterator[Part]:
