@@ -186,6 +186,10 @@ def test_what_cannot_be_labelled_is_told(tmp_path: Path, photos: Path) -> None:
     project = open_project(photos, "tip")
     broken = {entry.called: entry.broken for entry in project.entries if entry.broken}
     assert list(broken) == ["broken.png"]
+    draw(photos / "=a.png")
+    project = open_project(photos, "tip")
+    assert "=a.png" not in [entry.called for entry in project.entries]
+    assert "rename it" in project.notes[0]
     (photos / "landmarks.csv").write_text("image,tip_x,tip_y\na.png,1,\n")
     with pytest.raises(DataError, match="both x and y"):
         open_folder(photos)
@@ -238,17 +242,18 @@ def test_killed_at_any_moment_it_keeps_what_it_called_saved(photos: Path) -> Non
                 own.save(step % 2, marked(tip=(step, 1, 2)), own.entry(step % 2).revision)
                 os.write(writer, step.to_bytes(8, "big"))
         os.close(writer)
-        time.sleep(rng.uniform(0.005, 0.06))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         with os.fdopen(reader, "rb") as stream:
-            told = stream.read()
-        last = int.from_bytes(told[-8:], "big") if told else last
+            told = stream.read(8)  # it has come to work
+            time.sleep(rng.uniform(0.0, 0.05))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            told += stream.read()
+        last = int.from_bytes(told[-8:], "big")
         again = open_project(photos)
         steps = [int(entry.state.points()[0][0]) for entry in again.entries[:2] if entry.state.rows]
         assert max(steps) in (last, last + 1)
         last = max(steps)
-        assert tp.LandmarkDataset.load(photos).points[:, 0, 0].max() == last
-    assert last > 25  # it had come to work between the kills
+        assert tp.LandmarkDataset.load(photos, check_images=False).points[:, 0, 0].max() == last
+    assert last >= 25
     for _ in range(3):
         assert again.step("undo") is not None

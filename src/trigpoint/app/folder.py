@@ -35,7 +35,8 @@ class Opened:
     """``images``: those of the table, then those that lie in the images folder beside; ``called``: their names in it.
 
     ``new``: there is no table yet. ``bare``: there is no ``dataset.yaml``, and ``plain`` is what it will name as the
-    images folder. ``read``: the table as it was when it bore ``stamp``.
+    images folder. ``read``: the table as it was when it bore ``stamp``. ``left_out``: why images
+    that no table can name are not among them.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Opened:
     plain: str
     read: Table | None
     stamp: Stamp
+    left_out: list[str]
 
     @property
     def instances(self) -> bool:
@@ -82,10 +84,23 @@ def open_folder(path: Path, names: Sequence[str] = ()) -> Opened:
     if not found:
         raise DataError(f"{folder}: expected images ({NAMES}), got none in this folder; check the path")
     plain = os.path.relpath(about.images_folder, folder)
-    writer = TableNames(folder, about.images_folder)
-    called = [writer.write(image) for image in found]
+    images, called, left_out = _named(list(found), TableNames(folder, about.images_folder))
+    if not images:
+        raise DataError(left_out[0])
     names = [*known, *(name for name in check_names(names) if name not in known)]
-    return Opened(folder, table, about, names, list(found), called, read is None, bare, plain, read, before)
+    return Opened(folder, table, about, names, images, called, read is None, bare, plain, read, before, left_out)
+
+
+def _named(found: list[Path], names: TableNames) -> tuple[list[Path], list[str], list[str]]:
+    """The images that a table can name, their names, and why the others are left out."""
+    images, called, left_out = list[Path](), list[str](), list[str]()
+    for image in found:
+        try:
+            called.append(names.write(image))
+            images.append(image)
+        except DataError as error:
+            left_out.append(str(error))
+    return images, called, left_out
 
 
 def _images(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from trigpoint.app.table import LabelTable
 from trigpoint.errors import DataError, TrigpointError
 
 Event = dict[str, Any]
+_TOLD = 10  # images left out that are named
 
 
 class StaleError(TrigpointError):
@@ -46,7 +47,7 @@ class Project:
         self.opened, self.annotator, self.read_only = opened, annotator, read_only
         self.lock = threading.RLock()
         self.tell: Callable[[Event], None] = lambda event: None
-        self.notes: list[str] = []  # what was mended when it was opened
+        self.notes = [f"left out: {why}" for why in opened.left_out[:_TOLD]]  # and what was mended when it was opened
         about = opened.about
         self.pairs, self.skeleton = about.pairs, about.skeleton
         self._described = tuple(opened.names) == about.landmarks or (about.landmarks is None and not opened.new)
