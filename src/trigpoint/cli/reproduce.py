@@ -90,7 +90,7 @@ def reproduce(
     _show(findings, request.out)
 
 
-def _show(findings: Findings, out: Path) -> None:
+def _show(findings: "Findings", out: Path) -> None:
     """Tables and claims; the figures are named."""
     say(f"{findings.title}\n\n{findings.setting}")
     for warning in findings.warnings:
