@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
 def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
     rows = []
     if "throughput" in parts:
-        rows += throughput.rows(4, 4, throughput.CASES[:2]) if quick else throughput.rows(48)
+        rows += throughput.rows(1, 4, throughput.CASES[:2]) if quick else throughput.rows(4)
     if "codec" in parts:
         shape = {"size": 48, "batch": 2, "landmarks": 3, "rounds": 1}
         rows += codec.rows(**shape if quick else {"size": 256, "batch": 8, "landmarks": 19, "rounds": 5})

@@ -31,7 +31,7 @@ from trigpoint.training.landmarks import train
 GLIMPSES = {"trunk": "small", "unit": "spread", "activation": "leaky_relu", "train_iterations": 2, "train_starts": 1}
 MAPS = {"name": "heatmap", "network": {"name": "res_unet", "width": 32}, "schedule": "fixed"}
 COARSE = {"data": {"input": {"size": [160, 128]}}, "method": MAPS, "train": {"epochs": 1}}
-EPOCHS = 4
+EPOCHS = 3
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ CASES = (
 )
 
 
-def rows(count: int, shrink: int = 1, cases: Sequence[Case] = CASES) -> list[Row]:
-    """Two rows for each method, by ``count`` training images of a ``shrink``-th of the case's size."""
+def rows(batches: int, shrink: int = 1, cases: Sequence[Case] = CASES) -> list[Row]:
+    """Two rows for each method, by so many ``batches`` of training images of a ``shrink``-th of the case's size."""
     found = []
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
-            found += _rows(case, Path(folder), count, shrink)
+            found += _rows(case, Path(folder), batches * case.batch, shrink)
     return found
 
 

@@ -103,7 +103,7 @@ def test_two_images_get_a_plan_that_says_what_they_are_worth(tmp_path: Path) -> 
 
 
 def test_a_validation_subset_without_labels_is_refused(tmp_path: Path) -> None:
-    blank = {f"{name}_{x}": [1.0] * 6 + [NAN] * 2 for name in MARKS for x in "xy"}
+    blank: dict[str, Any] = {f"{name}_{x}": [1.0] * 6 + [NAN] * 2 for name in MARKS for x in "xy"}
     path, _ = folder(tmp_path / "blank", split=["train"] * 6 + ["val"] * 2, **blank)
     with pytest.raises(DataError, match="expected annotated landmarks in the validation subset"):
         planned(path)
