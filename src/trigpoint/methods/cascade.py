@@ -70,6 +70,11 @@ class CascadeMethod(FoveatedMethod):
 
             One that is to be trained gets the images, landmarks and seed of the whole.
             """
+            if recipe.data.input.region is not None:
+                raise ConfigError(
+                    "data.input.region: expected none with a cascade, whose coarse stage has learned whole images, got "
+                    f"{list(recipe.data.input.region)}; set data.input.region=null"
+                )
             source = self.coarse
             if source is None:
                 source = str(Path(str(self.coarse_run)) / "config.yaml")
