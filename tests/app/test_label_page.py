@@ -82,8 +82,20 @@ class Page:
         left, top, width, height = (round(box[key] * ratio) for key in ("x", "y", "width", "height"))
         return shot[top : top + height, left : left + width], (left, top)
 
+    def steady_picture(self, ratio: float) -> tuple[np.ndarray[Any, Any], tuple[int, int]]:
+        """The viewer once it shows a disc and no longer changes: a loaded tile is drawn some moments later."""
+        until, before = time.monotonic() + WAIT, None
+        while time.monotonic() < until:
+            shot, corner = self.picture(ratio)
+            if shot.max() > LIT and before is not None and np.array_equal(shot, before):
+                return shot, corner
+            before = shot
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"no disc came into view; {self.errors}")
+
 
 DISC = 13.0  # radius of the discs
+LIT = 60.0  # grey value that only discs exceed
 
 
 def discs(height: int, width: int, centres: list[tuple[float, float]]) -> np.ndarray[Any, Any]:
@@ -136,9 +148,9 @@ def clicked_error(page: Page, at: tuple[float, float], zoom: float, ratio: float
     """How far the stored point is from where the disc is seen on the screen, image pixels."""
     page.look_at(*at, zoom)
     page.run("const { overlay } = window.trigpoint; overlay.hidden = true; overlay.paint();")
-    shot, corner = page.picture(ratio)
+    shot, corner = page.steady_picture(ratio)
     page.run("window.trigpoint.overlay.hidden = false;")
-    light = np.clip(shot - 60, 0, None)
+    light = np.clip(shot - LIT, 0, None)
     reach = int(DISC * zoom + 6)
     rows, columns = np.mgrid[: shot.shape[0], : shot.shape[1]]
     middling = np.hypot(rows - shot.shape[0] / 2, columns - shot.shape[1] / 2) < reach + 30  # the other disc is far off

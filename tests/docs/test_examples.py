@@ -13,14 +13,18 @@ RECIPES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
 
 
 def test_there_are_examples() -> None:
-    assert [file.stem for file in RECIPES] == ["cascade", "shared", "unet"]
+    assert [file.stem for file in RECIPES] == ["cascade-cpu", "cascade", "shared", "unet-cpu", "unet"]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_an_example_is_a_recipe(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "unet").mkdir(parents=True)  # what the cascade begins from
-    (tmp_path / "runs" / "unet" / "config.yaml").write_text(to_yaml(load_recipe(file.with_name("unet.yaml"))))
+    for stage in ("unet", "unet-cpu"):  # what the cascades begin from
+        (tmp_path / "runs" / stage).mkdir(parents=True)
+        coarse = to_yaml(load_recipe(file.with_name(f"{stage}.yaml")))
+        (tmp_path / "runs" / stage / "config.yaml").write_text(coarse)
     recipe = load_recipe(file)
-    assert recipe.method_name == {"unet": "heatmap", "shared": "foveated"}.get(file.stem, file.stem)
-    assert recipe.train.num_epochs == (40 if file.stem == "unet" else 30)
+    kind = file.stem.removesuffix("-cpu")
+    assert recipe.method_name == {"unet": "heatmap", "shared": "foveated"}.get(kind, kind)
+    epochs = {"unet": 40, "unet-cpu": 12, "cascade-cpu": 22}
+    assert recipe.train.num_epochs == epochs.get(file.stem, 30)

@@ -82,10 +82,11 @@ def test_shipped_studies_are_complete() -> None:
     for name in study_names():
         study = load_study(name)
         assert study.name == name
-        assert study.analysis in ANALYSES
-        assert {"small", "paper"} <= set(study.scales)
+        assert study.analysis in {*ANALYSES, None}  # None: tables and claims of the YAML file alone
+        ours = name in ("adaloss-widths", "adaloss-annotators")  # no paper has them
+        assert {"small"} | (set() if ours else {"paper"}) <= set(study.scales)
         assert all(column.measure in MEASURES for table in study.tables for column in table.columns.values())
-    kinds = [study.analysis for study in map(load_study, study_names())]
+    kinds = [study.analysis for study in map(load_study, study_names()) if study.analysis is not None]
     assert sorted(map(str, kinds)) == sorted(ANALYSES)
 
 
@@ -133,7 +134,7 @@ def test_a_study_extends_another_by_name(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"extends": "adaloss-catheter", "scales": {"small": small}}))
     mine, theirs = load_study(tmp_path / "mine.yaml"), load_study("adaloss-catheter")
     assert mine.scales["small"].seeds == (7,)
-    assert mine.scales["small"].values == {"sigma_min": 1.0, "near": 2.0}
+    assert mine.scales["small"].values == {**theirs.scales["small"].values, "near": 2.0}
     assert mine.scales["small"].settings() == theirs.scales["small"].settings()
     assert mine.scales["paper"] == theirs.scales["paper"]
 
