@@ -139,6 +139,20 @@ def test_a_training_shorter_than_its_rounds_of_validation_has_weights(folder: Pa
     assert run.load_weights()[1]["epoch"] == "2"
 
 
+def test_progress_tells_the_latest_validation_and_never_nan(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(recipe(folder, epochs=4, val_every=2), out=tmp_path / "run")
+    first, second, third, fourth = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert "val" not in first
+    assert "  val MRE " in second
+    assert "(epoch" not in second
+    assert "nan" not in first + second + third + fourth
+    latest = second.split("  val ")[1].split("  ")[0]
+    assert f"  val {latest} (epoch 2)" in third
+    assert "(epoch" not in fourth
+
+
 def test_parts_are_the_splits_and_test_is_in_none(finished: RunFolder, folder: Path) -> None:
     parts = finished.parts()
     for part in ("train", "val"):

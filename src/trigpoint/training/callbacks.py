@@ -9,7 +9,7 @@ before it, ``OneModel`` keeps several processes at one model, and ``Stop`` ends 
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -27,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trigpoint.data.files import write_text
 from trigpoint.data.input.loading import EpochBatches
 from trigpoint.methods.base import TrainedModule
+from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction.engine import first_process
 from trigpoint.runs import RunFolder
 from trigpoint.training.plateau import Plateau
@@ -277,11 +278,12 @@ class Progress(L.Callback):
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.bar: Bar | None = None
-        self.told: Callable[[Mapping[str, Any]], str] = str
+        self.metric: ValidationMetric | None = None
+        self.validated = ""  # the latest numbers of the validation images, which not every epoch looks at
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the bar, from where a resumed run stands."""
-        self.told = cast(TrainedModule, pl_module).metric.told
+        self.metric = cast(TrainedModule, pl_module).metric
         if not trainer.is_global_zero:
             return
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
@@ -304,11 +306,15 @@ class Progress(L.Callback):
 
     def announce(self, trainer: L.Trainer, row: dict[str, Any]) -> None:
         """Show a finished epoch's numbers."""
-        if self.bar is None:
+        if self.bar is None or self.metric is None:
             return
         done, epochs = row["epoch"], int(trainer.max_epochs or 1)
+        if not math.isnan(row[self.metric.columns[0]]):
+            self.validated = f"  val {self.metric.told(row)}"
+        elif self.validated and not self.validated.endswith(")"):
+            self.validated += f" (epoch {done - 1})"
         text = (
-            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}  val {self.told(row)}  "
+            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}{self.validated}  "
             f"data wait {row['data_wait_share']:.0%}"
         )
         self.bar.update(self.task, description=text)
