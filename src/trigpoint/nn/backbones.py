@@ -23,6 +23,7 @@ from trigpoint import config
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import from_grid
 from trigpoint.nn.base import EncoderNetwork, conv, conv_block, double, initialise
+from trigpoint.nn.precision import grouped_in_float
 from trigpoint.nn.pretrained import weights_for
 from trigpoint.recipe import WeightsConfig
 
@@ -139,9 +140,9 @@ def build_encoder(
     if stages is not None:
         create = partial(create, out_indices=stages)
     if weights is not None:
-        return _with_local_weights(create, name, weights)
+        return grouped_in_float(_with_local_weights(create, name, weights))
     try:
-        return cast(nn.Module, create(pretrained=pretrained))
+        return grouped_in_float(cast(nn.Module, create(pretrained=pretrained)))
     except Exception as error:  # timm and its hub client raise whatever their transport raises
         if not (pretrained or remote):
             raise ConfigError(f"encoder '{name}': timm cannot give its features: {error}; choose another") from error
