@@ -30,6 +30,13 @@ from trigpoint.training.landmarks import train
 
 GLIMPSES = {"trunk": "small", "unit": "spread", "activation": "leaky_relu", "train_iterations": 2, "train_starts": 1}
 MAPS = {"name": "heatmap", "network": {"name": "res_unet", "width": 32}, "schedule": "fixed"}
+PLANNED = {
+    "name": "heatmap",
+    "network": {"name": "timm_unet", "encoder": "tf_efficientnet_lite0", "widths": [128, 64, 64, 32, 16]},
+    "loss": {"name": "kl", "coordinate": 1.0},
+    "decoder": "soft_argmax",
+    "schedule": "fixed",
+}
 COARSE = {"data": {"input": {"size": [160, 128]}}, "method": MAPS, "train": {"epochs": 1}}
 EPOCHS = 3
 
@@ -47,6 +54,7 @@ class Case:
 
 CASES = (
     Case("heatmap", write_catheter, (128, 128), MAPS, 16),
+    Case("planned", write_catheter, (256, 256), PLANNED, 4),
     Case("foveated, shared", write_radiographs, (640, 512), {"name": "foveated", "shared": True, **GLIMPSES}),
     Case("foveated, one per landmark", write_radiographs, (640, 512), {"name": "foveated", **GLIMPSES}),
     Case(

@@ -231,11 +231,11 @@ def settled(tau: float, moves: int, **options: float) -> float:
 def test_paced_ends_at_the_uncertainty_of_the_labels_however_long_it_trains(
     tau: float, moves: int, within: float
 ) -> None:
-    assert settled(tau, moves) == pytest.approx(tau, rel=within)
+    assert settled(tau, moves, share=0.5) == pytest.approx(tau, rel=within)
 
 
-def test_paced_ends_at_another_share_where_it_is_told_to() -> None:
-    assert settled(2.0, 600, share=0.2) == pytest.approx(4.0, rel=0.05)  # 4 / (16 + 4) = 0.2
+def test_paced_ends_at_twice_the_uncertainty_by_default() -> None:
+    assert settled(2.0, 600) == settled(2.0, 600, share=0.2) == pytest.approx(4.0, rel=0.05)  # 4 / (16 + 4) = 0.2
 
 
 def test_paced_waits_for_a_landmark_that_is_not_learned_yet() -> None:

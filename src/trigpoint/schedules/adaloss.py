@@ -18,8 +18,9 @@ left unexplained, L / mean(G^2), smoothed over the moves,
     sigma_(t+1) = factor * sigma_t   where u_t < share, else sigma_t
 
 Where labels scatter by tau (per axis) around what can be predicted, the best answer to a squared loss is the mean
-target, which leaves u = tau^2 / (sigma^2 + tau^2) unexplained: 1/2 at sigma = tau. With ``share`` 0.5 a width ends near
-its landmark's own uncertainty, in however many moves.
+target, which leaves u = tau^2 / (sigma^2 + tau^2) unexplained. A width ends where u = ``share``, at
+tau sqrt(1 / share - 1), in however many moves: at 2 tau with the default 0.2, at tau with 0.5. A target as sharp as its
+labels scatter is hard to learn, and of a wide one the mean over the images alone explains half: hence the default.
 """
 
 import math
@@ -64,10 +65,10 @@ class Adaloss(Schedule):
     >>> schedule.sigma  # 16 + 0.9 * (1 - 0.9**-2)
     tensor([15.7889])
 
-    ``paced``, of two landmarks of which one is explained by three quarters and the other by a quarter:
+    ``paced``, of two landmarks of which one is explained by nine tenths and the other by half:
 
     >>> schedule = Adaloss(num_landmarks=2, sigma0=16.0, rule="paced", factor=0.5)
-    >>> schedule.step(torch.tensor([0.25, 0.75]), energy=torch.ones(2))
+    >>> schedule.step(torch.tensor([0.1, 0.5]), energy=torch.ones(2))
     >>> schedule.sigma
     tensor([ 8., 16.])
     """
@@ -80,11 +81,12 @@ class Adaloss(Schedule):
         """Most that a width grows in an epoch, heatmap px; of Eq. 5; null: the paper's 0.9 for a sigma0 of 64."""
         rule: Rule = "paper"
         """Eq. 5, by which a width may grow always (none), when the loss rose with its variance (paper) or never; or
-        paced: a width falls while its landmark's target is explained by more than half."""
+        paced: a width falls while all but ``share`` of its landmark's target is explained."""
         guard: Guard = "bounded"
         """Equation 5 kept usable by bounds, or as printed."""
-        share: float = Field(default=0.5, gt=0, lt=1)
-        """Share of the target's energy that may be left unexplained where a width falls; of paced."""
+        share: float = Field(default=0.2, gt=0, lt=1)
+        """Share of the target's energy that may be left unexplained where a width falls; of paced. 0.2: widths end at
+        twice the scatter of the labels, 0.5: at the scatter itself."""
         factor: float | None = Field(default=None, gt=0, lt=1)
         """Share of the width that a fall leaves; of paced; null: such that ``sigma_min`` is reached before the freeze
         where a third of the epochs are pauses."""
