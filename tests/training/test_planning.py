@@ -26,7 +26,7 @@ from trigpoint.training.planning.facts import box_of
 from trigpoint.training.planning.machine import Machine, this_machine
 from trigpoint.training.planning.poses import Poses, poses_of
 from trigpoint.training.planning.repeats import label_noise
-from trigpoint.training.planning.speed import Speed
+from trigpoint.training.planning.speed import Speed, near
 
 SLOW, FAST = Speed(0.02, 2e-6), Speed(0.001, 2e-8)  # one core, and a GPU
 FACES = Facts(50, 50, 20, 3, (480, 640), 0.0, 640, False, 0.0, True, 40.0, 0.3, None, Poses(4, 0.05, 0.05, False, True))
@@ -231,6 +231,21 @@ def test_labels_that_differ_bound_the_resolution(tmp_path: Path) -> None:
     rough = plan(replace(RADIOGRAPHS, noise=40.0, repeats=100), minutes=300)
     assert max(value(rough, "data.input.size")) == 480 < exact  # type: ignore[call-overload]
     assert any("40.0 pixels apart: a finer map would show no more" in line for line in rough.told())
+
+
+def test_large_inputs_are_timed_near_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[tuple[int, ...]] = []
+
+    def measured(recipe: object, landmarks: object, *sides: tuple[int, int]) -> Speed:
+        timed.extend(sides)
+        return Speed(0.0, 4e-6 if sides else 1e-6)  # so large ones take four times as long as the small ones said
+
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", measured)
+    found = make_plan(RADIOGRAPHS, MARKS, "data", 30).values()["data"]["input"]["size"]
+    expected = plan(RADIOGRAPHS, 30, Speed(0.0, 4e-6)).values()["data"]["input"]["size"]
+    hasty = plan(RADIOGRAPHS, 30, Speed(0.0, 1e-6)).values()["data"]["input"]["size"]
+    assert timed == [near(tuple(hasty))]
+    assert found == expected < hasty
 
 
 def test_label_noise_is_measured_on_copies_and_repeated_rows(tmp_path: Path) -> None:
@@ -467,7 +482,7 @@ def test_a_trial_learns(tmp_path: Path) -> None:
 def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: FAST)
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: FAST)
     write_radiographs(tmp_path / "heads", 24, size=(64, 64), seed=3)
     small = ["train.epochs=1", "train.val_every=1", "data.input.size=[64,64]", "data.workers=0", "data.limit=8"]
     small += ["method.network={name: unet, width: 2, depth: 1}", "train.threads=1", "train.optimizer.lr=1e-12"]

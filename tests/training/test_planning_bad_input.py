@@ -26,7 +26,8 @@ NAN = float("nan")
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: Speed(0.001, 2e-8))
+    speed = Speed(0.001, 2e-8)
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: speed)
     monkeypatch.setattr("trigpoint.training.planning.facts._preparing", lambda images: 0.001)
 
 
@@ -125,7 +126,7 @@ def test_images_of_all_sizes_and_colours_get_a_plan_that_trains(tmp_path: Path) 
 
 def test_time_for_less_than_one_round_takes_fewer_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speed = Speed(0.42, 1e-6)
-    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: speed)
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: speed)
     path, _ = folder(tmp_path / "many", [(32, 32)] * 1000)
     facts, plan, values = planned(path, minutes=1)
     limit = values["data"]["limit"]
@@ -138,7 +139,7 @@ def test_time_for_less_than_one_round_takes_fewer_images(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("minutes", [0.001, 0.05])
 def test_no_time_is_refused_with_what_it_takes(tmp_path: Path, minutes: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks: Speed(0.3, 1e-6))
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: Speed(0.3, 1e-6))
     with pytest.raises(ConfigError, match=r"got \d+ \(a step .* give --minutes [1-9]"):
         planned(folder(tmp_path / "none")[0], minutes=minutes)
 

@@ -21,7 +21,7 @@ from trigpoint.training.planning.few import few_labels, few_parts
 from trigpoint.training.planning.poses import allowance
 from trigpoint.training.planning.region import View, region_view, whole
 from trigpoint.training.planning.resolution import FINER_COSTS, STEPS, Budget, Resolution, resolution
-from trigpoint.training.planning.speed import Speed, measure
+from trigpoint.training.planning.speed import SIDES, Speed, measure, near
 
 START = 8.0  # seconds for processes to begin, for curves and files
 MOST_BESIDES = 0.4  # share of the time that may go to anything but learning before a plan says that it is too short
@@ -56,14 +56,16 @@ def make_plan(
     network, start = learner.network(stride)
     loading = [learner.channels(facts), *learner.loading(facts)]
     rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training()]
-    if speed is None:
-        speed = measure(_recipe_of_side([Choice("data.path", path), *loading, *rest], given), landmarks)
-    elif several:
-        speed = speed.times(FINER_COSTS)
+    trial = _recipe_of_side([Choice("data.path", path), *loading, *rest], given)
+    known = speed.times(FINER_COSTS) if speed and several else speed
+    first = known or measure(trial, landmarks)
     besides = START + spent + facts.decoding * (facts.images + 2 * facts.validation)
     seconds = 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
-    budget = Budget(seconds, facts, speed, batch, *_fetching(facts, batch, loading))
+    budget = Budget(seconds, facts, first, batch, *_fetching(facts, batch, loading))
     view, found = _input(facts, budget, STEPS[start], minutes, given, stride)
+    if speed is None and max(found.size) > 1.5 * max(SIDES):  # again, near the size that it will be
+        budget = replace(budget, speed=measure(trial, landmarks, near(found.size)))
+        view, found = _input(facts, budget, STEPS[start], minutes, given, stride)
     head = [Choice("name", "planned"), Choice("data.path", path)]
     if _may_refine(facts, view, found, given):
         refined = _cascade(facts, budget, STEPS[start], minutes, loading, rest, landmarks, glimpse, path)

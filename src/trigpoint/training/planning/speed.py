@@ -1,5 +1,6 @@
 """How long a training step takes on this machine, measured with the network that will be trained."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from trigpoint.recipe import Recipe
 from trigpoint.training.optimizers import fast_precision, keep_freed_memory
 
 WARM, TIMED = 2, 5  # steps
+LONGEST = 10.0  # seconds after which no more of them are timed
 BESIDES = 1.08  # optimizer, averages and records, as measured beside the bare step
 
 
@@ -36,7 +38,20 @@ class Speed:
         return Speed(factor * self.start, factor * self.per_pixel)
 
 
-def measure(recipe: Callable[[int], Recipe], landmarks: LandmarkSet, sides: tuple[int, int] = (96, 224)) -> Speed:
+SIDES = (96, 224)  # of the square inputs that are timed before a size is chosen
+
+
+def near(size: tuple[int, int]) -> tuple[int, int]:
+    """Sides of square inputs to time where the input may be of this size (H, W): larger ones take more than their
+    share, for they leave the caches.
+
+    >>> near((640, 576))
+    (96, 608)
+    """
+    return SIDES[0], 32 * max(4, round(math.sqrt(size[0] * size[1]) / 32))
+
+
+def measure(recipe: Callable[[int], Recipe], landmarks: LandmarkSet, sides: tuple[int, int] = SIDES) -> Speed:
     """Time training steps of a recipe with square inputs of two sizes, and draw a line through both.
 
     Other work on the machine makes single steps slow: of some the fastest counts, and the time that does not grow with
@@ -72,8 +87,10 @@ def timed(step: Callable[[], None], recipe: Recipe, device: torch.device) -> flo
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     half = recipe.train.precision == "auto" and fast_precision() == "bf16-mixed"
-    taken = []
+    taken = list[float]()
     for _ in range(WARM + TIMED):
+        if len(taken) > WARM and sum(taken) > LONGEST:
+            break
         begin = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             step()
