@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trigpoint.cli.console import progress, refuse, show_table, write_json
+from trigpoint.cli.console import note, progress, refuse, show_table, write_json
+
+if TYPE_CHECKING:
+    from trigpoint.data import LandmarkDataset
+    from trigpoint.landmarks import FloatArray
 
 
 def audit(
     folder: Annotated[Path, typer.Argument(help="The dataset folder, or one of its tables.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows to list.")] = 20,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A run to compare the labels with; several: each judges what it has not learned."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="For --run: cpu, cuda, mps or auto.")] = "auto",
     json: Annotated[Path | None, typer.Option("--json", help="Write all of them to this file ('-': stdout).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
 ) -> None:
     """List the labels that are likely wrong: shifted points, and left and right or neighbours that are swapped.
 
-    Example: trigpoint data audit data/faces --count 50
+    Without a run, labels are compared with the shapes of the others; a run also looks at the images.
+
+    Example: trigpoint data audit data/faces --count 50 --run runs/faces
     """
     from trigpoint.data import LandmarkDataset
     from trigpoint.data.quality.audit import audit as look
 
     refuse(json, force)
     dataset = LandmarkDataset.load(folder, check_images=False)
+    found = _found(run, dataset, device) if run else None
     rows: list[dict[str, Any]] = []
-    for one in look(dataset).suspects:
+    for one in look(dataset, found).suspects:
         sample = dataset.samples[one.row]
         place = "" if one.expected is None else f"{one.expected[0]:.1f}, {one.expected[1]:.1f}"
         rows.append(
@@ -43,6 +55,21 @@ def audit(
         show_table(rows[:count])
     if json is not None:
         write_json(json, {"rows": rows})
+
+
+def _found(runs: list[Path], dataset: LandmarkDataset, device: str) -> FloatArray:
+    """What the runs find, telling what they know already."""
+    from trigpoint.prediction.unseen import unseen_points
+
+    with progress("predicting") as advance:
+        points, learned = unseen_points(runs, dataset, device, advance)
+    if known := int(learned.sum()):
+        who = "the run was" if len(runs) == 1 else "all runs were"
+        note(
+            f"note: {who} trained on {known} of {len(dataset)} rows and may have learned their faults; "
+            "a second --run, trained on others, would judge them better"
+        )
+    return points
 
 
 def next_images(

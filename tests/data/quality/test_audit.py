@@ -68,3 +68,40 @@ def test_rows_with_few_landmarks_are_passed_over_and_few_rows_are_told() -> None
     assert 2 not in {one.row for one in audit(dataset(points)).suspects}
     with pytest.raises(DataError, match="expected 20 objects with 3 landmarks"):
         audit(dataset(shapes(12)))
+
+
+def test_what_was_found_in_the_images_shows_smaller_faults_than_shapes_do() -> None:
+    rng = np.random.default_rng(1)
+    points = shapes(150)
+    truth = points.copy()
+    always = rng.normal(0, 4, (1, *FACE.shape))  # a bias of the detector is no fault of the labels
+    found = truth + always + rng.normal(0, 0.3, points.shape)
+    faulty = rng.choice(150, 12, replace=False)
+    landmarks = rng.integers(0, 8, 12)
+    points[faulty, landmarks] += 3.0
+    by_shape, by_image = audit(dataset(points)), audit(dataset(points), found)
+    first = by_image.suspects[:12]
+    assert {one.row for one in first} == set(faulty.tolist())
+    assert {one.landmarks for one in first} == {(NAMES[k],) for k in landmarks}
+    assert len({one.row for one in by_shape.suspects[:12]} & set(faulty.tolist())) < 8
+    for one in first:
+        at = NAMES.index(one.landmarks[0])
+        assert np.hypot(*(np.array(one.expected) - truth[one.row, at])) < 1.5
+
+
+def test_swaps_are_found_by_what_was_found_in_the_images_too() -> None:
+    points = shapes(100)
+    found = points + np.random.default_rng(2).normal(0, 1.0, points.shape)
+    points[5, [3, 5]] = points[5, [5, 3]]
+    first = audit(dataset(points), found).suspects[0]
+    assert (first.row, first.kind, first.landmarks) == (5, "swapped", ("l_mouth", "chin"))
+
+
+def test_rows_and_landmarks_that_were_not_found_are_judged_by_shapes() -> None:
+    points = shapes(150)
+    points[20, 5] += [19.0, -16.0]
+    points[30, 2] += [19.0, -16.0]
+    found = shapes(150)
+    found[20], found[:, 2] = np.nan, np.nan
+    first = {one.row: one.landmarks for one in audit(dataset(points), found).suspects[:2]}
+    assert first == {20: ("chin",), 30: ("nose",)}

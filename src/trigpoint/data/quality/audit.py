@@ -3,10 +3,14 @@
 A Gaussian model of the aligned shapes is fitted on other subjects (cross-fitting). For each landmark it says where the
 other landmarks of the object expect it, and how closely: the distance in units of that spread is its residual. A swap
 is judged by how much more likely the shape becomes when the two are swapped back. No image is read.
+
+With points that a detector has found in the images, the model is one of how labels differ from them, in place of one
+of shapes: closer, since the image has been looked at, and still free of what a detector always gets wrong.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,8 +55,12 @@ class Audit:
     suspects: tuple[Suspect, ...]
 
 
-def audit(data: LandmarkDataset) -> Audit:
-    """Look for wrong labels in a dataset. Raises DataError where there are too few to say what is usual."""
+def audit(data: LandmarkDataset, found: FloatArray | None = None) -> Audit:
+    """Look for wrong labels in a dataset. Raises DataError where there are too few to say what is usual.
+
+    ``found`` (N, K, 2): what a detector that has not learned from these labels found, original pixels. Rows and
+    landmarks that are NaN in it are judged by the shapes alone.
+    """
     points = np.where(data.visibility[..., None] > 0, data.points, np.nan)
     usable = np.isfinite(points[..., 0]).sum(1) >= 3
     if usable.sum() < FEWEST or points.shape[1] < 3:
@@ -63,23 +71,17 @@ def audit(data: LandmarkDataset) -> Audit:
     fold = _folds(data)[usable]
     pairs = [(data.landmarks.index(a), data.landmarks.index(b)) for a, b in data.landmarks.pairs]
     swaps = _swaps(aligned, pairs)
-    distance, offset = np.full(shapes.shape[:2], np.nan), np.full(shapes.shape, np.nan)
-    gain = np.full((len(shapes), len(swaps)), -np.inf)
-    for part in range(FOLDS):
-        model = _model(aligned[fold != part])
-        for rows, seen in _alike(aligned, np.flatnonzero(fold == part)):
-            found = _judged(model, aligned[rows], seen, swaps)
-            distance[np.ix_(rows, seen)], offset[np.ix_(rows, seen)] = found.distance, found.offset
-            gain[rows] = found.gain
-    spread = np.nanmedian(distance, axis=0)
-    own = distance / np.where(spread > 0, spread, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # medians of landmarks that nobody labelled or found
+        judged = _cross_fitted(aligned, aligned, fold, swaps)
+        if found is not None:
+            apart = np.einsum("nij,nkj->nki", np.linalg.inv(turns), shapes - found[usable])
+            judged = _cross_fitted(apart, aligned, fold, swaps).over(judged)
     residuals = np.full(points.shape[:2], np.nan)
-    residuals[usable] = own
-    scale = np.sqrt(float(np.nanmedian(distance**2)) or 1.0)
-    swapped = np.sqrt(np.maximum(gain, 0.0)) / scale
-    expected = shapes - np.einsum("nij,nkj->nki", turns, offset)
+    residuals[usable] = judged.distance
+    expected = shapes - np.einsum("nij,nkj->nki", turns, judged.offset)
     flipped = _mirrored(shapes, aligned, pairs)
-    suspects = _worst(np.flatnonzero(usable), data.landmarks.names, own, swapped, swaps, expected, flipped)
+    suspects = _worst(np.flatnonzero(usable), data.landmarks.names, judged, swaps, expected, flipped)
     return Audit(residuals, tuple(sorted(suspects, key=lambda one: -one.score)))
 
 
@@ -168,12 +170,46 @@ class _Judged(NamedTuple):
     offset: FloatArray  # (n, k, 2) from where it is expected, aligned
     gain: FloatArray  # (n, swaps)
 
+    def over(self, other: _Judged) -> _Judged:
+        """These where there are some, else the other's."""
+        known, able = np.isfinite(self.distance), np.isfinite(self.gain)
+        return _Judged(
+            np.where(known, self.distance, other.distance),
+            np.where(known[..., None], self.offset, other.offset),
+            np.where(able, self.gain, other.gain),
+        )
 
-def _judged(model: _Model, shapes: FloatArray, seen: Indices, swaps: Sequence[tuple[int, int]]) -> _Judged:
-    """Shapes (n, K, 2) that have the landmarks ``seen``."""
+
+def _cross_fitted(
+    deviations: FloatArray, shapes: FloatArray, fold: Indices, swaps: Sequence[tuple[int, int]]
+) -> _Judged:
+    """Distances and gains (square roots) in units of what is usual, each by a model of the other folds.
+
+    ``deviations`` (n, K, 2): the shapes themselves, or how far they are from what was found in the images.
+    """
+    distance, offset = np.full(shapes.shape[:2], np.nan), np.full(shapes.shape, np.nan)
+    gain = np.full((len(shapes), len(swaps)), -np.inf)
+    for part in range(FOLDS):
+        model = _model(deviations[fold != part])
+        for rows, seen in _alike(deviations, np.flatnonzero(fold == part)):
+            if len(seen):
+                found = _judged(model, deviations[rows], shapes[rows], seen, swaps)
+                distance[np.ix_(rows, seen)], offset[np.ix_(rows, seen)] = found.distance, found.offset
+                gain[rows] = found.gain
+    spread = np.nanmedian(distance, axis=0)
+    scale = np.sqrt(float(np.nanmedian(distance**2)) or 1.0)
+    able = np.isfinite(gain)
+    own = distance / np.where(spread > 0, spread, 1.0)
+    return _Judged(own, offset, np.where(able, np.sqrt(np.maximum(gain, 0.0)) / scale, gain))
+
+
+def _judged(
+    model: _Model, deviations: FloatArray, shapes: FloatArray, seen: Indices, swaps: Sequence[tuple[int, int]]
+) -> _Judged:
+    """Deviations (n, K, 2) of shapes that have the landmarks ``seen``."""
     columns = np.stack([2 * seen, 2 * seen + 1], -1).ravel()
     precision = np.linalg.inv(model.covariance[np.ix_(columns, columns)]).astype(np.float64)
-    apart = shapes[:, seen].reshape(len(shapes), -1) - model.mean[columns]
+    apart = deviations[:, seen].reshape(len(shapes), -1) - model.mean[columns]
     pulled = (apart @ precision).reshape(len(shapes), len(seen), 2)
     own = precision.reshape(len(seen), 2, len(seen), 2)[np.arange(len(seen)), :, np.arange(len(seen))]
     offset = np.einsum("kij,nkj->nki", np.linalg.inv(own), pulled)
@@ -232,8 +268,7 @@ def _alike(shapes: FloatArray, rows: Indices) -> list[tuple[Indices, Indices]]:
 def _worst(
     rows: Indices,
     names: Sequence[str],
-    residuals: FloatArray,
-    swapped: FloatArray,
+    judged: _Judged,
     swaps: Sequence[tuple[int, int]],
     expected: FloatArray,
     flipped: npt.NDArray[np.bool_],
@@ -241,8 +276,8 @@ def _worst(
     """The likeliest fault of each row."""
     suspects = []
     for i, row in enumerate(rows.tolist()):
-        k, best = int(np.nanargmax(residuals[i])), int(np.argmax(swapped[i]))
-        shift, swap = float(residuals[i, k]), float(swapped[i, best])
+        k, best = int(np.nanargmax(judged.distance[i])), int(np.argmax(judged.gain[i]))
+        shift, swap = float(judged.distance[i, k]), float(judged.gain[i, best])
         if flipped[i]:
             suspects.append(Suspect(row, "mirrored", (), max(shift, swap)))
         elif swap > shift:
