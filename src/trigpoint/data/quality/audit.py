@@ -4,8 +4,8 @@ A Gaussian model of the aligned shapes is fitted on other subjects (cross-fittin
 other landmarks of the object expect it, and how closely: the distance in units of that spread is its residual. A swap
 is judged by how much more likely the shape becomes when the two are swapped back. No image is read.
 
-With points that a detector has found in the images, the model is one of how labels differ from them, in place of one
-of shapes: closer, since the image has been looked at, and still free of what a detector always gets wrong.
+Points that a detector has found in the images join the model as more points of each object, which are not judged. So
+a label is expected where the other labels and the found points say, each as much as it is to be trusted.
 """
 
 from __future__ import annotations
@@ -73,10 +73,11 @@ def audit(data: LandmarkDataset, found: FloatArray | None = None) -> Audit:
     swaps = _swaps(aligned, pairs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # medians of landmarks that nobody labelled or found
-        judged = _cross_fitted(aligned, aligned, fold, swaps)
+        known = aligned
         if found is not None:
-            apart = np.einsum("nij,nkj->nki", np.linalg.inv(turns), shapes - found[usable])
-            judged = _cross_fitted(apart, aligned, fold, swaps).over(judged)
+            apart = np.einsum("nij,nkj->nki", np.linalg.inv(turns), found[usable] - shapes)
+            known = np.concatenate([aligned, aligned + apart], 1)
+        judged = _cross_fitted(known, fold, swaps, len(data.landmarks))
     residuals = np.full(points.shape[:2], np.nan)
     residuals[usable] = judged.distance
     expected = shapes - np.einsum("nij,nkj->nki", turns, judged.offset)
@@ -170,46 +171,32 @@ class _Judged(NamedTuple):
     offset: FloatArray  # (n, k, 2) from where it is expected, aligned
     gain: FloatArray  # (n, swaps)
 
-    def over(self, other: _Judged) -> _Judged:
-        """These where there are some, else the other's."""
-        known, able = np.isfinite(self.distance), np.isfinite(self.gain)
-        return _Judged(
-            np.where(known, self.distance, other.distance),
-            np.where(known[..., None], self.offset, other.offset),
-            np.where(able, self.gain, other.gain),
-        )
 
-
-def _cross_fitted(
-    deviations: FloatArray, shapes: FloatArray, fold: Indices, swaps: Sequence[tuple[int, int]]
-) -> _Judged:
+def _cross_fitted(shapes: FloatArray, fold: Indices, swaps: Sequence[tuple[int, int]], judged: int) -> _Judged:
     """Distances and gains (square roots) in units of what is usual, each by a model of the other folds.
 
-    ``deviations`` (n, K, 2): the shapes themselves, or how far they are from what was found in the images.
+    ``shapes`` (n, K, 2), of which the first ``judged`` points are labels, and the others only tell of them.
     """
-    distance, offset = np.full(shapes.shape[:2], np.nan), np.full(shapes.shape, np.nan)
+    distance, offset = np.full((len(shapes), judged), np.nan), np.full((len(shapes), judged, 2), np.nan)
     gain = np.full((len(shapes), len(swaps)), -np.inf)
     for part in range(FOLDS):
-        model = _model(deviations[fold != part])
-        for rows, seen in _alike(deviations, np.flatnonzero(fold == part)):
-            if len(seen):
-                found = _judged(model, deviations[rows], shapes[rows], seen, swaps)
-                distance[np.ix_(rows, seen)], offset[np.ix_(rows, seen)] = found.distance, found.offset
-                gain[rows] = found.gain
+        model = _model(shapes[fold != part])
+        for rows, seen in _alike(shapes, np.flatnonzero(fold == part)):
+            found, labels = _judged(model, shapes[rows], seen, swaps), seen[seen < judged]
+            distance[np.ix_(rows, labels)] = found.distance[:, : len(labels)]
+            offset[np.ix_(rows, labels)] = found.offset[:, : len(labels)]
+            gain[rows] = found.gain
     spread = np.nanmedian(distance, axis=0)
     scale = np.sqrt(float(np.nanmedian(distance**2)) or 1.0)
-    able = np.isfinite(gain)
     own = distance / np.where(spread > 0, spread, 1.0)
-    return _Judged(own, offset, np.where(able, np.sqrt(np.maximum(gain, 0.0)) / scale, gain))
+    return _Judged(own, offset, np.sqrt(np.maximum(gain, 0.0)) / scale)
 
 
-def _judged(
-    model: _Model, deviations: FloatArray, shapes: FloatArray, seen: Indices, swaps: Sequence[tuple[int, int]]
-) -> _Judged:
-    """Deviations (n, K, 2) of shapes that have the landmarks ``seen``."""
+def _judged(model: _Model, shapes: FloatArray, seen: Indices, swaps: Sequence[tuple[int, int]]) -> _Judged:
+    """Shapes (n, K, 2) that have the landmarks ``seen``."""
     columns = np.stack([2 * seen, 2 * seen + 1], -1).ravel()
     precision = np.linalg.inv(model.covariance[np.ix_(columns, columns)]).astype(np.float64)
-    apart = deviations[:, seen].reshape(len(shapes), -1) - model.mean[columns]
+    apart = shapes[:, seen].reshape(len(shapes), -1) - model.mean[columns]
     pulled = (apart @ precision).reshape(len(shapes), len(seen), 2)
     own = precision.reshape(len(seen), 2, len(seen), 2)[np.arange(len(seen)), :, np.arange(len(seen))]
     offset = np.einsum("kij,nkj->nki", np.linalg.inv(own), pulled)
