@@ -36,8 +36,10 @@ class Budget:
 
     def step(self, size: tuple[int, int]) -> float:
         """Seconds of an optimizer step with its batch."""
-        alone = self.speed.step(*size, self.batch)
-        return max(alone, self.fetch) if self.beside else alone + self.fetch
+        return self._with_its_images(self.speed.step(*size, self.batch), self.fetch)
+
+    def _with_its_images(self, alone: float, fetch: float) -> float:
+        return max(alone, fetch) if self.beside else alone + fetch
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether a step with such inputs has enough memory, that of the GPU where there is one."""
@@ -47,7 +49,8 @@ class Budget:
 
     def look(self, size: tuple[int, int]) -> float:
         """Seconds of one round of the validation images."""
-        return self.speed.predict(*size) * max(1, self.facts.validation)
+        each = self._with_its_images(self.speed.predict(*size, self.batch), self.fetch / self.batch)
+        return each * max(1, self.facts.validation)
 
     def passes(self, size: tuple[int, int]) -> int:
         """How often the validation images are looked at."""
