@@ -28,8 +28,8 @@ import torch
 
 import trigpoint as tp
 from trigpoint.app.choosing import choose, to_choose_from
-from trigpoint.app.folder import HIDDEN, open_folder
-from trigpoint.app.learning import SNAPSHOT, minutes_asked, snapshot
+from trigpoint.app.folder import open_folder
+from trigpoint.app.learning import minutes_asked, snapshot, snapshot_file
 from trigpoint.app.predictions import AHEAD
 from trigpoint.app.project import Entry, Project
 from trigpoint.app.state import ABSENT, Mark, Row
@@ -142,10 +142,10 @@ def _round(done: int, growth: float) -> tuple[int, int]:
 
 def _learned(project: Project, at: int, setting: Setting, say: Callable[[str], None]) -> tp.Predictor:
     """What the planned training from the labels so far finds; the run of a round is made once."""
-    run = project.opened.folder / HIDDEN / "runs" / f"from-{at}"
+    run = project.opened.hidden / "runs" / f"from-{at}"
     if not (run / "weights.safetensors").is_file():
         snapshot(project, [entry.id for entry in to_choose_from(project)[0]])
-        table, minutes = project.opened.folder / SNAPSHOT, setting.minutes
+        table, minutes = snapshot_file(project), setting.minutes
         try:
             tp.train(table, [f"seed={setting.seed}"], out=run, progress=False, minutes=minutes)
         except ConfigError as error:  # this machine is slow, or busy

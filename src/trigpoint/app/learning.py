@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trigpoint.app.folder import HIDDEN
 from trigpoint.app.predictions import threads
 from trigpoint.app.project import Event, Project
 from trigpoint.data.files import csv_text, write_text
@@ -75,7 +74,7 @@ class Learner:
 
     def __init__(self, project: Project, tell: Callable[[Event], None], learned: Callable[[Path], None]) -> None:
         self.project, self.tell, self.learned = project, tell, learned
-        self.runs = project.opened.folder / HIDDEN / "runs"
+        self.runs = project.opened.hidden / "runs"
         self.status: dict[str, Any] = {"phase": "waiting", "need": fewest(project), "images": 0}
         self._before = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -137,7 +136,7 @@ class Learner:
         """Train a new run; its folder, and why it failed, empty where it did not."""
         turn = 1 + max((int(place.name.split("-")[1]) for place in self.runs.glob("learned-*-*")), default=0)
         run = self.runs / f"learned-{turn}-{images}"
-        table = self.project.opened.folder / SNAPSHOT
+        table = snapshot_file(self.project)
         command = [sys.executable, "-m", "trigpoint", "train", str(table), "--minutes", f"{minutes:g}"]
         command += ["--out", str(run), "--quiet"]
         if nice := shutil.which("nice"):
@@ -168,7 +167,13 @@ def snapshot(project: Project, images: list[int]) -> None:
         files = {project.entry(number).file for number in images}
         rows = sorted(place for file, places in table.rows.items() if file in files for place in places)
         text = csv_text([table.header, *(table.cells[place] for place in rows)])
-    write_text(project.opened.folder / SNAPSHOT, text, overwrite=True)
+    write_text(snapshot_file(project), text, overwrite=True)
+
+
+def snapshot_file(project: Project) -> Path:
+    """The table of ``snapshot``, one for each annotator."""
+    own = project.opened.own
+    return project.opened.folder / (f"{SNAPSHOT.removesuffix('.csv')}-{own}.csv" if own else SNAPSHOT)
 
 
 def _share(run: Path) -> float:
