@@ -2,8 +2,8 @@
 
 ``functional`` the formulas (MRE, SDR, NME, CED, AUC, FR, bootstrap); ``detection`` matching and counts of several
 instances per image, ``detection_report`` their precision, recall and F1, ``detection_curve`` these against the score
-threshold; ``agreement`` of annotators; ``point_to_point`` the mean error per image of the cross-task paper; ``smoothness`` the normalised total
-variation of filters.
+threshold; ``agreement`` of annotators; ``point_to_point`` the mean error per image of the cross-task paper;
+``smoothness`` the normalised total variation of filters.
 """
 
 from trigpoint.metrics.agreement import intraclass_correlation, limits_of_agreement
