@@ -54,6 +54,7 @@ class Setting:
     tolerance: float = 4.0
     pool: int = AHEAD
     seed: int = 0
+    until: int | None = None  # labels at which it stops
 
 
 class Annotator:
@@ -105,10 +106,11 @@ def simulate(
     project = Project(open_folder(folder))
     annotator = Annotator(truth, project, setting.tolerance)
     mixed = np.random.default_rng(setting.seed).permutation(len(project.entries))
-    while left := to_choose_from(project)[1]:
-        done = len(project.entries) - len(left)
+    most = len(project.entries) if setting.until is None else min(setting.until, len(project.entries))
+    while (done := len(to_choose_from(project)[0])) < most:
+        left = to_choose_from(project)[1]
         at, until = _round(done, setting.growth)
-        count = min(until - done, len(left))
+        count = min(until, most) - done
         if not at:
             annotator.label(project.entry(int(mixed[0])), None)
             continue
@@ -216,13 +218,14 @@ def main(arguments: Sequence[str]) -> str:
     parser.add_argument("--growth", type=float, default=start.growth, help="times as many labels until the next one")
     parser.add_argument("--tolerance", type=float, default=start.tolerance, help="pixels that a label may be off")
     parser.add_argument("--pool", type=int, default=start.pool, help="unlabelled images whose doubts are known")
+    parser.add_argument("--until", type=int, help="labels at which it stops, to go on later; none: all images")
     parser.add_argument("--seed", type=int, default=start.seed)
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
     parser.add_argument("--out", type=Path, help="folder to label in and to go on from; none: a temporary one")
     given = parser.parse_args(arguments)
     if given.growth <= 1:
         raise ConfigError(f"--growth: expected more than 1, got {given.growth:g}; 2 learns again at twice the labels")
-    setting = Setting(given.minutes, given.growth, given.tolerance, given.pool, given.seed)
+    setting = Setting(given.minutes, given.growth, given.tolerance, given.pool, given.seed, given.until)
     with tempfile.TemporaryDirectory() as spare:
         out = given.out or Path(spare)
         truth = _truth(given.data, given.split, given.images, given.seed, out)

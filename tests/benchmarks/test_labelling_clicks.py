@@ -104,6 +104,15 @@ def test_it_goes_on_where_it_was_stopped(
     assert learned == [1, 2, 2, 4, 1, 2, 4]
 
 
+def test_it_stops_where_it_is_told(truth: tp.LandmarkDataset, learned: list[int], tmp_path: Path) -> None:
+    part = labelling.simulate(truth, tmp_path / "out", "chosen", labelling.Setting(until=3), lambda text: None)
+    assert len(part.clicks()) == 3
+    assert labelling.curve({"chosen": part}, 2).splitlines()[-1].split("|")[1].strip() == "3"
+    whole = labelling.simulate(truth, tmp_path / "out", "chosen", labelling.Setting(), lambda text: None)
+    assert whole.clicks()[:3] == part.clicks()
+    assert len(whole.clicks()) == 7
+
+
 def test_bad_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--growth: expected more than 1, got 1"):
         main(["labelling", "--growth", "1"])
