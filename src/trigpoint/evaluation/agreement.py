@@ -85,7 +85,7 @@ def _rows(
         kept = slice(None) if landmark == POOLED else slice(k, k + 1)
         own = [part[:, kept] for part in apart]
         scaled = [part * scale[:, None] for part in own]
-        px, there = _mean_length(own), sum(int(np.isfinite(part).all(-1).any(1).sum()) for part in own)
+        px, there = _mean_length(own), sum(int(np.isfinite(part[..., 0]).any(axis=1).sum()) for part in own)
         row = {"annotators": name, "landmark": landmark, "images": there if len(own) == 1 else None, "mre_px": px}
         if unit == "mm":
             row["mre_mm"] = _mean_length(scaled)
