@@ -10,7 +10,14 @@ import yaml
 from PIL import Image
 
 import trigpoint as tp
-from trigpoint.data.annotators import begin_table, consensus, described, read_annotators, write_consensus
+from trigpoint.data.annotators import (
+    begin_table,
+    consensus,
+    described,
+    left_out,
+    read_annotators,
+    write_consensus,
+)
 from trigpoint.data.description import read_description
 from trigpoint.data.quality.checks import check_dataset
 from trigpoint.errors import DataError
@@ -64,6 +71,7 @@ def test_a_check_counts_the_labels_of_each_and_reads_their_tables(heads: Path) -
 def test_a_consensus_is_of_those_who_placed_a_landmark(heads: Path) -> None:
     sets = read_annotators(heads)
     assert list(sets) == ["ann", "ben", "cleo"]
+    assert left_out(described(heads), sets) == ["left out: dora, with no labels yet"]
     samples, marks, fewer = consensus(sets, "mean")
     assert marks.names == ("tip", "root")
     found = {sample.image.name: (sample.points.tolist(), sample.visibility.tolist()) for sample in samples}
@@ -100,6 +108,16 @@ def test_fewer_than_two_are_no_agreement(heads: Path) -> None:
     (heads / "cleo.csv").write_text("image,tip_x,tip_y,root_x,root_y\na.png,,,,\n")  # not begun
     with pytest.raises(DataError, match="two annotators or more, got ann alone"):
         read_annotators(heads)
+
+
+def test_landmarks_that_not_all_tables_have_are_told(heads: Path) -> None:
+    (heads / "cleo.csv").write_text("image,tip_x,tip_y,end_x,end_y\na.png,20,60,1,2\n")
+    sets = read_annotators(heads)
+    assert left_out(described(heads), sets)[1] == "left out: landmarks that not all tables have: root, end"
+    assert consensus(sets, "mean")[1].names == ("tip",)
+    (heads / "cleo.csv").write_text("image,end_x,end_y\na.png,1,2\n")
+    with pytest.raises(DataError, match="landmarks that the tables of all annotators have, got none"):
+        consensus(read_annotators(heads), "mean")
 
 
 def test_a_new_table_holds_no_label_of_others(heads: Path) -> None:

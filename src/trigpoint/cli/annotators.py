@@ -26,13 +26,15 @@ def agreement(
 
     Example: trigpoint data agreement data/heads --out agreement.csv
     """
-    from trigpoint.data.annotators import read_annotators
+    from trigpoint.data.annotators import described, left_out, read_annotators
     from trigpoint.data.files import csv_text, write_text
     from trigpoint.evaluation.agreement import EVERYBODY, POOLED
     from trigpoint.evaluation.agreement import agreement as compare
 
     refuse(out, force)
     sets = read_annotators(folder)
+    for line in left_out(described(folder), sets):
+        note(line)
     found = compare(sets, worst)
     say(f"{len(sets)} annotators: {', '.join(sets)}; {found.images} images that at least two have labelled")
     two = len(sets) == 2
@@ -85,12 +87,14 @@ def consensus(
     Example: trigpoint data consensus data/heads --how mean --out data/heads/landmarks.csv
     """
     from trigpoint.data.annotators import consensus as agree
-    from trigpoint.data.annotators import described, read_annotators, write_consensus
+    from trigpoint.data.annotators import described, left_out, read_annotators, write_consensus
 
     about = described(folder)
     target = out or about.folder / about.table
     refuse(target, force)
     sets = read_annotators(folder)
+    for line in left_out(about, sets):
+        note(line)
     samples, marks, fewer = agree(sets, how)
     write_consensus(about, samples, marks, target, force)
     if fewer:

@@ -83,6 +83,17 @@ def read_annotators(folder: str | Path) -> dict[str, LandmarkDataset]:
     return found
 
 
+def left_out(about: Description, sets: Mapping[str, LandmarkDataset]) -> list[str]:
+    """What is not compared, in words: annotators who have not begun, and landmarks that not all tables have."""
+    idle = [name for name in about.annotators if name not in sets]
+    lines = [f"left out: {', '.join(idle)}, with no labels yet"] if idle else []
+    names = dict.fromkeys(name for data in sets.values() for name in data.landmarks.names)
+    some = [name for name in names if any(name not in data.landmarks.names for data in sets.values())]
+    if some:
+        lines.append(f"left out: landmarks that not all tables have: {', '.join(some)}")
+    return lines
+
+
 def stacked(sets: Mapping[str, LandmarkDataset]) -> tuple[list[Sample], tuple[str, ...], FloatArray, IntArray]:
     """All labels side by side: images, landmarks, points (A, N, K, 2), NaN = not labelled, and visibility (A, N, K).
 
