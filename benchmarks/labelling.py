@@ -246,7 +246,7 @@ def _truth(data: Path | None, split: str, images: int | None, seed: int, out: Pa
     if data is None:
         count = images or DRAWN[0]
         return tp.LandmarkDataset.load(write_radiographs(out / "truth", count, DRAWN[1], seed, {"train": 1.0}))
-    truth = tp.LandmarkDataset.load(data, split=None if split == "all" else split)
+    truth = tp.LandmarkDataset.load(data, None if split == "all" else split, check_images=False)
     if truth.instances:
         raise DataError(f"{data}: expected one object in an image, got a set with instances; give another")
     return truth.limit(images or 500, seed, across=True)
