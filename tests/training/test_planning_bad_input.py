@@ -125,7 +125,7 @@ def test_images_of_all_sizes_and_colours_get_a_plan_that_trains(tmp_path: Path) 
 
 
 def test_time_for_less_than_one_round_takes_fewer_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = Speed(0.3, 1e-6)
+    speed = Speed(0.37, 1e-6)
     monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: speed)
     path, _ = folder(tmp_path / "many", [(32, 32)] * 1000)
     facts, plan, values = planned(path, minutes=1)
