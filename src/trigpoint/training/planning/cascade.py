@@ -18,6 +18,7 @@ from trigpoint.training.planning.speed import BESIDES, timed
 COARSER = 3.0  # original pixels to an input pixel, from which on glimpses can show what the coarse stage cannot see
 CANVAS = 1440  # longer side of what glimpses are taken from; more was not better (docs/results.md)
 COARSE_SHARE = 0.4  # of the time for the coarse stage
+COARSE_POINTS = 0.2  # of the result; chosen on validation images (docs/results.md)
 BATCH, ITERATIONS, LEVELS = 4, 2, 3  # images, optimizer steps of each, levels of the pyramid
 FINE_STEPS = 600  # optimizer steps below which glimpses are hardly better than where they begin
 MOST_STEPS = 6000  # more are not needed
@@ -98,6 +99,7 @@ def choices(facts: Facts, coarse: dict[str, Any], input_channels: Choice, second
         Choice("method.name", "cascade", why),
         Choice("method.coarse", coarse, "the U-Net that is trained first, planned as if it were alone"),
         Choice("method.fine", fine_options()),
+        Choice("method.coarse_share", COARSE_POINTS, "a mean of both stages errs less than the glimpses alone"),
         Choice("train.batch_size", BATCH),
         Choice("train.optimizer", {"name": "adamw", "lr": 0.001, "weight_decay": 0.01}),
         Choice("train.epochs", epochs, f"{epochs * per_epoch * ITERATIONS} glimpse steps of {step:.2f} s"),
