@@ -13,8 +13,7 @@ from trigpoint.methods import build_method
 from trigpoint.recipe import Recipe
 from trigpoint.training.optimizers import fast_precision, keep_freed_memory
 
-WARM, TIMED = 2, 5  # steps
-LONGEST = 10.0  # seconds after which no more of them are timed
+FEWEST, TIMED, LONGEST = 4, 7, 12.0  # steps that are timed: at least, and as many as that in so many seconds
 BESIDES = 1.08  # optimizer, averages and records, as measured beside the bare step
 
 
@@ -88,16 +87,14 @@ def timed(step: Callable[[], None], recipe: Recipe, device: torch.device) -> flo
         torch.set_num_threads(recipe.train.threads)
     half = recipe.train.precision == "auto" and fast_precision() == "bf16-mixed"
     taken = list[float]()
-    for _ in range(WARM + TIMED):
-        if len(taken) > WARM and sum(taken) > LONGEST:
-            break
+    while len(taken) < FEWEST or (len(taken) < TIMED and sum(taken) < LONGEST):
         begin = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - begin)
-    return min(taken[WARM:])
+    return min(taken)
 
 
 def _batch(recipe: Recipe, landmarks: int, side: int, device: torch.device, several: bool) -> Batch:
