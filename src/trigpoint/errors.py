@@ -49,6 +49,21 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? {valid}" if near else valid
 
 
+@contextmanager
+def needed(package: str, what: str, extra: str | None = None) -> Iterator[None]:
+    """Let the import of an optional ``package`` in this block fail as a ConfigError that says what brings it.
+
+    ``extra``: the extra of trigpoint that it belongs to, where the package alone is not all.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
+            raise
+        wanted = package if extra is None else f"'trigpoint[{extra}]'"
+        raise ConfigError(f"{what}: needs {package}, which is not installed; pip install {wanted}") from None
+
+
 # -- signals that ask to stop -------------------------------------------------------------------------------------
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)

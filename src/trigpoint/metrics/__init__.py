@@ -7,7 +7,8 @@ variation of filters.
 """
 
 from trigpoint.metrics.detection import DetectionCounts, Matches, count_detections, match_instances, matching_radius
-from trigpoint.metrics.detection_curve import CANDIDATES, PrecisionRecall, best_threshold, precision_recall
+from trigpoint.landmarks import CANDIDATES
+from trigpoint.metrics.detection_curve import PrecisionRecall, best_threshold, precision_recall
 from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
 from trigpoint.metrics.functional import (
     MIN_SUBJECTS,

@@ -13,13 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, IntArray
+from trigpoint.landmarks import CANDIDATES, FloatArray, IntArray
 from trigpoint.metrics.detection import PerLandmark, cells, distances, radii, shape_of
 from trigpoint.metrics.detection_report import ratio
 from trigpoint.metrics.functional import ArrayLike
-
-CANDIDATES = 0.05
-"""Score above which a maximum is a candidate when a threshold is chosen: below it is noise, and costs time."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@
 - ``trace.py``: what the foveated pyramid saw on the way
 """
 
-from trigpoint.prediction.predictor import Image, Predictor, Progress, is_lazy
+from trigpoint.prediction.base import Image, ImagePredictor, Progress, is_lazy
+from trigpoint.prediction.predictor import Predictor
 from trigpoint.prediction.stream import predict_files, predict_frames
 from trigpoint.prediction.table import prediction_frame, write_predictions
 
 __all__ = [
     "Image",
+    "ImagePredictor",
     "Predictor",
     "Progress",
     "is_lazy",

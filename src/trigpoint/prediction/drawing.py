@@ -7,7 +7,8 @@ from trigpoint.data.pixels.images import read_image
 from trigpoint.data.tiled import open_tiled
 from trigpoint.geometry import to_grid
 from trigpoint.landmarks import Prediction
-from trigpoint.prediction.predictor import Predictor, Progress, is_lazy
+from trigpoint.prediction.base import Progress, is_lazy
+from trigpoint.prediction.predictor import Predictor
 from trigpoint.prediction.trace import trace
 from trigpoint.report import prediction_overlay, save
 from trigpoint.report.overlays import as_displayed

@@ -18,7 +18,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from trigpoint.errors import ConfigError, Stopped, TrigpointError, unstopped
 from trigpoint.landmarks import ImageDetections
-from trigpoint.prediction.predictor import Predictor, Progress
+from trigpoint.prediction.base import Progress
+from trigpoint.prediction.predictor import Predictor
 
 
 def first_process() -> bool:

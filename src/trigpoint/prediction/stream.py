@@ -16,7 +16,8 @@ from trigpoint.errors import DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.files import is_video
-from trigpoint.prediction.predictor import Predictor, Progress
+from trigpoint.prediction.base import Progress
+from trigpoint.prediction.predictor import Predictor
 from trigpoint.prediction.table import write_predictions
 from trigpoint.report.frame_overlay import draw_points
 

@@ -20,7 +20,8 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.errors import RunError
 from trigpoint.geometry import Affine, map_points, to_grid, warp
 from trigpoint.landmarks import FloatArray
-from trigpoint.prediction.predictor import Image, Predictor, stored_pixels
+from trigpoint.prediction.base import Image, stored_pixels
+from trigpoint.prediction.predictor import Predictor
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.glimpses import glimpse_stack, guess_path
 
