@@ -8,12 +8,14 @@ import ctypes
 import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, requires
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What the system answers where it takes no more of a file, or none."""
@@ -49,19 +51,30 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? {valid}" if near else valid
 
 
-@contextmanager
-def needed(package: str, what: str, extra: str | None = None) -> Iterator[None]:
-    """Let the import of an optional ``package`` in this block fail as a ConfigError that says what brings it.
+def missing(error: ImportError) -> str | None:
+    """What to do about an import that failed because a package of one of our extras is not installed; None: a bug."""
+    package = (error.name or "").split(".")[0]
+    try:
+        lines = requires("trigpoint") or []
+    except PackageNotFoundError:  # run from a checkout
+        return None
+    for line in lines:
+        found = re.match(r"([\w.-]+)[^;]*;.*extra == ['\"]([\w-]+)['\"]", line)
+        if found and found[1].lower().replace("-", "_") == package.lower():
+            return f"{package} is not installed; pip install 'trigpoint[{found[2]}]'"
+    return None
 
-    ``extra``: the extra of trigpoint that it belongs to, where the package alone is not all.
-    """
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """Let the import of a package of our extras that is not there fail as a ConfigError that says what brings it."""
     try:
         yield
     except ImportError as error:
-        if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
+        advice = missing(error)
+        if advice is None:
             raise
-        wanted = package if extra is None else f"'trigpoint[{extra}]'"
-        raise ConfigError(f"{what}: needs {package}, which is not installed; pip install {wanted}") from None
+        raise ConfigError(f"{what}: {advice}") from None
 
 
 # -- signals that ask to stop -------------------------------------------------------------------------------------

@@ -49,14 +49,10 @@ def export(
 
     Example: trigpoint export runs/faces --to onnx --out faces.onnx
     """
-    from trigpoint.errors import needed
     from trigpoint.prediction.files import image_files
 
     target = Path(f"{run.resolve().name}.onnx") if out is None else out
     refuse(target, force)
-    with needed("torch", "trigpoint export", "train"), needed("onnxscript", "trigpoint export", "export"):
-        import onnxscript  # noqa: F401
-        import torch  # noqa: F401
     from trigpoint.export import export_run
 
     images = None if not check else image_files(check, passed=lambda count: note(f"passed over {count} other files"))

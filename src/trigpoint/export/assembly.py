@@ -16,7 +16,7 @@ from trigpoint.export.algebra import TRANSLATIONS
 from trigpoint.export.nodes import OPSET, Graph
 from trigpoint.export.preparing import prepare
 from trigpoint.geometry.graph import F32, F64, Back
-from trigpoint.methods.graph import GraphStep, Preparing, run_steps
+from trigpoint.methods.graph import GraphStep, Nodes, Preparing, example_values
 from trigpoint.prediction import Predictor
 
 Parts = dict[int, ModelProto]  # by the id of a step's module
@@ -24,16 +24,17 @@ Parts = dict[int, ModelProto]  # by the id of a step's module
 
 def translate(steps: Sequence[GraphStep], images: Tensor) -> Parts:
     """The modules of the steps as models, each once; ``images`` (1, C, h, w) is an example."""
-    values = run_steps(steps, images)
+    values = example_values(steps, images=images, threshold=torch.tensor(0.5))
     parts: Parts = {}
     for step in steps:
-        if id(step.module) not in parts and not isinstance(step.module, Preparing):
-            parts[id(step.module)] = _translated(step.module, tuple(values[name] for name in step.takes))
+        if id(step.module) not in parts and not isinstance(step.module, Preparing | Nodes):
+            parts[id(step.module)] = _translated(step.module, tuple(values[name] for name in step.takes), step.rows)
     return parts
 
 
-def _translated(module: nn.Module, example: tuple[Tensor, ...]) -> ModelProto:
+def _translated(module: nn.Module, example: tuple[Tensor, ...], rows: bool) -> ModelProto:
     module.eval()
+    varying = ({}, *({0: torch.export.Dim("rows", min=1)},) * (len(example) - 1)) if rows else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own insides
         try:
@@ -43,6 +44,7 @@ def _translated(module: nn.Module, example: tuple[Tensor, ...]) -> ModelProto:
                 dynamo=True,
                 opset_version=OPSET,
                 custom_translation_table=TRANSLATIONS,
+                dynamic_shapes=None if varying is None else (varying,),
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
@@ -61,18 +63,27 @@ def _reason(error: BaseException) -> str:
     return str(error).strip().splitlines()[0][:200]
 
 
-def assemble(predictor: Predictor, steps: Sequence[GraphStep], parts: Mapping[int, ModelProto]) -> ModelProto:
-    """The whole graph.
+def assemble(
+    predictor: Predictor,
+    steps: Sequence[GraphStep],
+    parts: Mapping[int, ModelProto],
+    watched: Sequence[str] = (),
+) -> ModelProto:
+    """The whole graph; ``watched`` values of its steps, float32, are outputs as well, as ``watched.NAME``.
 
-    ``image`` (H, W, 1 or 3) and ``value_range`` (2,), what black and white are in it, to ``points`` (M, K, 2), x and y
+    ``image`` (H, W, 1 or 3), ``value_range`` (2,), what black and white are in it, and, of methods with one, the
+    ``threshold`` that scores have to exceed, to ``points`` (M, K, 2), x and y
     in pixels of the image, ``scores`` (M, K), ``radius`` (K,) and, of methods that give it, ``spread`` (M, K).
     """
     g, input = Graph(), predictor.recipe.data.input
-    values: dict[str, str] = {}
+    values = {"threshold": "threshold"}
     values["images"], back = prepare(g, "image", "value_range", input)
     for step in steps:
         if isinstance(step.module, Preparing):
             _prepare_again(g, step, values)
+            continue
+        if isinstance(step.module, Nodes):
+            values |= dict(zip(step.gives, step.module.nodes(g, *(values[name] for name in step.takes)), strict=True))
             continue
         for name in step.gives:
             values[name] = f"step.{name}"
@@ -84,9 +95,15 @@ def assemble(predictor: Predictor, steps: Sequence[GraphStep], parts: Mapping[in
     ends |= {"scale": (F64, [])}
     if "spread" in outputs:
         ends["spread"] = (F64, ["M", count])
+    for name in watched:
+        outputs[f"watched.{name}"] = values[name]
+        ends[f"watched.{name}"] = (F32, None)
     for name in ends:
         g.name(outputs[name], name)
-    return g.model({"image": (F32, ["H", "W", "C"]), "value_range": (F32, [2])}, ends)
+    inputs: dict[str, tuple[int, list[Any]]] = {"image": (F32, ["H", "W", "C"]), "value_range": (F32, [2])}
+    if predictor.threshold is not None:
+        inputs["threshold"] = (F32, [])
+    return g.model(inputs, ends)
 
 
 def _prepare_again(g: Graph, step: GraphStep, values: dict[str, str]) -> None:

@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import onnx
 import torch
-from onnx import ModelProto
 
-from trigpoint import __version__
-from trigpoint.config import to_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import refuse_existing, write_bytes
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.export.assembly import assemble, translate
-from trigpoint.export.checking import differences
-from trigpoint.export.nodes import IR_VERSION, OPSET
+from trigpoint.export.checking import Difference, differences
 from trigpoint.export.precision import lowered
-from trigpoint.landmarks import COVERAGE, plain_spacing
-from trigpoint.nn.pretrained import notes
+from trigpoint.export.writing import about, model_bytes, origin
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.exported import ExportedPredictor
-from trigpoint.prediction.model_file import ABOUT_KEY, FORMAT, FORMAT_KEY, HASH_KEY, NO_HASH, PRODUCER, sealed
-from trigpoint.runs import RunFolder, environment_text
+from trigpoint.runs import RunFolder
 
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TOLERANCE = 0.05
 """Original pixels that a point of a float32 file may differ from that of the run."""
-LEAST_RUNTIME = "1.18"
-"""The first onnxruntime that reads files of this ``IR_VERSION``."""
-_LARGEST = 2**31 - 2**20  # bytes
-_SPACING = "millimetres only from a spacing (x, y) that an image states itself; none is assumed"
-_LICENCE = (
-    "This file holds the weights of a run, which belong to who trained it; its graph is made by trigpoint, MIT licence. "
-    "Weights that training began from keep their own licence, see weights."
-)
 
 
 @dataclass(frozen=True)
@@ -81,28 +64,60 @@ def export_run(
     refuse_existing(target, overwrite)
     predictor = Predictor.load(folder, "cpu")
     images = list(check) if check else validation_images(folder)
-    steps = predictor.method.graph_steps()
-    input = predictor.recipe.data.input
+    return export_predictor(
+        predictor,
+        target,
+        images,
+        precision,
+        tolerance=tolerance,
+        overwrite=overwrite,
+        progress=progress,
+        origin=origin(folder),
+    )
+
+
+def export_predictor(
+    predictor: Predictor,
+    target: Path,
+    images: Sequence[Path],
+    precision: Precision = "float32",
+    *,
+    tolerance: float | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> Exported:
+    """As ``export_run`` for a predictor on the CPU; ``origin``: what the file says of where it comes from."""
+    steps, input = predictor.method.graph_steps(), predictor.recipe.data.input
     example = torch.randn(1, input.channels, *input.size, generator=torch.Generator().manual_seed(0))
     parts = lowered(translate(steps, example), steps, predictor, images, precision)
-    model, about = assemble(predictor, steps, parts), _about(folder, predictor, precision)
-    made = ExportedPredictor.of(_bytes(model, about), target, "cpu")
+    model, said = assemble(predictor, steps, parts), about(predictor, precision) | dict(origin or {})
+    made = ExportedPredictor.of(model_bytes(model, said), target, "cpu")
     limit = TOLERANCE if tolerance is None and precision == "float32" else tolerance
     moved, tried, largest = [np.zeros(0)], 0, 0.0
     for one in differences(predictor, made, images, progress=progress):
-        if limit is not None and not one.largest <= limit:
-            where = f"'{one.landmark}' {one.largest:.3g} px away" if one.landmark else "another number of instances"
-            raise RunError(
-                f"export: expected the points of the run within {limit:g} px, got {where} in {one.image}; nothing was "
-                "written. Predict with the run folder itself, or allow more: --tolerance"
-            )
+        _check(one, limit)
         moved, tried, largest = [*moved, one.moved], tried + 1, max(largest, one.largest)
     every = np.concatenate(moved)
     mean = float(every.mean()) if len(every) else 0.0
-    about["check"] = {"images": tried, "largest_px": _plain(largest), "mean_px": _plain(mean), "limit_px": limit}
-    data = _bytes(model, about)
-    write_bytes(target, data, overwrite=overwrite)
+    said["check"] = {"images": tried, "largest_px": _plain(largest), "mean_px": _plain(mean), "limit_px": limit}
+    write_bytes(target, model_bytes(model, said), overwrite=overwrite)
     return Exported(target, tried, largest, mean)
+
+
+def _check(found: Difference, limit: float | None) -> None:
+    """Raise RunError for an image in which a point is lost, or farther away than ``limit``."""
+    lost = bool(found.landmark) and not np.isfinite(found.largest)
+    if not lost and (limit is None or found.largest <= limit):
+        return
+    what = "another number of instances"
+    if found.landmark:
+        what = f"'{found.landmark}' " + ("only in one of the two" if lost else f"{found.largest:.3g} px away")
+    wanted = "the points of the run" if limit is None else f"the points of the run within {limit:g} px"
+    raise RunError(
+        f"export: expected {wanted}, got {what} in {found.image}; nothing was written. Predict with the run folder "
+        "itself, or allow more: --tolerance PIXELS"
+    )
 
 
 def validation_images(folder: RunFolder) -> list[Path]:
@@ -124,48 +139,3 @@ def validation_images(folder: RunFolder) -> list[Path]:
 
 def _plain(value: float) -> float | None:
     return round(value, 5) if np.isfinite(value) else None
-
-
-def _about(folder: RunFolder, predictor: Predictor, precision: str) -> dict[str, Any]:
-    """What the file says of itself."""
-    marks, recipe = folder.read_landmarks(), predictor.recipe
-    radii = [None if np.isnan(r) else float(r) for r in predictor.radii]
-    own = folder.env.read_text(encoding="utf-8", errors="replace") if folder.env.is_file() else ""
-    _, note = folder.load_weights()
-    return {
-        "landmarks": predictor.landmarks.to_dict(),
-        "spacing_mm": plain_spacing(marks.spacing_mm),
-        "spacing_rule": _SPACING,
-        "points": "x and y in pixels of the image as stored and upright, the centre of the top-left pixel is (0, 0)",
-        "method": predictor.method_name,
-        "input": recipe.data.input.model_dump(mode="json"),
-        "radius_px": radii,
-        "radius_coverage": COVERAGE,
-        "radius_scale": predictor.scale,
-        "threshold": predictor.threshold,
-        "untaught": list(predictor.untaught),
-        "precision": precision,
-        "opset": OPSET,
-        "ir_version": IR_VERSION,
-        "runtime": {"onnxruntime_least": LEAST_RUNTIME, "onnxruntime_checked": version("onnxruntime")},
-        "made_by": f"trigpoint {__version__}",
-        "licence": _LICENCE,
-        "weights": notes(recipe),
-        "run": {"name": recipe.name, "chosen": note, "environment": own.splitlines(), "config": to_yaml(recipe)},
-        "exported_with": environment_text().splitlines(),
-    }
-
-
-def _bytes(model: ModelProto, about: dict[str, Any]) -> bytes:
-    """The model with what it says of itself, as it is written."""
-    made = ModelProto()
-    made.CopyFrom(model)
-    made.producer_name, made.producer_version = PRODUCER, __version__
-    entries = {FORMAT_KEY: str(FORMAT), ABOUT_KEY: json.dumps(about, ensure_ascii=False), HASH_KEY: NO_HASH}
-    onnx.helper.set_model_props(made, entries)
-    if made.ByteSize() > _LARGEST:
-        raise ConfigError(
-            f"export: expected a model of at most 2 GB, which an ONNX file can hold, got {made.ByteSize() / 2**30:.1f}"
-            " GB; try --precision float16"
-        )
-    return sealed(made.SerializeToString(deterministic=True))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner, numpy_helper
 
+BOOL = TensorProto.BOOL
 OPSET = 18
 IR_VERSION = 10  # what onnxruntime 1.18 and later read
 Ends = tuple[int, Sequence[Any]]  # type and shape
@@ -26,15 +27,15 @@ class Graph:
         self._parts: dict[int, tuple[str, ModelProto, frozenset[str]]] = {}
         self._count = 0
 
-    def __getattr__(self, op: str) -> Callable[..., str]:
+    def __getattr__(self, op: str) -> Callable[..., Any]:
         if not op[:1].isupper():
             raise AttributeError(op)
 
-        def call(*inputs: Any, **attributes: Any) -> str:
+        def call(*inputs: Any, outputs: int = 1, **attributes: Any) -> Any:
             given = [one if isinstance(one, str) else self.constant(one) for one in inputs]
-            output = self._new("v")
-            self.nodes.append(helper.make_node(op, given, [output], **attributes))
-            return output
+            made = [self._new("v") for _ in range(outputs)]
+            self.nodes.append(helper.make_node(op, given, made, **attributes))
+            return made[0] if outputs == 1 else made
 
         return call
 
@@ -48,6 +49,24 @@ class Graph:
     def name(self, value: str, name: str) -> None:
         """Give a value another name, as outputs need it."""
         self.nodes.append(helper.make_node("Identity", [value], [name]))
+
+    def loop(self, start: str, body: Callable[[Graph, str], tuple[str, str]], kind: int) -> str:
+        """Carry a value of the type ``kind`` through ``body`` as long as it says so; it gives (go on, new value)."""
+        inner = Graph()
+        inner._count = self._count + 10_000 * (1 + len(self.nodes))  # no name twice
+        turn, go, value = (inner._new("l") for _ in range(3))
+        following = body(inner, value)
+        ends = [helper.make_tensor_value_info(one, of, None) for one, of in zip(following, (BOOL, kind), strict=True)]
+        begins = [
+            helper.make_tensor_value_info(turn, TensorProto.INT64, []),
+            helper.make_tensor_value_info(go, BOOL, []),
+            helper.make_tensor_value_info(value, kind, None),
+        ]
+        self.initializers |= inner.initializers
+        inside = helper.make_graph(inner.nodes, "turn", begins, ends)
+        made = self._new("v")
+        self.nodes.append(helper.make_node("Loop", ["", self.constant(np.array(True)), start], [made], body=inside))
+        return made
 
     def use(self, part: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Add a model as a part of this graph, its inputs and outputs in order; weights of a part stand there once."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from trigpoint.geometry.points import FitMode
 
-F32, F64, I64 = 1, 11, 7  # the types of ONNX
+F32, F64, I64, BOOL = 1, 11, 7, 9  # the types of ONNX
 
 
 class Back(NamedTuple):
@@ -95,3 +95,9 @@ def _block_means(g: Any, values: str, axis: int, start: str, stop: str, block: s
     before, after = g.Slice(shape, [0], [axis]), g.Slice(shape, [axis + 1], [3])
     split = g.Reshape(g.Gather(values, pixels, axis=axis), g.Concat(before, *blocks, after, axis=0))
     return g.ReduceMean(split, [axis + 1], keepdims=0)
+
+
+def from_grid_nodes(g: Any, points: str, stride: int) -> str:
+    """``from_grid`` of float32 points."""
+    half = np.float32(0.5)
+    return str(g.Sub(g.Mul(g.Add(points, half), np.float32(stride)), half))

@@ -1,11 +1,13 @@
 """The prediction of a method as a list of steps, each a function of tensors alone, for graphs without PyTorch.
 
 The first steps take ``images`` (1, C, h, w), a prepared input; the last give ``points`` (1, M, K, 2) in input pixels,
-``scores`` (1, M, K) and perhaps ``spread`` (1, M, K), input pixels. A step that is taken several times is one module.
+``scores`` (1, M, K) and perhaps ``spread`` (1, M, K), input pixels. Of methods with a threshold they may also take
+``threshold`` (), the score that instances have to exceed. A step that is taken several times is one module.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +24,27 @@ from trigpoint.recipe import InputConfig
 class GraphStep:
     """One step: the values that ``module`` takes and gives, by name.
 
-    ``network``: it is all convolutions and products, so it may compute in less precision than the rest.
+    ``network``: it is all convolutions and products, so it may compute in less precision than the rest. ``rows``: all
+    that it takes but the first value has any number of rows, at least 1.
     """
 
     module: nn.Module
     takes: tuple[str, ...]
     gives: tuple[str, ...]
     network: bool = False
+    rows: bool = False
+
+
+class Nodes(nn.Module, ABC):
+    """A step that PyTorch's exporter cannot translate and that is written as nodes; called, it gives an example."""
+
+    @abstractmethod
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Tensors of the types and shapes that the nodes give; a number of rows that varies is any above 1."""
+
+    @abstractmethod
+    def nodes(self, g: Any, *given: str) -> Sequence[str]:
+        """Add the nodes to a graph, see ``geometry.graph``."""
 
 
 class Calling(nn.Module):
@@ -71,10 +87,10 @@ class Preparing(nn.Module):
 
 
 @torch.no_grad()
-def run_steps(steps: Sequence[GraphStep], images: Tensor) -> dict[str, Tensor]:
-    """All values of the steps for ``images`` (1, C, h, w), by name."""
-    values = {"images": images}
+def example_values(steps: Sequence[GraphStep], **given: Tensor) -> dict[str, Tensor]:
+    """An example of every value of the steps, by name, from those that are ``given``."""
+    values = dict(given)
     for step in steps:
-        given = step.module(*(values[name] for name in step.takes))
-        values |= dict(zip(step.gives, given, strict=True))
+        found = step.module(*(values[name] for name in step.takes))
+        values |= dict(zip(step.gives, found, strict=True))
     return values

@@ -52,7 +52,7 @@ def load_predictor(source: str | Path, device: str = "auto") -> ImagePredictor:
         from trigpoint.prediction.exported import ExportedPredictor
 
         return ExportedPredictor.load(source, device)
-    with needed("torch", f"{source}: predicting with a run folder", "train"):
+    with needed(f"{source}: predicting with a run folder"):
         from trigpoint.prediction.predictor import Predictor
     return Predictor.load(source, device)
 

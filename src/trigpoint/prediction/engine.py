@@ -62,7 +62,7 @@ def _environment() -> ClusterEnvironment | None:
     by_slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
     if "TORCHELASTIC_RUN_ID" not in os.environ and not by_slurm:
         return None  # without Lightning, which takes long to import
-    with needed("lightning", "predicting with several processes", "train"):
+    with needed("predicting with several processes"):
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
         from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     if TorchElasticEnvironment.detect():

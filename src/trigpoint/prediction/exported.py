@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.errors import ConfigError, DataError, RunError, needed
+from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
 from trigpoint.prediction.model_file import read_about, read_model
@@ -47,8 +46,8 @@ class ExportedPredictor(ImagePredictor):
     @classmethod
     def of(cls, data: bytes, path: str | Path, device: str = "auto") -> ExportedPredictor:
         """As ``load`` for the bytes of a model that were read, or not yet written."""
-        with needed("onnxruntime", "predicting with an exported model"):
-            runtime: Any = import_module("onnxruntime")
+        import onnxruntime as runtime
+
         there = runtime.get_available_providers()
         names = [_PROVIDERS[device]] if device in _PROVIDERS else [_PROVIDERS["cuda"]] * (device == "auto")
         chosen = [name for name in names if name in there]
@@ -73,7 +72,7 @@ class ExportedPredictor(ImagePredictor):
         return self._threshold
 
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:
-        each = [self._one(image, threshold) for image in part]
+        each = [self.outputs(image, threshold) for image in part]
         rows = max(len(one["points"]) for one in each)
         points = np.stack([_filled(one["points"], rows, np.nan) for one in each])
         scores = np.stack([_filled(one["scores"], rows, 0.0) for one in each])
@@ -81,8 +80,8 @@ class ExportedPredictor(ImagePredictor):
         numbers = {name: np.stack([_filled(one[name], rows, np.nan) for one in each]) for name in beside}
         return Found(points, scores, numbers, [float(one["scale"]) for one in each])
 
-    def _one(self, image: Image, threshold: float | None) -> dict[str, npt.NDArray[Any]]:
-        """The outputs for one image, float64."""
+    def outputs(self, image: Image, threshold: float | None = None) -> dict[str, npt.NDArray[Any]]:
+        """The outputs of the graph for one image, by name, float64."""
         if is_lazy(image):
             raise DataError(
                 f"{image}: is read by tiles, which an exported model cannot; predict with the run folder itself, or "
