@@ -8,14 +8,12 @@ import ctypes
 import difflib
 import errno
 import os
-import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, requires
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What the system answers where it takes no more of a file, or none."""
@@ -51,18 +49,18 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? {valid}" if near else valid
 
 
+EXTRAS = {
+    "train": ("torch", "torchvision", "timm", "lightning", "torchmetrics", "scipy", "jinja2", "safetensors", "pooch"),
+    "export": ("onnx", "onnxscript"),
+}
+"""What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""
+
+
 def missing(error: ImportError) -> str | None:
     """What to do about an import that failed because a package of one of our extras is not installed; None: a bug."""
     package = (error.name or "").split(".")[0]
-    try:
-        lines = requires("trigpoint") or []
-    except PackageNotFoundError:  # run from a checkout
-        return None
-    for line in lines:
-        found = re.match(r"([\w.-]+)[^;]*;.*extra == ['\"]([\w-]+)['\"]", line)
-        if found and found[1].lower().replace("-", "_") == package.lower():
-            return f"{package} is not installed; pip install 'trigpoint[{found[2]}]'"
-    return None
+    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+    return None if extra is None else f"{package} is not installed; pip install 'trigpoint[{extra}]'"
 
 
 @contextmanager

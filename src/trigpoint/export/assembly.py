@@ -28,11 +28,11 @@ def translate(steps: Sequence[GraphStep], images: Tensor) -> Parts:
     parts: Parts = {}
     for step in steps:
         if id(step.module) not in parts and not isinstance(step.module, Preparing | Nodes):
-            parts[id(step.module)] = _translated(step.module, tuple(values[name] for name in step.takes), step.rows)
+            parts[id(step.module)] = translated(step.module, tuple(values[name] for name in step.takes), step.rows)
     return parts
 
 
-def _translated(module: nn.Module, example: tuple[Tensor, ...], rows: bool) -> ModelProto:
+def translated(module: nn.Module, example: tuple[Tensor, ...], rows: bool) -> ModelProto:
     module.eval()
     varying = ({}, *({0: torch.export.Dim("rows", min=1)},) * (len(example) - 1)) if rows else None
     with warnings.catch_warnings():
@@ -67,9 +67,10 @@ def assemble(
     predictor: Predictor,
     steps: Sequence[GraphStep],
     parts: Mapping[int, ModelProto],
-    watched: Sequence[str] = (),
+    watched: Mapping[str, Sequence[int | str]] | None = None,
 ) -> ModelProto:
-    """The whole graph; ``watched`` values of its steps, float32, are outputs as well, as ``watched.NAME``.
+    """The whole graph; ``watched`` values of its steps, float32, by name with their shapes, are outputs as
+    well, as ``watched.NAME``.
 
     ``image`` (H, W, 1 or 3), ``value_range`` (2,), what black and white are in it, and, of methods with one, the
     ``threshold`` that scores have to exceed, to ``points`` (M, K, 2), x and y
@@ -95,9 +96,9 @@ def assemble(
     ends |= {"scale": (F64, [])}
     if "spread" in outputs:
         ends["spread"] = (F64, ["M", count])
-    for name in watched:
+    for name, shape in (watched or {}).items():
         outputs[f"watched.{name}"] = values[name]
-        ends[f"watched.{name}"] = (F32, None)
+        ends[f"watched.{name}"] = (F32, list(shape))
     for name in ends:
         g.name(outputs[name], name)
     inputs: dict[str, tuple[int, list[Any]]] = {"image": (F32, ["H", "W", "C"]), "value_range": (F32, [2])}

@@ -14,6 +14,7 @@ from trigpoint.data.pixels.images import ImageData, read_image, values_met
 from trigpoint.landmarks import FloatArray, ImageDetections
 from trigpoint.prediction.base import ImagePredictor
 
+CLEAR = 0.999  # of the threshold, which is the score of an instance in these images: rounding would decide on that one
 VARIED = 3  # images that are tried in other forms as well
 
 
@@ -67,12 +68,13 @@ def differences(
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Difference]:
     """What the exported model finds elsewhere than the run, image after image; of the first ``varied`` other forms."""
+    limit = None if run.threshold is None else CLEAR * run.threshold
     for index, file in enumerate(images):
         stored = read_image(file)
         forms = [("", stored), *(variants(stored) if index < varied else ())]
         for form, image in forms:
             name = f"{file}, {form}" if form else str(file)
-            pair = [one.predict(image, names=[name]).detections[0] for one in (run, exported)]
+            pair = [one.predict(image, names=[name], threshold=limit).detections[0] for one in (run, exported)]
             yield _difference(name, *pair, run.landmarks.names)
         if progress is not None:
             progress(index + 1, len(images))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,19 @@ def _half(model: ModelProto) -> ModelProto:
     """A model that computes in float16 and takes and gives float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)  # weights below its least number
-    made: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    with _unlogged():  # that weights are below its least number
+        made: ModelProto = convert_float_to_float16(model, keep_io_types=True)
     return made
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the warnings and advice of libraries, which are for those who call them."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _network_inputs(
@@ -55,7 +66,8 @@ def _network_inputs(
 ) -> Inputs:
     """What each network of the graph is fed for some images."""
     taken = {step.takes[0]: id(step.module) for step in steps if step.network}
-    model = assemble(predictor, steps, parts, watched=tuple(taken))
+    shapes = {name: _shape(parts[key]) for name, key in taken.items()}
+    model = assemble(predictor, steps, parts, watched=shapes)
     watching = ExportedPredictor.of(model_bytes(model, about(predictor)), "calibration", "cpu")
     found: Inputs = {key: [] for key in taken.values()}
     for image in images:
@@ -63,6 +75,10 @@ def _network_inputs(
         for name, key in taken.items():
             found[key].append(values[f"watched.{name}"].astype(np.float32))
     return found
+
+
+def _shape(model: ModelProto) -> list[int]:
+    return [int(axis.dim_value) for axis in model.graph.input[0].type.tensor_type.shape.dim]
 
 
 def _eight_bits(model: ModelProto, inputs: Sequence[npt.NDArray[np.float32]]) -> ModelProto:
@@ -82,7 +98,7 @@ def _eight_bits(model: ModelProto, inputs: Sequence[npt.NDArray[np.float32]]) ->
             return next(self.values, None)
 
     weighted = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _unlogged():
         place = Path(folder) / "int8.onnx"
         quantize_static(
             model,

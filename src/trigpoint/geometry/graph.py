@@ -25,6 +25,8 @@ class Back(NamedTuple):
     y: str
     left: str
     top: str
+    shrink_x: str  # pixels of the image to one of the input; ``x`` but for rounding, which decides on whole blocks
+    shrink_y: str
 
 
 def fit_nodes(
@@ -47,7 +49,12 @@ def fit_nodes(
     to_x, to_y = g.Sub((columns - 1) / 2, g.Mul(fx, x)), g.Sub((rows - 1) / 2, g.Mul(fy, y))
     det = g.Mul(fx, fy)
     return Back(
-        g.Div(fy, det), g.Div(fx, det), g.Neg(g.Div(g.Mul(fy, to_x), det)), g.Neg(g.Div(g.Mul(fx, to_y), det))
+        g.Div(fy, det),
+        g.Div(fx, det),
+        g.Neg(g.Div(g.Mul(fy, to_x), det)),
+        g.Neg(g.Div(g.Mul(fx, to_y), det)),
+        g.Div(1.0, fx),
+        g.Div(1.0, fy),
     )
 
 
@@ -56,15 +63,15 @@ def resample_nodes(
 ) -> tuple[str, str]:
     """``resample`` of an ``image`` (H, W, C), float32: values (h, w, C), and bool (h, w), whether they lie within it."""
     rows, columns = input_size
-    values, down = _along(g, image, 0, height, back.y, back.top, rows)
-    values, across = _along(g, values, 1, width, back.x, back.left, columns)
+    values, down = _along(g, image, 0, height, back.y, back.top, back.shrink_y, rows)
+    values, across = _along(g, values, 1, width, back.x, back.left, back.shrink_x, columns)
     return values, g.And(g.Unsqueeze(down, [1]), g.Unsqueeze(across, [0]))
 
 
-def _along(g: Any, values: str, axis: int, length: str, step: str, shift: str, count: int) -> tuple[str, str]:
+def _along(g: Any, values: str, axis: int, length: str, step: str, shift: str, shrink: str, count: int) -> tuple[str, str]:
     """Values with ``count`` places along an axis of ``length`` pixels, place i at i * ``step`` + ``shift``; and whether
     each lies within the image (count,)."""
-    block = g.Max(1.0, g.Floor(g.Add(step, 0.5)))
+    block = g.Max(1.0, g.Floor(g.Add(shrink, 0.5)))
     block = g.Min(block, length)
     low, high = (g.Add(g.Mul(step, end), shift) for end in (-0.5, count - 0.5))
     twice = g.Mul(2.0, block)

@@ -16,6 +16,7 @@ from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, sto
 from trigpoint.prediction.model_file import read_about, read_model
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+_ROUNDING = 1 - 1e-5  # of a threshold, which was the score of an instance: that one is still found
 _BESIDE = ("spread",)  # outputs that stand beside the points
 
 
@@ -91,7 +92,8 @@ class ExportedPredictor(ImagePredictor):
         values = np.ascontiguousarray(np.moveaxis(pixels, 0, -1), dtype=np.float32)
         given = {"image": values, "value_range": np.array(value_range or _type_range(pixels), np.float32)}
         if self._threshold is not None:
-            given["threshold"] = np.array(self._threshold if threshold is None else threshold, np.float32)
+            limit = self._threshold if threshold is None else threshold
+            given["threshold"] = np.array(_ROUNDING * limit, np.float32)
         found = self._session.run(None, given)
         return {name: np.asarray(one, np.float64) for name, one in zip(self._outputs, found, strict=True)}
 
