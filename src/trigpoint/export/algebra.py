@@ -13,11 +13,11 @@ from onnxscript import DOUBLE, script
 from onnxscript import opset18 as op
 
 aten = torch.ops.aten
-_LAST = 2**63 - 1
+MATRICES: Any = DOUBLE["M", "n", "r"]
 
 
 @script(default_opset=op)
-def eliminated(matrix: DOUBLE["M", "n", "n"], right: DOUBLE["M", "n", "r"]) -> DOUBLE["M", "n", "r"]:  # type: ignore[valid-type]  # noqa: F821
+def eliminated(matrix: MATRICES, right: MATRICES) -> MATRICES:
     """The solution X of ``matrix`` X = ``right``, Gauss-Jordan, row after row."""
     system = op.Concat(matrix, right, axis=-1)
     size = op.Shape(matrix, start=-1)
@@ -29,9 +29,7 @@ def eliminated(matrix: DOUBLE["M", "n", "n"], right: DOUBLE["M", "n", "r"]) -> D
         pivot = op.Gather(row, at, axis=-1)
         own = op.Gather(unit, at, axis=-1)
         system = op.Sub(system, op.Mul(op.Sub(column, own), op.Div(row, pivot)))
-    return op.Slice(
-        system, size, op.Constant(value_ints=[9223372036854775807]), op.Constant(value_ints=[-1])
-    )
+    return op.Slice(system, size, op.Constant(value_ints=[9223372036854775807]), op.Constant(value_ints=[-1]))
 
 
 def _solve(matrix: Any, right: Any, left: bool = True, check_errors: bool = False) -> tuple[Any, ...]:

@@ -135,4 +135,3 @@ def _rename_body(body: GraphProto, name: Callable[[str], str], use: str) -> None
     nodes = [_renamed(node, name, use) for node in body.node]
     del body.node[:]
     body.node.extend(nodes)
-
