@@ -65,8 +65,7 @@ def _median_above(g: Any, maps: str, threshold: str, size: tuple[int, int, int],
     padded = g.Gather(g.Gather(maps, rows, axis=1), columns, axis=2)
     above = g.Cast(g.Greater(padded, threshold), to=F32)
     share = g.AveragePool(g.Unsqueeze(above, [0]), kernel_shape=[median, median])
-    enough = np.float32((median * median // 2 + 0.5) / median**2)
-    cells = g.Transpose(g.NonZero(g.Greater(g.Squeeze(share, [0]), enough)), perm=[1, 0])  # (N, 3)
+    cells = g.Transpose(g.NonZero(g.Greater(g.Squeeze(share, [0]), np.float32(0.5))), perm=[1, 0])  # (N, 3)
     first = np.zeros((1, 3), np.int64)  # one more, so that there is any
     high, wide = len(rows), len(columns)
     corner = g.ReduceSum(g.Mul(g.Concat(cells, first, axis=0), np.array([high * wide, wide, 1])), [1], keepdims=1)
