@@ -23,7 +23,7 @@ def candidate_nodes(g: Any, maps: str, threshold: str, size: tuple[int, int, int
     """
     filtered = _median_above(g, g.Squeeze(maps, [0]), threshold, size, median)
     owner, centre, height = _regional_maxima(g, filtered, size)
-    height, order = g.TopK(height, g.Shape(height), axis=0, outputs=2)
+    height, order = g.several("TopK", 2, height, g.Shape(height), axis=0)
     owner, centre = g.Gather(owner, order), g.Gather(centre, order)
     before = g.ReduceSum(g.Cast(_better(g, owner), to=I64), [1], keepdims=0)
     kept = g.Or(g.Less(before, most), g.IsInf(height))
@@ -71,7 +71,7 @@ def _median_above(g: Any, maps: str, threshold: str, size: tuple[int, int, int],
     corner = g.ReduceSum(g.Mul(g.Concat(cells, first, axis=0), np.array([high * wide, wide, 1])), [1], keepdims=1)
     steps = (np.arange(median)[:, None] * wide + np.arange(median)).reshape(1, -1)
     windows = g.Gather(g.Reshape(padded, [-1]), g.Add(corner, steps))
-    upper, _ = g.TopK(windows, [median * median // 2 + 1], axis=1, outputs=2)
+    upper, _ = g.several("TopK", 2, windows, [median * median // 2 + 1], axis=1)
     values = g.Squeeze(g.Slice(upper, [-1], [2**62], [1]), [1])
     blank = np.full((count, height, width), -INF, np.float32)
     return str(g.ScatterND(blank, cells, g.Slice(values, [0], [-1])))

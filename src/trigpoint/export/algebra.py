@@ -6,14 +6,17 @@ Elimination needs no pivots there: the decoders solve normal equations, the prio
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from onnxscript import DOUBLE, script
-from onnxscript import opset18 as op
+from onnxscript import DOUBLE, opset18, script
 
 aten = torch.ops.aten
-MATRICES: Any = DOUBLE["M", "n", "r"]
+op: Any = opset18
+if TYPE_CHECKING:
+    MATRICES = Any
+else:
+    MATRICES = DOUBLE["M", "n", "r"]
 
 
 @script(default_opset=op)
@@ -22,7 +25,7 @@ def eliminated(matrix: MATRICES, right: MATRICES) -> MATRICES:
     system = op.Concat(matrix, right, axis=-1)
     size = op.Shape(matrix, start=-1)
     unit = op.EyeLike(op.ConstantOfShape(op.Concat(size, size, axis=0)), dtype=11)
-    for i in range(op.Squeeze(size)):  # type: ignore[call-overload]
+    for i in range(op.Squeeze(size)):
         at = op.Unsqueeze(i, op.Constant(value_ints=[0]))
         column = op.Gather(system, at, axis=-1)
         row = op.Gather(system, at, axis=-2)

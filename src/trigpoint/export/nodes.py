@@ -28,17 +28,18 @@ class Graph:
         self._parts: dict[int, tuple[str, ModelProto, frozenset[str]]] = {}
         self._numbers = count(1) if numbers is None else numbers  # a body shares them: no name twice
 
-    def __getattr__(self, op: str) -> Callable[..., Any]:
+    def __getattr__(self, op: str) -> Callable[..., str]:
         if not op[:1].isupper():
             raise AttributeError(op)
 
-        def call(*inputs: Any, outputs: int = 1, **attributes: Any) -> Any:
-            given = [one if isinstance(one, str) else self.constant(one) for one in inputs]
-            made = [self._new("v") for _ in range(outputs)]
-            self.nodes.append(helper.make_node(op, given, made, **attributes))
-            return made[0] if outputs == 1 else made
+        return lambda *inputs, **attributes: self.several(op, 1, *inputs, **attributes)[0]
 
-        return call
+    def several(self, op: str, outputs: int, *inputs: Any, **attributes: Any) -> list[str]:
+        """Add a node with several outputs."""
+        given = [one if isinstance(one, str) else self.constant(one) for one in inputs]
+        made = [self._new("v") for _ in range(outputs)]
+        self.nodes.append(helper.make_node(op, given, made, **attributes))
+        return made
 
     def constant(self, value: Any) -> str:
         """An array as a constant; numbers are int64 or float64."""

@@ -54,8 +54,8 @@ def _normalized(g: Graph, values: str, shown: str, input: InputConfig) -> str:
         flat = g.LessOrEqual(spread, g.Mul(FLAT, g.Add(1.0, g.Abs(mean))))
         return g.Where(flat, zero, g.Div(centred, g.Cast(g.Where(flat, 1.0, spread), to=F32)))
     if input.normalize == "fixed":
-        mean, sd = (np.array(numbers, np.float32)[:, None, None] for numbers in (input.mean, input.std))
-        values = g.Div(g.Sub(values, mean), sd)
+        means, sds = (np.array(numbers, np.float32)[:, None, None] for numbers in (input.mean, input.std))
+        values = g.Div(g.Sub(values, means), sds)
     return g.Where(shown, values, zero)
 
 

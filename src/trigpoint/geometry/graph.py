@@ -103,7 +103,7 @@ def _block_means(g: Any, values: str, axis: int, start: str, stop: str, block: s
     blocks = [g.Unsqueeze(n, [0]) for n in (cells, block)]
     before, after = g.Slice(shape, [0], [axis]), g.Slice(shape, [axis + 1], [3])
     split = g.Reshape(g.Gather(values, pixels, axis=axis), g.Concat(before, *blocks, after, axis=0))
-    return g.ReduceMean(split, [axis + 1], keepdims=0)
+    return str(g.ReduceMean(split, [axis + 1], keepdims=0))
 
 
 def from_grid_nodes(g: Any, points: str, stride: int) -> str:
