@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml
 	@test -x $(PY) && $(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 	@echo "installing into $(VENV): some minutes and 6 GB the first time, most of it PyTorch"
-	$(PY) -m pip install --quiet --editable . --group dev
+	$(PY) -m pip install --quiet --editable ".[train,export]" --group dev
 	@printf '%s\n' '$(CURDIR)' > $@
 
 demo: setup

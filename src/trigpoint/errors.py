@@ -49,6 +49,32 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? {valid}" if near else valid
 
 
+EXTRAS = {
+    "train": ("torch", "torchvision", "timm", "lightning", "torchmetrics", "scipy", "jinja2", "safetensors", "pooch"),
+    "export": ("onnx", "onnxscript"),
+}
+"""What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""
+
+
+def missing(error: ImportError) -> str | None:
+    """What to do about an import that failed because a package of one of our extras is not installed; None: a bug."""
+    package = (error.name or "").split(".")[0]
+    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+    return None if extra is None else f"{package} is not installed; pip install 'trigpoint[{extra}]'"
+
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """Let the import of a package of our extras that is not there fail as a ConfigError that says what brings it."""
+    try:
+        yield
+    except ImportError as error:
+        advice = missing(error)
+        if advice is None:
+            raise
+        raise ConfigError(f"{what}: {advice}") from None
+
+
 # -- signals that ask to stop -------------------------------------------------------------------------------------
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)

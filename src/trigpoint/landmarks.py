@@ -26,6 +26,8 @@ IntArray = npt.NDArray[np.int64]
 Spacing = tuple[float, float]  # millimetres per pixel, x and y
 
 COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
+CANDIDATES = 0.05
+"""Score above which a maximum is a candidate when a threshold is chosen: below it is noise, and costs time."""
 _TOLD = 20  # names that an error lists
 ABSENT = -1
 """Visibility of a landmark that is known not to be in the image: a true negative. Only in sets with instances."""

@@ -22,7 +22,7 @@ from trigpoint.data.tiled import open_tiled, tile_image
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import build_method
 from trigpoint.prediction import Predictor, predict_files, predict_frames
-from trigpoint.prediction import predictor as inference
+from trigpoint.prediction import base as inference
 from trigpoint.recipe import Recipe
 from trigpoint.report.frame_overlay import draw_points
 from trigpoint.report.overlays import as_displayed

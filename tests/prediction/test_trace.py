@@ -14,7 +14,7 @@ from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import FoveatedMethod, build_method
 from trigpoint.nn.spatialized import GlimpseNetwork, SpatializedFeatures
 from trigpoint.prediction import Predictor
-from trigpoint.prediction import predictor as inference
+from trigpoint.prediction import base as inference
 from trigpoint.prediction.trace import check_traces, features, spread_out, trace
 from trigpoint.recipe import Recipe
 from trigpoint.report.features import expected_positions

@@ -14,7 +14,7 @@ from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import build_method
 from trigpoint.prediction import Predictor
-from trigpoint.prediction import predictor as inference
+from trigpoint.prediction import base as inference
 from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.synthetic import write_radiographs
 

@@ -12,6 +12,7 @@ from trigpoint.cli.data import app as data
 from trigpoint.cli.demo import demo
 from trigpoint.cli.doctor import doctor
 from trigpoint.cli.evaluate import evaluate
+from trigpoint.cli.export import export
 from trigpoint.cli.label import label
 from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, label, train, evaluate, predict, reproduce, recipes, doctor):
+for verb in (demo, label, train, evaluate, predict, export, reproduce, recipes, doctor):
     app.command()(verb)
 app.add_typer(data, name="data")
 

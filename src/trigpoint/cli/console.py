@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from trigpoint.errors import REFUSED, DataError, TrigpointError, stoppable
+from trigpoint.errors import REFUSED, DataError, TrigpointError, missing, stoppable
 
 BAD_INPUT = 2
 _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
@@ -39,6 +39,11 @@ class Verbs(TyperGroup):
             except TrigpointError as error:
                 _tell_notes(error)
                 note(f"error: {error}")
+            except ImportError as error:
+                advice = missing(error)
+                if advice is None:  # not an extra: a bug, with its traceback
+                    raise
+                note(f"error: trigpoint {ctx.invoked_subcommand}: {advice}")
             except OSError as error:
                 if error.errno not in _SYSTEM:  # not the user's files: a bug, with its traceback
                     raise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,12 +16,13 @@ from trigpoint.errors import ConfigError, TrigpointError
 
 if TYPE_CHECKING:
     from trigpoint.prediction import Predictor
+    from trigpoint.prediction.base import ImagePredictor
 
 _PATIENCE = 30.0
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Annotated[Path, typer.Argument(help="The run folder, or a model that was exported (.onnx).")],
     images: Annotated[
         list[Path],
         typer.Argument(help="Images, folders of images (with their subfolders), one video or stack of frames."),
@@ -54,7 +55,10 @@ def predict(
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
     from trigpoint.prediction.files import has_frames, image_files, is_video
+    from trigpoint.prediction.model_file import is_model_file
 
+    if trace is not None and is_model_file(run):
+        raise ConfigError("--trace: draws what a run folder shows, got an exported model; give the run folder")
     load, how = partial(_loaded, run, device, group), {"batch_size": batch_size, "overwrite": force}
     with _told_once():
         refuse(out, force)
@@ -65,13 +69,13 @@ def predict(
             _predict_files(load, files[::every], out, overlay, trace, how | {"devices": devices})
 
 
-def _loaded(run: Path, device: str, group: float | None) -> Predictor:
-    from trigpoint.prediction import Predictor
+def _loaded(run: Path, device: str, group: float | None) -> ImagePredictor:
+    from trigpoint.prediction import load_predictor
     from trigpoint.prediction.engine import first_process
 
-    predictor = Predictor.load(run, device)
+    predictor = load_predictor(run, device)
     if group is not None and predictor.threshold is None:
-        found = predictor.recipe.method_name
+        found = predictor.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")
     predictor.group = group
     if predictor.untaught and first_process():
@@ -81,7 +85,7 @@ def _loaded(run: Path, device: str, group: float | None) -> Predictor:
 
 
 def _predict_files(
-    load: Callable[[], Predictor],
+    load: Callable[[], ImagePredictor],
     files: list[Path],
     out: Path,
     overlay: Path | None,
@@ -89,10 +93,9 @@ def _predict_files(
     how: dict[str, Any],
 ) -> None:
     from trigpoint.prediction import predict_files
-    from trigpoint.prediction.drawing import draw_predictions, draw_traces
+    from trigpoint.prediction.drawing import draw_predictions
     from trigpoint.prediction.engine import first_process
     from trigpoint.prediction.files import check_headers, drawing_names
-    from trigpoint.prediction.trace import check_traces
 
     drawings = [] if overlay is None else drawing_names(files, overlay)
     paths, stacks = ([] if trace is None else drawing_names(files, trace, what) for what in ("path", "glimpses"))
@@ -100,6 +103,8 @@ def _predict_files(
         refuse(drawing, how["overwrite"])
     predictor = load()
     if trace is not None:
+        from trigpoint.prediction.trace import check_traces
+
         check_traces(predictor)
     check_headers(files)
     with progress("predicting") as advance:
@@ -113,13 +118,15 @@ def _predict_files(
             draw_predictions(found, files, drawings, advance)
         note(f"drew {len(drawings)} images into {overlay}")
     if trace is not None:
+        from trigpoint.prediction.trace import draw_traces
+
         with progress("drawing traces") as advance:
-            draw_traces(predictor, files, paths, stacks, advance)
+            draw_traces(cast("Predictor", predictor), files, paths, stacks, advance)
         note(f"drew {len(paths)} paths and {len(stacks)} stacks of glimpses into {trace}")
 
 
 def _predict_frames(
-    load: Callable[[], Predictor], source: Path, out: Path, overlay: Path | None, how: dict[str, Any]
+    load: Callable[[], ImagePredictor], source: Path, out: Path, overlay: Path | None, how: dict[str, Any]
 ) -> None:
     from trigpoint.prediction import predict_frames
     from trigpoint.prediction.files import is_video

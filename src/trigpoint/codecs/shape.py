@@ -72,7 +72,7 @@ class ShapePrior:
         """What all others imply for each landmark (B, K, 2) and its variance (B, K), and the most likely shape
         (B, K, 2), where ``found`` (B, K, 2) has a ``variance`` (B, K)."""
         noise = torch.cat([variance, variance], 1)
-        precision = torch.linalg.inv(self.covariance + torch.diag_embed(noise))
+        precision = torch.linalg.inv_ex(self.covariance + torch.diag_embed(noise))[0]
         away = (found - self.mean).transpose(1, 2).flatten(1)
         pull = (precision @ away[..., None]).squeeze(-1)
         own = precision.diagonal(dim1=-2, dim2=-1)

@@ -8,12 +8,16 @@ extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
   one from an image to a network's input
 - ``elastic``: ``Displacement``, a smooth deformation that maps points exactly, both ways
 - ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling
+- ``graph``: ``fit`` and ``resample`` as nodes of a graph, for export
 - ``glimpses``: ``halve``, ``glimpse_points``, ``sample_points``: the levels of a pyramid and square glimpses of them
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from trigpoint.geometry.elastic import Displacement
-from trigpoint.geometry.glimpses import PYRAMID_TAPS, glimpse_points, halve, sample_points
-from trigpoint.geometry.images import resample, warp
 from trigpoint.geometry.points import (
     Affine,
     FitMode,
@@ -28,6 +32,10 @@ from trigpoint.geometry.points import (
     to_corner,
     to_grid,
 )
+
+if TYPE_CHECKING:
+    from trigpoint.geometry.glimpses import PYRAMID_TAPS, glimpse_points, halve, sample_points
+    from trigpoint.geometry.images import resample, warp
 
 __all__ = [
     "PYRAMID_TAPS",
@@ -50,3 +58,19 @@ __all__ = [
     "to_grid",
     "warp",
 ]
+
+_HOMES = {
+    "PYRAMID_TAPS": "trigpoint.geometry.glimpses",
+    "glimpse_points": "trigpoint.geometry.glimpses",
+    "halve": "trigpoint.geometry.glimpses",
+    "sample_points": "trigpoint.geometry.glimpses",
+    "resample": "trigpoint.geometry.images",
+    "warp": "trigpoint.geometry.images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: points need no PyTorch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -6,16 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from trigpoint.errors import ConfigError, DataError
 
 FloatArray = npt.NDArray[np.float64]
-Points = TypeVar("Points", npt.NDArray[Any], torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+    Points = TypeVar("Points", npt.NDArray[Any], torch.Tensor)
+else:  # arrays need no PyTorch
+    Points = TypeVar("Points")
 FitMode = Literal["letterbox", "crop", "stretch"]
 
 
@@ -59,6 +63,8 @@ def to_corner(points: Points) -> Points:
 
 def pixel_centers(n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> torch.Tensor:
     """Coordinates (n,) of the pixel centres along an axis of ``n`` pixels: 0 .. n - 1."""
+    import torch
+
     return torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device)
 
 
@@ -137,7 +143,9 @@ class Affine:
 
     def apply(self, points: Points) -> Points:
         """Map points (..., 2); a floating point tensor keeps its dtype and device, NaN stays NaN."""
-        if isinstance(points, torch.Tensor):
+        if not isinstance(points, np.ndarray):
+            import torch
+
             dtype = points.dtype if points.is_floating_point() else torch.float64
             return map_points(torch.tensor(self.matrix, dtype=dtype, device=points.device), points)
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
@@ -182,6 +190,8 @@ def map_points(matrices: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
     The result has the wider of the two dtypes, so float64 matrices give float64 points.
     """
+    import torch
+
     dtype = torch.promote_types(matrices.dtype, points.dtype)
     matrices, points = matrices.to(dtype), points.to(dtype)
     lead = matrices.shape[:-2]

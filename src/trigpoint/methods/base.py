@@ -21,6 +21,7 @@ from trigpoint.data.input.loading import InputDataset, InstanceInputs
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.landmarks import Batch, Detections, FloatArray, Prediction
 from trigpoint.methods.averaging import RunningAverage
+from trigpoint.methods.graph import GraphStep
 from trigpoint.methods.validation import (
     DetectionError,
     RadialError,
@@ -280,6 +281,16 @@ class LandmarkMethod(TrainedModule, ABC):
     ) -> GlimpseTrace:
         """How it came to the points of one image; only where ``traces``. See ``FoveatedMethod.trace``."""
         raise NotImplementedError(f"{type(self).__name__} keeps no trace")
+
+    def graph_steps(self) -> list[GraphStep]:
+        """``predict`` of one image as steps of a graph, see ``methods.graph``, for files that run without PyTorch.
+
+        Raises ConfigError where the method has none.
+        """
+        raise ConfigError(
+            f"export: expected a method with graph_steps, got {type(self).__name__}, which has none; predict with the "
+            "run folder itself"
+        )
 
     def heatmaps(self, images: Tensor) -> Tensor:
         """Maps (B, K, h, w) as they are decoded, of inputs (B, C, H, W). Raises RunError where there are none."""

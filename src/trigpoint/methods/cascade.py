@@ -22,6 +22,8 @@ from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, LandmarkSet
 from trigpoint.methods.base import StageRun
 from trigpoint.methods.foveated import FoveatedMethod
+from trigpoint.methods.glimpse_graph import glimpse_steps
+from trigpoint.methods.graph import Applying, Calling, GraphStep, Preparing
 from trigpoint.methods.heatmap import HeatmapMethod
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import MethodConfig, Recipe, Stage
@@ -156,10 +158,24 @@ class CascadeMethod(FoveatedMethod):
         back = torch.stack([matrix for _, _, matrix in prepared]).to(images.device)
         coarse: Any = network.coarse
         with torch.autocast(images.device.type, enabled=False):
-            points, scores = self.decode(coarse(images.contiguous(memory_format=torch.channels_last)).float())
-        guess = map_points(back, points).to(batch.images)
+            maps = coarse(images.contiguous(memory_format=torch.channels_last)).float()
+            return self._coarse_guess(maps, back).to(batch.images)
+
+    def _coarse_guess(self, maps: Tensor, back: Tensor) -> Tensor:
+        """Initial guesses (B, S, K, 2) of the coarse maps, whose input ``back`` (B, 2, 3) maps to the whole one."""
+        points, scores = self.decode(maps)
+        guess = map_points(back, points).to(points)
         found = guess.isfinite().all(-1) & (scores >= self.min_score)
-        return self.around(torch.where(found[..., None], guess, network.start_mean))
+        return self.around(torch.where(found[..., None], guess, self.used.start_mean))
+
+    def graph_steps(self) -> list[GraphStep]:
+        coarse = Applying(cast(nn.Module, self.used.coarse), lambda network, images: network(images).float())
+        return [
+            GraphStep(Preparing(self.small.config), ("images",), ("small", "back")),
+            GraphStep(coarse, ("small",), ("coarse_maps",), network=True),
+            GraphStep(Calling(self._coarse_guess), ("coarse_maps", "back"), ("guess_0",)),
+            *glimpse_steps(self),
+        ]
 
     def conclude(self, path: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As of the glimpses, and ``coarse_share`` of the way back to the point that they began at."""

@@ -23,7 +23,9 @@ from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
 from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, own_share, take_sums, to_device
 from trigpoint.methods.glimpse_augment import GlimpseAugment, normal_like, random_linear, turn, without_shift
+from trigpoint.methods.glimpse_graph import glimpse_steps
 from trigpoint.methods.glimpse_networks import FoveatedNetworks
+from trigpoint.methods.graph import Calling, GraphStep
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork
 from trigpoint.recipe import InputConfig, MethodConfig
@@ -245,6 +247,11 @@ class FoveatedMethod(LandmarkMethod):
             stacks = source.glimpses(at.flatten(1, 2), self.options.glimpse, flat)
         return stacks.reshape(*at.shape[:3], *stacks.shape[2:])
 
+    def graph_steps(self) -> list[GraphStep]:
+        start = self.mean_guess(1, torch.device("cpu"))
+        begin = GraphStep(Calling(lambda images: start + 0 * images.sum()), ("images",), ("guess_0",))
+        return [begin, *glimpse_steps(self)]
+
     def keep_inside(self, guess: Tensor) -> Tensor:
         """Guesses moved to the nearest point of the image: beyond it there is nothing to see."""
         corner = self.corner.to(guess)
@@ -334,18 +341,21 @@ class FoveatedMethod(LandmarkMethod):
         """Path (T + 1, B, S, K, 2) of guesses that begin at ``guess`` (B, S, K, 2)."""
         path = [guess]
         for _ in range(iterations or self.options.iterations):
-            moves = [self._move(source, path[-1], linear) for linear in self._views(guess)]
+            moves = [self._move(source, path[-1], linear) for linear in self.turned_views(guess)]
             path.append(self.keep_inside(path[-1] + torch.stack(moves).mean(0)))
         return torch.stack(path)
 
     def _move(self, source: GlimpseSource, guess: Tensor, linear: Tensor | None) -> Tensor:
         """The moves (B, S, K, 2) that the networks propose of what is seen at ``guess``, turned by ``linear``."""
-        network = self.used
-        offsets = network.by_parts(self.look(source, guess, linear).flatten(0, 1)).reshape(guess.shape)
-        seen = offsets if linear is None else map_points(without_shift(linear), offsets)
-        return seen * network.unit
+        offsets = self.used.by_parts(self.look(source, guess, linear).flatten(0, 1)).reshape(guess.shape)
+        return self.turned_back(linear, offsets)
 
-    def _views(self, guess: Tensor) -> list[Tensor | None]:
+    def turned_back(self, linear: Tensor | None, offsets: Tensor) -> Tensor:
+        """Moves (B, S, K, 2) in input pixels of a network's offsets, which are those of a view turned by ``linear``."""
+        seen = offsets if linear is None else map_points(without_shift(linear), offsets)
+        return seen * self.used.unit
+
+    def turned_views(self, guess: Tensor) -> list[Tensor | None]:
         """How each view of a glimpse is turned: (B, S, K, 2, 2); None: not at all."""
         if self.options.views == 1:
             return [None]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 
 from trigpoint.nn.side_by_side import at_once, in_turn
 from trigpoint.nn.spatialized import GlimpseNetwork
@@ -53,6 +54,8 @@ class FoveatedNetworks(nn.Module):
 
     def together(self, stacks: Tensor) -> bool:
         """Whether networks for a landmark each see ``stacks`` in one pass."""
+        if is_exporting():  # a graph has no batches of weights
+            return False
         return stacks.is_cuda if self.at_once is None else self.at_once
 
     def by_parts(self, stacks: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
 from trigpoint.methods.base import StageRun, own_share, take_sums
+from trigpoint.methods.graph import Calling, GraphStep
 from trigpoint.methods.losses import LOSS, MapLoss
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.transfer import CrossTask
@@ -149,6 +150,13 @@ class HeatmapMethod(MapMethod):
     def decode_output(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Points (B, K, 2) in input pixels and scores (B, K) of the network's output (B, K, h, w)."""
         return self.codec.decode(self.loss.maps(output))
+
+    def graph_steps(self) -> list[GraphStep]:
+        def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
+            points, scores = self.decode_output(maps)
+            return points[:, None], scores[:, None]
+
+        return [self.map_step(), GraphStep(Calling(decode), ("maps",), ("points", "scores"))]
 
     @torch.no_grad()
     def heatmaps(self, images: Tensor) -> Tensor:

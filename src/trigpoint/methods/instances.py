@@ -8,18 +8,22 @@ any other; one that is not annotated there counts nowhere. Prediction: as many p
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from trigpoint.codecs import InstanceHeatmap
+from trigpoint.codecs import InstanceHeatmap, maxima
+from trigpoint.codecs.instance_graph import candidate_nodes, chosen_nodes
+from trigpoint.codecs.instances import MOST
 from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
 from trigpoint.landmarks import Batch, Detections
 from trigpoint.methods.base import own_share
+from trigpoint.methods.graph import Calling, GraphStep, Nodes
 from trigpoint.methods.maps import NETWORK, SCHEDULE, MapMethod, channels_last
 from trigpoint.methods.validation import instance_facts
 from trigpoint.recipe import MethodConfig
@@ -101,9 +105,53 @@ class InstanceMethod(MapMethod):
         """How near a prediction has to be in an image of this many rows, original pixels."""
         return super().matching_radius(height) if self.radius is None else self.radius
 
+    def graph_steps(self) -> list[GraphStep]:
+        codec = self.codec
+
+        def refine(maps: Tensor, owner: Tensor, centre: Tensor, height: Tensor) -> Tensor:
+            return maxima.refined(maps[0], maxima.Maxima(owner, centre, height), codec.window, codec.median)
+
+        found = ("owner", "centre", "height")
+        return [
+            self.map_step(),
+            GraphStep(Candidates(codec, len(self.landmark_names)), ("maps", "threshold"), found),
+            GraphStep(Calling(refine), ("maps", *found), ("place",), rows=True),
+            GraphStep(Chosen(codec, len(self.landmark_names)), ("place", "owner", "height"), ("points", "scores")),
+        ]
+
     @torch.no_grad()
     def predict(self, batch: Batch) -> Detections:
         """The instances with a score above ``threshold``."""
         found = self.codec.decode(self.outputs(batch.images), self.threshold)
         points, scores = map_points(batch.to_original, found.points), found.scores
         return Detections(points.transpose(1, 2), scores.transpose(1, 2))
+
+
+class Candidates(Nodes):
+    """The maxima of maps (1, K, h, w) above a threshold (): map (C,), centre (C, 2), height (C,)."""
+
+    def __init__(self, codec: InstanceHeatmap, count: int) -> None:
+        super().__init__()
+        self.codec, self.count = codec, count
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return torch.zeros(3, dtype=torch.long), torch.full((3, 2), 2.0), torch.ones(3)
+
+    def nodes(self, g: Any, *given: str) -> Sequence[str]:
+        size = (self.count, self.codec.map_size[0], self.codec.map_size[1])
+        return candidate_nodes(g, given[0], given[1], size, self.codec.median, MOST)
+
+
+class Chosen(Nodes):
+    """Points (1, N, K, 2) and scores (1, N, K) of the maxima at places (C, 2)."""
+
+    def __init__(self, codec: InstanceHeatmap, count: int) -> None:
+        super().__init__()
+        self.codec, self.count = codec, count
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return torch.zeros(1, 3, self.count, 2), torch.zeros(1, 3, self.count)
+
+    def nodes(self, g: Any, *given: str) -> Sequence[str]:
+        place, owner, height = given
+        return chosen_nodes(g, place, owner, height, self.count, self.codec.window, self.codec.stride)

@@ -16,6 +16,7 @@ from trigpoint import config
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import Batch
 from trigpoint.methods.base import LandmarkMethod, StageRun, take_sums
+from trigpoint.methods.graph import Applying, GraphStep
 from trigpoint.nn import LandmarkNetwork
 from trigpoint.nn.inherit import inherit, landmark_axes, rows
 from trigpoint.recipe import Recipe
@@ -185,6 +186,11 @@ class MapMethod(LandmarkMethod):
 
     def heatmaps(self, images: Tensor) -> Tensor:
         return self.outputs(images)
+
+    def map_step(self, takes: str = "images", gives: str = "maps") -> GraphStep:
+        """The network's output (1, K, h, w) float32 as a step of a graph."""
+        apply = Applying(self.inference_network(), lambda network, images: network(images).float())
+        return GraphStep(apply, (takes,), (gives,), network=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The learned schedule is a module and saved with the weights; the others add their own state."""

@@ -22,6 +22,7 @@ from trigpoint.config import Component
 from trigpoint.geometry import map_points, pixel_centers, to_grid
 from trigpoint.landmarks import Batch, Detections
 from trigpoint.methods.base import LandmarkMethod, NotFinite, take_sums
+from trigpoint.methods.graph import Applying, Calling, GraphStep
 from trigpoint.nn.hypercolumns import Hypercolumns
 from trigpoint.recipe import MethodConfig, WeightsConfig
 
@@ -155,20 +156,30 @@ class TemplateMethod(LandmarkMethod):
     @torch.no_grad()
     def predict(self, batch: Batch) -> Detections:
         """The most likely shape; a score is the response where the landmark was found, 1 for a perfect one."""
-        network = self.used
-        maps = self.heatmaps(batch.images)
-        prior = ShapePrior(
-            network.shape_mean.double().cpu(), network.shape_covariance.double().cpu(), network.shape_known.cpu()
-        )
-        points, scores = prior.fit(maps, network.columns.stride, self.options.trust)
+        points, scores = self.decode(self.heatmaps(batch.images))
         points, scores = points.to(batch.images), scores.to(batch.images)
         return Detections(map_points(batch.to_original, points)[:, None], scores[:, None])
 
+    def decode(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (B, K, 2) in input pixels and scores (B, K) of maps (B, K, h, w), float64 on the CPU."""
+        network = self.used
+        prior = ShapePrior(
+            network.shape_mean.double().cpu(), network.shape_covariance.double().cpu(), network.shape_known.cpu()
+        )
+        return prior.fit(maps, network.columns.stride, self.options.trust)
+
+    def graph_steps(self) -> list[GraphStep]:
+        def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
+            points, scores = self.decode(maps)
+            return points[:, None].float(), scores[:, None].float()
+
+        answer = Applying(self.used, lambda network, images: network.answers(images))
+        maps = GraphStep(answer, ("images",), ("maps",), network=True)
+        return [maps, GraphStep(Calling(decode), ("maps",), ("points", "scores"))]
+
     @torch.no_grad()
     def heatmaps(self, images: Tensor) -> Tensor:
-        network = self.used
-        filters = network.filters
-        return network.columns.responses(images, filters[:, :-1]) + filters[:, -1, None, None]
+        return self.used.answers(images)
 
 
 class TemplateNetwork(nn.Module):
@@ -187,3 +198,7 @@ class TemplateNetwork(nn.Module):
         self.register_buffer("shape_mean", torch.zeros(count, 2))
         self.register_buffer("shape_covariance", torch.eye(2 * count))
         self.register_buffer("shape_known", torch.zeros(count, dtype=torch.bool))
+
+    def answers(self, images: Tensor) -> Tensor:
+        """What the filters answer (B, K, h, w) to inputs (B, C, H, W)."""
+        return self.columns.responses(images, self.filters[:, :-1]) + self.filters[:, -1, None, None]

@@ -6,9 +6,10 @@ threshold; ``agreement`` of annotators; ``point_to_point`` the mean error per im
 ``smoothness`` the normalised total variation of filters.
 """
 
+from trigpoint.landmarks import CANDIDATES
 from trigpoint.metrics.agreement import intraclass_correlation, limits_of_agreement
 from trigpoint.metrics.detection import DetectionCounts, Matches, count_detections, match_instances, matching_radius
-from trigpoint.metrics.detection_curve import CANDIDATES, PrecisionRecall, best_threshold, precision_recall
+from trigpoint.metrics.detection_curve import PrecisionRecall, best_threshold, precision_recall
 from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
 from trigpoint.metrics.functional import (
     MIN_SUBJECTS,

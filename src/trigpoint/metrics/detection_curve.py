@@ -18,9 +18,6 @@ from trigpoint.metrics.detection import PerLandmark, cells, distances, radii, sh
 from trigpoint.metrics.detection_report import ratio
 from trigpoint.metrics.functional import ArrayLike
 
-CANDIDATES = 0.05
-"""Score above which a maximum is a candidate when a threshold is chosen: below it is noise, and costs time."""
-
 
 @dataclass(frozen=True)
 class PrecisionRecall:

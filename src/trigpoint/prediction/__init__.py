@@ -1,24 +1,64 @@
 """A trained run applied to images.
 
-- ``predictor.py``: ``Predictor``
+- ``base.py``: what all predictors do; ``predictor.py``: ``Predictor``, of a run; ``exported.py``: of an exported model
+- ``model_file.py``: the file of an exported model
 - ``table.py``: predictions as native tables
 - ``stream.py``: folders, files and videos to a table; ``files.py``: how their images are found and named
 - ``drawing.py``: images with what was found in them
+- ``grouping.py``: which points belong to one object
 - ``engine.py``: several devices or machines
 - ``trace.py``: what the foveated pyramid saw on the way
 """
 
-from trigpoint.prediction.predictor import Image, Predictor, Progress, is_lazy
-from trigpoint.prediction.stream import predict_files, predict_frames
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trigpoint.errors import needed
+from trigpoint.prediction.base import Image, ImagePredictor, Progress, is_lazy
 from trigpoint.prediction.table import prediction_frame, write_predictions
+
+if TYPE_CHECKING:
+    from trigpoint.prediction.predictor import Predictor
+    from trigpoint.prediction.stream import predict_files, predict_frames
 
 __all__ = [
     "Image",
+    "ImagePredictor",
     "Predictor",
     "Progress",
     "is_lazy",
+    "load_predictor",
     "predict_files",
     "predict_frames",
     "prediction_frame",
     "write_predictions",
 ]
+
+_HOMES = {
+    "Predictor": "trigpoint.prediction.predictor",
+    "predict_files": "trigpoint.prediction.stream",
+    "predict_frames": "trigpoint.prediction.stream",
+}
+
+
+def load_predictor(source: str | Path, device: str = "auto") -> ImagePredictor:
+    """The predictor of a run folder or of an exported model (.onnx); see ``Predictor`` and ``ExportedPredictor``."""
+    from trigpoint.prediction.model_file import is_model_file
+
+    if is_model_file(source):
+        from trigpoint.prediction.exported import ExportedPredictor
+
+        return ExportedPredictor.load(source, device)
+    with needed(f"{source}: predicting with a run folder"):
+        from trigpoint.prediction.predictor import Predictor
+    return Predictor.load(source, device)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: predicting with an exported model needs no PyTorch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

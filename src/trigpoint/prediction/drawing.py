@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigpoint.data.pixels.images import read_image
-from trigpoint.data.tiled import open_tiled
-from trigpoint.geometry import to_grid
+from trigpoint.data.tiled.image import open_tiled
+from trigpoint.geometry.points import to_grid
 from trigpoint.landmarks import Prediction
-from trigpoint.prediction.predictor import Predictor, Progress, is_lazy
-from trigpoint.prediction.trace import trace
-from trigpoint.report import prediction_overlay, save
-from trigpoint.report.overlays import as_displayed
+from trigpoint.prediction.base import Progress, is_lazy
+from trigpoint.report.overlays import as_displayed, prediction_overlay
+from trigpoint.report.style import save
 
 
 def draw_predictions(
@@ -27,21 +26,5 @@ def draw_predictions(
             stored = read_image(file)
             pixels = as_displayed(stored.pixels, stored.window)
         save(prediction_overlay([pixels], None, [points], prediction.landmarks.names, [file.name], columns=1), drawing)
-        if progress is not None:
-            progress(index + 1, len(files))
-
-
-def draw_traces(
-    predictor: Predictor,
-    files: Sequence[Path],
-    paths: Sequence[Path],
-    stacks: Sequence[Path],
-    progress: Progress | None = None,
-) -> None:
-    """Draw how a run that looks at glimpses came to its points in each image: the path, and what it saw at its end."""
-    for index, (file, path, stack) in enumerate(zip(files, paths, stacks, strict=True)):
-        followed = trace(predictor, file)
-        save(followed.guess_path(), path)
-        save(followed.glimpse_stack(), stack)
         if progress is not None:
             progress(index + 1, len(files))

@@ -1,29 +1,33 @@
 """Prediction on several devices or machines, whose processes Lightning, torchrun or Slurm starts: each image once."""
 
+from __future__ import annotations
+
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch.distributed as dist
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities import rank_zero_only
-
-from trigpoint.errors import ConfigError, Stopped, TrigpointError, unstopped
+from trigpoint.errors import ConfigError, Stopped, TrigpointError, needed, unstopped
 from trigpoint.landmarks import ImageDetections
-from trigpoint.prediction.predictor import Predictor, Progress
+from trigpoint.prediction.base import Progress
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+
+    from trigpoint.prediction.predictor import Predictor
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # where Lightning looks
 
 
 def first_process() -> bool:
     """Whether this process speaks and writes for all of them."""
-    return int(cast(Any, rank_zero_only).rank or 0) == 0
+    module = sys.modules.get("lightning.fabric.utilities.rank_zero")
+    if module is not None:
+        return int(module.rank_zero_only.rank or 0) == 0
+    return int(next((os.environ[key] for key in _RANKS if key in os.environ), "0")) == 0
 
 
 def processes(devices: int = 1) -> int:
@@ -32,7 +36,7 @@ def processes(devices: int = 1) -> int:
     Raises ConfigError for a number of devices that is not that of the processes which were started.
     """
     environment = _environment()
-    if isinstance(environment, LightningEnvironment):
+    if environment is None:
         return devices
     started = environment.world_size()
     if devices not in (1, started):
@@ -43,7 +47,7 @@ def processes(devices: int = 1) -> int:
 def tells_errors() -> bool:
     """Whether this process tells what all processes of its machine meet, such as a table that is there already."""
     environment = _environment()
-    return isinstance(environment, LightningEnvironment) or environment.local_rank() == 0
+    return environment is None or environment.local_rank() == 0
 
 
 def quiet() -> None:
@@ -52,17 +56,23 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _environment() -> ClusterEnvironment:
-    """By what this process was started; the others of a ``LightningEnvironment`` are started by ``_together``."""
+def _environment() -> ClusterEnvironment | None:
+    """By what this process was started; None: by itself, and ``_together`` starts the others."""
+    # Slurm describes the job to a shell and to a batch script as well, where srun has started nothing
+    by_slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    if "TORCHELASTIC_RUN_ID" not in os.environ and not by_slurm:
+        return None  # without Lightning, which takes long to import
+    with needed("predicting with several processes"):
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+        from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    # Slurm describes the job to a shell and to a batch script as well, where srun has started nothing
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and SLURMEnvironment.detect():
+    if by_slurm and SLURMEnvironment.detect():
         try:
             return SLURMEnvironment()
         except RuntimeError as error:
             raise ConfigError(f"srun: {error}") from None
-    return LightningEnvironment()
+    return None
 
 
 def predict_in_parallel(
@@ -78,6 +88,8 @@ def predict_in_parallel(
 
     Every process is given the same arguments and finds the same; the first raises, the others end.
     """
+    import torch.distributed as dist
+
     fabric = _together(predictor.device.type, devices)
     predictor.device = fabric.device
     predictor.method.to(fabric.device)
@@ -99,8 +111,14 @@ def predict_in_parallel(
 
 def _together(kind: str, devices: int) -> Fabric:
     """All processes, the missing ones started."""
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.strategies.ddp import DDPStrategy
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     quiet()
-    count, environment = processes(devices), _environment()
+    count, environment = processes(devices), _environment() or LightningEnvironment()
     slurm = isinstance(environment, SLURMEnvironment)
     nodes = int(os.environ["SLURM_NNODES"]) if slurm else count // int(os.environ.get("LOCAL_WORLD_SIZE", count))
     try:

@@ -7,7 +7,7 @@ from trigpoint.data.files import check_path
 from trigpoint.data.pixels.folders import images_below
 from trigpoint.data.pixels.images import NAMES, frame_count, image_size, is_image
 from trigpoint.data.table_names import OnePlace
-from trigpoint.data.tiled import is_tiled, open_tiled
+from trigpoint.data.tiled.image import is_tiled, open_tiled
 from trigpoint.errors import DataError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -12,25 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trigpoint.codecs.grouping import group_by_proximity
-from trigpoint.data import LandmarkDataset
-from trigpoint.data.input.augment import InputPipeline, as_tensor
+from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import collate
-from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read_image
-from trigpoint.data.tiled import TiledImage, is_tiled, open_tiled
+from trigpoint.data.tiled import TiledImage, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine, fit
-from trigpoint.landmarks import Batch, Detections, ImageDetections, LandmarkSet, Prediction
+from trigpoint.landmarks import Batch, Detections, LandmarkSet
 from trigpoint.methods import LandmarkMethod, build_method
-from trigpoint.metrics import CANDIDATES
+from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 
-Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
-Progress = Callable[[int, int], None]  # (done, total)
 
-
-class Predictor:
+class Predictor(ImagePredictor):
     """Finds the landmarks of a run in images of any size; see ``load`` and ``predict``."""
 
     def __init__(
@@ -44,20 +37,14 @@ class Predictor:
         scale: float | None = None,
         untaught: Sequence[str] = (),
     ) -> None:
+        super().__init__(landmarks, radii, scale, untaught)
         self.method = method.eval().to(device)
         self.recipe = recipe
-        self.landmarks = landmarks
-        self.radii, self.scale = radii, scale  # as in ``Prediction``
-        self.untaught = tuple(untaught)
-        """Landmarks that no training image annotated: nothing is predicted of them."""
-        self._blank = [landmarks.index(name) for name in self.untaught]
+        self.method_name = recipe.method_name
         if threshold is not None:
             method.threshold = threshold
         self.device = torch.device(device)
         self.pipeline = InputPipeline(recipe.data.input, landmarks)
-        self.group: float | None = None
-        """Original pixels that two landmarks of one object are apart at most; None: instances are landmark by landmark.
-        Beyond the papers, see ``codecs.grouping``."""
 
     @classmethod
     def load(cls, run: str | Path | RunFolder, device: str = "auto") -> Predictor:
@@ -83,54 +70,14 @@ class Predictor:
         """Score that every instance exceeds; None: exactly one of each landmark is found in an image."""
         return self.method.threshold
 
-    def predict(
-        self,
-        images: Image | Sequence[Image] | LandmarkDataset,
-        batch_size: int = 16,
-        progress: Progress | None = None,
-        threshold: float | None = None,
-        names: Sequence[str] | None = None,
-    ) -> Prediction:
-        """What is found in each image, in pixels of the original; landmarks that no training image annotated are NaN.
+    def found(self, part: Sequence[Image], threshold: float | None) -> Found:
+        with self.method.above(threshold):
+            detected, scales = self._detected(part)
+        points, scores = (values.double().cpu().numpy() for values in (detected.points, detected.scores))
+        numbers = {key: values.double().cpu().numpy() for key, values in detected.numbers.items()}
+        return Found(points, scores, numbers, scales)
 
-        ``images``: a path, an ``ImageData`` (of a file or a frame), an array (H, W), (H, W, 3) or (C, H, W), a tensor
-        (C, H, W), a list of them, or a dataset (its images, not its points; each once in multi-instance runs). Grey
-        becomes colour and colour grey as the run needs. ``names`` of the images in the result, where they are not their
-        paths. ``threshold`` takes the place of the run's own in multi-instance runs: scores have to exceed it.
-
-        Raises DataError for an unreadable image and for pixels that are NaN or infinite, ConfigError for a threshold
-        where exactly one of each landmark is found.
-        """
-        if threshold is not None and self.threshold is None:
-            raise ConfigError(
-                "threshold: is for multi-instance runs, got a run that finds one of each landmark; leave it"
-            )
-        items, found = self._listed(images), list[ImageDetections]()
-        called = _names(items) if names is None else names
-        limit = self.threshold if threshold is None else threshold
-        with self.method.above(limit):
-            for part in _parts(items, batch_size):
-                found += self._per_image(*self._found(part), called[len(found) : len(found) + len(part)])
-                if progress is not None:
-                    progress(len(found), len(items))
-        if names is None:
-            for one, item in zip(found, items, strict=True):
-                one.file = Path(item) if isinstance(item, str | Path) else None
-        return self.joined(found, limit)
-
-    def joined(self, found: list[ImageDetections], threshold: float | None = None) -> Prediction:
-        """One result of the images of several calls of ``predict`` (with the same ``threshold``, if any)."""
-        limit = self.threshold if threshold is None else threshold
-        return Prediction(found, self.landmarks, self.radii, threshold=limit, scale=self.scale)
-
-    def candidates(
-        self, images: Image | Sequence[Image] | LandmarkDataset, progress: Progress | None = None
-    ) -> Prediction:
-        """As ``predict``, with all that a threshold may be chosen from in multi-instance runs."""
-        lower = None if self.threshold is None else min(CANDIDATES, self.threshold)
-        return self.predict(images, progress=progress, threshold=lower)
-
-    def _found(self, part: Sequence[Image]) -> tuple[Detections, list[float]]:
+    def _detected(self, part: Sequence[Image]) -> tuple[Detections, list[float]]:
         """What is found in some images, and how many of their pixels make one of the input."""
         if is_lazy(part[0]):  # too large for memory: only what is needed is read
             with self.opened(part[0]) as tiled:
@@ -139,38 +86,6 @@ class Predictor:
                 return self.method.predict_tiled(image, input), [1 / to_input.scale]
         batch = self._batch(part)
         return self.method.predict(batch), [Affine(each.cpu().numpy()).scale for each in batch.to_original]
-
-    def _per_image(self, found: Detections, scales: Sequence[float], names: Sequence[str]) -> Iterator[ImageDetections]:
-        """The images of a batch; of multi-instance runs only the rows that hold an instance."""
-        points, scores = (values.double().cpu().numpy() for values in (found.points, found.scores))
-        numbers = {key: values.double().cpu().numpy() for key, values in found.numbers.items()}
-        if self._blank:
-            points, scores = points.copy(), scores.copy()  # a tensor of this type shares its memory
-            points[:, :, self._blank], scores[..., self._blank] = np.nan, np.nan if self.threshold is None else 0.0
-            numbers = {key: values.copy() for key, values in numbers.items()}
-            for values in numbers.values():
-                values[..., self._blank] = np.nan
-        for i, (name, scale) in enumerate(zip(names, scales, strict=True)):
-            if self.threshold is None:
-                beside = {key: of[i] for key, of in numbers.items()}
-                yield ImageDetections(name, points[i], scores[i], beside, scale)
-                continue
-            rows = int((scores[i] > 0).sum(0).max(initial=0))
-            places, heights = points[i, :rows], scores[i, :rows]
-            heights = np.where(np.isfinite(places).all(-1), heights, np.nan)
-            others = {key: of[i, :rows] for key, of in numbers.items()}
-            if self.group is not None:
-                places, heights = group_by_proximity(places, heights, self.group)
-                others = {}  # what stood beside the points has lost its place
-            yield ImageDetections(name, places, heights, others, scale)
-
-    def _listed(self, images: Image | Sequence[Image] | LandmarkDataset) -> list[Any]:
-        if isinstance(images, LandmarkDataset):
-            paths = [sample.image for sample in images.samples]
-            return paths if self.threshold is None else list(dict.fromkeys(paths))
-        if isinstance(images, str | Path | np.ndarray | torch.Tensor | ImageData):
-            return [images]
-        return list(images)
 
     def heatmaps(self, image: Image) -> tuple[torch.Tensor, Affine]:
         """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels.
@@ -196,7 +111,7 @@ class Predictor:
             return
         if not self.method.reads_tiles:
             raise DataError(
-                f"{image}: is read by tiles, which a run of the method {self.recipe.method_name} cannot; train one "
+                f"{image}: is read by tiles, which a run of the method {self.method_name} cannot; train one "
                 "that can, trigpoint train foveated data.path=FOLDER --out RUN (a recipe with method.name=foveated), "
                 "or make the image smaller"
             )
@@ -207,67 +122,6 @@ class Predictor:
         unknown = np.full((len(self.landmarks), 2), np.nan)
         pixels, value_range = stored_pixels(image)
         return *self.pipeline(pixels, unknown, value_range=value_range), index
-
-
-def is_lazy(image: Any) -> bool:
-    """Whether an image is read by tiles: a zarr folder, or a tiled TIFF with more pixels than are read into memory."""
-    if not isinstance(image, str | Path) or not is_tiled(image):
-        return False
-    return Path(image).is_dir() or math.prod(image_size(image)) > MAX_PIXELS
-
-
-def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
-    """At most ``size`` images at a time, and those that are read by tiles alone."""
-    part: list[Any] = []
-    for item in items:
-        lazy = is_lazy(item)
-        if part and (lazy or len(part) == size):
-            yield part
-            part = []
-        part.append(item)
-        if lazy:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def _names(items: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items))
-
-
-def stored_pixels(image: Image) -> tuple[npt.NDArray[Any] | torch.Tensor, tuple[float, float] | None]:
-    """Pixels (C, H, W), and what black and white are in them; None where only their type says so."""
-    stored = read_image(image) if isinstance(image, str | Path) else image
-    if isinstance(stored, ImageData):
-        return stored.pixels, stored.value_range
-    pixels = _pixels(stored)
-    return pixels, _value_range(pixels)
-
-
-def _value_range(pixels: torch.Tensor) -> tuple[float, float] | None:
-    """What black and white are in an array, as ``read_image`` says it of a file of such values.
-
-    The range of 8 and 16 bits (None); 0 and 1 of numbers between them; else the values met, of signed integers too.
-    """
-    if pixels.dtype in (torch.uint8, torch.uint16) or not pixels.numel():
-        return None
-    low, high = (float(end) for end in torch.aminmax(pixels.to(torch.float64)))
-    return None if pixels.is_floating_point() and low >= 0 and high <= 1 else (low, high)
-
-
-def _pixels(image: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
-    """An array (H, W), (H, W, C) or (C, H, W), or a tensor (C, H, W), as a tensor (C, H, W)."""
-    tensor = as_tensor(image)
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise DataError("image: expected finite pixel values, got NaN or infinity; repair the image")
-    if tensor.ndim == 2:
-        return tensor[None]
-    if tensor.ndim == 3 and tensor.shape[2] in (1, 3) and not isinstance(image, torch.Tensor):
-        tensor = tensor.permute(2, 0, 1)
-    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
-        raise DataError(f"image: expected an array (H, W), (H, W, 3) or (1 or 3, H, W), got {tuple(image.shape)}")
-    return tensor
 
 
 def _device(name: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +13,24 @@ from trigpoint.data.files import whole
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
 from trigpoint.data.table_names import TableNames
-from trigpoint.errors import DataError, unstopped
+from trigpoint.errors import ConfigError, DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
+from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
+from trigpoint.prediction.exported import ExportedPredictor
 from trigpoint.prediction.files import is_video
-from trigpoint.prediction.predictor import Predictor, Progress
 from trigpoint.prediction.table import write_predictions
 from trigpoint.report.frame_overlay import draw_points
+
+if TYPE_CHECKING:
+    from trigpoint.prediction.predictor import Predictor
 
 RATE = 25  # frames per second of a video made from a folder of images
 Draw = Callable[[Frame, FloatArray], None]
 
 
 def predict_files(
-    predictor: Predictor,
+    predictor: ImagePredictor,
     files: Sequence[Path],
     out: str | Path,
     *,
@@ -45,7 +50,9 @@ def predict_files(
     found = list[ImageDetections]()
     with _kept(predictor, found, out, overwrite, len(files)):
         if processes(devices) > 1:
-            predict_in_parallel(predictor, files, names, found, batch_size, devices, progress)
+            if isinstance(predictor, ExportedPredictor):
+                raise ConfigError("--devices: an exported model predicts in one process, got several; leave it out")
+            predict_in_parallel(cast("Predictor", predictor), files, names, found, batch_size, devices, progress)
         else:
             for start in range(0, len(files), batch_size):
                 some = slice(start, start + batch_size)
@@ -56,7 +63,7 @@ def predict_files(
 
 
 def predict_frames(
-    predictor: Predictor,
+    predictor: ImagePredictor,
     source: str | Path,
     out: str | Path,
     *,
@@ -102,7 +109,7 @@ def predict_frames(
 
 @contextmanager
 def _kept(
-    predictor: Predictor, found: list[ImageDetections], out: str | Path, overwrite: bool, total: int | None
+    predictor: ImagePredictor, found: list[ImageDetections], out: str | Path, overwrite: bool, total: int | None
 ) -> Iterator[None]:
     """Write the table when the block ends, however it ends; a part of it is told in a note to what ended it."""
     try:

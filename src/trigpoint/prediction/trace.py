@@ -7,6 +7,7 @@ pixels of the original image, and draws them (``trigpoint.report`` does the draw
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from trigpoint.data.tiled import TiledImage
 from trigpoint.errors import RunError
 from trigpoint.geometry import Affine, map_points, to_grid, warp
 from trigpoint.landmarks import FloatArray
-from trigpoint.prediction.predictor import Image, Predictor, stored_pixels
+from trigpoint.prediction.base import Image, ImagePredictor, Progress, stored_pixels
+from trigpoint.prediction.predictor import Predictor
 from trigpoint.report.features import feature_maps, stable_features
 from trigpoint.report.glimpses import glimpse_stack, guess_path
+from trigpoint.report.style import save
 
 MOST_PIXELS = 1024
 """Longest side of the picture that a trace keeps: enough for a figure, little beside a radiograph."""
@@ -96,11 +99,11 @@ def spread_out(count: int, most: int = SHOWN) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, min(most, count)).tolist()})
 
 
-def check_traces(predictor: Predictor) -> None:
+def check_traces(predictor: ImagePredictor) -> None:
     """Raise RunError for a run of a method that keeps no trace."""
-    if not predictor.method.traces:
+    if not (isinstance(predictor, Predictor) and predictor.method.traces):
         raise RunError(
-            f"expected a run of the method foveated or cascade, got {predictor.recipe.method_name}, which looks at no "
+            f"expected a run of the method foveated or cascade, got {predictor.method_name}, which looks at no "
             "glimpses; give another run"
         )
 
@@ -130,6 +133,22 @@ def trace(predictor: Predictor, image: Image) -> Trace:
         factor=factor * stride,
         names=predictor.landmarks.names,
     )
+
+
+def draw_traces(
+    predictor: Predictor,
+    files: Sequence[Path],
+    paths: Sequence[Path],
+    stacks: Sequence[Path],
+    progress: Progress | None = None,
+) -> None:
+    """Draw how a run that looks at glimpses came to its points in each image: the path, and what it saw at its end."""
+    for index, (file, path, stack) in enumerate(zip(files, paths, stacks, strict=True)):
+        followed = trace(predictor, file)
+        save(followed.guess_path(), path)
+        save(followed.glimpse_stack(), stack)
+        if progress is not None:
+            progress(index + 1, len(files))
 
 
 def features(

@@ -9,7 +9,8 @@ import numpy as np
 
 from trigpoint.data.pixels.images import ImageData, read_image
 from trigpoint.landmarks import FloatArray, ImageDetections
-from trigpoint.prediction.predictor import Predictor, is_lazy
+from trigpoint.prediction.base import is_lazy
+from trigpoint.prediction.predictor import Predictor
 
 CUT = 0.04  # of the shorter side that a view lacks, at its left and upper or its right and lower border
 

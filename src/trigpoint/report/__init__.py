@@ -8,14 +8,20 @@
 - html.py, report.html.j2: one self-contained HTML file
 """
 
-from trigpoint.report.detection_figures import precision_recall_plot
-from trigpoint.report.figures import ced_plot, comparison, label_curve_plot, per_landmark_bars, time_to_accuracy
-from trigpoint.report.html import Picture, render_html
-from trigpoint.report.overlays import prediction_overlay
-from trigpoint.report.sheet import contact_sheet
-from trigpoint.report.side_by_side import Compared, comparison_grid
-from trigpoint.report.style import save
-from trigpoint.report.tables import markdown_table
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trigpoint.report.detection_figures import precision_recall_plot
+    from trigpoint.report.figures import ced_plot, comparison, label_curve_plot, per_landmark_bars, time_to_accuracy
+    from trigpoint.report.html import Picture, render_html
+    from trigpoint.report.overlays import prediction_overlay
+    from trigpoint.report.sheet import contact_sheet
+    from trigpoint.report.side_by_side import Compared, comparison_grid
+    from trigpoint.report.style import save
+    from trigpoint.report.tables import markdown_table
 
 __all__ = [
     "Compared",
@@ -33,3 +39,27 @@ __all__ = [
     "save",
     "time_to_accuracy",
 ]
+
+_HOMES = {
+    "precision_recall_plot": "trigpoint.report.detection_figures",
+    "ced_plot": "trigpoint.report.figures",
+    "comparison": "trigpoint.report.figures",
+    "label_curve_plot": "trigpoint.report.figures",
+    "per_landmark_bars": "trigpoint.report.figures",
+    "time_to_accuracy": "trigpoint.report.figures",
+    "Picture": "trigpoint.report.html",
+    "render_html": "trigpoint.report.html",
+    "prediction_overlay": "trigpoint.report.overlays",
+    "contact_sheet": "trigpoint.report.sheet",
+    "Compared": "trigpoint.report.side_by_side",
+    "comparison_grid": "trigpoint.report.side_by_side",
+    "save": "trigpoint.report.style",
+    "markdown_table": "trigpoint.report.tables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: drawing points needs neither PyTorch nor SciPy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, Spacing, spacing_pair
-from trigpoint.metrics.detection import cells, match_instances, radii
 from trigpoint.report import style
 
 ImageArray = npt.NDArray[Any]
@@ -114,6 +113,8 @@ def prediction_overlay(
     elif radius is None or true is None or found is None:
         raise DataError("overlay: expected truth, predicted and a radius to match them, got not all; give all or none")
     else:
+        from trigpoint.metrics.detection import radii
+
         shown = _matched(true, found, radii(radius, count) / times, annotated)
     texts = style.captions_or_blank(captions, count)
     if true is not None and found is not None:
@@ -166,6 +167,8 @@ def _matched(
     truth: list[FloatArray], predicted: list[FloatArray], radius: FloatArray, annotated: npt.ArrayLike | None
 ) -> list[_Shown]:
     """Pairs, misses and false predictions of each landmark."""
+    from trigpoint.metrics.detection import cells, match_instances  # with SciPy, which drawing itself does not need
+
     rows: list[list[tuple[FloatArray, FloatArray, int]]] = [[] for _ in truth]
     found, true = ([list(one.swapaxes(0, 1)) for one in points] for points in (predicted, truth))
     for i, k, p, t, _ in cells(found, true, None, annotated) if rows else ():

@@ -1,0 +1,120 @@
+"""``ExportedPredictor``: a model exported to ONNX applied to images. Needs onnxruntime, and no PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.landmarks import LandmarkSet
+from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
+from trigpoint.prediction.model_file import read_about, read_model
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+_ROUNDING = 1 - 1e-5  # of a threshold, which was the score of an instance: that one is still found
+_BESIDE = ("spread",)  # outputs that stand beside the points
+
+
+class ExportedPredictor(ImagePredictor):
+    """Finds the landmarks of an exported model in images of any size; see ``load`` and ``predict``.
+
+    ``about``: what the file says of itself, among it its licence and where it comes from.
+    """
+
+    def __init__(self, session: Any, about: dict[str, Any]) -> None:
+        landmarks = LandmarkSet.from_dict(about["landmarks"])
+        radii = np.array([np.nan if r is None else r for r in about["radius_px"]], np.float64)
+        super().__init__(landmarks, radii, about["radius_scale"], about["untaught"])
+        self.method_name = about["method"]
+        self.about, self._session = about, session
+        self._outputs = [output.name for output in session.get_outputs()]
+        self._threshold: float | None = about["threshold"]
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> ExportedPredictor:
+        """Read a model that ``trigpoint export`` wrote. ``device``: cpu, cuda, mps or auto.
+
+        Raises RunError for a file that is damaged, of another tool or too new, ConfigError for a device that is not
+        there, and where onnxruntime is missing or lacks an operator.
+        """
+        return cls.of(read_model(path), path, device)
+
+    @classmethod
+    def of(cls, data: bytes, path: str | Path, device: str = "auto") -> ExportedPredictor:
+        """As ``load`` for the bytes of a model that were read, or not yet written."""
+        import onnxruntime as runtime
+
+        there = runtime.get_available_providers()
+        names = [_PROVIDERS[device]] if device in _PROVIDERS else [_PROVIDERS["cuda"]] * (device == "auto")
+        chosen = [name for name in names if name in there]
+        if not chosen and device != "auto":
+            raise ConfigError(f"device '{device}': not usable here with onnxruntime {runtime.__version__}; use cpu")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = _cores()
+        try:
+            session = runtime.InferenceSession(
+                data, options, providers=list(dict.fromkeys([*chosen, _PROVIDERS["cpu"]]))
+            )
+        except Exception as error:  # of many types, none of them public
+            raise RunError(
+                f"{path}: onnxruntime {runtime.__version__} cannot run this model ({_first_line(error)}); "
+                "pip install --upgrade onnxruntime"
+            ) from None
+        return cls(session, read_about(path, session.get_modelmeta().custom_metadata_map))
+
+    @property
+    def threshold(self) -> float | None:
+        return self._threshold
+
+    def found(self, part: Sequence[Image], threshold: float | None) -> Found:
+        each = [self.outputs(image, threshold) for image in part]
+        rows = max(len(one["points"]) for one in each)
+        points = np.stack([_filled(one["points"], rows, np.nan) for one in each])
+        scores = np.stack([_filled(one["scores"], rows, 0.0) for one in each])
+        beside = [name for name in _BESIDE if name in self._outputs]
+        numbers = {name: np.stack([_filled(one[name], rows, np.nan) for one in each]) for name in beside}
+        return Found(points, scores, numbers, [float(one["scale"]) for one in each])
+
+    def outputs(self, image: Image, threshold: float | None = None) -> dict[str, npt.NDArray[Any]]:
+        """The outputs of the graph for one image, by name, float64."""
+        if is_lazy(image):
+            raise DataError(
+                f"{image}: is read by tiles, which an exported model cannot; predict with the run folder itself, or "
+                "make the image smaller"
+            )
+        pixels, value_range = stored_pixels(image)
+        values = np.ascontiguousarray(np.moveaxis(pixels, 0, -1), dtype=np.float32)
+        given = {"image": values, "value_range": np.array(value_range or _type_range(pixels), np.float32)}
+        if self._threshold is not None:
+            limit = self._threshold if threshold is None else threshold
+            given["threshold"] = np.array(_ROUNDING * limit, np.float32)
+        found = self._session.run(None, given)
+        return {name: np.asarray(one, np.float64) for name, one in zip(self._outputs, found, strict=True)}
+
+
+def _type_range(pixels: npt.NDArray[Any]) -> tuple[float, float]:
+    """What black and white are by the type of pixels alone."""
+    return (0.0, 1.0) if pixels.dtype.kind == "f" else (0.0, float(np.iinfo(pixels.dtype).max))
+
+
+def _filled(values: npt.NDArray[Any], rows: int, nothing: float) -> npt.NDArray[Any]:
+    """Values (m, ...) with rows of ``nothing`` up to ``rows``."""
+    missing = np.full((rows - len(values), *values.shape[1:]), nothing)
+    return np.concatenate([values, missing]) if len(missing) else values
+
+
+def _cores() -> int:
+    """Cores that this process may use; onnxruntime would bind its threads to those of the machine."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(int(asked), usable) if asked.isdigit() and int(asked) else usable
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
