@@ -1,6 +1,7 @@
 """The result of an evaluation: numbers, of which run and data, and how they become figures and files."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
+from trigpoint.evaluation.tables import tables
 from trigpoint.evaluation.traces import Drawing
 from trigpoint.landmarks import FloatArray, Prediction
-from trigpoint.metrics import DetectionReport, PrecisionRecall
+from trigpoint.metrics import DetectionReport, PrecisionRecall, radial_error_mm
 from trigpoint.report import (
     Picture,
     ced_plot,
@@ -23,6 +25,7 @@ from trigpoint.report import (
     render_html,
 )
 from trigpoint.report.style import figure_png
+from trigpoint.report.table_files import write_tables
 from trigpoint.runs import RunFolder
 from trigpoint.runs.label_curve import outlook, read_curve
 
@@ -81,6 +84,22 @@ class Report:
         if path is not None:
             write_text(path, text, overwrite=overwrite)
         return text
+
+    def to_tables(self, path: str | Path, overwrite: bool = False) -> list[Path]:
+        """Write the numbers of each landmark, image and subject; gives the files.
+
+        ``errors.csv``: the landmarks, and ``errors-images.csv`` and ``errors-subjects.csv`` beside it; .xlsx: a sheet
+        for each; .tex: the landmarks, for a paper. Lengths as in ``lengths``; of multi-instance runs px.
+        """
+        return write_tables(path, tables(self), overwrite=overwrite)
+
+    @cached_property
+    def lengths(self) -> tuple[str, FloatArray]:
+        """Unit and errors (N, K): mm where the pixel size of every image is known, else px."""
+        spacings = self.dataset.spacings
+        if self.detected is not None or not np.isfinite(spacings).all():
+            return "px", self.errors
+        return "mm", radial_error_mm(self.prediction.points, self.dataset.points, spacings)
 
     @property
     def outlook(self) -> list[str]:
