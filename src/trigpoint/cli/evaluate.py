@@ -31,6 +31,12 @@ def evaluate(
             help="Write the numbers of each landmark, image and subject: .csv, .xlsx, or .tex for a paper.",
         ),
     ] = None,
+    figure: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--figure", metavar="FILE", help="Draw the cumulative errors and each landmark: .pdf, .svg or .png."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
 ) -> None:
@@ -42,7 +48,7 @@ def evaluate(
     from trigpoint.data.files import write_text
     from trigpoint.evaluation import evaluate as measure
 
-    written = _writable([json, html], table or [], force)
+    written = _writable([json, html], table or [], figure or [], force)
     with progress("predicting") as advance:
         report = measure(run, data, split=None if split == "all" else split, device=device, progress=advance)
     for warning in report.warnings:
@@ -55,17 +61,21 @@ def evaluate(
         write_text(html, report.to_html(), overwrite=True)
     for file in table or []:
         report.to_tables(file, overwrite=True)
+    for file in figure or []:
+        report.to_figures(file, overwrite=True)
     for file in written:
         note(f"wrote {file}")
 
 
-def _writable(files: Sequence[Path | None], tables: Sequence[Path], force: bool) -> list[Path]:
+def _writable(files: Sequence[Path | None], tables: Sequence[Path], figures: Sequence[Path], force: bool) -> list[Path]:
     """What will be written. Raises DataError for a file that exists, or that two of the options would write."""
+    from trigpoint.evaluation.figures import figure_files
     from trigpoint.evaluation.tables import SHEETS
     from trigpoint.report.table_files import table_files
 
     found = [file for file in files if file is not None and str(file) != "-"]
     found += [each for file in tables for each in table_files(file, SHEETS[1:])]
+    found += [each for file in figures for each in figure_files(file)]
     for i, file in enumerate(found):
         refuse(file, force)
         if file in found[:i]:

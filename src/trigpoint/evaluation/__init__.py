@@ -2,6 +2,7 @@
 
 - ``measure.py``: ``evaluate``
 - ``report.py``: ``Report``, its figures and its page; ``traces.py``: pictures of the glimpses
+- ``tables.py``, ``figures.py``: the numbers and figures of a report as files for a paper
 """
 
 from trigpoint.evaluation.measure import evaluate

@@ -94,7 +94,12 @@ def error_curve(
     return figure
 
 
-def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = "px") -> Figure:
+def ced_plot(
+    errors: Mapping[str, npt.ArrayLike],
+    threshold: float,
+    unit: str = "px",
+    title: str = "Cumulative error distribution",
+) -> Figure:
     """Cumulative error distribution: share of errors at most x, for each method, up to ``threshold``.
 
     ``errors`` are arrays of any shape, NaN = not annotated, inf = not predicted.
@@ -113,7 +118,7 @@ def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = 
         label = f"{name} ({100 * (1 - share[-1]):.1f} % above {threshold:g})"
         x, y = np.concatenate([[0.0], shown, [threshold]]), np.append(share, share[-1])
         axes.step(x, y, where="post", label=label, linewidth=1.8, **style.line_style(i))
-    style.dress(axes, f"error ({unit})", "share of errors at most x", "Cumulative error distribution")
+    style.dress(axes, f"error ({unit})", "share of errors at most x", title)
     axes.set_xlim(0, threshold)
     axes.set_ylim(0, 1.01)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
