@@ -7,7 +7,7 @@ with 143; any other exception is a bug and keeps its traceback.
 
 import typer
 
-from trigpoint.cli.console import Verbs, began_beside_another
+from trigpoint.cli.console import Several, Verbs, began_beside_another
 from trigpoint.cli.data import app as data
 from trigpoint.cli.demo import demo
 from trigpoint.cli.doctor import doctor
@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (demo, label, train, evaluate, predict, reproduce, recipes, doctor):
-    app.command()(verb)
+    app.command(cls=Several if verb is evaluate else None)(verb)
 app.add_typer(data, name="data")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from trigpoint.errors import REFUSED, DataError, TrigpointError, stoppable
 
@@ -56,6 +56,30 @@ class Verbs(TyperGroup):
                 note("stopped; run the same command to resume" if resumed else "stopped")
                 raise typer.Exit(128 + number) from None
             raise typer.Exit(BAD_INPUT)
+
+
+class Several(TyperCommand):
+    """A verb whose option ``--against`` takes all values up to the next option, which click would give one each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As in typer, with the option repeated before each of its values.
+
+        >>> Several._repeated(["a", "--against", "b", "c", "--data", "d"])
+        ['a', '--against', 'b', '--against', 'c', '--data', 'd']
+        """
+        return super().parse_args(ctx, self._repeated(args))
+
+    @staticmethod
+    def _repeated(args: Sequence[str]) -> list[str]:
+        option, repeated = "--against", list[str]()
+        own = False  # whether what comes is a value of the option
+        for text in args:
+            if text.startswith("-"):
+                own = text == option or text.startswith(f"{option}=")
+            elif own and repeated[-1] != option:
+                repeated.append(option)
+            repeated.append(text)
+        return repeated
 
 
 def began_beside_another() -> bool:

@@ -12,7 +12,7 @@ from trigpoint.cli.console import note, progress, refuse, say, show_table, write
 from trigpoint.errors import DataError
 
 if TYPE_CHECKING:
-    from trigpoint.evaluation import Report
+    from trigpoint.evaluation import Comparison, Report
 
 _LISTED = 20  # landmarks that are shown one by one; the files have all
 
@@ -20,6 +20,10 @@ _LISTED = 20  # landmarks that are shown one by one; the files have all
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset folder.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="RUN...", help="Compare the run with these, on the same images."),
+    ] = None,
     split: Annotated[str, typer.Option("--split", "-s", help="The subset to measure on; all: every row.")] = "test",
     json: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file ('-': stdout).")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a report with figures to this file.")] = None,
@@ -43,26 +47,36 @@ def evaluate(
     """Measure a run on one subset of a dataset.
 
     Example: trigpoint evaluate runs/faces --data data/faces --split test --html report.html
-    For a paper: trigpoint evaluate runs/faces --data data/faces --table errors.tex --table errors.xlsx
+    For a paper: trigpoint evaluate runs/faces --data data/faces --table errors.tex --figure errors.pdf
+    To compare: trigpoint evaluate runs/faces --data data/faces --against runs/fast runs/old
     """
     from trigpoint.data.files import write_text
+    from trigpoint.evaluation import Comparison, compare
     from trigpoint.evaluation import evaluate as measure
 
+    if against and html is not None:
+        raise DataError("--html: expected one run, got --against; leave one of the two out, or write --figure")
     written = _writable([json, html], table or [], figure or [], force)
-    with progress("predicting") as advance:
-        report = measure(run, data, split=None if split == "all" else split, device=device, progress=advance)
-    for warning in report.warnings:
+    reports = []
+    for each in (run, *(against or [])):
+        with progress(f"predicting {each}" if against else "predicting") as advance:
+            reports.append(
+                measure(each, data, split=None if split == "all" else split, device=device, progress=advance)
+            )
+    found = compare(reports) if against else reports[0]
+    for warning in found.warnings:
         note(f"warning: {warning}")
+    where = "all rows" if split == "all" else f"split {split}"
     if str(json) != "-":
-        _show(report, f"{run} on {'all rows' if split == 'all' else f'split {split}'}")
+        _compared(found, where) if isinstance(found, Comparison) else _show(found, f"{run} on {where}")
     if json is not None:
-        write_json(json, report.to_dict())
+        write_json(json, found.to_dict())
     if html is not None:
-        write_text(html, report.to_html(), overwrite=True)
+        write_text(html, reports[0].to_html(), overwrite=True)
     for file in table or []:
-        report.to_tables(file, overwrite=True)
+        found.to_tables(file, overwrite=True)
     for file in figure or []:
-        report.to_figures(file, overwrite=True)
+        found.to_figures(file, overwrite=True)
     for file in written:
         note(f"wrote {file}")
 
@@ -81,6 +95,18 @@ def _writable(files: Sequence[Path | None], tables: Sequence[Path], figures: Seq
         if file in found[:i]:
             raise DataError(f"{file}: expected each file once, got it twice; give another name")
     return found
+
+
+def _compared(found: Comparison, where: str) -> None:
+    first = next(iter(found.reports.values()))
+    subjects = first.metrics["n_subjects"]
+    counted = f"{first.metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
+    say(f"Runs compared on {where}: {counted}")  # no title, which would be folded to the width of the table
+    show_table(found.rows())
+    what = "F1" if first.detected is not None else "error"
+    mark = "fewer instances missed or wrong" if first.detected is not None else "a smaller mean error"
+    say(f"difference: {what} of the run minus that of {next(iter(found.reports))}; better, worse: share of images with")
+    say(f"{mark} than there, and the other way round. In brackets: 95 % intervals over subjects.")
 
 
 def _show(report: Report, where: str) -> None:

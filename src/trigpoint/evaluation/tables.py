@@ -50,7 +50,7 @@ def tables(report: Report) -> Tables:
             _counted_images(measured, scores.counts, names),
             _counted_subjects(measured, scores),
         )
-        total = {"landmark": TOTAL, **_scores_row(scores, "detection_total", "strict")}
+        total = {"landmark": TOTAL, **scores_row(scores, "detection_total", "strict")}
         paper = [_printed_detection(row) for row in (*sheets[0], total)]
     return Tables(dict(zip(SHEETS, sheets, strict=True)), paper, about(report))
 
@@ -156,10 +156,10 @@ def _images(report: Report, measured: Sequence[Measured], unit: str, errors: Flo
 
 
 def _subjects(measured: Sequence[Measured], unit: str, errors: FloatArray) -> list[dict[str, Any]]:
-    return [first | _spread(errors[of_it], unit) for first, of_it in _by_subject(measured)]
+    return [first | _spread(errors[of_it], unit) for first, of_it in by_subject(measured)]
 
 
-def _by_subject(measured: Sequence[Measured]) -> list[tuple[dict[str, Any], list[int]]]:
+def by_subject(measured: Sequence[Measured]) -> list[tuple[dict[str, Any], list[int]]]:
     """Each subject with its images, in the order of their first; an image without one stands for itself."""
     groups: dict[int, list[int]] = {}
     for i, one in enumerate(measured):
@@ -196,12 +196,13 @@ def detection_rows(scores: DetectionReport) -> list[dict[str, Any]]:
         row = {"landmark": name, "n_instances": int(scores.counts.actual[:, k].sum())}
         lenient = scores.per_landmark["lenient"][name].to_dict()
         rows.append(
-            row | _scores_row(scores, "detection", name) | {f"{key}_lenient": lenient[key] for key in ("recall", "f1")}
+            row | scores_row(scores, "detection", name) | {f"{key}_lenient": lenient[key] for key in ("recall", "f1")}
         )
     return rows
 
 
-def _scores_row(scores: DetectionReport, table: str, name: str) -> dict[str, Any]:
+def scores_row(scores: DetectionReport, table: str, name: str) -> dict[str, Any]:
+    """Scores and counts of a row of one of the tables of ``DetectionReport.to_dict``, with intervals."""
     found, between = scores.to_dict()[table][name], scores.intervals()[table][name]
     row: dict[str, Any] = {}
     for key in ("recall", "precision", "f1", "distance_px"):
@@ -235,7 +236,7 @@ _PARTS = ("true_positives", "false_positives", "misses")
 
 
 def _counted_subjects(measured: Sequence[Measured], scores: DetectionReport) -> list[dict[str, Any]]:
-    return [first | _sums(scores.counts, of_it) for first, of_it in _by_subject(measured)]
+    return [first | _sums(scores.counts, of_it) for first, of_it in by_subject(measured)]
 
 
 def _sums(counts: DetectionCounts, images: Sequence[int], landmark: int | None = None) -> dict[str, Any]:
