@@ -16,6 +16,7 @@ from trigpoint.cli.label import label
 from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
 from trigpoint.cli.reproduce import reproduce
+from trigpoint.cli.runs import runs
 from trigpoint.cli.train import train
 from trigpoint.errors import end_in_time, end_with_parent
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, label, train, evaluate, predict, reproduce, recipes, doctor):
+for verb in (demo, label, train, evaluate, runs, predict, reproduce, recipes, doctor):
     app.command(cls=Several if verb is evaluate else None)(verb)
 app.add_typer(data, name="data")
 

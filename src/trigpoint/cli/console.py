@@ -104,20 +104,36 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None, title: str = "") -> None:
-    """A table on stdout: as wide as the terminal, or in a pipe or file as it needs."""
+def show_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str] | None = None,
+    title: str = "",
+    hide: Sequence[str] = (),
+) -> list[str]:
+    """A table on stdout: as wide as the terminal, or in a pipe or file as it needs.
+
+    In a terminal that is too narrow, columns of ``hide`` are left out, the first of them first; gives those.
+    """
     from rich.console import Console
 
-    from trigpoint.report.tables import console_table
+    from trigpoint.report.tables import columns_of, console_table
 
-    table, console = console_table(rows, columns, title or None), Console()
+    wide, console = Console(width=10_000), Console()  # where nothing is folded
+    shown, hidden = columns_of(rows, columns), list[str]()
+    table = console_table(rows, shown, title or None)
     if console.is_terminal:
+        for key in hide:
+            if wide.measure(table).maximum <= console.width:
+                break
+            if key in shown:
+                hidden.append(shown.pop(key))
+                table = console_table(rows, shown, title or None)
         console.print(table)
-        return
-    wide = Console(width=10_000)  # nothing is folded
+        return hidden
     with wide.capture() as text:
         wide.print(table)
     say("\n".join(line.rstrip() for line in text.get().splitlines()))
+    return hidden
 
 
 @contextmanager

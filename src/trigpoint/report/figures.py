@@ -171,7 +171,9 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
 
 
 def time_to_accuracy(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], line: tuple[str, float] | None = None
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    line: tuple[str, float] | None = None,
+    what: str = "mean radial error (px, log scale)",
 ) -> Figure:
     """Error (log) against training minutes. ``curves``: {label: (minutes, error)}; one pair of numbers is a marker.
 
@@ -187,7 +189,7 @@ def time_to_accuracy(
         axes.axhline(line[1], color=style.INK, linewidth=1.1, linestyle=(0, (2, 2)))
         at: dict[str, Any] = {"xytext": (-4, 4), "textcoords": "offset points", "fontsize": 9, "ha": "right"}
         axes.annotate(line[0], (1.0, line[1]), xycoords=("axes fraction", "data"), color=style.INK, **at)
-    style.dress(axes, "training time (minutes)", "mean radial error (px, log scale)", "Time to accuracy")
+    style.dress(axes, "training time (minutes)", what, "Time to accuracy")
     axes.set_xlim(left=0)
     _log_if_positive(axes)
     if not curves:
