@@ -27,16 +27,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
-    from trigpoint.evaluation import evaluate
+    from trigpoint.evaluation import compare, evaluate
     from trigpoint.prediction import Predictor
     from trigpoint.training import train
 
 __version__ = "0.1.0"
-__all__ = ["LandmarkDataset", "Predictor", "evaluate", "train"]
+__all__ = ["LandmarkDataset", "Predictor", "compare", "evaluate", "train"]
 
 _HOMES = {
     "LandmarkDataset": "trigpoint.data",
     "Predictor": "trigpoint.prediction",
+    "compare": "trigpoint.evaluation",
     "evaluate": "trigpoint.evaluation",
     "train": "trigpoint.training",
 }

@@ -7,7 +7,7 @@ with 143; any other exception is a bug and keeps its traceback.
 
 import typer
 
-from trigpoint.cli.console import Verbs, began_beside_another
+from trigpoint.cli.console import Several, Verbs, began_beside_another
 from trigpoint.cli.data import app as data
 from trigpoint.cli.demo import demo
 from trigpoint.cli.doctor import doctor
@@ -17,6 +17,7 @@ from trigpoint.cli.label import label
 from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
 from trigpoint.cli.reproduce import reproduce
+from trigpoint.cli.runs import runs
 from trigpoint.cli.train import train
 from trigpoint.errors import end_in_time, end_with_parent
 
@@ -30,8 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, label, train, evaluate, predict, export, reproduce, recipes, doctor):
-    app.command()(verb)
+for verb in (demo, label, train, evaluate, runs, predict, export, reproduce, recipes, doctor):
+    app.command(cls=Several if verb is evaluate else None)(verb)
 app.add_typer(data, name="data")
 
 

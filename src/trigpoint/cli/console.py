@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from trigpoint.errors import REFUSED, DataError, TrigpointError, missing, stoppable
 
@@ -63,6 +63,30 @@ class Verbs(TyperGroup):
             raise typer.Exit(BAD_INPUT)
 
 
+class Several(TyperCommand):
+    """A verb whose option ``--against`` takes all values up to the next option, which click would give one each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As in typer, with the option repeated before each of its values.
+
+        >>> Several._repeated(["a", "--against", "b", "c", "--data", "d"])
+        ['a', '--against', 'b', '--against', 'c', '--data', 'd']
+        """
+        return super().parse_args(ctx, self._repeated(args))
+
+    @staticmethod
+    def _repeated(args: Sequence[str]) -> list[str]:
+        option, repeated = "--against", list[str]()
+        own = False  # whether what comes is a value of the option
+        for text in args:
+            if text.startswith("-"):
+                own = text == option or text.startswith(f"{option}=")
+            elif own and repeated[-1] != option:
+                repeated.append(option)
+            repeated.append(text)
+        return repeated
+
+
 def began_beside_another() -> bool:
     """Whether Lightning in another process, which is still there, began this one to share its work."""
     by_others = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
@@ -85,20 +109,36 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None, title: str = "") -> None:
-    """A table on stdout: as wide as the terminal, or in a pipe or file as it needs."""
+def show_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str] | None = None,
+    title: str = "",
+    hide: Sequence[str] = (),
+) -> list[str]:
+    """A table on stdout: as wide as the terminal, or in a pipe or file as it needs.
+
+    In a terminal that is too narrow, columns of ``hide`` are left out, the first of them first; gives those.
+    """
     from rich.console import Console
 
-    from trigpoint.report.tables import console_table
+    from trigpoint.report.tables import columns_of, console_table
 
-    table, console = console_table(rows, columns, title or None), Console()
+    wide, console = Console(width=10_000), Console()  # where nothing is folded
+    shown, hidden = columns_of(rows, columns), list[str]()
+    table = console_table(rows, shown, title or None)
     if console.is_terminal:
+        for key in hide:
+            if wide.measure(table).maximum <= console.width:
+                break
+            if key in shown:
+                hidden.append(shown.pop(key))
+                table = console_table(rows, shown, title or None)
         console.print(table)
-        return
-    wide = Console(width=10_000)  # nothing is folded
+        return hidden
     with wide.capture() as text:
         wide.print(table)
     say("\n".join(line.rstrip() for line in text.get().splitlines()))
+    return hidden
 
 
 @contextmanager

@@ -1,11 +1,18 @@
 """``trigpoint evaluate``."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trigpoint.cli.console import note, progress, refuse, say, show_table, write_json
+from trigpoint.errors import DataError
+
+if TYPE_CHECKING:
+    from trigpoint.evaluation import Comparison, Report
 
 _LISTED = 20  # landmarks that are shown one by one; the files have all
 
@@ -13,44 +20,107 @@ _LISTED = 20  # landmarks that are shown one by one; the files have all
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset folder.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="RUN...", help="Compare the run with these, on the same images."),
+    ] = None,
     split: Annotated[str, typer.Option("--split", "-s", help="The subset to measure on; all: every row.")] = "test",
     json: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file ('-': stdout).")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a report with figures to this file.")] = None,
+    table: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            help="Write the numbers of each landmark, image and subject: .csv, .xlsx, or .tex for a paper.",
+        ),
+    ] = None,
+    figure: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--figure", metavar="FILE", help="Draw the cumulative errors and each landmark: .pdf, .svg or .png."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
 ) -> None:
     """Measure a run on one subset of a dataset.
 
     Example: trigpoint evaluate runs/faces --data data/faces --split test --html report.html
+    For a paper: trigpoint evaluate runs/faces --data data/faces --table errors.tex --figure errors.pdf
+    To compare: trigpoint evaluate runs/faces --data data/faces --against runs/fast runs/old
     """
     from trigpoint.data.files import write_text
+    from trigpoint.evaluation import Comparison, compare
     from trigpoint.evaluation import evaluate as measure
+
+    if against and html is not None:
+        raise DataError("--html: expected one run, got --against; leave one of the two out, or write --figure")
+    written = _writable([json, html], table or [], figure or [], force)
+    reports = []
+    for each in (run, *(against or [])):
+        with progress(f"predicting {each}" if against else "predicting") as advance:
+            reports.append(
+                measure(each, data, split=None if split == "all" else split, device=device, progress=advance)
+            )
+    found = compare(reports) if against else reports[0]
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+    where = "all rows" if split == "all" else f"split {split}"
+    if str(json) != "-":
+        _compared(found, where) if isinstance(found, Comparison) else _show(found, f"{run} on {where}")
+    if json is not None:
+        write_json(json, found.to_dict())
+    if html is not None:
+        write_text(html, reports[0].to_html(), overwrite=True)
+    for file in table or []:
+        found.to_tables(file, overwrite=True)
+    for file in figure or []:
+        found.to_figures(file, overwrite=True)
+    for file in written:
+        note(f"wrote {file}")
+
+
+def _writable(files: Sequence[Path | None], tables: Sequence[Path], figures: Sequence[Path], force: bool) -> list[Path]:
+    """What will be written. Raises DataError for a file that exists, or that two of the options would write."""
+    from trigpoint.evaluation.figures import figure_files
+    from trigpoint.evaluation.tables import SHEETS
+    from trigpoint.report.table_files import table_files
+
+    found = [file for file in files if file is not None and str(file) != "-"]
+    found += [each for file in tables for each in table_files(file, SHEETS[1:])]
+    found += [each for file in figures for each in figure_files(file)]
+    for i, file in enumerate(found):
+        refuse(file, force)
+        if file in found[:i]:
+            raise DataError(f"{file}: expected each file once, got it twice; give another name")
+    return found
+
+
+def _compared(found: Comparison, where: str) -> None:
+    first = next(iter(found.reports.values()))
+    subjects = first.metrics["n_subjects"]
+    counted = f"{first.metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
+    say(f"Runs compared on {where}: {counted}")  # no title, which would be folded to the width of the table
+    show_table(found.rows())
+    what = "F1" if first.detected is not None else "error"
+    mark = "fewer instances missed or wrong" if first.detected is not None else "a smaller mean error"
+    say(f"difference: {what} of the run minus that of {next(iter(found.reports))}; better, worse: share of images with")
+    say(f"{mark} than there, and the other way round. In brackets: 95 % intervals over subjects.")
+
+
+def _show(report: Report, where: str) -> None:
     from trigpoint.report.tables import landmark_rows, metric_rows
 
-    for file in (json, html):
-        refuse(file, force)
-    with progress("predicting") as advance:
-        report = measure(run, data, split=None if split == "all" else split, device=device, progress=advance)
-    for warning in report.warnings:
-        note(f"warning: {warning}")
-    if str(json) != "-":
-        metrics = report.metrics
-        columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
-        subjects = metrics["n_subjects"]
-        where = "all rows" if split == "all" else f"split {split}"
-        counted = f"{metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
-        show_table(metric_rows(metrics), columns, f"{run} on {where}: {counted}")
-        for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
-            rows = landmark_rows(metrics.get(key))
-            if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
-                first = {"landmark": "counting"} if key == "detection_total" else {}
-                show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
-        for line in report.outlook:
-            say(line)
-    if json is not None:
-        write_json(json, report.to_dict())
-    if html is not None:
-        write_text(html, report.to_html(), overwrite=True)
-    for file in (json, html):
-        if file is not None and str(file) != "-":
-            note(f"wrote {file}")
+    metrics = report.metrics
+    columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
+    subjects = metrics["n_subjects"]
+    counted = f"{metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
+    show_table(metric_rows(metrics), columns, f"{where}: {counted}")
+    for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
+        rows = landmark_rows(metrics.get(key))
+        if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
+            first = {"landmark": "counting"} if key == "detection_total" else {}
+            show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
+    for line in report.outlook:
+        say(line)

@@ -1,6 +1,7 @@
 """The result of an evaluation: numbers, of which run and data, and how they become figures and files."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,19 +11,20 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
+from trigpoint.evaluation.figures import curve, write_figures
+from trigpoint.evaluation.tables import tables
 from trigpoint.evaluation.traces import Drawing
 from trigpoint.landmarks import FloatArray, Prediction
-from trigpoint.metrics import DetectionReport, PrecisionRecall
+from trigpoint.metrics import DetectionReport, PrecisionRecall, radial_error_mm
 from trigpoint.report import (
     Picture,
-    ced_plot,
     label_curve_plot,
     per_landmark_bars,
-    precision_recall_plot,
     prediction_overlay,
     render_html,
 )
 from trigpoint.report.style import figure_png
+from trigpoint.report.table_files import write_tables
 from trigpoint.runs import RunFolder
 from trigpoint.runs.label_curve import outlook, read_curve
 
@@ -82,6 +84,30 @@ class Report:
             write_text(path, text, overwrite=overwrite)
         return text
 
+    def to_tables(self, path: str | Path, overwrite: bool = False) -> list[Path]:
+        """Write the numbers of each landmark, image and subject; gives the files.
+
+        ``errors.csv``: the landmarks, and ``errors-images.csv`` and ``errors-subjects.csv`` beside it; .xlsx: a sheet
+        for each; .tex: the landmarks, for a paper. Lengths as in ``lengths``; of multi-instance runs px.
+        """
+        return write_tables(path, tables(self), overwrite=overwrite)
+
+    def to_figures(self, path: str | Path, overwrite: bool = False) -> list[Path]:
+        """Write figures for a paper, .pdf, .svg or .png; gives the files.
+
+        ``errors.pdf``: the cumulative errors, and ``errors-landmarks.pdf``: the mean error of each landmark with its
+        interval; of multi-instance runs precision against recall, and both and F1 of each landmark.
+        """
+        return write_figures(path, {self.run.folder.name: self}, overwrite=overwrite)
+
+    @cached_property
+    def lengths(self) -> tuple[str, FloatArray]:
+        """Unit and errors (N, K): mm where the pixel size of every image is known, else px."""
+        spacings = self.dataset.spacings
+        if self.detected is not None or not np.isfinite(spacings).all():
+            return "px", self.errors
+        return "mm", radial_error_mm(self.prediction.points, self.dataset.points, spacings)
+
     @property
     def outlook(self) -> list[str]:
         """What to expect of more labels, where ``trigpoint data curve`` has measured that."""
@@ -92,14 +118,15 @@ class Report:
         """Curves, and points over typical and over the worst images."""
         names, (typical, worst) = self.dataset.landmarks.names, self.extremes()
         if self.detected is None:
-            pictures = [Picture("Cumulative error", self._ced())]
+            pictures = [Picture("Cumulative error", curve({self.run.folder.name: self}))]
             if len(names) > 1:
-                bars = {name: self.errors[:, k] for k, name in enumerate(names)}
-                pictures.append(Picture("Error per landmark", per_landmark_bars(bars)))
+                unit, errors = self.lengths
+                bars = {name: errors[:, k] for k, name in enumerate(names)}
+                pictures.append(Picture("Error per landmark", per_landmark_bars(bars, unit)))
             about = "nearest to the median error", "largest mean error"
         else:
-            curve = precision_recall_plot(self.detected.curve, names, self.detected.threshold)
-            pictures = [Picture("Precision and recall", curve, "at every score; the threshold is that of the run")]
+            drawn = curve({self.run.folder.name: self})
+            pictures = [Picture("Precision and recall", drawn, "at every score; the threshold is that of the run")]
             about = "as many errors as in the middle image", "most instances missed or wrong"
         for title, shown, what in zip(("Typical images", "Worst images"), (typical, worst), about, strict=True):
             if shown:
@@ -148,11 +175,6 @@ class Report:
             worst = [i for i in order[::-1][:count] if wrong[i]]
         middle = max(0, len(order) // 2 - count // 2)
         return order[middle : middle + count], worst
-
-    def _ced(self) -> Figure:
-        finite = self.errors[np.isfinite(self.errors)]
-        limit = float(np.quantile(finite, 0.98)) if len(finite) else 1.0
-        return ced_plot({self.run.folder.name: self.errors.ravel()}, max(limit, 1e-3))
 
     @property
     def spacing_source(self) -> str | None:

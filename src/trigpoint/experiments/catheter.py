@@ -17,9 +17,10 @@ import numpy as np
 
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, between, judged, spread
-from trigpoint.experiments.measures import Outcome, difference
+from trigpoint.experiments.measures import Outcome
 from trigpoint.experiments.study import ClaimSpec
 from trigpoint.metrics import normalized_total_variation
+from trigpoint.metrics.paired import difference
 from trigpoint.prediction import Predictor
 from trigpoint.report.tables import UNKNOWN
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, between, judged, spread
-from trigpoint.experiments.measures import Outcome, difference
+from trigpoint.experiments.measures import Outcome
 from trigpoint.metrics import bootstrap_interval, mean_error
+from trigpoint.metrics.paired import difference
 from trigpoint.metrics.point_to_point import THRESHOLD, mean_point_error, point_error_scores
 from trigpoint.prediction import Predictor
 from trigpoint.report.figures import ced_plot, comparison

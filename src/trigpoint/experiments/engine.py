@@ -17,11 +17,12 @@ from trigpoint.config import read_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import ConfigError, did_you_mean
 from trigpoint.experiments.findings import Claim, Findings, Row, Table, between, finite_mean, judged, spread
-from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, difference, figure_of
+from trigpoint.experiments.measures import MEASURES, Errors, Job, Outcome, figure_of
 from trigpoint.experiments.study import ClaimSpec, Request, Study, TableSpec, TimeUp
 from trigpoint.experiments.task import Task, Until, check_launcher, launched
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error, radial_error
+from trigpoint.metrics.paired import difference
 from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_catheter, write_instruments, write_radiographs
 from trigpoint.synthetic.folder import MARK, height_width

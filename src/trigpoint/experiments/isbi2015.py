@@ -15,11 +15,12 @@ from trigpoint.data.files import read_text
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Claim, Row, Table, between, judged, spread
-from trigpoint.experiments.measures import Errors, Job, Measured, Outcome, difference, errors_mm, mean_and_sd, sdr_cells
+from trigpoint.experiments.measures import Errors, Job, Measured, Outcome, errors_mm, mean_and_sd, sdr_cells
 from trigpoint.experiments.task import predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error
 from trigpoint.metrics.functional import spacing_sides
+from trigpoint.metrics.paired import difference
 from trigpoint.report.figures import ced_plot, per_landmark_bars
 from trigpoint.report.tables import number
 from trigpoint.runs import RunFolder

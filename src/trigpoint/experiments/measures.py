@@ -208,24 +208,6 @@ class Measured:
         return mean | sdr_cells([100 * share for share in self.sdr.values()], 1)
 
 
-def difference(
-    ours: Sequence[FloatArray], others: Sequence[FloatArray], subjects: Sequence[str]
-) -> tuple[float, tuple[float, float]]:
-    """Mean of ``ours`` minus that of ``others``, errors (N, K) of each seed, and its 95 % interval over subjects.
-
-    Images and landmarks are the same and paired, so their difficulty cancels; seeds are averaged first, as far as a
-    setting has them. NaN when a point has no prediction.
-
-    >>> difference([np.array([[1.0], [2.0]])], [np.array([[2.0], [2.0]])], ["anna", "ben"])[0]
-    -0.5
-    """
-    means = [np.stack(list(seeds)).mean(axis=0) for seeds in (ours, others)]
-    if np.isinf(means).any():
-        return math.nan, (math.nan, math.nan)
-    gaps = means[0] - means[1]
-    return metrics.mean_error(gaps), metrics.bootstrap_interval(gaps, list(subjects))
-
-
 def mean_and_sd(mean: float | None, sd: float | None = None) -> str:
     """MRE ± SD as text, as far as they are known."""
     return number(mean) + ("" if sd is None or math.isnan(sd) else f" ± {sd:.2f}")

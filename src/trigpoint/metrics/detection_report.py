@@ -117,11 +117,16 @@ def detection_scores(
     per_landmark: dict[Counting, dict[str, DetectionScores]] = {}
     total: dict[Counting, DetectionScores] = {}
     for counting in COUNTINGS:
-        parts = (counts.true_positives, counts.predicted, counts.misses(counting), counts.distance)
-        rows = np.stack([part.astype(np.float64) for part in parts], axis=-1)  # (I, K, 4)
-        per_landmark[counting] = {name: score(rows[:, k]) for k, name in enumerate(names)}
-        total[counting] = score(rows.sum(axis=1))
-    return DetectionReport(per_landmark, total, counts, radii(radius, len(rows)), threshold)
+        per_landmark[counting] = {name: score(summed(counts, k, counting)) for k, name in enumerate(names)}
+        total[counting] = score(summed(counts, None, counting))
+    return DetectionReport(per_landmark, total, counts, radii(radius, len(counts.actual)), threshold)
+
+
+def summed(counts: DetectionCounts, landmark: int | None = None, counting: Counting = "strict") -> FloatArray:
+    """True positives, predictions, misses and sum of distances (I, 4) of one landmark, or of all together."""
+    parts = (counts.true_positives, counts.predicted, counts.misses(counting), counts.distance)
+    rows = np.stack([part.astype(np.float64) for part in parts], axis=-1)  # (I, K, 4)
+    return np.asarray(rows.sum(axis=1) if landmark is None else rows[:, landmark])
 
 
 def ratio(above: ArrayLike, below: ArrayLike) -> FloatArray:
@@ -135,7 +140,7 @@ def ratio(above: ArrayLike, below: ArrayLike) -> FloatArray:
 
 
 # Of sums over images (true positives, predictions, misses, distance): what is divided by what.
-_MEASURES: dict[str, Callable[[FloatArray], FloatArray]] = {
+MEASURES: dict[str, Callable[[FloatArray], FloatArray]] = {
     "precision": lambda s: ratio(s[0], s[1]),
     "recall": lambda s: ratio(s[0], s[0] + s[2]),
     "f1": lambda s: ratio(2 * s[0], s[0] + s[1] + s[2]),
@@ -146,12 +151,12 @@ _MEASURES: dict[str, Callable[[FloatArray], FloatArray]] = {
 def _scores(rows: FloatArray, groups: Sequence[Any] | None, draws: int, seed: int) -> DetectionScores:
     """Scores of rows (I, 4): true positives, predictions, misses and the sum of distances of each image."""
     sums = rows.sum(axis=0)
-    precision, recall, f1, distance = (float(measure(sums)) for measure in _MEASURES.values())
+    precision, recall, f1, distance = (float(measure(sums)) for measure in MEASURES.values())
     intervals = {
         name: bootstrap_interval(
             rows, groups, partial(_of_drawn, measure), draws, seed, scale="length" if name == "distance_px" else "share"
         )
-        for name, measure in _MEASURES.items()
+        for name, measure in MEASURES.items()
         if draws
     }
     hits, predicted, misses = (int(value) for value in sums[:3])

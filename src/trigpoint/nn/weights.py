@@ -50,6 +50,15 @@ def unpack(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return state, note
 
 
+def read_note(file: Path) -> dict[str, str]:
+    """The note of a safetensors file alone, whose tensors are not read. Raises ValueError when it is damaged."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {key: value for key, value in (opened.metadata() or {}).items() if key not in (_FORMAT, _CHECKSUM)}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file}: damaged or not a safetensors file ({error}); {_REMEDY}") from None
+
+
 def checksum(state: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and values; the order does not matter.
 

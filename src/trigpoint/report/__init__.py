@@ -1,8 +1,10 @@
 """Results as people read them.
 
 - tables.py: numbers with unit and interval; Markdown and rich tables of dict rows
+- table_files.py: tables as .csv, .xlsx and .tex
 - figures.py: curves and distributions; overlays.py: points over images, one instance or many; style.py: how they look
 - side_by_side.py: several methods side by side; detection_figures.py: precision and recall
+- landmark_figures.py: a number of each landmark with its interval
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file

@@ -1,6 +1,6 @@
 """Precision against recall, for methods that find any number of instances."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,12 @@ from trigpoint.report import style
 _POINT: dict[str, Any] = {"marker": "o", "ms": 8, "mfc": "white", "mew": 2, "linestyle": ""}
 
 
-def precision_recall_plot(curve: PrecisionRecall, names: Sequence[str], chosen: float | None = None) -> Figure:
+TITLE = "Precision and recall"
+
+
+def precision_recall_plot(
+    curve: PrecisionRecall, names: Sequence[str], chosen: float | None = None, title: str = TITLE
+) -> Figure:
     """Precision against strict recall for each of the K landmarks ``names``, and for all together.
 
     The legend gives the average precision (AP). ``chosen`` marks the points of that score threshold. Up to 10 landmarks
@@ -42,17 +47,36 @@ def precision_recall_plot(curve: PrecisionRecall, names: Sequence[str], chosen: 
     marked = chosen is not None and any(line.get_gid() == "chosen" for line in axes.get_lines())
     if marked:
         axes.plot([], [], **_POINT, color=style.MUTED, label=f"threshold {chosen:.3g}")
-    style.dress(axes, "recall (strict)", "precision", "Precision and recall")
+    _finish(axes, title, "" if shown else "nothing to find, or nothing was predicted")
+    return figure
+
+
+def precision_recall_of_runs(curves: Mapping[str, tuple[PrecisionRecall, float]], title: str = TITLE) -> Figure:
+    """Precision against strict recall of several runs, all landmarks together; ``curves``: the run's name, its counts
+    and its score threshold, which is marked."""
+    figure = style.new_figure(6.4, 4.6)
+    axes = figure.subplots()
+    for i, (name, (curve, threshold)) in enumerate(curves.items()):
+        pooled = curve.pooled()
+        label = f"{name} (AP {pooled.average_precision()[0]:.3f})"
+        _line(axes, pooled, 0, threshold, label=label, linewidth=1.8, **style.line_style(i))
+    axes.plot([], [], **_POINT, color=style.MUTED, label="at the threshold of the run")
+    _finish(axes, title, "")
+    return figure
+
+
+def _finish(axes: Axes, title: str, empty: str) -> None:
+    """Axes, legend, and why nothing is drawn."""
+    style.dress(axes, "recall (strict)", "precision", title)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.02)
-    if not shown:
-        style.empty_note(axes, "nothing to find, or nothing was predicted")
+    if empty:
+        style.empty_note(axes, empty)
     entries = style.entries(axes)
     if 0 < len(entries) <= 6:
         axes.legend(handles=entries, frameon=False, fontsize=9, labelcolor=style.INK, loc="lower left")
     else:
         style.legend(axes)
-    return figure
 
 
 def _line(axes: Axes, curve: PrecisionRecall, k: int, chosen: float | None, **look: Any) -> None:

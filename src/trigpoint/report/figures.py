@@ -94,7 +94,12 @@ def error_curve(
     return figure
 
 
-def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = "px") -> Figure:
+def ced_plot(
+    errors: Mapping[str, npt.ArrayLike],
+    threshold: float,
+    unit: str = "px",
+    title: str = "Cumulative error distribution",
+) -> Figure:
     """Cumulative error distribution: share of errors at most x, for each method, up to ``threshold``.
 
     ``errors`` are arrays of any shape, NaN = not annotated, inf = not predicted.
@@ -113,7 +118,7 @@ def ced_plot(errors: Mapping[str, npt.ArrayLike], threshold: float, unit: str = 
         label = f"{name} ({100 * (1 - share[-1]):.1f} % above {threshold:g})"
         x, y = np.concatenate([[0.0], shown, [threshold]]), np.append(share, share[-1])
         axes.step(x, y, where="post", label=label, linewidth=1.8, **style.line_style(i))
-    style.dress(axes, f"error ({unit})", "share of errors at most x", "Cumulative error distribution")
+    style.dress(axes, f"error ({unit})", "share of errors at most x", title)
     axes.set_xlim(0, threshold)
     axes.set_ylim(0, 1.01)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -166,7 +171,9 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
 
 
 def time_to_accuracy(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], line: tuple[str, float] | None = None
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    line: tuple[str, float] | None = None,
+    what: str = "mean radial error (px, log scale)",
 ) -> Figure:
     """Error (log) against training minutes. ``curves``: {label: (minutes, error)}; one pair of numbers is a marker.
 
@@ -182,7 +189,7 @@ def time_to_accuracy(
         axes.axhline(line[1], color=style.INK, linewidth=1.1, linestyle=(0, (2, 2)))
         at: dict[str, Any] = {"xytext": (-4, 4), "textcoords": "offset points", "fontsize": 9, "ha": "right"}
         axes.annotate(line[0], (1.0, line[1]), xycoords=("axes fraction", "data"), color=style.INK, **at)
-    style.dress(axes, "training time (minutes)", "mean radial error (px, log scale)", "Time to accuracy")
+    style.dress(axes, "training time (minutes)", what, "Time to accuracy")
     axes.set_xlim(left=0)
     _log_if_positive(axes)
     if not curves:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -189,7 +190,8 @@ def save(figure: Figure, path: str | Path, dpi: int = 130) -> Path:
         if file.suffix.lower() == ".png":
             stream.write(figure_png(figure, dpi))
         else:
-            figure.savefig(stream, format=file.suffix[1:].lower())
+            with rc_context({"pdf.fonttype": 42}):  # whole fonts: journals refuse those of Type 3
+                figure.savefig(stream, format=file.suffix[1:].lower())
     return file
 
 

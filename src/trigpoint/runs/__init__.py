@@ -2,6 +2,7 @@
 
 - ``folder.py``: the files of a run
 - ``label_curve.py``: what trainings with fewer labels say of more
+- ``listing.py``: the runs below a folder
 - ``lock.py``: one training at a time
 - ``provenance.py``: what the run has learned from, against other data
 """

@@ -1,0 +1,168 @@
+"""``trigpoint runs``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trigpoint.cli.console import note, refuse, show_table
+from trigpoint.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from trigpoint.runs.listing import FoundRun
+
+_NUMBERS = {"validation": "validation_error", "test": "test"}  # what is sorted by, where the column has words
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="A folder with runs, also in its subfolders.")],
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="KEY", help="Sort by a column, or a key of the recipe that differs.")
+    ] = "run",
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the whole table to this file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the validation error against minutes: .pdf, .svg or .png.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+) -> None:
+    """List the runs below a folder: what differs in their recipes, their errors, and how long they trained.
+
+    The test error is that of the file metrics.json in a run: trigpoint evaluate RUN --data FOLDER --json
+    RUN/metrics.json
+
+    Example: trigpoint runs runs --sort validation
+    """
+    from trigpoint.data.files import write_text
+    from trigpoint.runs.listing import differing, find_runs, short_names
+
+    for file in (csv, plot):
+        refuse(file, force)
+    if csv is not None and csv == plot:
+        raise DataError(f"{csv}: expected each file once, got it twice; give another name")
+    if plot is not None:
+        _check_ending(plot)
+    found = find_runs(folder)
+    keys = differing(found)
+    found = _sorted(found, sort, short_names(keys))
+    rows = [_row(run, keys) for run in found]
+    _show(rows, found, short_names(keys))
+    for run in found:
+        if run.problem:
+            note(f"{run.name}: {run.problem}")
+    if csv is not None:
+        write_text(csv, _csv(found, keys, csv), overwrite=True)
+        note(f"wrote {csv}")
+    if plot is not None:
+        _plot(found, plot)
+
+
+def _check_ending(plot: Path) -> None:
+    from trigpoint.report.style import FORMATS
+
+    if plot.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{plot}: expected a figure ending in {', '.join(FORMATS)}, got '{plot.suffix}'; rename it")
+
+
+def _sorted(found: Sequence[FoundRun], by: str, short: Mapping[str, str]) -> list[FoundRun]:
+    """Smallest first, what is not known last. Raises ConfigError for an unknown key."""
+    columns = ("run", "state", "validation", "test", "minutes", "data", "date")
+    full = {name: key for key, name in short.items()}
+    if by not in (*columns, *short, *full):
+        raise ConfigError(f"--sort: unknown column '{by}'; {did_you_mean(by, [*columns, *full])}")
+    if by == "run":
+        return list(found)
+
+    def worth(run: FoundRun) -> tuple[bool, bool, float, str]:
+        value = getattr(run, _NUMBERS.get(by, by)) if by in columns else run.recipe.get(full.get(by, by))
+        amount = float(value) if isinstance(value, int | float) else None
+        return value is None, amount is None, amount or 0.0, str(value)
+
+    return sorted(found, key=worth)
+
+
+def _row(run: FoundRun, keys: Sequence[str]) -> dict[str, Any]:
+    from trigpoint.report.tables import number
+
+    state = run.state
+    if state == "unfinished":
+        state = f"{run.epochs_done or 0} of {run.epochs} epochs"
+    unit = "" if run.test_unit == "F1" else run.test_unit
+    test = number(run.test, 3 if run.test_unit == "F1" else 2, unit, run.interval)
+    if run.test is not None:
+        test = (
+            ("F1 " if run.test_unit == "F1" else "")
+            + test
+            + ("" if run.test_split == "test" else f" ({run.test_split})")
+        )
+    differ = {key: _text(run.recipe.get(key)) if run.recipe else "–" for key in keys}
+    minutes = None if run.minutes is None else round(run.minutes, 1)
+    row = {"run": run.name, "state": state, **differ, "validation": run.validation, "test": test}
+    return row | {"minutes": minutes, "data": run.data, "date": run.date}
+
+
+def _text(value: Any) -> str:
+    """A value of a recipe, in little room."""
+    text = "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 24 else f"…{text[-23:]}"
+
+
+def _show(rows: Sequence[Mapping[str, Any]], found: Sequence[FoundRun], short: Mapping[str, str]) -> None:
+    """The table; what differs only because something else does is hidden first, the errors never."""
+    known = [run.recipe for run in found if run.recipe]
+    shared = [key for key in short if all(key in recipe for recipe in known)]
+    others = [key for key in short if key not in shared]
+    headings = {key: short.get(key, key) for key in rows[0]}
+    hide = [*others[::-1], "data", "date", "state", *shared[::-1], "minutes"]
+    if all(run.state == "finished" for run in found):
+        headings.pop("state")
+    for name in ("test", "data"):
+        if all(getattr(run, name) is None for run in found):
+            headings.pop(name)
+    hidden = show_table(rows, headings, hide=hide)
+    if hidden:
+        note(f"not enough room for: {', '.join(hidden[::-1])}; widen the terminal, or write all with --csv FILE")
+    states = {state: sum(run.state == state for run in found) for state in ("finished", "unfinished", "broken")}
+    note(f"{len(found)} runs: {', '.join(f'{count} {state}' for state, count in states.items() if count)}")
+
+
+def _csv(found: Sequence[FoundRun], keys: Sequence[str], file: Path) -> str:
+    from trigpoint.data.files import csv_text
+    from trigpoint.data.written import refuse_formulas
+
+    facts = [
+        "state", "epochs_done", "epochs", "validation", "validation_error", "test", "test_low", "test_high",
+        "test_unit", "test_split", "minutes", "data", "date", "problem",
+    ]  # fmt: skip
+    lines = []
+    for run in found:
+        low, high = run.interval or (None, None)
+        values = {**vars(run), "test_low": low, "test_high": high}
+        lines.append([run.name, *(run.recipe.get(key) for key in keys), *(values[name] for name in facts)])
+    header = ["run", *keys, *facts]
+    refuse_formulas([*header, *(cell for line in lines for cell in line if isinstance(cell, str))], str(file))
+    return csv_text([header, *(["" if cell is None else cell for cell in line] for line in lines)])
+
+
+def _plot(found: Sequence[FoundRun], file: Path) -> None:
+    """The least error so far of each run against its minutes; of runs that choose by the same number."""
+    from trigpoint.report.figures import time_to_accuracy
+    from trigpoint.report.run_figures import time_points
+    from trigpoint.report.style import MOST_LINES, save
+    from trigpoint.runs.listing import curve_of
+
+    curves = {run.name: curve_of(run) for run in found}
+    known = {name: curve for name, curve in curves.items() if curve is not None}
+    chosen = [curve[0] for curve in known.values()]
+    column = max(dict.fromkeys(chosen), key=chosen.count) if chosen else ""
+    shown = {name: (minutes, errors) for name, (own, minutes, errors) in known.items() if own == column}
+    if left := [name for name in curves if name not in shown]:
+        note(f"not drawn, for want of a validation by {column or 'anything'}: {', '.join(left)}")
+    what = (
+        "mean radial error (px, log scale)" if column == "val_mre_px" else f"{column.removeprefix('val_')} (log scale)"
+    )
+    draw = time_to_accuracy if len(shown) <= MOST_LINES else time_points
+    save(draw(shown, what=f"validation: {what}"), file)
+    note(f"wrote {file}")
