@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codec, foveated, instances, throughput, training, transfer
+from benchmarks import codec, foveated, instances, labelling, throughput, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
@@ -21,8 +21,13 @@ PARTS = ("throughput", "codec", "instances", "training", "transfer", "foveated")
 
 def main(arguments: Sequence[str] | None = None) -> str:
     """Measure, and return the text that is printed."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["labelling"]:
+        return labelling.main(given[1:])  # clicks; it has options of its own
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of trigpoint, as ratios.")
-    parser.add_argument("what", nargs="?", choices=[*PARTS, "scale"], help="one part; none: all but scale")
+    parser.add_argument(
+        "what", nargs="?", choices=[*PARTS, "scale", "labelling"], help="one part; none: all but scale and labelling"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")
     parser.add_argument("--largest", type=int, default=16384, help="scale: largest side in memory")
@@ -30,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--trunk", default="resnet34", help="scale: trunk of the network, such as small")
     parser.add_argument("--threads", type=int, default=1, help="scale: threads of each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/scale"), help="scale: folder for scale.json, scale.png")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args(given)
     if chosen.peer:
         sys.path.append(chosen.peer)
     machine = f"torch {torch.__version__}, Python {platform.python_version()}"

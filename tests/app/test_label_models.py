@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -232,7 +233,7 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(learning, "RunFolder", lambda path: run)
     monkeypatch.setattr(learning, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=-3))
     monkeypatch.setattr(learning, "_EVERY", 0.02)
-    monkeypatch.setattr(learning, "FEWEST", 2)
+    monkeypatch.setattr(learning, "fewest", lambda project: 2)
     learner = Learner(project, lambda event: said.append(event["status"]), learned.append)
     learner.start()
     for number in (0, 1):
@@ -251,6 +252,16 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     later.start()
     later.end()
     assert len(learned) == 2  # the run that is there is used at once
+
+
+def test_templates_propose_from_the_first_label_on(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = open_project(photos, "tip")
+    for at_hand, need in ((True, 1), (False, 5)):
+        monkeypatch.setattr(learning, "at_hand", lambda weights, at_hand=at_hand: at_hand)
+        assert Learner(project, lambda event: None, lambda run: None).status["need"] == need
+    monkeypatch.setattr(learning, "at_hand", lambda weights: True)
+    project.opened = replace(project.opened, about=replace(project.opened.about, instances=True))
+    assert learning.fewest(project) == 5  # templates find one of each landmark
 
 
 def test_likely_wrong_labels_are_listed_by_image(tmp_path: Path) -> None:

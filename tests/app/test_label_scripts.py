@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -62,3 +63,26 @@ def test_the_page_works_without_a_network() -> None:
         assert not found, f"{file.name}: {found}"
     licence = (PAGE / "vendor" / "openseadragon-LICENSE.txt").read_text(encoding="utf-8")
     assert "Redistribution and use" in licence
+
+
+LOOKS = """
+import { corners, hue, outline } from "{}";
+const looks = [...Array(90).keys()].map((k) => hue(k) + outline(k, 5));
+console.log(JSON.stringify([looks, [...Array(90).keys()].map((k) => corners(k, 5).length)]));
+"""
+
+
+def test_landmarks_look_unlike_each_other(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    for name in ("marks.js", "dom.js"):
+        shutil.copy(PAGE / name, tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    script = tmp_path / "looks.js"
+    script.write_text(LOOKS.replace("{}", "./marks.js"), encoding="utf-8")
+    done = subprocess.run([node, str(script)], capture_output=True, text=True, check=True)
+    looks, corners = json.loads(done.stdout)
+    assert len(set(looks)) == len(set(looks[:45])) == 45  # nine colours in five shapes
+    assert corners[:10] == [0] * 9 + [4]  # few landmarks are all circles
+    assert {look[:7] for look in looks} == {look[:7] for look in looks[:9]}

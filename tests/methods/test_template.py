@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,4 +116,12 @@ def test_a_plan_takes_templates_for_a_handful_of_labels(
     _, _, values = plan_for(one, ["data.input.size=[64, 64]"], minutes=1)
     assert values["data"]["input"]["size"] == [64, 64]
     monkeypatch.setattr(few, "at_hand", lambda name: False)
-    assert few.few_labels(tp.training.planning.facts_of(*[tp.LandmarkDataset.load(one).subset([0])] * 2), {}) == ""
+    assert few.few_labels(tp.training.planning.facts_of(*[tp.LandmarkDataset.load(one).subset([0])] * 2), {}, 1) == ""
+
+
+def test_a_short_training_takes_templates_from_ten_labels(heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few, "at_hand", lambda name: True)
+    data = tp.LandmarkDataset.load(heads)
+    facts = tp.training.planning.facts_of(data.subset([0]), data.subset([0]))
+    taken = {n: [bool(few.few_labels(replace(facts, images=n), {}, m)) for m in (3, 4)] for n in (5, 6, 10, 11)}
+    assert taken == {5: [True, True], 6: [True, False], 10: [True, False], 11: [False, False]}

@@ -104,7 +104,7 @@ def test_more_time_is_spent_on_resolution_up_to_that_of_the_images() -> None:
 
 
 @pytest.mark.parametrize("minutes", [2, 3, 10, 60])
-@pytest.mark.parametrize("images", [10, 50])
+@pytest.mark.parametrize("images", [11, 50])
 @pytest.mark.parametrize("validation", [20, 550])
 def test_a_plan_takes_the_time_that_it_is_given(minutes: int, images: int, validation: int) -> None:
     facts = replace(FACES, images=images, validation=validation)

@@ -34,9 +34,10 @@ HIDDEN = ".trigpoint"
 class Opened:
     """``images``: those of the table, then those that lie in the images folder beside; ``called``: their names in it.
 
-    ``new``: there is no table yet. ``bare``: there is no ``dataset.yaml``, and ``plain`` is what it will name as the
-    images folder. ``read``: the table as it was when it bore ``stamp``. ``left_out``: why images
-    that no table can name are not among them.
+    ``own``: the annotator whose table it is, by ``dataset.yaml``; what is learned and kept beside is then that of this
+    person alone. ``new``: there is no table yet. ``bare``: there is no ``dataset.yaml``, and ``plain`` is what it will
+    name as the images folder. ``read``: the table as it was when it bore ``stamp``. ``left_out``: why images that no
+    table can name are not among them.
     """
 
     folder: Path
@@ -51,6 +52,12 @@ class Opened:
     read: Table | None
     stamp: Stamp
     left_out: list[str]
+    own: str = ""
+
+    @property
+    def hidden(self) -> Path:
+        """Where the lock and what is learned meanwhile are kept; annotators see nothing of each other's."""
+        return self.folder / HIDDEN / "annotators" / self.own if self.own else self.folder / HIDDEN
 
     @property
     def instances(self) -> bool:
@@ -88,7 +95,8 @@ def open_folder(path: Path, names: Sequence[str] = ()) -> Opened:
     if not images:
         raise DataError(left_out[0])
     names = [*known, *(name for name in check_names(names) if name not in known)]
-    return Opened(folder, table, about, names, images, called, read is None, bare, plain, read, before, left_out)
+    own = next((name for name, file in about.annotators.items() if folder / file == table), "")
+    return Opened(folder, table, about, names, images, called, read is None, bare, plain, read, before, left_out, own)
 
 
 def _named(found: list[Path], names: TableNames) -> tuple[list[Path], list[str], list[str]]:

@@ -16,21 +16,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trigpoint.app.folder import HIDDEN
 from trigpoint.app.predictions import threads
 from trigpoint.app.project import Event, Project
 from trigpoint.data.files import csv_text, write_text
 from trigpoint.errors import TrigpointError
+from trigpoint.nn.pretrained import at_hand
 from trigpoint.runs import RunFolder
+from trigpoint.training.planning.few import WEIGHTS
 
 FEWEST = 5
-"""Labelled images from which the planner's methods learn something."""
+"""Labelled images from which a network learns something."""
 GROWTH = 1.4  # times as many labels as before make it worth learning again
 SNAPSHOT = ".learning.csv"
 _EVERY = 1.0
 _KEPT = 2  # runs that are kept
 _MOST = 15.0  # minutes of a training on a slow machine
-_LONGER = re.compile(r"give --minutes ([0-9]+)")  # what the planner says where the time is too short to learn anything
+_LONGER = re.compile(r"give --minutes ([0-9]+)")
+
+
+def fewest(project: Project) -> int:
+    """Labelled images from which a planned training proposes points: one, where it can take templates."""
+    return 1 if not project.opened.instances and at_hand(WEIGHTS) else FEWEST
 
 
 def minutes_for(images: int) -> float:
@@ -40,6 +46,16 @@ def minutes_for(images: int) -> float:
     [1.5, 5.0, 10.0]
     """
     return min(10.0, 1.0 + images / 10)
+
+
+def minutes_asked(said: str) -> float | None:
+    """The minutes that the planner asks for where the time is too short to learn anything, else None.
+
+    >>> minutes_asked("--minutes 1: expected time for at least 60 steps, got 9; give --minutes 4")
+    4.0
+    """
+    found = _LONGER.search(said)
+    return None if found is None else float(found[1])
 
 
 def labelled(project: Project) -> list[int]:
@@ -58,8 +74,8 @@ class Learner:
 
     def __init__(self, project: Project, tell: Callable[[Event], None], learned: Callable[[Path], None]) -> None:
         self.project, self.tell, self.learned = project, tell, learned
-        self.runs = project.opened.folder / HIDDEN / "runs"
-        self.status: dict[str, Any] = {"phase": "waiting", "need": FEWEST, "images": 0}
+        self.runs = project.opened.hidden / "runs"
+        self.status: dict[str, Any] = {"phase": "waiting", "need": fewest(project), "images": 0}
         self._before = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._end = threading.Event()
@@ -85,9 +101,10 @@ class Learner:
         return sorted(runs, key=lambda place: int(place.name.split("-")[1]))
 
     def _work(self) -> None:
+        least = fewest(self.project)
         while not self._end.wait(_EVERY):
             images = labelled(self.project)
-            if len(images) < max(FEWEST, GROWTH * self._before):
+            if len(images) < max(least, GROWTH * self._before):
                 continue
             self._before = len(images)
             try:
@@ -104,8 +121,8 @@ class Learner:
         snapshot(self.project, images)
         self.runs.mkdir(parents=True, exist_ok=True)
         run, said = self._train(len(images), minutes)
-        if longer := _LONGER.search(said):  # this machine is slow, or busy
-            run, said = self._train(len(images), min(_MOST, float(longer[1])))
+        if longer := minutes_asked(said):  # this machine is slow, or busy
+            run, said = self._train(len(images), min(_MOST, longer))
         if self._end.is_set():
             return
         if said:
@@ -119,7 +136,7 @@ class Learner:
         """Train a new run; its folder, and why it failed, empty where it did not."""
         turn = 1 + max((int(place.name.split("-")[1]) for place in self.runs.glob("learned-*-*")), default=0)
         run = self.runs / f"learned-{turn}-{images}"
-        table = self.project.opened.folder / SNAPSHOT
+        table = snapshot_file(self.project)
         command = [sys.executable, "-m", "trigpoint", "train", str(table), "--minutes", f"{minutes:g}"]
         command += ["--out", str(run), "--quiet"]
         if nice := shutil.which("nice"):
@@ -150,7 +167,13 @@ def snapshot(project: Project, images: list[int]) -> None:
         files = {project.entry(number).file for number in images}
         rows = sorted(place for file, places in table.rows.items() if file in files for place in places)
         text = csv_text([table.header, *(table.cells[place] for place in rows)])
-    write_text(project.opened.folder / SNAPSHOT, text, overwrite=True)
+    write_text(snapshot_file(project), text, overwrite=True)
+
+
+def snapshot_file(project: Project) -> Path:
+    """The table of ``snapshot``, one for each annotator."""
+    own = project.opened.own
+    return project.opened.folder / (f"{SNAPSHOT.removesuffix('.csv')}-{own}.csv" if own else SNAPSHOT)
 
 
 def _share(run: Path) -> float:

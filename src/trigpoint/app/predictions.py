@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from trigpoint.app.folder import HIDDEN
 from trigpoint.app.project import Event, Project
 from trigpoint.app.state import ABSENT
 from trigpoint.data.files import write_text
@@ -169,7 +168,7 @@ class Runs:
 
     def __init__(self, project: Project, tell: Callable[[Event], None]) -> None:
         self.project, self.tell = project, tell
-        self.cache = None if project.read_only else project.opened.folder / HIDDEN / "predictions"
+        self.cache = None if project.read_only else project.opened.hidden / "predictions"
         self.shown: list[Predictions] = []
         self.learned = False
 

@@ -9,7 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trigpoint.app.folder import HIDDEN, Opened, open_folder, writable
+from trigpoint.app.folder import Opened, open_folder, writable
+from trigpoint.data.annotators import begin_table, table_of
+from trigpoint.data.description import read_description
 from trigpoint.errors import ConfigError, DataError
 
 PORT = 8765
@@ -53,14 +55,14 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         raise ConfigError(f"--password: expected one where other machines can reach the page, {got}; give --password")
     for run in wanted.runs:
         _check_run(run)
-    opened = _with_instances(open_folder(wanted.path, wanted.landmarks), wanted.instances)
+    opened = _with_instances(open_folder(_table_of(wanted, tell), wanted.landmarks), wanted.instances)
     with ExitStack() as stack:
-        read_only = _held(stack, opened.folder, wanted.read_only, tell)
-        project = Project(opened, wanted.annotator.strip(), read_only=read_only)
+        read_only = _held(stack, opened, wanted.read_only, tell)
+        project = Project(opened, wanted.annotator.strip() or opened.own, read_only=read_only)
         for note in project.notes:
             tell(note)
         bound = stack.enter_context(_bound(wanted.host, wanted.port))
-        access = Access(wanted.password, kept=None if read_only else opened.folder / HIDDEN / "label.key")
+        access = Access(wanted.password, kept=None if read_only else opened.hidden / "label.key")
         learn = wanted.learn and not read_only
         app = make_app(project, access, wanted.host, wanted.runs, learn=learn)
         labelled = sum(bool(entry.state.rows) for entry in project.entries)
@@ -93,18 +95,34 @@ def _with_instances(opened: Opened, instances: bool) -> Opened:
     return replace(opened, about=replace(opened.about, instances=True))
 
 
-def _held(stack: ExitStack, folder: Path, read_only: bool, tell: Callable[[str], None]) -> bool:
+def _table_of(wanted: Wanted, tell: Callable[[str], None]) -> Path:
+    """What is to be opened: the annotator's own table, where ``dataset.yaml`` names annotators."""
+    if not wanted.path.is_dir():
+        return wanted.path
+    about, name = read_description(wanted.path, []), wanted.annotator.strip()
+    if not about.annotators:
+        return wanted.path
+    if not name:
+        tell(f"annotators {', '.join(about.annotators)} have tables of their own: give --annotator NAME to open one")
+        return wanted.path
+    own = table_of(about, name)
+    return own if wanted.read_only or not writable(about.folder) else begin_table(about, name)
+
+
+def _held(stack: ExitStack, opened: Opened, read_only: bool, tell: Callable[[str], None]) -> bool:
     """Lock the set for this process; whether it is opened for reading only."""
     from trigpoint.runs.lock import locked
 
+    folder = opened.folder
     if read_only:
         return True
     if not writable(folder):
         tell(f"{folder}: cannot be written to, so it is opened for reading only")
         return True
-    (folder / HIDDEN).mkdir(exist_ok=True)
+    opened.hidden.mkdir(parents=True, exist_ok=True)
     fix = "use its page, or look at the set with --read-only"
-    stack.enter_context(locked(folder / HIDDEN / "label.lock", f"the set {folder} is being labelled", fix))
+    held = opened.table if opened.own else f"the set {folder}"
+    stack.enter_context(locked(opened.hidden / "label.lock", f"{held} is being labelled", fix))
     return False
 
 

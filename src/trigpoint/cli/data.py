@@ -1,4 +1,4 @@
-"""``trigpoint data check | show | convert | merge | split | tile | audit | next | curve``."""
+"""``trigpoint data check | show | convert | merge | split | tile | audit | next | curve | ...``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from trigpoint.cli.annotators import agreement, consensus
 from trigpoint.cli.auditing import audit, next_images
 from trigpoint.cli.console import BAD_INPUT, note, progress, refuse, say, show_table, write_json
 from trigpoint.errors import ConfigError, DataError, did_you_mean
@@ -26,7 +27,8 @@ _FORMATS = ", ".join([NATIVE, *(module.name for module in iter_modules([str(_ROO
 _TOLD = 10  # of what a reader left out, one line each
 
 app = typer.Typer(
-    help="Check, draw, convert, join and split datasets; tile images; say what to label.", no_args_is_help=True
+    help="Check, draw, convert, join and split datasets; tile images; say what to label; compare annotators.",
+    no_args_is_help=True,
 )
 
 Images = Annotated[
@@ -69,6 +71,8 @@ def _show_report(report: CheckReport) -> None:
         f"{about.name}: {about.images} images, {about.rows} rows, {about.landmarks} landmarks, "
         f"{about.subjects} subjects" + (f", {sizes} pixels" if sizes else "")
     )
+    if about.annotators:
+        say("annotators: " + ", ".join(f"{name} {count} images" for name, count in about.annotators.items()))
     if about.splits:
         say("splits: " + ", ".join(f"{name} {count}" for name, count in about.splits.items()))
     missing = {name: share for name, share in about.unlabelled.items() if share > 0}
@@ -333,6 +337,8 @@ def tile(
 
 
 app.command()(audit)
+app.command()(agreement)
+app.command()(consensus)
 app.command("next")(next_images)
 
 

@@ -27,7 +27,10 @@ def label(
         typer.Option(help="Learn while you label, and propose points. Default: yes, unless --run is given."),
     ] = None,
     annotator: Annotated[
-        str, typer.Option("--annotator", metavar="NAME", help="Who labels; kept with each image.")
+        str,
+        typer.Option(
+            "--annotator", metavar="NAME", help="Who labels: opens the table of NAME, if dataset.yaml has it."
+        ),
     ] = "",
     every: Annotated[
         int | None, typer.Option("--every", min=1, metavar="N", help="Of a video: take every N-th frame.")

@@ -2,6 +2,7 @@
 
 - ``table.py``, ``description.py``: the native format, ``landmarks.csv`` and ``dataset.yaml``
 - ``dataset.py``: ``LandmarkDataset``, what everything else takes; ``instances.py``: all instances of one image
+- ``annotators.py``: several people who label the same images, and one table of all
 - ``splits.py``, ``subsets.py``: splits by subject, stored in the table; nested subsets
 - ``pixels/``: one image file, or the frames of a video, to arrays
 - ``formats/``: foreign annotation formats

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trigpoint.config import read_yaml, to_yaml
-from trigpoint.data.files import check_path, inside, number, shown
+from trigpoint.data.files import check_path, inside, number, possible_name, shown
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet, Normalizer, Spacing, plain_spacing, spacing_pair
 
@@ -61,6 +61,8 @@ class Description:
     normalizer: Normalizer | None = None
     mirrors: bool | None = None  # as in ``LandmarkSet``: True where ``pairs`` is an empty list
     skeleton: tuple[tuple[str, str], ...] = ()
+    annotators: dict[str, str] = field(default_factory=dict)
+    """Tables beside ``dataset.yaml``, one for each person who labels, by their names."""
 
     @property
     def images_folder(self) -> Path:
@@ -142,6 +144,22 @@ def _is_spacing(value: Any) -> bool:
     return len(sides) == 2 and all(not isinstance(side, str) and (number(side) or 0) > 0 for side in sides)
 
 
+def _is_annotators(value: Any) -> bool:
+    """Names of people, each with a table of its own that lies beside ``dataset.yaml``."""
+    if not isinstance(value, dict) or not all(isinstance(file, str) for file in value.values()):
+        return False
+    plain = all(_is_person(name) for name in value) and all(_is_table(file) for file in value.values())
+    return plain and len({file.casefold() for file in value.values()}) == len(value)
+
+
+def _is_person(name: Any) -> bool:
+    return _is_names([name]) and possible_name(str(name)) and not set(str(name)) & {*"/\\,"} and str(name)[:1] != "."
+
+
+def _is_table(file: str) -> bool:
+    return inside(file) and file.lower().endswith(".csv") and not set(file) & {*"/\\"}
+
+
 _PATH = (lambda v: isinstance(v, str) and inside(v), "a path inside the dataset folder", "; move or link it there")
 _QUOTE = "; put it in quotes if YAML took a name for another value"
 KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has to be, in words, and the fix
@@ -162,6 +180,11 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has 
     ),
     "normalizer": (_is_length, "'name' and either 'between: [a, b]' or 'box: true'", ""),
     "instances": (lambda value: isinstance(value, bool), "true or false", ""),
+    "annotators": (
+        _is_annotators,
+        "'name: table.csv' for each, tables of their own beside dataset.yaml",
+        ", such as {ann: landmarks_ann.csv, ben: landmarks_ben.csv}; names without comma or slash",
+    ),
     "skeleton": (
         lambda value: isinstance(value, list) and all(_is_names(line, 2) for line in value),
         "two landmark names in each, such as [[hip, knee], [knee, ankle]]",
@@ -213,6 +236,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         else None,
         mirrors=True if values.get("pairs") == [] else None,
         skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton", ())),
+        annotators={str(name): file for name, file in values.get("annotators", {}).items()},
     )
 
 

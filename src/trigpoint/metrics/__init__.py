@@ -2,10 +2,11 @@
 
 ``functional`` the formulas (MRE, SDR, NME, CED, AUC, FR, bootstrap); ``detection`` matching and counts of several
 instances per image, ``detection_report`` their precision, recall and F1, ``detection_curve`` these against the score
-threshold; ``point_to_point`` the mean error per image of the cross-task paper; ``smoothness`` the normalised total
-variation of filters.
+threshold; ``agreement`` of annotators; ``point_to_point`` the mean error per image of the cross-task paper;
+``smoothness`` the normalised total variation of filters.
 """
 
+from trigpoint.metrics.agreement import intraclass_correlation, limits_of_agreement
 from trigpoint.metrics.detection import DetectionCounts, Matches, count_detections, match_instances, matching_radius
 from trigpoint.metrics.detection_curve import CANDIDATES, PrecisionRecall, best_threshold, precision_recall
 from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
@@ -40,5 +41,5 @@ __all__ = [
     "DetectionCounts", "detection_scores", "DetectionReport", "DetectionScores", "precision_recall", "PrecisionRecall",
     "best_threshold", "bootstrap_interval", "image_errors", "mean_error", "mean_point_error", "median_error",
     "normalized_error", "normalizer_lengths", "point_error_scores", "PointErrorScores", "stacked_point_error",
-    "standard_deviation", "success_rate", "to_millimetres",
+    "standard_deviation", "success_rate", "to_millimetres", "intraclass_correlation", "limits_of_agreement",
 ]  # fmt: skip

@@ -1,17 +1,16 @@
 /** Marks drawn over the image, on a canvas as fine as the screen. */
 
+import { hue, trace } from "./marks.js";
+
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {import("./proposals.js").Proposals} Proposals */
 /** @typedef {{row: number, name: string, distance: number, guess?: import("./proposals.js").Guess}} Hit */
 
-const HUES = ["#4cc9f0", "#ffb703", "#80ed99", "#ff70a6", "#c77dff", "#f4f1bb", "#ff8552", "#9bf6ff", "#e9c46a", "#a0c4ff"];
 const NAMED = 14; // with more landmarks only the selected one and the one under the pointer are named
+const EDGE = 3; // CSS pixels that a name keeps from the border
 const NEAR = { mouse: 10, pen: 12, touch: 24 }; // CSS pixels within which a mark is taken hold of
-
-/** The colour of a landmark. @param {number} index */
-export const hue = (index) => HUES[index % HUES.length];
 
 export class Overlay {
   /** @param {Viewer} viewer @param {Store} store @param {HTMLCanvasElement} canvas @param {Proposals} proposals */
@@ -22,7 +21,7 @@ export class Overlay {
     this.canvas = canvas;
     this.hidden = false;
     this.names = true;
-    this.texts = new Names();
+    this.texts = new Names(0);
     /** @type {Hit | null} */
     this.hover = null;
     this.waiting = false;
@@ -53,7 +52,7 @@ export class Overlay {
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, width, height);
     if (!viewer.ready || !store.set || this.hidden) return;
-    this.texts = new Names();
+    this.texts = new Names(parseFloat(wide));
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     store.state.rows.forEach((row, index) => this.paintLines(pen, row, index === store.row));
     if (this.proposals.shown) this.paintGuesses(pen);
@@ -113,7 +112,7 @@ export class Overlay {
       const active = current && name === store.active;
       const under = this.hover?.row === index && this.hover.name === name;
       pen.globalAlpha = current ? 1 : 0.6;
-      paintMark(pen, at.x, at.y, hue(k), { active, occluded: mark[2] === 1, under });
+      paintMark(pen, at.x, at.y, k, { active, occluded: mark[2] === 1, under });
       const few = this.names && current && store.landmarks.length <= NAMED;
       if (few || active || under) named.push([at, name, active || under]);
     });
@@ -155,22 +154,22 @@ export class Overlay {
 }
 
 /**
- * A ring with its middle free, so that the pixel that is meant can be seen.
+ * A ring, or another outline, with its middle free, so that the pixel that is meant can be seen.
  *
  * @param {CanvasRenderingContext2D} pen
  * @param {number} x
  * @param {number} y
- * @param {string} colour
+ * @param {number} index of the landmark
  * @param {{active: boolean, occluded: boolean, under: boolean}} look
  */
-function paintMark(pen, x, y, colour, look) {
+function paintMark(pen, x, y, index, look) {
+  const colour = hue(index);
   const radius = look.active || look.under ? 7 : 5;
   for (const [stroke, width] of /** @type {[string, number][]} */ ([["#000000b8", 4], [colour, 2]])) {
     pen.strokeStyle = stroke;
     pen.lineWidth = width;
     pen.setLineDash(look.occluded && width === 2 ? [2.6, 2.6] : []);
-    pen.beginPath();
-    pen.arc(x, y, radius, 0, 2 * Math.PI);
+    trace(pen, x, y, index, radius);
     pen.stroke();
     pen.setLineDash([]);
     if (look.active) {
@@ -217,9 +216,11 @@ function paintLink(pen, from, to, colour) {
   pen.stroke();
 }
 
-/** Names on the canvas, none over another; one that finds no room is left out unless it has to be seen. */
+/** Names on the canvas, none over another or cut; one that finds no room is left out unless it has to be seen. */
 class Names {
-  constructor() {
+  /** @param {number} width of the canvas, CSS pixels */
+  constructor(width) {
+    this.width = width;
     /** @type {[number, number, number, number][]} */
     this.taken = [];
   }
@@ -231,7 +232,7 @@ class Names {
     const places = [[x + 10, y - 8], [x + 10, y + 16], [x - 10 - wide, y - 8], [x - 10 - wide, y + 16], [x + 12, y + 4]];
     const free = places.find(([left, base]) => this.fits(left, base, wide));
     if (!free && !strong) return;
-    const [left, base] = free ?? places[0];
+    const [left, base] = free ?? [Math.max(EDGE, Math.min(places[0][0], this.width - EDGE - wide)), places[0][1]];
     this.taken.push([left, base - 12, left + wide, base + 3]);
     pen.lineWidth = 3;
     pen.lineJoin = "round";
@@ -243,6 +244,7 @@ class Names {
 
   /** @param {number} left @param {number} base @param {number} wide */
   fits(left, base, wide) {
+    if (left < EDGE || left + wide > this.width - EDGE) return false;
     return this.taken.every(([l, t, r, b]) => left > r || left + wide < l || base - 12 > b || base + 3 < t);
   }
 }

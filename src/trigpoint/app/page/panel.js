@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { get, make } from "./dom.js";
-import { hue } from "./overlay.js";
+import { dress, hue } from "./marks.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./viewer.js").Viewer} Viewer */
@@ -113,7 +113,7 @@ export class Panel {
     get("next-card").classList.toggle("done", !next);
     get("next-count").textContent = total ? `${done} of ${total}` : "";
     get("next-name").textContent = next || (total ? "All set" : "No landmarks yet");
-    get("next-dot").style.background = next ? hue(store.landmarks.indexOf(next)) : "";
+    if (next) dress(get("next-dot"), store.landmarks.indexOf(next));
     get("next-dot").hidden = !next;
     get("next-hint").textContent = next
       ? "Click where it is."
@@ -172,7 +172,7 @@ export class Panel {
     get("active-card").hidden = mark === undefined;
     if (mark === undefined) return;
     get("active-name").textContent = store.active;
-    get("active-dot").style.background = hue(store.landmarks.indexOf(store.active));
+    dress(get("active-dot"), store.landmarks.indexOf(store.active));
     const place = Array.isArray(mark) ? `x ${mark[0].toFixed(2)}   y ${mark[1].toFixed(2)}` : "not there";
     get("active-place").textContent = place;
     const seen = Array.isArray(mark) ? mark[2] : 0;
@@ -192,6 +192,7 @@ export class Panel {
       this.items = new Map(store.landmarks.map((name, k) => [name, this.item(name, k)]));
       list.replaceChildren(...this.items.values());
     }
+    const sticks = getComputedStyle(get("next-card")).position === "sticky"; // else it would be scrolled away
     for (const [name, item] of this.items) {
       const mark = store.mark(name);
       const kind = mark === undefined ? "todo" : mark === "absent" ? "absent" : mark[2] === 1 ? "occluded" : "placed";
@@ -203,7 +204,7 @@ export class Panel {
       const now = name === store.active ? "active" : name === store.next ? "next" : "";
       if (item.dataset.now !== now) {
         item.dataset.now = now;
-        if (now === "next") item.scrollIntoView({ block: "nearest" });
+        if (now === "next" && sticks) item.scrollIntoView({ block: "nearest" });
       }
       button.setAttribute("aria-current", String(now === "active"));
       button.setAttribute("aria-label", `${name} ${words}`);
@@ -213,7 +214,8 @@ export class Panel {
 
   /** @param {string} name @param {number} k */
   item(name, k) {
-    const dot = make("span", { class: "dot", style: `--hue: ${hue(k)}` });
+    const dot = make("span", { class: "dot" });
+    dress(dot, k);
     const choose = () => {
       this.store.choose(name);
       const mark = this.store.mark(name);

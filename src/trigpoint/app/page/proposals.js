@@ -124,7 +124,7 @@ export class Proposals extends EventTarget {
   /** What the learner does. @param {any} status */
   status(status) {
     const { phase, images, need, minutes, share, quality, why } = status;
-    const plain = phase === "waiting" ? `Learns from ${need} labelled images on.` : "";
+    const plain = phase === "waiting" ? `Learns from ${need === 1 ? "one labelled image" : `${need} labelled images`} on.` : "";
     /** @type {Record<string, string>} */
     const words = {
       off: "",

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from trigpoint.data.dataset import size_problem
+from trigpoint.data.description import ProblemError, read_description
 from trigpoint.data.files import Progress, sound_text
 from trigpoint.data.missing import frames
 from trigpoint.data.pixels.images import is_image
@@ -47,6 +48,7 @@ def check_dataset(
     """
     table = read_table(folder, strict=False, images=images)
     checks = _Checks(table, read_pictures(table.listed, progress, workers))
+    checks.annotators()
     checks.image_files()
     checks.points()
     checks.coinciding_points()
@@ -71,6 +73,7 @@ class _Checks:
         missing = [sample.visibility == 0 for sample in table.samples]
         shares = np.mean(missing, axis=0).tolist() if missing else []
         self.unlabelled: dict[str, float] = dict(zip(table.landmarks.names, shares, strict=False))
+        self.labelled: dict[str, int] = {}
         self.found = [Finding(p.file, p.message, p.row, p.landmark) for p in table.problems]
         self.found += [Finding(p.file, p.message, p.row, p.landmark, "note") for p in table.notes]
 
@@ -87,6 +90,23 @@ class _Checks:
         elif samples:
             first = ", ".join(str(sample.row) for sample in samples[:_NAMED]) + (", ..." * (len(samples) > _NAMED))
             self.warn(self.table.table, f"{len(samples)} rows {many} (rows {first})", samples[0].row)
+
+    def annotators(self) -> None:
+        """The tables of the annotators: their problems, and how many images they have labelled."""
+        try:
+            about = read_description(self.table.folder, [])
+        except ProblemError:  # told already
+            return
+        for name, file in about.annotators.items():
+            place = about.folder / file
+            self.labelled[name] = 0
+            if place == self.table.table or not place.is_file():
+                known = self.table.samples if place == self.table.table else ()
+            else:
+                own = read_table(place, strict=False, unlabelled=True)
+                known = own.samples
+                self.found += [Finding(p.file, p.message, p.row, p.landmark) for p in own.problems if p.file == place]
+            self.labelled[name] = len({s.image for s in known if (s.visibility > 0).any()})
 
     def image_files(self) -> None:
         gone = {file: row for file, row in self.first_row.items() if not exists(file)}
@@ -236,4 +256,5 @@ class _Checks:
             smallest=min(sizes, key=math.prod, default=None),
             largest=max(sizes, key=math.prod, default=None),
             with_spacing=sum(self.spaced),
+            annotators=self.labelled,
         )

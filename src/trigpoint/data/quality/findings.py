@@ -30,6 +30,7 @@ class Summary:
     smallest: tuple[int, int] | None = None  # (width, height)
     largest: tuple[int, int] | None = None
     with_spacing: int = 0  # images of which the pixel spacing is known
+    annotators: dict[str, int] = field(default_factory=dict)  # images in which each has labelled something
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from trigpoint.recipes import recipe_names
 from trigpoint.runs import RunFolder
 from trigpoint.training.planning.choices import Choice, Plan
 from trigpoint.training.planning.facts import Facts, described, facts_of
-from trigpoint.training.planning.few import FEWEST_LABELS, few_labels
+from trigpoint.training.planning.few import few_labels, most_labels
 from trigpoint.training.planning.plan import make_plan
 from trigpoint.training.planning.race import raced
 from trigpoint.training.subsets import dataset_of, divided
@@ -61,13 +61,13 @@ def plan_for(
     recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
     data = dataset_of(recipe)
     parts = divided(load_recipe({**recipe.model_dump(mode="json"), "method": "template"}), data)  # needs one label only
-    facts = facts_of(parts["train"], parts["val"]) if len(parts["train"]) <= FEWEST_LABELS else None
-    if facts is None or not few_labels(facts, given):
+    facts = facts_of(parts["train"], parts["val"]) if len(parts["train"]) <= most_labels(minutes) else None
+    if facts is None or not few_labels(facts, given, minutes):
         parts = divided(recipe, data)
         facts = facts_of(parts["train"], parts["val"])
     marks = parts["train"].landmarks
     plan = make_plan(facts, marks, path, minutes, given=given, spent=time.monotonic() - begin)
-    if not few_labels(facts, given):
+    if not few_labels(facts, given, minutes):
         plan = raced(plan, parts, facts, minutes, overrides)
     return facts, plan, apply_overrides(plan.values(), overrides, Recipe)
 

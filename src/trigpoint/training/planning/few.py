@@ -9,8 +9,11 @@ from trigpoint.recipes import recipe_values
 from trigpoint.training.planning.facts import Facts
 
 FEWEST_LABELS = 5
-"""Training images up to which templates are taken. Of faces they err by 4.2 px with five labels, and by 4.1 with ten,
-where a planned training of three minutes on other test images erred by 4.4; with 50 it is far ahead."""
+"""Training images up to which templates are taken whatever the time."""
+SHORT, FEWEST_IN_SHORT = 3.0, 10
+"""Minutes in which a network is no better up to so many training images. Of faces, templates err by 4.2 px with five
+labels, and by 4.1 with ten, where a planned training of three minutes on other test images erred by 4.4; with 50 it is
+far ahead."""
 VIEWS = 60  # augmented views of all images together, some seconds of work
 SIDE, MULTIPLE = 192, 32  # longer side of the input, and what its sides are multiples of
 WEIGHTS = "lite0"
@@ -18,18 +21,26 @@ WEIGHTS = "lite0"
 Part = tuple[str, Any, str]  # dotted key, value, reason
 
 
-def few_labels(facts: Facts, given: Mapping[str, Any]) -> str:
+def most_labels(minutes: float) -> int:
+    """Training images up to which templates are taken in a training of so many minutes.
+
+    >>> most_labels(2), most_labels(10)
+    (10, 5)
+    """
+    return FEWEST_IN_SHORT if minutes <= SHORT else FEWEST_LABELS
+
+
+def few_labels(facts: Facts, given: Mapping[str, Any], minutes: float) -> str:
     """Why these data are for templates, in words; empty where they are not, or a method is ``given``.
 
     They need one of each landmark in an image, shapes that are not turned to all sides, and the weights at hand.
     """
     unfit = facts.instances is not None or facts.poses.free or "method" in given
-    if unfit or facts.images > FEWEST_LABELS or not at_hand(WEIGHTS):
+    most = most_labels(minutes)
+    if unfit or facts.images > most or not at_hand(WEIGHTS):
         return ""
     labels = "one labelled image" if facts.images == 1 else f"{facts.images} labelled images"
-    return (
-        f"{labels}: up to {FEWEST_LABELS}, filters on the features of a pretrained encoder are exact enough, in seconds"
-    )
+    return f"{labels}: up to {most}, filters on the features of a pretrained encoder are exact enough, in seconds"
 
 
 def few_parts(facts: Facts, path: str, why: str) -> Iterator[Part]:

@@ -46,7 +46,7 @@ def make_plan(
     ConfigError when the time is too short for anything to be learned.
     """
     given = given or {}
-    if why := few_labels(facts, given):
+    if why := few_labels(facts, given, minutes):
         return Plan(tuple(Choice(*part) for part in few_parts(facts, path, why)))
     several = facts.instances is not None
     stride = 2 if several else 4

@@ -1,0 +1,98 @@
+"""``trigpoint data agreement | consensus``: several annotators of the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trigpoint.cli.console import note, refuse, say, show_table
+
+Folder = Annotated[Path, typer.Argument(help="A dataset folder whose dataset.yaml names 'annotators'.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+
+
+def agreement(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write all rows to this .csv file.")] = None,
+    worst: Annotated[int, typer.Option("--worst", "-n", min=0, help="How many of the worst disagreements.")] = 10,
+    force: Force = False,
+) -> None:
+    """Say how far the annotators of a dataset agree, and where they disagree most.
+
+    For each two annotators: the mean radial error (MRE) between them, the bias in x and y (first minus second) with its
+    95 % limits of agreement (Bland-Altman), and the intraclass correlation ICC(2,1) of each coordinate.
+
+    Example: trigpoint data agreement data/heads --out agreement.csv
+    """
+    from trigpoint.data.annotators import read_annotators
+    from trigpoint.data.files import csv_text, write_text
+    from trigpoint.evaluation.agreement import EVERYBODY, POOLED
+    from trigpoint.evaluation.agreement import agreement as compare
+
+    refuse(out, force)
+    sets = read_annotators(folder)
+    found = compare(sets, worst)
+    say(f"{len(sets)} annotators: {', '.join(sets)}; {found.images} images that at least two have labelled")
+    two = len(sets) == 2
+    shown = [row for row in found.rows if two or row["landmark"] == POOLED or row["annotators"] == EVERYBODY]
+    show_table([_words(row, found.unit) for row in shown], title=f"Bias and limits in {found.unit}")
+    if found.worst:
+        show_table([_rounded(row) for row in found.worst], title="Furthest apart")
+    if out is not None:
+        cells = [[_cell(value) for value in row.values()] for row in found.rows]
+        write_text(out, csv_text([[*found.rows[0]], *cells]), overwrite=force)
+        note(f"wrote {out}: {len(found.rows)} rows")
+
+
+def _words(row: dict[str, Any], unit: str) -> dict[str, Any]:
+    """A row with its limits in one cell each."""
+    from trigpoint.report.tables import number
+
+    told = {key: row[key] for key in ("annotators", "landmark", "images")}
+    told |= {f"MRE {end}": row[f"mre_{end}"] for end in ("px", "mm") if f"mre_{end}" in row}
+    for letter in "xy":
+        bias, low, high = (row[f"{what}_{letter}_{unit}"] for what in ("bias", "low", "high"))
+        told[f"bias {letter}"] = number(bias, interval=(low, high))
+    return told | {"ICC x": number(row["icc_x"], 3), "ICC y": number(row["icc_y"], 3)}
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def consensus(
+    folder: Folder,
+    how: Annotated[
+        str, typer.Option("--how", metavar="mean|median|NAME", help="Of all annotators, or the labels of one.")
+    ] = "mean",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The table to write; default: the set's own, in its folder.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Make one table of the labels of several annotators, to train on. Subsets and subjects are those of the set.
+
+    A landmark that some have not placed is that of the others.
+
+    Example: trigpoint data consensus data/heads --how mean --out data/heads/landmarks.csv
+    """
+    from trigpoint.data.annotators import consensus as agree
+    from trigpoint.data.annotators import described, read_annotators, write_consensus
+
+    about = described(folder)
+    target = out or about.folder / about.table
+    refuse(target, force)
+    sets = read_annotators(folder)
+    samples, marks, fewer = agree(sets, how)
+    write_consensus(about, samples, marks, target, force)
+    if fewer:
+        note(f"{fewer} points are of fewer than {len(sets)} annotators")
+    note(f"wrote {target}: {len(samples)} rows, {len(marks)} landmarks, {how} of {', '.join(sets)}")
