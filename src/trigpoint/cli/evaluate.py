@@ -25,7 +25,7 @@ def evaluate(
     """
     from trigpoint.data.files import write_text
     from trigpoint.evaluation import evaluate as measure
-    from trigpoint.report.tables import landmark_rows, metric_rows
+    from trigpoint.report.tables import landmark_rows, measurement_rows, metric_rows
 
     for file in (json, html):
         refuse(file, force)
@@ -45,6 +45,8 @@ def evaluate(
             if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
                 first = {"landmark": "counting"} if key == "detection_total" else {}
                 show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
+        if rows := measurement_rows(metrics):
+            show_table(rows, title="measurements (predicted minus annotated)")
         for line in report.outlook:
             say(line)
     if json is not None:

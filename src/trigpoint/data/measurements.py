@@ -89,8 +89,8 @@ def with_all(measurements: Mapping[str, Measurement], names: Sequence[str]) -> d
     >>> with_all({"size": {"centroid_size": []}}, ("a", "b"))
     {'size': {'centroid_size': ['a', 'b']}}
     """
-    whole = {"centroid_size": list(names)}
-    return {name: whole if one == {"centroid_size": []} else one for name, one in measurements.items()}
+    unnamed = {"centroid_size": []}
+    return {n: {"centroid_size": list(names)} if one == unnamed else one for n, one in measurements.items()}
 
 
 def without(measurements: Mapping[str, Measurement], left_out: Collection[str]) -> dict[str, Measurement]:

@@ -10,11 +10,15 @@ from matplotlib.figure import Figure
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
+from trigpoint.evaluation.measuring import Measured
 from trigpoint.evaluation.traces import Drawing
 from trigpoint.landmarks import FloatArray, Prediction
 from trigpoint.metrics import DetectionReport, PrecisionRecall
+from trigpoint.metrics.measurements import apart
 from trigpoint.report import (
+    Panel,
     Picture,
+    bland_altman,
     ced_plot,
     label_curve_plot,
     per_landmark_bars,
@@ -54,6 +58,7 @@ class Report:
     split: str
     warnings: list[str] = field(default_factory=list)
     detected: Detected | None = None
+    measured: Measured | None = None
     traces: list[Drawing] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +101,9 @@ class Report:
             if len(names) > 1:
                 bars = {name: self.errors[:, k] for k, name in enumerate(names)}
                 pictures.append(Picture("Error per landmark", per_landmark_bars(bars)))
+            if self.metrics.get("measurements"):
+                text = "differences against means (Bland and Altman); line: bias, dashed: 95 % limits of agreement"
+                pictures.append(Picture("Agreement of measurements", self._agreement(), text))
             about = "nearest to the median error", "largest mean error"
         else:
             curve = precision_recall_plot(self.detected.curve, names, self.detected.threshold)
@@ -153,6 +161,15 @@ class Report:
         finite = self.errors[np.isfinite(self.errors)]
         limit = float(np.quantile(finite, 0.98)) if len(finite) else 1.0
         return ced_plot({self.run.folder.name: self.errors.ravel()}, max(limit, 1e-3))
+
+    def _agreement(self) -> Figure:
+        assert self.measured is not None  # where there are numbers of measurements
+        panels = {}
+        for name, numbers in self.metrics["measurements"].items():
+            truth, unit = self.measured.truth[name], self.measured.units[name]
+            off = apart(self.measured.found[name], truth, unit)
+            panels[name] = Panel(truth + off / 2, off, unit, numbers["bias"], numbers["limits"])
+        return bland_altman(panels)
 
     @property
     def spacing_source(self) -> str | None:

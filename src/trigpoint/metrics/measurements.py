@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from trigpoint.data.measurements import ANGLE, DIFFERENCE, LENGTH, kind_of, quantity
+from trigpoint.data.measurements import ANGLE, DIFFERENCE, LENGTH, RATIO, kind_of, quantity
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Measurement
 from trigpoint.metrics.functional import ArrayLike, as_array, to_millimetres
@@ -77,13 +77,13 @@ def measure_each(
 
 
 def unit_of(name: str, measurements: Mapping[str, Measurement], length: str) -> str:
-    """Unit of a measurement where lengths are in ``length``; a ratio has none.
+    """Unit of a measurement where lengths are in ``length``; ``ratio`` of a ratio, which has none.
 
     >>> unit_of("x", {"x": {"ratio": [["a", "b"], ["a", "c"]]}}, "mm"), unit_of("x", {"x": {"distance": ["a"]}}, "mm")
-    ('', 'mm')
+    ('ratio', 'mm')
     """
     kind = quantity(name, measurements)
-    return DEGREES if kind == ANGLE else length if kind == LENGTH else ""
+    return DEGREES if kind == ANGLE else length if kind == LENGTH else RATIO
 
 
 def apart(found: ArrayLike, truth: ArrayLike, unit: str) -> FloatArray:

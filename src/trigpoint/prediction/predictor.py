@@ -25,6 +25,7 @@ from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.metrics import CANDIDATES
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
+from trigpoint.runs.folder import Widths
 
 Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
 Progress = Callable[[int, int], None]  # (done, total)
@@ -43,6 +44,7 @@ class Predictor:
         threshold: float | None = None,
         scale: float | None = None,
         untaught: Sequence[str] = (),
+        widths: Widths | None = None,
     ) -> None:
         self.method = method.eval().to(device)
         self.recipe = recipe
@@ -50,6 +52,8 @@ class Predictor:
         self.radii, self.scale = radii, scale  # as in ``Prediction``
         self.untaught = tuple(untaught)
         """Landmarks that no training image annotated: nothing is predicted of them."""
+        self.widths: Widths = widths or {}
+        """Half the width of the interval of each measurement, by unit; see ``prediction.measurements``."""
         self._blank = [landmarks.index(name) for name in self.untaught]
         if threshold is not None:
             method.threshold = threshold
@@ -75,13 +79,18 @@ class Predictor:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
-        own = (marks.threshold, marks.scale, marks.untaught)
+        own = (marks.threshold, marks.scale, marks.untaught, marks.widths)
         return cls(method, recipe, marks.landmarks, radius, _device(device), *own)
 
     @property
     def threshold(self) -> float | None:
         """Score that every instance exceeds; None: exactly one of each landmark is found in an image."""
         return self.method.threshold
+
+    @property
+    def measures(self) -> bool:
+        """Whether its dataset names measurements, and it finds one of each landmark, so that they can be made."""
+        return bool(self.landmarks.measurements) and self.threshold is None
 
     def predict(
         self,

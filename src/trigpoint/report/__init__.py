@@ -3,11 +3,13 @@
 - tables.py: numbers with unit and interval; Markdown and rich tables of dict rows
 - figures.py: curves and distributions; overlays.py: points over images, one instance or many; style.py: how they look
 - side_by_side.py: several methods side by side; detection_figures.py: precision and recall
+- agreement_figures.py: Bland-Altman plots of measurements
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
 """
 
+from trigpoint.report.agreement_figures import Panel, bland_altman
 from trigpoint.report.detection_figures import precision_recall_plot
 from trigpoint.report.figures import ced_plot, comparison, label_curve_plot, per_landmark_bars, time_to_accuracy
 from trigpoint.report.html import Picture, render_html
@@ -19,7 +21,9 @@ from trigpoint.report.tables import markdown_table
 
 __all__ = [
     "Compared",
+    "Panel",
     "Picture",
+    "bland_altman",
     "ced_plot",
     "comparison",
     "comparison_grid",
