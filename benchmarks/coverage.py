@@ -1,7 +1,7 @@
 """Do the 90 % intervals of measurements hold? ``python -m benchmarks coverage``: subjects are divided at random, some
 calibrate the interval, the others show how often it holds.
 
-Without options: heads as of ``write_radiographs``, three poses each, found with errors that are larger in some heads,
+Without tables: heads as of ``write_radiographs``, in some poses each, found with errors that are larger in some heads,
 larger for some landmarks, wrong by the same way in all images of a head, and now and then by much. With ``--found``
 and ``--truth``: two tables of points of the same images, such as those of two annotators.
 """
@@ -119,6 +119,7 @@ def main(arguments: Sequence[str]) -> str:
     parser.add_argument("--rounds", type=int, default=300, help="random divisions of the subjects")
     parser.add_argument("--subjects", type=int, nargs="*", default=[9, 20, 40], help="how many of them calibrate")
     parser.add_argument("--heads", type=int, default=240, help="subjects that are drawn")
+    parser.add_argument("--images", type=int, default=3, help="images of each of them")
     parser.add_argument("--found", type=Path, help="a table of points, in place of drawn ones")
     parser.add_argument("--truth", type=Path, help="the table that is right")
     parser.add_argument("--measurements", type=Path, help="a YAML file with 'measurements'")
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str]) -> str:
     given = (chosen.found, chosen.truth, chosen.measurements)
     if any(given) and not all(given):
         raise ConfigError("coverage: expected --found, --truth and --measurements together, got some of them")
-    pairs = stored(*given) if all(given) else drawn(chosen.heads)
+    pairs = stored(*given) if all(given) else drawn(chosen.heads, chosen.images)
     shares = {count: coverages(pairs, count, chosen.rounds) for count in chosen.subjects}
     head = ["measurement", *(f"{count} subjects calibrate" for count in shares)]
     lines = [head, ["---", *["---:"] * len(shares)]]

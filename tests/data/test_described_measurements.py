@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from trigpoint.cli import app
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.measurements import FORMS, quantity, read_measurements, without
 from trigpoint.data.merge import merge_datasets
@@ -106,6 +110,36 @@ def test_measurements_that_fewer_landmarks_cannot_make_are_told(tmp_path: Path) 
     told = " ".join(map(str, few.problems))
     assert "measurements bend, between, turn, ahead, off, size, share, less: need landmarks that are left out" in told
     assert not LandmarkDataset.load(folder, check_images=False).problems
+
+
+def test_annotators_are_compared_in_the_measurements_that_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    write_radiographs(folder, count=6, size=(96, 80), spacing_mm=0.5)
+    with (folder / "dataset.yaml").open("a", encoding="utf-8") as file:
+        file.write("measurements: {SN: {distance: [sella, nasion]}, at_S: {angle: [menton, sella, nasion]}}\n")
+        file.write("annotators: {ann: ann.csv, ben: ben.csv}\n")
+    table = pd.read_csv(folder / "landmarks.csv")
+    table.to_csv(folder / "ann.csv", index=False)
+    off = np.arange(6.0) - 1
+    along = table[["nasion_x", "nasion_y"]].to_numpy() - table[["sella_x", "sella_y"]].to_numpy()
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    table[["nasion_x", "nasion_y"]] += off[:, None] * along  # ben's distance is longer by so many pixels
+    table.to_csv(folder / "ben.csv", index=False)
+    done = CliRunner().invoke(app, ["data", "agreement", str(folder), "--out", str(tmp_path / "a.csv")])
+    assert done.exit_code == 0, done.output
+    assert "Measurements, first minus second" in done.output
+    found = pd.read_csv(tmp_path / "a-measurements.csv").set_index("measurement")
+    assert found["annotators"].tolist() == ["ann - ben"] * 2
+    assert found["unit"].tolist() == ["mm", "deg"]
+    assert found.loc["SN", "bias"] == pytest.approx(-0.5 * off.mean(), rel=1e-3)
+    assert found.loc["SN", "mae"] == pytest.approx(0.5 * np.abs(off).mean(), rel=1e-3)
+    assert found.loc["at_S", "mae"] == pytest.approx(0, abs=1e-3)  # the same direction
+    again = CliRunner().invoke(app, ["data", "agreement", str(folder), "--out", str(tmp_path / "b.csv")])
+    assert again.exit_code == 0
+    (tmp_path / "b.csv").unlink()
+    refused = CliRunner().invoke(app, ["data", "agreement", str(folder), "--out", str(tmp_path / "b.csv")])
+    assert refused.exit_code == 2
+    assert "b-measurements.csv: exists already" in refused.output
 
 
 def test_joined_sets_keep_their_measurements(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ FACE = {  # a head that looks to the right, in pixels of 0.1 mm, drawn so that a
     "sella": (800, 1000), "nasion": (1500, 900), "orbitale": (1420, 1170), "porion": (640, 1170),
     "subspinale_A": (1505, 1450), "supramentale_B": (1465, 1830), "pogonion": (1465, 1980), "menton": (1390, 2060),
     "gnathion": (1440, 2040), "gonion": (860, 1760), "lower_incisal_incision": (1510, 1690),
-    "upper_incisal_incision": (1545, 1700),
+    "upper_incisal_incision": (1545, 1700), "anterior_nasal_spine": (1530, 1430),
 }  # fmt: skip
 
 

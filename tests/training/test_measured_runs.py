@@ -201,7 +201,7 @@ def test_a_run_of_before_makes_measurements_without_intervals(heads: tuple[Path,
     assert any("SNG, SN, share: without interval, the run was not calibrated for it" in note for note in notes)
     frame, notes = measurement_frame(found, {"SNG": {"deg": float("nan")}, "SN": {"px": 1.0}, "share": {"ratio": 1.0}})
     assert any("SNG: without interval, the run had fewer than 9 validation subjects" in note for note in notes)
-    grown = np.diff(frame[["SN_low", "SN"]].to_numpy(), axis=1).ravel()
+    grown = np.diff(frame[["SN", "SN_high"]].to_numpy(), axis=1).ravel()
     assert grown == pytest.approx(found.scales / predictor.scale, abs=1e-3)
 
 
