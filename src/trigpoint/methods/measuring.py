@@ -12,12 +12,12 @@ from trigpoint.methods.validation import conformal_radius
 from trigpoint.metrics.measurements import apart, measure, measure_each, unit_of
 
 
-def half_widths(found: Prediction, data: LandmarkDataset, scale: float) -> dict[str, dict[str, float]]:
+def half_widths(found: Prediction, data: LandmarkDataset, scale: float | None) -> dict[str, dict[str, float]]:
     """Of each measurement of ``data`` by unit what its error stays below in ``COVERAGE`` of the images of new subjects.
 
     From what was ``found`` in these validation images, by the rule of the radii (``conformal_radius``). Angles in
     ``deg``, ratios as ``ratio``, lengths in ``px`` of an image with ``scale`` pixels to an input pixel, with which they
-    grow, and in ``mm`` as well where the pixel size of all images is known. NaN where there are too few subjects. None
+    grow (None: they do not), and in ``mm`` as well where the pixel size of all images is known. NaN where there are too few subjects. None
     of multi-instance runs, where nobody knows which landmarks are of one object.
     """
     marks = data.landmarks
@@ -27,7 +27,7 @@ def half_widths(found: Prediction, data: LandmarkDataset, scale: float) -> dict[
     ours, length = measure_each(points, marks, data.spacings)
     theirs, _ = measure_each(truth, marks, data.spacings)
     in_px = measure(points, marks), measure(truth, marks)
-    relative = found.scales / scale
+    relative = found.scales / scale if scale else np.ones(len(found))
     widths: dict[str, dict[str, float]] = {}
     for name in marks.measurements:
         unit = unit_of(name, marks.measurements, length)

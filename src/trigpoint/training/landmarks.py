@@ -233,6 +233,6 @@ def _measure_again(run: RunFolder, recipe: Recipe, parts: dict[str, LandmarkData
         data = readable(recipe, data)
         found = Predictor.load(run).candidates(data)
         measured = data.aligned(landmarks.names, blank=marks.untaught)
-        widths = half_widths(found, measured, marks.scale or 1.0)
+        widths = half_widths(found, measured, marks.scale)
         run.write_landmarks(replace(marks, landmarks=landmarks, widths=widths))
     tell(f"{run.folder}: {recipe.data.path} names other measurements now: {', '.join(landmarks.measurements)}")
