@@ -89,7 +89,7 @@ def with_all(measurements: Mapping[str, Measurement], names: Sequence[str]) -> d
     >>> with_all({"size": {"centroid_size": []}}, ("a", "b"))
     {'size': {'centroid_size': ['a', 'b']}}
     """
-    unnamed = {"centroid_size": []}
+    unnamed: Measurement = {"centroid_size": []}
     return {n: {"centroid_size": list(names)} if one == unnamed else one for n, one in measurements.items()}
 
 

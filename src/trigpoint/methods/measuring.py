@@ -17,8 +17,8 @@ def half_widths(found: Prediction, data: LandmarkDataset, scale: float | None) -
 
     From what was ``found`` in these validation images, by the rule of the radii (``conformal_radius``). Angles in
     ``deg``, ratios as ``ratio``, lengths in ``px`` of an image with ``scale`` pixels to an input pixel, with which they
-    grow (None: they do not), and in ``mm`` as well where the pixel size of all images is known. NaN where there are too few subjects. None
-    of multi-instance runs, where nobody knows which landmarks are of one object.
+    grow (None: they do not), and in ``mm`` as well where the pixel size of all images is known. NaN where there are too
+    few subjects. None of multi-instance runs, where nobody knows which landmarks are of one object.
     """
     marks = data.landmarks
     if found.threshold is not None or not marks.measurements:
