@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Spacing = tuple[float, float]  # millimetres per pixel, x and y
+Measurement = dict[str, Any]  # as dataset.yaml states it, such as {"angle": ["a", "b", "c"]}; see data.measurements
 
 COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
 CANDIDATES = 0.05
@@ -96,6 +97,8 @@ class LandmarkSet:
     normalizer: Normalizer | None = None
     mirrors: bool | None = None
     skeleton: tuple[tuple[str, str], ...] = ()  # which landmarks a drawing joins; teaches and measures nothing
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    """Angles, lengths and ratios by their names, see ``trigpoint.metrics.measurements``."""
 
     def __post_init__(self) -> None:
         known = set(self.names)
@@ -105,6 +108,8 @@ class LandmarkSet:
         used = [(f"pairs: {pair}", name) for pair in self.pairs for name in pair]
         used += [(f"groups: {group}", name) for group, members in self.groups.items() for name in members]
         used += [(f"skeleton: {line}", name) for line in self.skeleton for name in line]
+        for own in self.measurements:
+            used += [(f"measurements: {own}", name) for name in measured_landmarks(own, self.measurements)]
         if self.normalizer is not None and self.normalizer.between is not None:
             used += [("normalizer", name) for name in self.normalizer.between]
         for where, name in used:
@@ -156,6 +161,8 @@ class LandmarkSet:
             out["normalizer"] = {"name": self.normalizer.name, **{key: value for key, value in given.items() if value}}
         if self.skeleton:
             out["skeleton"] = [list(line) for line in self.skeleton]
+        if self.measurements:
+            out["measurements"] = {name: dict(one) for name, one in self.measurements.items()}
         return out
 
     @classmethod
@@ -173,16 +180,18 @@ class LandmarkSet:
             normalizer=normalizer,
             mirrors=True if values.get("pairs") == [] else None,
             skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton") or ()),
+            measurements={str(name): dict(one) for name, one in (values.get("measurements") or {}).items()},
         )
 
     def pick(self, names: Sequence[str]) -> LandmarkSet:
-        """Only the landmarks ``names``, in that order, with the pairs, groups and normaliser that stay whole.
+        """Only the landmarks ``names``, in that order, with the pairs, groups, measurements and normaliser that stay
+        whole.
 
         >>> marks = LandmarkSet(("left", "tip", "right"), pairs=(("left", "right"),))
         >>> marks.pick(["tip"]).mirrors, marks.pick(["left", "tip"]).mirrors
         (True, False)
         """
-        kept, length = set(names), self.normalizer
+        kept, length, measured = set(names), self.normalizer, self.measurements
         pairs = tuple(pair for pair in self.pairs if set(pair) <= kept)
         groups = {group: tuple(m for m in members if m in kept) for group, members in self.groups.items()}
         mirrors = self.mirrors
@@ -197,7 +206,23 @@ class LandmarkSet:
             length if length is None or set(length.between or ()) <= kept else None,
             mirrors,
             tuple(line for line in self.skeleton if set(line) <= kept),
+            {name: m for name, m in measured.items() if {*measured_landmarks(name, measured)} <= kept},
         )
+
+
+def measured_landmarks(name: str, measurements: Mapping[str, Measurement]) -> tuple[str, ...]:
+    """The landmarks that a measurement needs, in the order in which they are named; of a difference those of its parts.
+
+    >>> measured_landmarks("ab", {"ab": {"ratio": [["a", "b"], ["b", "c"]]}})
+    ('a', 'b', 'c')
+    """
+    one = measurements[name]
+    if "difference" in one:
+        found = [mark for part in one["difference"] for mark in measured_landmarks(part, measurements)]
+    else:
+        listed = [entry for names in one.values() for entry in names]
+        found = [mark for entry in listed for mark in (entry if isinstance(entry, list | tuple) else [entry])]
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typer
 from trigpoint.cli.console import note, refuse, say, show_table
 
 Folder = Annotated[Path, typer.Argument(help="A dataset folder whose dataset.yaml names 'annotators'.")]
+_MEASURED = ("unit", "n_images", "n_subjects", "mae", "bias", "sd", "icc")
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 
 
@@ -22,7 +23,8 @@ def agreement(
     """Say how far the annotators of a dataset agree, and where they disagree most.
 
     For each two annotators: the mean radial error (MRE) between them, the bias in x and y (first minus second) with its
-    95 % limits of agreement (Bland-Altman), and the intraclass correlation ICC(2,1) of each coordinate.
+    95 % limits of agreement (Bland-Altman), and the intraclass correlation ICC(2,1) of each coordinate. The same for
+    the measurements that dataset.yaml names, which --out writes into OUT-measurements.csv.
 
     Example: trigpoint data agreement data/heads --out agreement.csv
     """
@@ -30,22 +32,45 @@ def agreement(
     from trigpoint.data.files import csv_text, write_text
     from trigpoint.evaluation.agreement import EVERYBODY, POOLED
     from trigpoint.evaluation.agreement import agreement as compare
+    from trigpoint.evaluation.measuring import between_annotators
+    from trigpoint.prediction.measurements import beside
+    from trigpoint.report.tables import measurement_rows
 
     refuse(out, force)
     sets = read_annotators(folder)
     for line in left_out(described(folder), sets):
         note(line)
-    found = compare(sets, worst)
+    found, measured = compare(sets, worst), between_annotators(sets)
+    second = None if out is None or not any(measured.values()) else beside(out)
+    refuse(second, force)
     say(f"{len(sets)} annotators: {', '.join(sets)}; {found.images} images that at least two have labelled")
     two = len(sets) == 2
     shown = [row for row in found.rows if two or row["landmark"] == POOLED or row["annotators"] == EVERYBODY]
     show_table([_words(row, found.unit) for row in shown], title=f"Bias and limits in {found.unit}")
+    rows = [
+        {"annotators": pair} | {key: text for key, text in row.items() if key != "90 % interval"}
+        for pair, numbers in measured.items()
+        for row in measurement_rows({"measurements": numbers})
+    ]
+    if rows:
+        show_table(rows, title="Measurements, first minus second")
     if found.worst:
         show_table([_rounded(row) for row in found.worst], title="Furthest apart")
     if out is not None:
         cells = [[_cell(value) for value in row.values()] for row in found.rows]
         write_text(out, csv_text([[*found.rows[0]], *cells]), overwrite=force)
         note(f"wrote {out}: {len(found.rows)} rows")
+    if second is not None:
+        lines = [[pair, name, *_plain(one)] for pair, own in measured.items() for name, one in own.items()]
+        head = ["annotators", "measurement", *_MEASURED, "low", "high"]
+        write_text(second, csv_text([head, *lines]), overwrite=force)
+        note(f"wrote {second}: {len(lines)} rows")
+
+
+def _plain(one: dict[str, Any]) -> list[str]:
+    """Cells of a measurement, the limits of agreement last."""
+    low, high = one["limits"] or (None, None)
+    return [_cell(value) for value in (*(one[key] for key in _MEASURED), low, high)]
 
 
 def _words(row: dict[str, Any], unit: str) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _compared(found: Comparison, where: str) -> None:
 
 
 def _show(report: Report, where: str) -> None:
-    from trigpoint.report.tables import landmark_rows, metric_rows
+    from trigpoint.report.tables import landmark_rows, measurement_rows, metric_rows
 
     metrics = report.metrics
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
@@ -122,5 +122,7 @@ def _show(report: Report, where: str) -> None:
         if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
             first = {"landmark": "counting"} if key == "detection_total" else {}
             show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
+    if rows := measurement_rows(metrics):
+        show_table(rows, title="measurements (predicted minus annotated)")
     for line in report.outlook:
         say(line)

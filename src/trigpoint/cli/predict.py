@@ -15,6 +15,7 @@ from trigpoint.cli.console import note, progress, refuse
 from trigpoint.errors import ConfigError, TrigpointError
 
 if TYPE_CHECKING:
+    from trigpoint.landmarks import Spacing
     from trigpoint.prediction import Predictor
     from trigpoint.prediction.base import ImagePredictor
 
@@ -39,6 +40,10 @@ def predict(
         float | None,
         typer.Option("--group", min=0.0, help="Multi-instance runs: join landmarks at most this many pixels apart."),
     ] = None,
+    spacing_mm: Annotated[
+        str | None,
+        typer.Option("--spacing-mm", help="Millimetres per pixel of images that state none: 0.1, or 0.2,0.1 for x, y."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
@@ -52,6 +57,9 @@ def predict(
     named before any work. If it ends early (Ctrl-C, SIGTERM, a damaged image or video, a full disk), the table keeps
     what was done, a message says that it is partial, and the exit code is not 0.
 
+    If the run's dataset names measurements, they are in a second table, OUT-measurements.csv, with the ends of 90 %
+    intervals: NAME, NAME_low, NAME_high, and lengths in mm as NAME_mm.
+
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
     from trigpoint.prediction.files import has_frames, image_files, is_video
@@ -59,7 +67,8 @@ def predict(
 
     if trace is not None and is_model_file(run):
         raise ConfigError("--trace: draws what a run folder shows, got an exported model; give the run folder")
-    load, how = partial(_loaded, run, device, group), {"batch_size": batch_size, "overwrite": force}
+    how = {"batch_size": batch_size, "overwrite": force, "spacing_mm": _spacing(spacing_mm)}
+    load = partial(_loaded, run, device, group, out, how)
     with _told_once():
         refuse(out, force)
         if is_video(overlay) or any(has_frames(path) for path in images):
@@ -69,15 +78,40 @@ def predict(
             _predict_files(load, files[::every], out, overlay, trace, how | {"devices": devices})
 
 
-def _loaded(run: Path, device: str, group: float | None) -> ImagePredictor:
+def _spacing(text: str | None) -> Spacing | None:
+    """The pixel size of ``--spacing-mm``."""
+    from trigpoint.landmarks import spacing_pair
+
+    if text is None:
+        return None
+    try:
+        sides = [float(part) for part in text.split(",")]
+    except ValueError:
+        sides = []
+    return spacing_pair(sides[0] if len(sides) == 1 else sides or text, "--spacing-mm")
+
+
+def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[str, Any]) -> ImagePredictor:
     from trigpoint.prediction import load_predictor
     from trigpoint.prediction.engine import first_process
+    from trigpoint.prediction.model_file import is_model_file
 
-    predictor = load_predictor(run, device)
+    predictor, exported = load_predictor(run, device), is_model_file(run)
     if group is not None and predictor.threshold is None:
         found = predictor.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")
     predictor.group = group
+    if predictor.measures:
+        from trigpoint.prediction.measurements import beside
+
+        refuse(beside(out), how["overwrite"])
+    elif how["spacing_mm"] is not None:
+        got = "an exported model, which" if exported else "a run that"
+        raise ConfigError(f"--spacing-mm: is for measurements, got {got} makes none ({run}); leave it out")
+    elif predictor.landmarks.measurements and first_process():
+        several = "they need one of each landmark, got a multi-instance run"
+        why = "an exported model makes none; predict with the run folder" if exported else several
+        note(f"measurements: none are made, for {why}")
     if predictor.untaught and first_process():
         names = ", ".join(f"'{name}'" for name in predictor.untaught)
         note(f"{names}: annotated in no training image of {run}, so nothing is predicted of it")
@@ -107,12 +141,14 @@ def _predict_files(
 
         check_traces(predictor)
     check_headers(files)
+    told: list[str] = []
     with progress("predicting") as advance:
-        found = predict_files(predictor, files, out, progress=advance, **how)
+        found = predict_files(predictor, files, out, progress=advance, tell=told.append, **how)
     if not first_process():
         return
     counts = "" if found.multi_instance else f", {len(found.landmarks)} landmarks each"
     note(f"wrote {out}: {len(found)} images{counts}")
+    _tell_measurements(predictor, out, told)
     if overlay is not None:
         with progress("drawing") as advance:
             draw_predictions(found, files, drawings, advance)
@@ -139,11 +175,20 @@ def _predict_frames(
     told: list[str] = []
     with progress("predicting") as advance:
         found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, tell=told.append, **how)
-    for text in told:
-        note(f"warning: {text}")
     note(f"wrote {out}: {len(found)} frames")
+    _tell_measurements(predictor, out, told)
     if overlay is not None:
         note(f"drew {len(found)} frames into {overlay}")
+
+
+def _tell_measurements(predictor: ImagePredictor, out: Path, told: list[str]) -> None:
+    """The second table, and what is to know of the work."""
+    if predictor.measures:
+        from trigpoint.prediction.measurements import beside
+
+        note(f"wrote {beside(out)}: {', '.join(predictor.landmarks.measurements)}")
+    for text in told:
+        note(f"warning: {text}")
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class LandmarkDataset:
         if split is not None:
             dataset = dataset.only(split)
         if names is not None:
-            dataset = dataset.pick(names)
+            dataset = dataset.pick(names)._telling(dataset.landmarks)
         if not (dataset.visibility > 0).any():
             what = f"split '{split}'" if split else "the rows"
             fix = "annotate some images first"
@@ -276,6 +276,14 @@ class LandmarkDataset:
             for sample in self.samples
         ]
         return replace(self, samples=samples, landmarks=self.landmarks.pick(names))
+
+    def _telling(self, before: LandmarkSet) -> LandmarkDataset:
+        """The same, which tells the measurements that its landmarks are too few for."""
+        lost = [name for name in before.measurements if name not in self.landmarks.measurements]
+        if not lost:
+            return self
+        text = f"measurements {', '.join(lost)}: need landmarks that are left out, so they are not measured"
+        return replace(self, problems=[*self.problems, Problem(self.table or Path(f"<{self.name}>"), text)])
 
     def _index(self, name: str) -> int:
         if name not in self.landmarks.names:

@@ -10,8 +10,17 @@ from typing import Any
 
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import check_path, inside, number, possible_name, shown
+from trigpoint.data.measurements import read_measurements, with_all, without
 from trigpoint.errors import ConfigError, DataError, did_you_mean
-from trigpoint.landmarks import LandmarkSet, Normalizer, Spacing, plain_spacing, spacing_pair
+from trigpoint.landmarks import (
+    LandmarkSet,
+    Measurement,
+    Normalizer,
+    Spacing,
+    measured_landmarks,
+    plain_spacing,
+    spacing_pair,
+)
 
 DESCRIPTION = "dataset.yaml"
 DEFAULT_TABLE = "landmarks.csv"
@@ -63,6 +72,7 @@ class Description:
     skeleton: tuple[tuple[str, str], ...] = ()
     annotators: dict[str, str] = field(default_factory=dict)
     """Tables beside ``dataset.yaml``, one for each person who labels, by their names."""
+    measurements: dict[str, Measurement] = field(default_factory=dict)
 
     @property
     def images_folder(self) -> Path:
@@ -78,11 +88,13 @@ class Description:
         marks = tuple(dict.fromkeys(order))
         groups = {group: tuple(name for name in members if name in marks) for group, members in self.groups.items()}
         length, pairs = self.normalizer, [set(pair) & set(marks) for pair in self.pairs]
+        beyond = [m for m in self.measurements if not set(measured_landmarks(m, self.measurements)) <= set(marks)]
         half, none = any(len(pair) == 1 for pair in pairs), bool(pairs) and not any(pairs)
         return replace(
             self,
             mirrors=False if half else True if none else self.mirrors,
             skeleton=tuple(line for line in self.skeleton if set(line) <= set(marks)),
+            measurements=without(self.measurements, beyond),
             landmarks=marks or None,
             instances=instances,
             pairs=tuple(pair for pair in self.pairs if set(pair) <= set(marks)),
@@ -108,7 +120,11 @@ class Description:
         if normalizer is not None and not self._known("normalizer", normalizer.between or (), known, problems):
             normalizer = None
         lines = (line for line in self.skeleton if self._known(f"skeleton {list(line)}", line, known, problems))
-        return LandmarkSet(names, tuple(pairs), groups, normalizer, self.mirrors, tuple(lines))
+        whole = with_all(self.measurements, names)
+        used = {m: measured_landmarks(m, whole) for m in whole}
+        wrong = [m for m, marks in used.items() if not self._known(f"measurements '{m}'", marks, known, problems)]
+        own = without(whole, wrong)
+        return LandmarkSet(names, tuple(pairs), groups, normalizer, self.mirrors, tuple(lines), own)
 
     def _known(self, where: str, used: tuple[str, ...], names: Mapping[str, None], problems: list[Problem]) -> bool:
         unknown = [name for name in used if name not in names]
@@ -185,6 +201,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # what a value has 
         "'name: table.csv' for each, tables of their own beside dataset.yaml",
         ", such as {ann: landmarks_ann.csv, ben: landmarks_ben.csv}; names without comma or slash",
     ),
+    "measurements": (lambda value: True, "", ""),  # see ``read_measurements``
     "skeleton": (
         lambda value: isinstance(value, list) and all(_is_names(line, 2) for line in value),
         "two landmark names in each, such as [[hip, knee], [knee, ankle]]",
@@ -220,6 +237,9 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         message = f"landmarks: expected each name once, got '{name}' more than once; rename one"
         problems.append(Problem(file, message))
     between = _names(length.get("between") or ())
+    wrong: list[str] = []
+    measured = read_measurements(values.get("measurements") or {}, wrong)
+    problems += [Problem(file, message) for message in wrong]
     return Description(
         file=file,
         folder=folder,
@@ -237,6 +257,7 @@ def read_description(folder: Path, problems: list[Problem]) -> Description:
         mirrors=True if values.get("pairs") == [] else None,
         skeleton=tuple((str(a), str(b)) for a, b in values.get("skeleton", ())),
         annotators={str(name): file for name, file in values.get("annotators", {}).items()},
+        measurements=with_all(measured, tuple(dict.fromkeys(names))) if names else measured,
     )
 
 

@@ -16,7 +16,7 @@ from trigpoint.data.files import open_file, reachable
 from trigpoint.data.saving import refuse_missing, stored_names
 from trigpoint.data.table_names import OnePlace, same_file
 from trigpoint.errors import DataError
-from trigpoint.landmarks import LandmarkSet, Sample
+from trigpoint.landmarks import LandmarkSet, Measurement, Sample
 
 _HEAD = 1 << 16  # bytes by which files of equal size are told apart before they are read whole
 _SAME = 0.01  # pixels; annotations of one picture that are closer say the same
@@ -111,6 +111,7 @@ def _landmarks(parts: Sequence[_Part], notes: list[str]) -> LandmarkSet:
     names = tuple(dict.fromkeys(name for part in parts for name in part.data.landmarks.names))
     pairs: dict[str, tuple[str, str]] = {}
     groups: dict[str, tuple[str, ...]] = {}
+    measurements: dict[str, Measurement] = {}
     length = None
     for part in parts:
         marks = part.data.landmarks
@@ -127,6 +128,9 @@ def _landmarks(parts: Sequence[_Part], notes: list[str]) -> LandmarkSet:
             if group in groups and set(groups[group]) != set(members):
                 notes.append(f"'{part.label}' has other landmarks in the group '{group}': it holds those of both")
             groups[group] = tuple(dict.fromkeys((*groups.get(group, ()), *members)))
+        for name, one in marks.measurements.items():
+            if measurements.setdefault(name, one) != one:
+                notes.append(f"'{part.label}' has another measurement '{name}': that of a set before is kept")
         if length is None:
             length = marks.normalizer
         elif marks.normalizer not in (None, length):
@@ -143,7 +147,7 @@ def _landmarks(parts: Sequence[_Part], notes: list[str]) -> LandmarkSet:
     mirrors = {part.data.landmarks.mirrors for part in parts}
     lines = tuple(dict.fromkeys(line for part in parts for line in part.data.landmarks.skeleton))
     mirrored = False if False in mirrors else True if mirrors == {True} else None
-    return LandmarkSet(names, tuple(dict.fromkeys(pairs.values())), groups, length, mirrored, lines)
+    return LandmarkSet(names, tuple(dict.fromkeys(pairs.values())), groups, length, mirrored, lines, measurements)
 
 
 def _list(names: Sequence[str], most: int = 5) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.instances import ImageInstances
 from trigpoint.errors import DataError
+from trigpoint.evaluation.measuring import compared, with_measurements
 from trigpoint.evaluation.report import Detected, Report
 from trigpoint.evaluation.traces import traced
 from trigpoint.landmarks import Prediction
@@ -55,7 +56,13 @@ def evaluate(
     report: dict[str, Any] = {"dataset": dataset, "run": folder, "split": split or "all", "warnings": warnings}
     if predictor.threshold is None:
         metrics = summarize(found.points, dataset.points, dataset.landmarks, dataset.spacings, dataset.groups)
-        made = Report(metrics=metrics, prediction=found, errors=radial_error(found.points, dataset.points), **report)
+        measured = None
+        if dataset.landmarks.measurements:
+            measured, more = compared(predictor, found, dataset)
+            metrics["measurements"], metrics["ci95"]["measurements"] = more["numbers"], more["ci95"]
+            warnings += more["notes"]
+        errors = radial_error(found.points, dataset.points)
+        made = Report(metrics=metrics, prediction=found, errors=errors, measured=measured, **report)
         typical, _ = made.extremes()
         if predictor.method.traces and typical:
             made.traces = traced(predictor, dataset, made.errors, typical)
@@ -99,7 +106,11 @@ def _chosen(
         warnings.append(f"{_some(more)}: not among the landmarks of the run, so not measured")
     if never := [name for name in predictor.untaught if name in given]:
         warnings.append(f"{_some(never)}: annotated in no training image, so not learned and not measured")
-    aligned = chosen.aligned(names, blank=predictor.untaught)
+    aligned = with_measurements(chosen.aligned(names, blank=predictor.untaught), predictor.landmarks)
+    if lost := [name for name in chosen.landmarks.measurements if name not in aligned.landmarks.measurements]:
+        warnings.append(f"measurements {_some(lost)}: need landmarks that the run does not find, so not measured")
+    if predictor.threshold is not None and aligned.landmarks.measurements:
+        warnings.append("measurements: not measured, for they need one of each landmark, got a multi-instance run")
     if not (aligned.visibility != 0).any():
         raise DataError(f"{where}: expected annotations of {_some(common)} to measure, got none; annotate some images")
     if empty := [n for n in common if not (aligned.visibility[:, names.index(n)] != 0).any()]:

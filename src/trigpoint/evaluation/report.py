@@ -12,12 +12,16 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
 from trigpoint.evaluation.figures import curve, write_figures
+from trigpoint.evaluation.measuring import Measured
 from trigpoint.evaluation.tables import tables
 from trigpoint.evaluation.traces import Drawing
 from trigpoint.landmarks import FloatArray, Prediction
 from trigpoint.metrics import DetectionReport, PrecisionRecall, radial_error_mm
+from trigpoint.metrics.measurements import apart
 from trigpoint.report import (
+    Panel,
     Picture,
+    bland_altman,
     label_curve_plot,
     per_landmark_bars,
     prediction_overlay,
@@ -56,6 +60,7 @@ class Report:
     split: str
     warnings: list[str] = field(default_factory=list)
     detected: Detected | None = None
+    measured: Measured | None = None
     traces: list[Drawing] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,6 +128,9 @@ class Report:
                 unit, errors = self.lengths
                 bars = {name: errors[:, k] for k, name in enumerate(names)}
                 pictures.append(Picture("Error per landmark", per_landmark_bars(bars, unit)))
+            if self.metrics.get("measurements"):
+                text = "differences against means (Bland and Altman); line: bias, dashed: 95 % limits of agreement"
+                pictures.append(Picture("Agreement of measurements", self._agreement(), text))
             about = "nearest to the median error", "largest mean error"
         else:
             drawn = curve({self.run.folder.name: self})
@@ -175,6 +183,15 @@ class Report:
             worst = [i for i in order[::-1][:count] if wrong[i]]
         middle = max(0, len(order) // 2 - count // 2)
         return order[middle : middle + count], worst
+
+    def _agreement(self) -> Figure:
+        assert self.measured is not None  # where there are numbers of measurements
+        panels = {}
+        for name, numbers in self.metrics["measurements"].items():
+            truth, unit = self.measured.truth[name], self.measured.units[name]
+            off = apart(self.measured.found[name], truth, unit)
+            panels[name] = Panel(truth + off / 2, off, unit, numbers["bias"], numbers["limits"])
+        return bland_altman(panels)
 
     @property
     def spacing_source(self) -> str | None:

@@ -2,8 +2,9 @@
 
 ``functional`` the formulas (MRE, SDR, NME, CED, AUC, FR, bootstrap); ``detection`` matching and counts of several
 instances per image, ``detection_report`` their precision, recall and F1, ``detection_curve`` these against the score
-threshold; ``agreement`` of annotators; ``point_to_point`` the mean error per image of the cross-task paper;
-``smoothness`` the normalised total variation of filters.
+threshold; ``agreement`` of annotators; ``measurements`` the formulas
+of angles, lengths and ratios, ``measured`` how well they are predicted; ``point_to_point`` the mean error per image of
+the cross-task paper; ``smoothness`` the normalised total variation of filters.
 """
 
 from trigpoint.landmarks import CANDIDATES
@@ -32,6 +33,8 @@ from trigpoint.metrics.functional import (
     success_rate,
     to_millimetres,
 )
+from trigpoint.metrics.measured import summarize_measurements
+from trigpoint.metrics.measurements import measure, measure_each
 from trigpoint.metrics.point_to_point import PointErrorScores, mean_point_error, point_error_scores, stacked_point_error
 from trigpoint.metrics.smoothness import normalized_total_variation
 
@@ -43,4 +46,5 @@ __all__ = [
     "best_threshold", "bootstrap_interval", "image_errors", "mean_error", "mean_point_error", "median_error",
     "normalized_error", "normalizer_lengths", "point_error_scores", "PointErrorScores", "stacked_point_error",
     "standard_deviation", "success_rate", "to_millimetres", "intraclass_correlation", "limits_of_agreement",
+    "measure", "measure_each", "summarize_measurements",
 ]  # fmt: skip

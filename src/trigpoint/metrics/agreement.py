@@ -1,6 +1,10 @@
 """How far people who label the same images agree: distances, bias, limits of agreement, intraclass correlation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import norm
 
 from trigpoint.errors import DataError
@@ -10,21 +14,51 @@ from trigpoint.metrics.functional import ArrayLike, as_array
 LIMITS = float(norm.ppf(0.975))  # 1.96 standard deviations: 95 % of normal differences
 
 
-def limits_of_agreement(differences: ArrayLike) -> tuple[float, float, float]:
+def limits_of_agreement(
+    differences: ArrayLike, subjects: Sequence[Any] | npt.NDArray[Any] | None = None
+) -> tuple[float, float, float]:
     """Mean difference, and the limits between which 95 % of differences lie if they are normal (Bland and Altman 1986).
 
-    ``differences`` (n,), NaN = unknown. Below two known ones the limits are NaN.
+    ``differences`` (n,), NaN = unknown. Below two known ones the limits are NaN. ``subjects`` (n,) whom they are of
+    (None: each is its own): those of one subject are alike, so the limits are those of an image of another subject; see
+    ``deviation``.
 
     >>> [round(value, 2) for value in limits_of_agreement([1.0, 2.0, 3.0, float("nan")])]
     [2.0, 0.04, 3.96]
     """
-    known = as_array(differences).ravel()
-    known = known[np.isfinite(known)]
+    values = as_array(differences).ravel()
+    known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan"), float("nan")
     mean = float(known.mean())
-    wide = LIMITS * float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+    wide = LIMITS * deviation(values, subjects)
     return mean, mean - wide, mean + wide
+
+
+def deviation(differences: ArrayLike, subjects: Sequence[Any] | npt.NDArray[Any] | None = None) -> float:
+    """Standard deviation of a difference in one image of a subject that is drawn anew, NaN below two of them.
+
+    The variance within subjects and that between them, of a one-way analysis of variance (Bland and Altman 2007,
+    section 3). With one image each it is the usual standard deviation.
+
+    >>> round(deviation([1.0, 2.0, 3.0]), 3), round(deviation([0.0, 2.0, 5.0, 7.0], ["a", "a", "b", "b"]), 3)
+    (1.0, 3.674)
+    """
+    values = as_array(differences).ravel()
+    there = np.isfinite(values)
+    known = values[there]
+    owner = np.arange(len(known)) if subjects is None else np.asarray(subjects)[there]
+    _, member, counts = np.unique(owner, return_inverse=True, return_counts=True)
+    groups, total = len(counts), len(known)
+    if groups < 2:
+        return float("nan")
+    means = np.bincount(member, known) / counts
+    between = float((counts * np.square(means - known.mean())).sum()) / (groups - 1)
+    if groups == total:
+        return float(np.sqrt(between))
+    within = float(np.square(known - means[member]).sum()) / (total - groups)
+    each = (total - float(np.square(counts).sum()) / total) / (groups - 1)  # images of a subject, as far as they differ
+    return float(np.sqrt(within + max(between - within, 0.0) / each))
 
 
 def intraclass_correlation(ratings: ArrayLike, absolute: bool = True) -> float:

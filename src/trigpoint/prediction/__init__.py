@@ -2,7 +2,7 @@
 
 - ``base.py``: what all predictors do; ``predictor.py``: ``Predictor``, of a run; ``exported.py``: of an exported model
 - ``model_file.py``: the file of an exported model
-- ``table.py``: predictions as native tables
+- ``table.py``: predictions as native tables; ``measurements.py``: angles and lengths in them, with intervals
 - ``stream.py``: folders, files and videos to a table; ``files.py``: how their images are found and named
 - ``drawing.py``: images with what was found in them
 - ``grouping.py``: which points belong to one object
@@ -21,6 +21,7 @@ from trigpoint.prediction.base import Image, ImagePredictor, Progress, is_lazy
 from trigpoint.prediction.table import prediction_frame, write_predictions
 
 if TYPE_CHECKING:
+    from trigpoint.prediction.measurements import measurement_frame
     from trigpoint.prediction.predictor import Predictor
     from trigpoint.prediction.stream import predict_files, predict_frames
 
@@ -31,6 +32,7 @@ __all__ = [
     "Progress",
     "is_lazy",
     "load_predictor",
+    "measurement_frame",
     "predict_files",
     "predict_frames",
     "prediction_frame",
@@ -39,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "Predictor": "trigpoint.prediction.predictor",
+    "measurement_frame": "trigpoint.prediction.measurements",
     "predict_files": "trigpoint.prediction.stream",
     "predict_frames": "trigpoint.prediction.stream",
 }

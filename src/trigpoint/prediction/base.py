@@ -21,6 +21,8 @@ from trigpoint.prediction.grouping import group_by_proximity
 if TYPE_CHECKING:
     import torch
 
+    from trigpoint.runs.folder import Widths
+
     Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
 else:
     Image = Any  # whose parts may not all be there
@@ -49,6 +51,8 @@ class ImagePredictor(ABC):
         self.radii, self.scale = radii, scale  # as in ``Prediction``
         self.untaught = tuple(untaught)
         """Landmarks that no training image annotated: nothing is predicted of them."""
+        self.widths: Widths = {}
+        """Half the width of the interval of each measurement, by unit; see ``prediction.measurements``."""
         self._blank = [landmarks.index(name) for name in self.untaught]
         self.group: float | None = None
         """Original pixels that two landmarks of one object are apart at most; None: instances are landmark by landmark.
@@ -58,6 +62,11 @@ class ImagePredictor(ABC):
     @abstractmethod
     def threshold(self) -> float | None:
         """Score that every instance exceeds; None: exactly one of each landmark is found in an image."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether the dataset names measurements, and they can be made: of a run that finds one of each landmark."""
+        return False
 
     @abstractmethod
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:

@@ -21,6 +21,7 @@ from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
+from trigpoint.runs.folder import Widths
 
 
 class Predictor(ImagePredictor):
@@ -36,11 +37,13 @@ class Predictor(ImagePredictor):
         threshold: float | None = None,
         scale: float | None = None,
         untaught: Sequence[str] = (),
+        widths: Widths | None = None,
     ) -> None:
         super().__init__(landmarks, radii, scale, untaught)
         self.method = method.eval().to(device)
         self.recipe = recipe
         self.method_name = recipe.method_name
+        self.widths = widths or {}
         if threshold is not None:
             method.threshold = threshold
         self.device = torch.device(device)
@@ -62,13 +65,17 @@ class Predictor(ImagePredictor):
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
-        own = (marks.threshold, marks.scale, marks.untaught)
+        own = (marks.threshold, marks.scale, marks.untaught, marks.widths)
         return cls(method, recipe, marks.landmarks, radius, _device(device), *own)
 
     @property
     def threshold(self) -> float | None:
         """Score that every instance exceeds; None: exactly one of each landmark is found in an image."""
         return self.method.threshold
+
+    @property
+    def measures(self) -> bool:
+        return bool(self.landmarks.measurements) and self.threshold is None
 
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:
         with self.method.above(threshold):

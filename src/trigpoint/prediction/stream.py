@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
 from trigpoint.data.table_names import TableNames
 from trigpoint.errors import ConfigError, DataError, unstopped
-from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
+from trigpoint.landmarks import FloatArray, ImageDetections, Prediction, Spacing
 from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.exported import ExportedPredictor
@@ -38,9 +38,13 @@ def predict_files(
     overwrite: bool = False,
     progress: Progress | None = None,
     devices: int = 1,
+    spacing_mm: Spacing | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Prediction:
     """What is found in these images, written as a table to ``out``, in which they are named as its reader takes them.
 
+    Measurements of the run are in a table of their own, see ``prediction.measurements.beside``, in mm where each image
+    states its pixel size or else ``spacing_mm`` does; ``tell`` is given what to know of it.
     However it ends early, the table has the images that were done, and the error that goes on its way says so. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
@@ -48,7 +52,8 @@ def predict_files(
     write = TableNames.of(Path(out)).write
     names = [write(file) for file in files]  # refused now, not after an hour of work
     found = list[ImageDetections]()
-    with _kept(predictor, found, out, overwrite, len(files)):
+    table = _Tables(predictor, found, Path(out), overwrite, tell, lambda: _spacings(files[: len(found)], spacing_mm))
+    with _kept(table, len(files)):
         if processes(devices) > 1:
             if isinstance(predictor, ExportedPredictor):
                 raise ConfigError("--devices: an exported model predicts in one process, got several; leave it out")
@@ -73,6 +78,7 @@ def predict_frames(
     overwrite: bool = False,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
+    spacing_mm: Spacing | None = None,
 ) -> Prediction:
     """As ``predict_files`` for every ``every``-th frame of a video or of a file of several frames, or of a folder in
     natural order, one batch in memory.
@@ -88,8 +94,9 @@ def predict_frames(
     inside = place if place.is_dir() else place.parent
     called = {name: write(inside / name) for name in frames.names or ()}  # refused now, not after an hour of work
     target = None if overlay is None else Path(overlay)
-    found = list[ImageDetections]()
-    with _overlay(target, frames, overwrite) as draw, _kept(predictor, found, out, overwrite, frames.count):
+    found, sizes = list[ImageDetections](), list[Spacing | None]()
+    table = _Tables(predictor, found, Path(out), overwrite, tell, lambda: sizes)
+    with _overlay(target, frames, overwrite) as draw, _kept(table, frames.count):
         for batch in _batches(frames, batch_size):
             names = [called.get(f.name, f.name) for f in batch]
             refuse_formulas(names, str(out))
@@ -98,6 +105,7 @@ def predict_frames(
                 own.time_s = frame.time_s
                 with unstopped():  # a row and its drawing, or neither
                     found.append(own)
+                    sizes.append(frame.image.spacing_mm or spacing_mm)
                     draw(frame, own.points)
             if progress is not None:
                 progress(len(found), max(frames.count or 0, len(found)))
@@ -107,23 +115,51 @@ def predict_frames(
     return predictor.joined(found)
 
 
+class _Tables(NamedTuple):
+    """The tables of what is ``found`` so far: points, and measurements where the run has any."""
+
+    predictor: ImagePredictor
+    found: list[ImageDetections]
+    out: Path
+    overwrite: bool
+    tell: Callable[[str], None] | None
+    spacings: Callable[[], Sequence[Spacing | None]]
+
+    def write(self) -> None:
+        """Both, each whole or not at all."""
+        prediction = self.predictor.joined(self.found)
+        write_predictions(self.out, prediction, self.overwrite)
+        if self.predictor.measures:
+            from trigpoint.prediction.measurements import beside, write_measurements  # which needs PyTorch
+
+            given = (self.predictor.widths, self.spacings(), self.overwrite)
+            for note in write_measurements(beside(self.out), prediction, *given):
+                if self.tell is not None:
+                    self.tell(f"{beside(self.out)}: {note}")
+
+
+def _spacings(files: Sequence[Path], otherwise: Spacing | None) -> list[Spacing | None]:
+    from trigpoint.prediction.measurements import spacings_of  # which needs PyTorch
+
+    return spacings_of(files, otherwise)
+
+
 @contextmanager
-def _kept(
-    predictor: ImagePredictor, found: list[ImageDetections], out: str | Path, overwrite: bool, total: int | None
-) -> Iterator[None]:
-    """Write the table when the block ends, however it ends; a part of it is told in a note to what ended it."""
+def _kept(table: _Tables, total: int | None) -> Iterator[None]:
+    """Write the tables when the block ends, however it ends; a part of them is told in a note to what ended it."""
+    found = table.found
     try:
         yield
     except BaseException as error:
         with unstopped():
             if found and first_process():
-                write_predictions(out, predictor.joined(found), overwrite)
+                table.write()
                 of = "" if total is None else f" of {total}"
-                error.add_note(f"{out}: is partial, it holds the first {len(found)}{of} images")
+                error.add_note(f"{table.out}: is partial, it holds the first {len(found)}{of} images")
             raise
     if first_process():
         with unstopped():
-            write_predictions(out, predictor.joined(found), overwrite)
+            table.write()
 
 
 def check_overlay(overlay: Path | None, overwrite: bool) -> None:

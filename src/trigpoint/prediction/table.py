@@ -59,17 +59,23 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def named_as_written(path: str | Path, prediction: Prediction) -> Prediction:
+    """The same with images that have no other name than their path named as the reader of the table ``path`` takes
+    them."""
+    names = TableNames.of(Path(path))
+    called = [
+        replace(one, image=names.write(one.file)) if one.file is not None and one.image == str(one.file) else one
+        for one in prediction.detections
+    ]
+    return replace(prediction, detections=called)
+
+
 def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
     """Write the native table, see ``prediction_frame``; whole or not at all.
 
     Images that have no other name than their path are named as the reader of this table takes them, wherever it lies.
     Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
     """
-    names = TableNames.of(Path(path))
-    called = [
-        replace(one, image=names.write(one.file)) if one.file is not None and one.image == str(one.file) else one
-        for one in prediction.detections
-    ]
-    frame = prediction_frame(replace(prediction, detections=called))
+    frame = prediction_frame(named_as_written(path, prediction))
     refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
     return write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)

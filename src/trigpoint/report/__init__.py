@@ -4,7 +4,8 @@
 - table_files.py: tables as .csv, .xlsx and .tex
 - figures.py: curves and distributions; overlays.py: points over images, one instance or many; style.py: how they look
 - side_by_side.py: several methods side by side; detection_figures.py: precision and recall
-- landmark_figures.py: a number of each landmark with its interval
+- landmark_figures.py: a number of each landmark with its interval; agreement_figures.py: Bland-Altman plots of
+  measurements
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
@@ -16,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trigpoint.report.agreement_figures import Panel, bland_altman
     from trigpoint.report.detection_figures import precision_recall_plot
     from trigpoint.report.figures import ced_plot, comparison, label_curve_plot, per_landmark_bars, time_to_accuracy
     from trigpoint.report.html import Picture, render_html
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compared",
+    "Panel",
     "Picture",
+    "bland_altman",
     "ced_plot",
     "comparison",
     "comparison_grid",
@@ -43,6 +47,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Panel": "trigpoint.report.agreement_figures",
+    "bland_altman": "trigpoint.report.agreement_figures",
     "precision_recall_plot": "trigpoint.report.detection_figures",
     "ced_plot": "trigpoint.report.figures",
     "comparison": "trigpoint.report.figures",

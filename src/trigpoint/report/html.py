@@ -17,6 +17,7 @@ _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _PARTS = {  # table of the metrics: its title, and what its rows are
     "per_landmark": ("Per landmark", "Landmark"),
     "per_group": ("Per group", "Group"),
+    "measurements": ("Measurements", "Measurement"),
     "detection": ("Detection of instances", "Landmark"),
     "detection_lenient": ("Detection of instances, misses counted leniently", "Landmark"),
     "detection_total": ("Detection of instances, all landmarks together", "Counting"),
@@ -26,7 +27,9 @@ _HEADINGS = {
     "mre_px": "MRE (px)", "sd_px": "SD (px)", "median_px": "Median (px)", "distance_px": "Distance (px)",
     "mre_mm": "MRE (mm)", "sd_mm": "SD (mm)", "median_mm": "Median (mm)", "nme": "NME",
     "precision": "Precision", "recall": "Recall", "f1": "F1",
-    "true_positives": "Found", "false_positives": "False", "misses": "Missed",
+    "unit": "Unit", "n_images": "Images", "n_subjects": "Subjects", "n_unpredicted": "Not predicted", "mae": "MAE",
+    "bias": "Bias", "sd": "SD", "limits": "95 % limits", "icc": "ICC(2,1)", "half_width": "90 % interval, ±",
+    "within": "Within it", "true_positives": "Found", "false_positives": "False", "misses": "Missed",
 }  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def _heading(key: str) -> str:
 
 
 def _cell(key: str, value: Any, interval: Sequence[float] | None = None) -> str:
-    if isinstance(value, int | float) and key in ("precision", "recall", "f1", "nme"):
+    if isinstance(value, int | float) and key in ("precision", "recall", "f1", "nme", "within"):
         return percent(value, 1, interval)
     if isinstance(value, int | float) and key.startswith("sdr_"):
         return number(100 * value, 1)

@@ -139,6 +139,26 @@ def landmark_rows(per_landmark: Mapping[str, Any] | None) -> list[dict[str, Any]
     return [{key: row.get(key) for key in known} for row in rows]
 
 
+def measurement_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of ``measurements`` of an evaluation's dict, with limits and intervals in the cell of their number.
+
+    >>> one = {"unit": "deg", "n_images": 9, "mae": 1.0, "bias": 0.5, "limits": [-2.0, 3.0], "sd": 1.2, "icc": 0.9}
+    >>> rows = measurement_rows({"measurements": {"SNA": one | {"half_width": 2.5, "within": 0.9}}})
+    >>> rows[0]["bias [95 % limits]"], rows[0]["90 % interval"]
+    ('0.50 [-2.00, 3.00]', '± 2.50, holds 90.0 %')
+    """
+    rows = []
+    for name, one in (metrics.get("measurements") or {}).items():
+        digits = 3 if one["unit"] == "ratio" else 2
+        wide = one["half_width"]
+        row: dict[str, Any] = {"measurement": name, "unit": one["unit"], "n": one["n_images"]}
+        row |= {"MAE": number(one["mae"], digits), "bias [95 % limits]": number(one["bias"], digits, "", one["limits"])}
+        row |= {"SD": number(one["sd"], digits), "ICC": number(one["icc"], 3)}
+        held = UNKNOWN if wide is None else f"± {number(wide, digits)}, holds {percent(one['within'])}"
+        rows.append(row | {"90 % interval": held})
+    return rows
+
+
 def _interval(intervals: Any, key: str) -> list[float] | None:
     pair = intervals.get(key) if isinstance(intervals, Mapping) else None
     return list(map(float, pair)) if isinstance(pair, Sequence) and len(pair) == 2 and None not in pair else None

@@ -1,9 +1,10 @@
 """The run folder: what training leaves and everything after it reads.
 
 ``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
-``landmarks.yaml`` names, pairs, spacing, calibrated radii and threshold, and the landmarks that no training image
-annotated, ``split.csv`` which image was learned from and which validated, ``weights.safetensors`` the best weights,
-``last.ckpt`` to resume from and ``previous.ckpt`` the one before it, ``metrics.csv`` one row per epoch,
+``landmarks.yaml`` names, pairs, measurements, spacing, calibrated radii, intervals and threshold, and the landmarks
+that no training image annotated, ``split.csv`` which image was learned from and which validated,
+``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one before it,
+``metrics.csv`` one row per epoch,
 ``history.png``, ``env.txt`` versions and device, ``data.csv`` what each image was, by hashes of its pixels and
 annotations, ``skipped.csv`` images that could not be read (with ``data.on_error=skip``), ``curve.csv`` errors of
 trainings with fewer labels (``trigpoint data curve``). Files are written to a
@@ -24,6 +25,7 @@ import torch
 from trigpoint import __version__
 from trigpoint.config import read_yaml, to_yaml
 from trigpoint.data.files import write_bytes, write_text
+from trigpoint.data.measurements import read_measurements
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, plain_spacing, spacing_pair
@@ -31,6 +33,7 @@ from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
+Widths = Mapping[str, Mapping[str, float]]  # half widths of intervals, by measurement and unit
 _ORIGIN = "begun from "  # a line of env.txt
 _PACKAGES = [
     "trigpoint",
@@ -55,7 +58,8 @@ class LandmarkFile:
     """Content of ``landmarks.yaml``. ``radius`` and ``scale``: see ``Prediction.radii``; empty before they are
     calibrated, which is the last thing that training does. ``threshold``: score above which an instance counts, chosen
     on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there. ``untaught``:
-    landmarks that no training image annotates, which predictions leave blank."""
+    landmarks that no training image annotates, which predictions leave blank. ``widths``: of each measurement, half the
+    width of its interval by unit, see ``methods.measuring``; NaN where too few subjects validated."""
 
     landmarks: LandmarkSet
     spacing_mm: Spacing | None = None
@@ -63,6 +67,7 @@ class LandmarkFile:
     threshold: float | None = None
     scale: float | None = None
     untaught: tuple[str, ...] = ()
+    widths: Widths = field(default_factory=dict)
 
 
 class RunFolder:
@@ -186,6 +191,10 @@ class RunFolder:
             raise RunError(f"{self.landmarks}: is missing; put it back, or train into another --out")
         values = read_yaml(self.landmarks)
         try:
+            wrong: list[str] = []
+            read_measurements(values.get("measurements") or {}, wrong)
+            if wrong:
+                raise ValueError(wrong[0])
             marks = LandmarkSet.from_dict(values)
             radius = values.get("radius_px")
             numbers = np.array([] if radius is None else [radius.get(name) for name in marks.names], dtype=np.float64)
@@ -196,7 +205,11 @@ class RunFolder:
             untaught = tuple(str(name) for name in values.get("untaught") or ())
             if unknown := [name for name in untaught if name not in marks.names]:
                 raise ValueError(f"untaught: unknown landmark '{unknown[0]}'")
-            return LandmarkFile(marks, spacing, numbers, threshold, scale, untaught)
+            widths = {
+                str(name): {str(unit): float(np.nan if width is None else width) for unit, width in one.items()}
+                for name, one in (values.get("measurement_half_widths") or {}).items()
+            }
+            return LandmarkFile(marks, spacing, numbers, threshold, scale, untaught, widths)
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
             raise _damaged(self.landmarks, error) from None
 
@@ -211,6 +224,11 @@ class RunFolder:
             values["radius_scale"] = marks.scale
         if marks.threshold is not None:
             values["threshold"] = marks.threshold
+        if marks.widths:
+            values["measurement_half_widths"] = {
+                name: {unit: None if np.isnan(width) else float(f"{width:.6g}") for unit, width in one.items()}
+                for name, one in marks.widths.items()
+            }
         if marks.untaught:
             values["untaught"] = list(marks.untaught)
         write_text(self.landmarks, to_yaml(values), overwrite=True)

@@ -17,7 +17,9 @@ from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
 from trigpoint.errors import ConfigError, RunError
+from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import LandmarkMethod, build_method
+from trigpoint.methods.measuring import half_widths
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.engine import first_process
@@ -78,6 +80,7 @@ def train(
     parts, new = kept(chosen, run) if whole is None else (divided(chosen, whole), {})
     chosen = settled(chosen, len(image_names(parts["train"])))
     if existed and _finished(run, chosen):
+        _measure_again(run, chosen, parts)
         _tell_finished(run, chosen, parts, new)
         return run  # whatever it began from may be gone
     marks = _described(run, parts, check_unchanged(chosen, run, parts, new)) if existed else None
@@ -195,7 +198,10 @@ def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDat
 
 
 def finish(run: RunFolder, data: LandmarkDataset) -> None:
-    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images."""
+    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images.
+
+    Measurements are those that the dataset names now: they teach nothing, so a run may get others.
+    """
     predictor, marks = Predictor.load(run), run.read_landmarks()
     table = draw_history(run, predictor.method.validation_metric())
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
@@ -206,6 +212,27 @@ def finish(run: RunFolder, data: LandmarkDataset) -> None:
     found = predictor.candidates(data)
     measured = data.aligned(marks.landmarks.names, blank=marks.untaught) if marks.untaught else data
     calibrated = predictor.method.calibrate(found, measured)
-    run.write_landmarks(
-        replace(marks, radius=calibrated.radius, scale=calibrated.scale, threshold=calibrated.threshold)
+    now = replace(
+        marks, landmarks=_naming(marks.landmarks, data), widths=half_widths(found, measured, calibrated.scale)
     )
+    run.write_landmarks(replace(now, radius=calibrated.radius, scale=calibrated.scale, threshold=calibrated.threshold))
+
+
+def _naming(landmarks: LandmarkSet, data: LandmarkDataset) -> LandmarkSet:
+    """The same with the measurements of the dataset, where it names any."""
+    return replace(landmarks, measurements=data.landmarks.measurements or landmarks.measurements)
+
+
+def _measure_again(run: RunFolder, recipe: Recipe, parts: dict[str, LandmarkDataset]) -> None:
+    """Calibrate a finished run anew for the measurements of ``dataset.yaml``, where these are others now."""
+    marks, data = run.read_landmarks(), parts["val"]
+    landmarks = _naming(marks.landmarks, data)
+    if landmarks.measurements == marks.landmarks.measurements or not first_process():
+        return
+    with alone(run), writing(run):
+        data = readable(recipe, data)
+        found = Predictor.load(run).candidates(data)
+        measured = data.aligned(landmarks.names, blank=marks.untaught)
+        widths = half_widths(found, measured, marks.scale)
+        run.write_landmarks(replace(marks, landmarks=landmarks, widths=widths))
+    tell(f"{run.folder}: {recipe.data.path} names other measurements now: {', '.join(landmarks.measurements)}")

@@ -50,6 +50,11 @@ def _of_landmarks(training: LandmarkDataset, validation: LandmarkDataset, kept: 
         yield line
     if len(few) > _NAMED:
         yield f"{len(few) - _NAMED} more landmarks are annotated in fewer than {FEW} training images"
+    if training.instances and training.landmarks.measurements:
+        yield (
+            f"measurements {_listed([*training.landmarks.measurements])}: not measured, for they need one of each "
+            "landmark, got a multi-instance set"
+        )
     blind = [n for k, n in enumerate(names) if n not in never and not (validation.visibility[:, k] > 0).any()]
     if blind:
         yield f"{_listed(blind)}: annotated in no validation image, so its error is not known and it gets no radius"

@@ -1,0 +1,126 @@
+"""Measurements of what was predicted, with intervals: the table that ``trigpoint predict`` writes beside the points."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trigpoint.data.files import write_text
+from trigpoint.data.measurements import HIGH, LOW, column, kind_of
+from trigpoint.data.pixels.images import image_spacing
+from trigpoint.data.table import refuse_formulas
+from trigpoint.errors import DataError
+from trigpoint.landmarks import FloatArray, Measurement, Prediction, Spacing
+from trigpoint.metrics.measurements import measure_each, unit_of
+from trigpoint.prediction.table import TIME, named_as_written
+from trigpoint.runs.folder import Widths
+
+_RANGES = {"angle": (0.0, 180.0), "angle_between": (0.0, 180.0)} | dict.fromkeys(
+    ("distance", "centroid_size", "ratio"), (0.0, np.inf)
+)  # values that a kind can have; others have a sign
+
+
+def measurement_frame(
+    prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = ()
+) -> tuple[pd.DataFrame, list[str]]:
+    """A row per image: its name, then each measurement of the run with the ends of its interval; and what to know of
+    them.
+
+    ``widths`` as ``Predictor.widths``, ``spacings`` the pixel size of each image, None = unknown. Lengths are in mm if
+    all are known (columns ``NAME_mm``, ``NAME_mm_low``, ``NAME_mm_high``), else all in px (``NAME``, ``NAME_low``,
+    ``NAME_high``). A value or an end that is not known is NaN. Raises DataError for multi-instance runs.
+
+    >>> from trigpoint.landmarks import ImageDetections, LandmarkSet
+    >>> marks = LandmarkSet(("a", "b"), measurements={"ab": {"distance": ["a", "b"]}})
+    >>> found = [ImageDetections("1.png", np.array([[[0.0, 0.0], [3.0, 4.0]]]), np.ones((1, 2)))]
+    >>> frame, notes = measurement_frame(Prediction(found, marks, np.zeros(2)), {"ab": {"mm": 0.2}}, [(0.1, 0.1)])
+    >>> print(frame.to_csv(index=False).strip(), notes)
+    image,ab_mm,ab_mm_low,ab_mm_high
+    1.png,0.5,0.3,0.7 []
+    """
+    if prediction.multi_instance:
+        raise DataError("measurements: expected a run that finds one of each landmark, got a multi-instance run")
+    marks, count = prediction.landmarks, len(prediction)
+    sides = np.array([pair or (np.nan, np.nan) for pair in spacings or [None] * count]).reshape(-1, 2)
+    found, length = measure_each(prediction.points, marks, sides)
+    columns: dict[str, object] = {"image": list(prediction.images)}
+    if any(one.time_s is not None for one in prediction.detections):
+        columns[TIME] = np.round([np.nan if one.time_s is None else one.time_s for one in prediction.detections], 6)
+    unsure: dict[str, str] = {}
+    for name, one in marks.measurements.items():
+        unit = unit_of(name, marks.measurements, length)
+        width = width_of(prediction, widths.get(name, {}), unit)
+        if count and np.isnan(width).all():
+            unsure[name] = _why(widths.get(name), unit)
+        low, high = _ends(found[name], width, one)
+        called = column(name, unit)
+        for end, values in (("", found[name]), (LOW, low), (HIGH, high)):
+            columns[f"{called}{end}"] = np.round(values, 4)
+    return pd.DataFrame(columns), _notes(length, sides, marks.measurements, unsure)
+
+
+def spacings_of(files: Sequence[Path], otherwise: Spacing | None = None) -> list[Spacing | None]:
+    """Millimetres per pixel that each of these image files states, else ``otherwise``."""
+    return [(image_spacing(file)[0] if file.is_file() else None) or otherwise for file in files]
+
+
+def beside(table: str | Path) -> Path:
+    """Where the measurements of a table of predictions are.
+
+    >>> beside("out/predictions.csv").as_posix()
+    'out/predictions-measurements.csv'
+    """
+    path = Path(table)
+    return path.with_name(f"{path.stem}-measurements.csv")
+
+
+def write_measurements(
+    path: str | Path,
+    prediction: Prediction,
+    widths: Widths,
+    spacings: Sequence[Spacing | None] = (),
+    overwrite: bool = False,
+) -> list[str]:
+    """Write the table of ``measurement_frame``, whole or not at all; what to know of it is returned.
+
+    Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
+    """
+    frame, notes = measurement_frame(named_as_written(path, prediction), widths, spacings)
+    refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
+    return notes
+
+
+def width_of(prediction: Prediction, own: Mapping[str, float], unit: str) -> FloatArray:
+    """Half the width (N,) of the interval in each image, which in px grows with the image; ``own`` by unit."""
+    width = own.get(unit, np.nan)
+    grown = prediction.scales / prediction.scale if prediction.scale else np.ones(len(prediction))
+    out: FloatArray = width * (grown if unit == "px" else np.ones(len(prediction)))
+    return out
+
+
+def _ends(values: FloatArray, width: FloatArray, one: Measurement) -> tuple[FloatArray, FloatArray]:
+    """Of the intervals, no wider than the values that the kind can have."""
+    least, most = _RANGES.get(kind_of(one), (-np.inf, np.inf))
+    return np.maximum(values - width, least), np.minimum(values + width, most)
+
+
+def _why(own: Mapping[str, float] | None, unit: str) -> str:
+    if own is None:
+        return "the run was not calibrated for it; run its 'trigpoint train' again, which does that"
+    if unit not in own:
+        return f"the run knows no interval in {unit}, for its validation images state no pixel size"
+    return "the run had fewer than 9 validation subjects"
+
+
+def _notes(length: str, sides: FloatArray, measurements: dict[str, Measurement], unsure: dict[str, str]) -> list[str]:
+    notes = []
+    blind = int(np.isnan(sides).any(1).sum())
+    if length == "px" and blind and "px" in {unit_of(name, measurements, "px") for name in measurements}:
+        of = "no image states" if blind == len(sides) else f"{blind} of {len(sides)} images do not state"
+        notes.append(f"lengths are in px, for {of} a pixel size; if you know it: --spacing-mm")
+    for reason in dict.fromkeys(unsure.values()):
+        names = [name for name, why in unsure.items() if why == reason]
+        notes.append(f"{', '.join(names)}: without interval, {reason}")
+    return notes
