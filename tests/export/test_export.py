@@ -58,7 +58,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def predictor() -> Predictor:
     """A network that was never trained, with a landmark that was never taught."""
     torch.manual_seed(0)
-    recipe, marks = parse(Recipe, VALUES), LandmarkSet(NAMES, skeleton=(("tip", "elbow"),))
+    arm = {"arm": {"distance": ["tip", "elbow"]}}
+    recipe, marks = parse(Recipe, VALUES), LandmarkSet(NAMES, skeleton=(("tip", "elbow"),), measurements=arm)
     method = build_method(recipe, marks)
     return Predictor(method, recipe, marks, np.array([3.0, np.nan, 2.0]), "cpu", scale=2.5, untaught=["never"])
 
@@ -99,7 +100,8 @@ def test_arrays_of_every_kind_are_taken_as_by_the_run(predictor: Predictor, mode
 def test_the_file_says_what_it_is(model: Path) -> None:
     entries = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
     about = json.loads(entries["trigpoint.about"])
-    assert about["landmarks"] == {"landmarks": list(NAMES), "skeleton": [["tip", "elbow"]]}
+    arm = {"arm": {"distance": ["tip", "elbow"]}}
+    assert about["landmarks"] == {"landmarks": list(NAMES), "skeleton": [["tip", "elbow"]], "measurements": arm}
     assert "millimetres only from a spacing" in about["spacing_rule"]
     assert "MIT" in about["licence"]
     assert about["run"] == {"name": "blobs"}
@@ -117,13 +119,16 @@ def test_predict_takes_the_file_in_place_of_a_run(model: Path, images: list[Path
     )
     assert result.exit_code == 0, result.output
     assert len(pd.read_csv(table)) == len(list(drawn.glob("*.png"))) == 2
+    assert result.output.count("an exported model makes none; predict with the run folder") == 1
+    assert not list(tmp_path.glob("*measurements*"))
     stack = tmp_path / "stack.tif"
     frames = [Image.open(images[0])] * 3
     frames[0].save(stack, save_all=True, append_images=frames[1:])
     result = CliRunner().invoke(app, ["predict", str(model), str(stack), "-o", str(tmp_path / "frames.csv")])
     assert result.exit_code == 0, result.output
     assert len(pd.read_csv(tmp_path / "frames.csv")) == 3
-    for option, told in {"--trace": "draws what a run folder shows", "--group": "is for multi-instance runs"}.items():
+    refused = {"--trace": "draws what a run folder shows", "--group": "is for multi-instance runs"}
+    for option, told in (refused | {"--spacing-mm": "got an exported model, which makes none"}).items():
         arguments = [option, "1", "-o", str(tmp_path / "q.csv")]
         result = CliRunner().invoke(app, ["predict", str(model), str(images[0]), *arguments])
         assert result.exit_code == 2
