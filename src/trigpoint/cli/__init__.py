@@ -17,6 +17,7 @@ from trigpoint.cli.label import label
 from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
 from trigpoint.cli.reproduce import reproduce
+from trigpoint.cli.serve import serve
 from trigpoint.cli.train import train
 from trigpoint.errors import end_in_time, end_with_parent
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, label, train, evaluate, predict, export, reproduce, recipes, doctor):
+for verb in (demo, label, train, evaluate, predict, export, serve, reproduce, recipes, doctor):
     app.command()(verb)
 app.add_typer(data, name="data")
 
