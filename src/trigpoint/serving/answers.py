@@ -18,9 +18,15 @@ from trigpoint.prediction.model_file import is_model_file
 
 _SHOWN = 12  # digits of the hash that are the version of a model without one
 _SHA = "9f2c4e0d7b51a86c3e9d0f4b2a7c8e6d5f1b3a9c0e8d7f6a5b4c3d2e1f0a9b8c"
-_MODEL = {"name": "heads", "version": "9f2c4e0d7b51", "sha256": _SHA, "method": "heatmap", "trigpoint": __version__}
-_FOUND = {"name": "sella", "x": 431.27, "y": 388.91, "score": 0.94, "radius": 2.6, "spread": None}
-_IMAGE = {
+_MODEL: dict[str, Any] = {
+    "name": "heads",
+    "version": "9f2c4e0d7b51",
+    "sha256": _SHA,
+    "method": "heatmap",
+    "trigpoint": __version__,
+}
+_FOUND: dict[str, Any] = {"name": "sella", "x": 431.27, "y": 388.91, "score": 0.94, "radius": 2.6, "spread": None}
+_IMAGE: dict[str, Any] = {
     "image": "skull.png",
     "width": 1935,
     "height": 2400,

@@ -51,7 +51,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         503: "No answer in time, or the service ends; see Retry-After.",
     }.items()
 }
-_KEY = {401: _PROBLEMS[401], 403: _PROBLEMS[403]}
+_KEY: dict[int | str, dict[str, Any]] = {401: _PROBLEMS[401], 403: _PROBLEMS[403]}
 
 
 class Service:
@@ -187,7 +187,7 @@ async def _of_form(request: Request, data: bytes, most: int) -> list[tuple[str, 
     except (MultiPartException, ValueError, LookupError) as error:
         what = getattr(error, "message", None) or str(error)
         raise HTTPException(400, f"expected a form of files only (multipart/form-data), got: {what[:200]}") from None
-    async with form:
+    try:
         if not parser.ended:
             raise HTTPException(400, "expected a whole form, got one that is cut short")
         uploads = [upload for _, upload in form.multi_items() if not isinstance(upload, str)]
@@ -195,6 +195,8 @@ async def _of_form(request: Request, data: bytes, most: int) -> list[tuple[str, 
             raise HTTPException(413, f"expected at most {most} images in a request, got {len(uploads)}; send fewer")
         names = [(upload.filename or f"image {i}")[:_NAME] for i, upload in enumerate(uploads, start=1)]
         return [(name, await upload.read()) for name, upload in zip(names, uploads, strict=True)]
+    finally:
+        await form.close()
 
 
 async def _all(work: list[Coroutine[Any, Any, ImageAnswer]]) -> list[ImageAnswer]:

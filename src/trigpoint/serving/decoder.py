@@ -20,17 +20,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trigpoint.data.pixels.images import BYTES_PER_PIXEL, ImageData, frame_count, image_size, read_image
+from trigpoint.data.pixels.images import BYTES_PER_PIXEL, ImageData, frame_count, read_image
+from trigpoint.data.pixels.limits import SMALLER
 from trigpoint.errors import DataError, TrigpointError
 
-_BASE = 2 << 30  # bytes of addresses that Python and its libraries take without any image
+_SPARE = 1 << 30  # bytes of addresses beside those of the process as it begins and of the image
+READY = b"ready"
 _GRACE = 5  # seconds after which the system ends a decoder whose service is gone
 
 
 def decode_forever(pipe: Connection, max_pixels: int, seconds: float) -> None:
     """Answer each image file (bytes) with its header (JSON) and, where there are, its pixels, until the pipe ends."""
     _be_silent()
-    _bound_memory(_BASE + 2 * BYTES_PER_PIXEL * max_pixels)
+    _bound_memory(_SPARE + 2 * BYTES_PER_PIXEL * max_pixels)
+    pipe.send_bytes(READY)
     while True:
         try:
             data = pipe.recv_bytes()
@@ -54,7 +57,8 @@ def decoded(data: bytes, max_pixels: int) -> tuple[dict[str, Any], memoryview | 
             try:
                 image = _read(file, max_pixels)
             except TrigpointError as error:
-                return {"error": str(error).removeprefix(f"{file}: ")}, None
+                told = str(error).removeprefix(f"{file}: ").replace(SMALLER, "make it smaller")  # no limit of this user
+                return {"error": told}, None
     except MemoryError:
         return {"error": "expected an image that fits into memory, got one that does not; make it smaller"}, None
     except Exception as error:  # of whatever library met a damaged file
@@ -66,15 +70,12 @@ def decoded(data: bytes, max_pixels: int) -> tuple[dict[str, Any], memoryview | 
         "spacing_source": image.spacing_source,
         "value_range": image.value_range,
     }
-    return about, memoryview(image.pixels).cast("B")
+    return about, image.pixels.data.cast("B")
 
 
 def _read(file: Path, max_pixels: int) -> ImageData:
     if (count := frame_count(file)) > 1:
         raise DataError(f"expected one image, got a file of {count} frames; send the one that is meant")
-    height, width = image_size(file)
-    if height * width > max_pixels:
-        raise DataError(f"expected at most {max_pixels} pixels, got {width} x {height}; make the image smaller")
     return read_image(file, max_pixels=max_pixels)
 
 
@@ -107,11 +108,12 @@ def _be_silent() -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the process
 
 
-def _bound_memory(most: int) -> None:
-    with suppress(ImportError, ValueError, OSError):  # only Unix can; a lower limit of the system stays
+def _bound_memory(more: int) -> None:
+    with suppress(ImportError, ValueError, OSError):  # only Linux tells; a lower limit of the system stays
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        now = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
 
 
 def _alarm(seconds: int) -> None:

@@ -19,8 +19,18 @@ import numpy as np
 
 from trigpoint.data.pixels.images import ImageData
 from trigpoint.errors import DataError
-from trigpoint.serving.decoder import decode_forever
+from trigpoint.serving.decoder import READY, decode_forever
 from trigpoint.serving.limits import Limits
+
+_PATIENCE = 60.0  # seconds for a process to start
+# no fork of a process with threads; where there is a forkserver, it makes the next decoder soon
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+
+def prepare() -> None:
+    """Let decoders begin with their libraries; before the first process that multiprocessing starts here."""
+    if sys.platform == "linux":
+        _CONTEXT.set_forkserver_preload([decode_forever.__module__])
 
 
 class Decoders:
@@ -38,7 +48,9 @@ class Decoders:
     def start(self) -> None:
         """Start the processes, so that the first request does not wait for them."""
         for decoder in self._all:
-            decoder.start()
+            decoder.begin()
+        for decoder in self._all:
+            decoder.ready()
 
     async def read(self, data: bytes, until: float) -> ImageData:
         """Decode an image file by ``until`` (of ``time.monotonic``).
@@ -90,22 +102,30 @@ class _Decoder:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # no fork of a process with threads; where there is a forkserver, it makes the next one soon
-        self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         self._process: Any = None
         self._pipe: Connection | None = None
+        self._new = False
 
-    def start(self) -> Connection:
-        """The pipe to the process, which runs then."""
-        if self._pipe is not None and self._process.is_alive():
-            return self._pipe
+    def begin(self) -> None:
+        """Start a process where none runs."""
+        if self._process is not None and self._process.is_alive():
+            return
         self.kill()
-        ours, theirs = self._context.Pipe()
+        self._pipe, theirs = _CONTEXT.Pipe()
         arguments = (theirs, self._limits.pixels, self._limits.decoding)
-        process = self._context.Process(target=decode_forever, args=arguments, daemon=True)
-        process.start()
+        self._process = _CONTEXT.Process(target=decode_forever, args=arguments, daemon=True)
+        self._process.start()
         theirs.close()
-        self._process, self._pipe = process, ours
+        self._new = True
+
+    def ready(self) -> Connection:
+        """The pipe to the process, which waits for images then. Raises TimeoutError where it does not in a minute."""
+        self.begin()
+        assert self._pipe is not None
+        if self._new:
+            if not self._pipe.poll(_PATIENCE) or self._pipe.recv_bytes() != READY:
+                raise TimeoutError
+            self._new = False
         return self._pipe
 
     def read(self, data: bytes, until: float) -> ImageData:
@@ -114,7 +134,7 @@ class _Decoder:
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        pipe, patience = self.start(), self._limits.decoding
+        pipe, patience = self.ready(), self._limits.decoding
         try:
             pipe.send_bytes(data)
             if not pipe.poll(min(left, patience)):

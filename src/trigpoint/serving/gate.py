@@ -135,9 +135,7 @@ class Gate:
             if answered:
                 raise
             headers: Headers = [_AGAIN] if whole else [(b"connection", b"close")]
-            late = (
-                f"expected to answer within {seconds:g} s, got too much to do; send it again, or less at a time"
-            )
+            late = f"expected to answer within {seconds:g} s, got too much to do; send it again, or less at a time"
             slow = f"expected the whole request within {seconds:g} s, got a part of it; send it faster, or less of it"
             await answer(send, 503 if whole else 408, late if whole else slow, headers)
 

@@ -51,6 +51,9 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
     if wanted.host not in LOCAL and not wanted.token:
         got = f"got --host {wanted.host} alone"
         raise ConfigError(f"--token: expected one where other machines can reach the service, {got}; give --token")
+    from trigpoint.serving.decoding import prepare
+
+    prepare()
     with bound(wanted.host, wanted.port, PORT) as listening:
         service = load_service(wanted)
         model = service.model
