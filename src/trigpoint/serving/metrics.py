@@ -27,20 +27,27 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        to: dict[str, CollectorRegistry] = {"registry": self.registry}
-        self._requests = Counter("trigpoint_requests", "Requests that were answered.", ["path", "status"], **to)
+        self._requests = Counter(
+            "trigpoint_requests", "Requests that were answered.", ["path", "status"], registry=self.registry
+        )
         self._seconds = Histogram(
             "trigpoint_request_seconds",
             "From the first byte of a request to its answer.",
             ["path"],
             buckets=_SECONDS,
-            **to,
+            registry=self.registry,
         )
-        self.images = Counter("trigpoint_images", "Images in which landmarks were looked for.", **to)
-        self.refused = Counter("trigpoint_refused_images", "Images that could not be read or used.", **to)
-        self.batch = Histogram("trigpoint_batch_images", "Images predicted together.", buckets=_IMAGES, **to)
-        Gauge("trigpoint_queue_images", "Images received, waiting or worked on.", **to).set_function(queue)
-        Info("trigpoint_model", "The model that is served.", **to).info(model)
+        self.images = Counter("trigpoint_images", "Images in which landmarks were looked for.", registry=self.registry)
+        self.refused = Counter(
+            "trigpoint_refused_images", "Images that could not be read or used.", registry=self.registry
+        )
+        self.batch = Histogram(
+            "trigpoint_batch_images", "Images predicted together.", buckets=_IMAGES, registry=self.registry
+        )
+        Gauge("trigpoint_queue_images", "Images received, waiting or worked on.", registry=self.registry).set_function(
+            queue
+        )
+        Info("trigpoint_model", "The model that is served.", registry=self.registry).info(model)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
