@@ -40,6 +40,7 @@ function chunksOf(data) {
 
 /** The orientation that EXIF states, 1 to 8. @param {Uint8Array | undefined} exif */
 export function orientationOf(exif) {
+  if (exif?.[0] === 0x45) return orientationOf(exif.subarray(6)); // after "Exif" and two zeros
   if (!exif || exif.length < 14) return 1;
   const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
   const little = exif[0] === 0x49;

@@ -1,7 +1,7 @@
 /** An image file to its stored values, upright, as trigpoint's own reader gives them; what it cannot give so is told. */
 
 import { checkBmp, checkFormat, checkJpeg, checkWebp, formatOf } from "./heads.js";
-import { readPng } from "./png.js";
+import { orientationOf, readPng } from "./png.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
 
@@ -25,12 +25,30 @@ export async function readPicture(file) {
     return upright(picture, orientation);
   }
   if (format === "JPEG") checkJpeg(data);
-  if (format === "WebP") checkWebp(data);
+  if (format === "WebP") {
+    checkWebp(data);
+    const orientation = takeExif(data);
+    return upright(await decoded(new Blob([data])), orientation);
+  }
   if (format === "BMP") checkBmp(data);
   return decoded(file);
 }
 
-/** By the browser; without the colours that a profile asks for. @param {File} file @returns {Promise<Picture>} */
+/** The orientation that a WebP states, and its EXIF data hidden: browsers differ in whether they follow it. @param {Uint8Array} data */
+function takeExif(data) {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  for (let at = 12; at + 8 <= data.length; ) {
+    const size = view.getUint32(at + 4, true);
+    if (view.getUint32(at) === 0x45584946) { // EXIF
+      data.fill(0x78, at, at + 4); // a chunk that nobody knows
+      return orientationOf(data.subarray(at + 8, at + 8 + size));
+    }
+    at += 8 + size + (size & 1);
+  }
+  return 1;
+}
+
+/** By the browser; without the colours that a profile asks for. @param {Blob} file @returns {Promise<Picture>} */
 async function decoded(file) {
   const how = /** @type {ImageBitmapOptions} */ ({ colorSpaceConversion: "none", premultiplyAlpha: "none" });
   let bitmap;
