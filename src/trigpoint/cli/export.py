@@ -30,7 +30,9 @@ class Precision(StrEnum):
 def export(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     to: Annotated[Target, typer.Option("--to", help="The kind of file.")] = Target.ONNX,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; default: RUN.onnx or RUN.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; default: RUN.onnx or RUN.html.")
+    ] = None,
     precision: Annotated[
         Precision, typer.Option("--precision", help="float16 is half as large, int8 a quarter; both move points.")
     ] = Precision.FLOAT32,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trigpoint.data.files import write_text
 from trigpoint.export.browser import chromium, try_page
@@ -54,29 +55,40 @@ def export_html(
     """
     target = Path(out)
     folder, predictor, images = opened(run, target, ".html", precision, check, overwrite)
+    return page_of_predictor(
+        predictor,
+        target,
+        images,
+        precision,
+        tolerance=tolerance,
+        overwrite=overwrite,
+        progress=progress,
+        origin=origin(folder),
+    )
+
+
+def page_of_predictor(
+    predictor: Predictor,
+    target: Path,
+    images: Sequence[Path],
+    precision: Precision = "float32",
+    *,
+    tolerance: float | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> ExportedPage:
+    """As ``export_html`` for a predictor on the CPU; ``origin``: what the file says of where it comes from."""
     model, of_model = checked_model(
-        predictor, target, images, precision, tolerance=tolerance, progress=progress, origin=origin(folder)
+        predictor, target, images, precision, tolerance=tolerance, progress=progress, origin=origin
     )
     text = page_text(model, about_of(model), target.stem)
-    return _written(text, target, predictor, images, limit_of(precision, tolerance), of_model, overwrite, progress)
-
-
-def _written(
-    text: str,
-    target: Path,
-    predictor: Predictor,
-    images: Sequence[Path],
-    limit: float | None,
-    of_model: Checked,
-    overwrite: bool,
-    progress: Callable[[int, int], None] | None,
-) -> ExportedPage:
     program, untried = chromium()
     browser, refused, seconds = None, dict[Path, str](), float("nan")
     if program:
         trial = try_page(text, program, predictor, images, progress)
         for one in trial.found:
-            refuse_farther(one, limit)
+            refuse_farther(one, limit_of(precision, tolerance))
         browser, refused, seconds = summary(trial.found), trial.refused, trial.seconds
     write_text(target, text, overwrite=overwrite)
     return ExportedPage(target, *of_model, browser, untried, refused, seconds)

@@ -120,6 +120,7 @@ async function showAbout() {
     get("notices").textContent = new TextDecoder().decode(await unpacked("notices-packed"));
   }
   dialog.showModal();
+  dialog.scrollTop = 0; // the first that takes the focus is at its end
 }
 
 function bindFiles() {

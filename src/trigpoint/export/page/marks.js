@@ -46,13 +46,27 @@ export function paintMark(pen, { x, y }, k, active, under) {
   pen.fillRect(x - 0.75, y - 0.75, 1.5, 1.5);
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {{x: number, y: number}} at @param {string} name */
-export function paintName(pen, { x, y }, name) {
+/**
+ * Names, none over another; one that finds no room is left out unless it has to be seen.
+ *
+ * @param {CanvasRenderingContext2D} pen
+ * @param {{at: {x: number, y: number}, name: string, strong: boolean}[]} named those that have to be seen first
+ */
+export function paintNames(pen, named) {
+  /** @type {[number, number, number, number][]} */
+  const taken = [];
   pen.font = '600 12px system-ui, "Liberation Sans", sans-serif';
-  pen.lineWidth = 3;
-  pen.lineJoin = "round";
-  pen.strokeStyle = "#000000c0";
-  pen.fillStyle = "#ffffff";
-  pen.strokeText(name, x + 10, y - 8);
-  pen.fillText(name, x + 10, y - 8);
+  Object.assign(pen, { lineWidth: 3, lineJoin: "round", strokeStyle: "#000000c0", fillStyle: "#ffffff" });
+  for (const { at: { x, y }, name, strong } of named) {
+    const wide = pen.measureText(name).width;
+    const places = [[x + 10, y - 8], [x + 10, y + 16], [x - 10 - wide, y - 8], [x - 10 - wide, y + 16]];
+    const free = places.find(([left, base]) => {
+      return taken.every(([l, t, r, b]) => left > r || left + wide < l || base - 12 > b || base + 3 < t);
+    });
+    if (!free && !strong) continue;
+    const [left, base] = free ?? places[0];
+    taken.push([left, base - 12, left + wide, base + 3]);
+    pen.strokeText(name, left, base);
+    pen.fillText(name, left, base);
+  }
 }

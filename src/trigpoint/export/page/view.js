@@ -1,6 +1,6 @@
 /** The image with its points: zoom, pan, drag. Everything in pixels of the image, whose first has its centre at 0. */
 
-import { paintLine, paintMark, paintName } from "./marks.js";
+import { paintLine, paintMark, paintNames } from "./marks.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./store.js").Point} Point */
@@ -13,7 +13,6 @@ const STILL = 4; // CSS pixels that a click may move
 export class View {
   /** @param {Store} store @param {HTMLElement} place @param {HTMLCanvasElement} canvas */
   constructor(store, place, canvas) {
-    Object.assign(this, { store, place, canvas });
     this.store = store;
     this.place = place;
     this.canvas = canvas;
@@ -227,15 +226,15 @@ export class View {
     const { landmarks, skeleton } = store.about;
     const places = (store.item?.rows ?? []).map(({ points }) => points.map((point) => point && this.toScreen(...point)));
     for (const row of places) for (const [a, b] of skeleton) paintLine(pen, row[landmarks.indexOf(a)], row[landmarks.indexOf(b)]);
-    /** @type {[{x: number, y: number}, string][]} */
+    /** @type {{at: {x: number, y: number}, name: string, strong: boolean}[]} */
     const named = [];
     places.forEach((row, r) => row.forEach((at, k) => {
       if (!at) return;
       const active = r === store.row && k === store.active;
       const under = hover?.row === r && hover.k === k;
       paintMark(pen, at, k, active, under);
-      if (active || under || (r === store.row && landmarks.length <= NAMED)) named.push([at, landmarks[k]]);
+      if (active || under || (r === store.row && landmarks.length <= NAMED)) named.push({ at, name: landmarks[k], strong: active || under });
     }));
-    for (const [at, name] of named) paintName(pen, at, name);
+    paintNames(pen, named.sort((a, b) => Number(b.strong) - Number(a.strong)));
   }
 }
