@@ -1,4 +1,4 @@
-"""The exported page in a browser: what it reads and finds, corrections by keys and pointer, the table, what it refuses."""
+"""The exported page in a browser: what it reads and finds, corrections by key and pointer, the table, refusals."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def _tell_page(made: Exported) -> None:
         note(f"the page was not tried in a browser: {made.untried}")
     else:
         note(
-            f"tried in Chromium on {made.browser.images} images, {1 / made.seconds:.1f} a second: {made.browser.mean:.2g}"
-            f" px on average, {made.browser.largest:.2g} px at most"
+            f"tried in Chromium on {made.browser.images} images, {1 / made.seconds:.1f} a second: "
+            f"{made.browser.mean:.2g} px on average, {made.browser.largest:.2g} px at most"
         )
     if made.refused:
         image, reason = next(iter(made.refused.items()))

@@ -21,7 +21,7 @@ from trigpoint.prediction.base import ImagePredictor
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _OPENING, _EACH = 120.0, 120.0  # seconds that the page may take to open, and for each image
 _FLAGS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
-_STATE = "() => ({done: trigpoint.store.items.filter((one) => one.state !== 'waiting').length, idle: trigpoint.idle()})"
+_DONE = "() => trigpoint.store.items.filter((one) => one.state !== 'waiting').length"
 _RESULTS = """() => trigpoint.store.items.map(({ state, text, rows }) => ({
   state, text, points: rows.map((row) => row.points), scores: rows.map((row) => row.scores) }))"""
 
@@ -123,24 +123,14 @@ def _results(
 
 def _wait(window: Any, count: int, progress: Callable[[int, int], None] | None) -> None:
     """Until all images are done; the time begins again with each."""
-    done = 0
-
-    def finished() -> bool:
-        nonlocal done
-        state = window.evaluate(_STATE)
-        done = state["done"]
-        return bool(done == count and state["idle"])
-
-    while True:
-        before = done
-        if _until(window, lambda: finished() or done > before, _EACH):
-            if progress is not None:
-                progress(done, count)
-            if done == count and finished():
-                return
+    for done in range(1, count + 1):
+        _until(window, lambda done=done: window.evaluate(_DONE) >= done, _EACH)  # type: ignore[misc]
+        if progress is not None:
+            progress(done, count)
+    _until(window, lambda: window.evaluate("() => trigpoint.idle()"), _EACH)
 
 
-def _until(window: Any, there: Callable[[], bool], seconds: float) -> bool:
+def _until(window: Any, there: Callable[[], bool], seconds: float) -> None:
     """Wait for something; raises RunError where it does not come."""
     limit = time.monotonic() + seconds
     while not there():
@@ -148,4 +138,3 @@ def _until(window: Any, there: Callable[[], bool], seconds: float) -> bool:
             said = window.inner_text("#notice") or window.inner_text("#progress")
             raise RunError(f"export: expected the page to work in Chromium, got nothing in {seconds:.0f} s ({said})")
         window.wait_for_timeout(50)
-    return True

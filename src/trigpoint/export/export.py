@@ -86,7 +86,7 @@ def opened(
     check: Sequence[Path] | None,
     overwrite: bool,
 ) -> tuple[RunFolder, Predictor, list[Path]]:
-    """The run, its predictor on the CPU, and the images to check on, once what was asked for is known to be possible."""
+    """The run, its predictor on the CPU, and the images to check on, once it is known that the file can be written."""
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     if target.suffix.lower() != suffix:
         raise ConfigError(f"{target}: expected a name that ends in {suffix}, got '{target.suffix}'; rename it")

@@ -22,7 +22,7 @@ from trigpoint.errors import ConfigError
 PAGE = Path(__file__).parent / "page"
 VENDOR = PAGE / "vendor"
 RUNTIME = "onnxruntime-web 1.30.0"
-"""What lies in ``page/vendor``, unchanged but for a comment; see docs/html-detector.md."""
+"""What lies in ``page/vendor``, unchanged but for the comment that names its source map."""
 MAIN = ("dom", "heads", "files", "detector", "marks", "store", "table", "view", "lists", "keys", "main")
 WORKER = ("heads", "png", "reading", "worker")
 """Modules, each after those that it uses at once."""
