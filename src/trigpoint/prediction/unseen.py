@@ -12,7 +12,8 @@ import numpy.typing as npt
 from trigpoint.data import LandmarkDataset
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
-from trigpoint.prediction.predictor import Predictor, Progress
+from trigpoint.prediction.base import Progress
+from trigpoint.prediction.predictor import Predictor
 from trigpoint.runs import RunFolder
 
 
