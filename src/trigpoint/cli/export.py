@@ -1,5 +1,7 @@
 """``trigpoint export``."""
 
+from __future__ import annotations
+
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
