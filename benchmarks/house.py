@@ -37,6 +37,7 @@ ROOMS = (
     "export",
     "training",
     "evaluation",
+    "serving",
     "app",
     "experiments",
     "cli",

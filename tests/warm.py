@@ -21,7 +21,9 @@ from typing import Any
 import torch.multiprocessing
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["trigpoint.training", "trigpoint.evaluation", "trigpoint.cli.predict", "warm"])
+CONTEXT.set_forkserver_preload(
+    ["trigpoint.training", "trigpoint.evaluation", "trigpoint.cli.predict", "trigpoint.serving.decoder", "warm"]
+)
 
 
 def environment(**more: object) -> dict[str, str]:

@@ -15,6 +15,7 @@ The map: each package or module imports only from those above it (``tests/test_l
 - ``export``: a run as one ONNX file
 - ``training``: from a recipe and a dataset to a run
 - ``evaluation``: from a run and a dataset to numbers and a report
+- ``serving``: a model that answers requests, and what all servers share
 - ``app``: the labelling and review server and its page
 - ``experiments``: the studies of the papers: settings and comparing claims in YAML, others in code
 - ``cli``: the command line

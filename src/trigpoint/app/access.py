@@ -8,21 +8,28 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from trigpoint.serving.asgi import (
+    LOCAL,
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    TooLongError,
+    answer,
+    bounded,
+    foreign,
+    headers_of,
+    send_all,
+    stated_length,
+)
 
 MOST = 2 << 20  # bytes of a request
-LOCAL = ("127.0.0.1", "localhost", "::1")
 _PAUSE = 1.0  # seconds until the next password is looked at
 _HEADERS = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -107,8 +114,8 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        problem = self._foreign(scope, headers)
+        headers = headers_of(scope)
+        problem = foreign(scope, headers, self.local, "trigpoint label")
         if scope["type"] == "websocket":
             if problem or not self.access.opens(headers):
                 await receive()
@@ -120,18 +127,6 @@ class Guard:
         else:
             await self._http(scope, headers, receive, send)
 
-    def _foreign(self, scope: Scope, headers: dict[str, str]) -> str:
-        """Why a request does not come from our own page; empty where it does."""
-        host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if self.local and name not in (*LOCAL, "testserver"):
-            return f"expected the address that 'trigpoint label' printed, got {name}"
-        origin = headers.get("origin")
-        asks = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if origin is not None and not asks and urlsplit(origin).netloc != host:
-            return "expected a request of the page itself, got one of another site"
-        return ""
-
     async def _http(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         path, method = scope["path"], scope["method"]
@@ -139,13 +134,12 @@ class Guard:
             rest = urlencode(query, doseq=True)
             await self._welcome(send, f"/?{rest}" if rest else "/")
             return
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MOST:
-            await _answer(send, 413, f"expected at most {MOST} bytes, got {length[:20]}")
+        problem = stated_length(headers, MOST)
+        if problem:
+            await _answer(send, 413, problem)
             return
         if path == "/login" and method == "POST" and self.access.password is not None:
-            body = await _body(receive)
-            given = parse_qs((body or b"").decode("utf-8", "replace")).get("password", [""])[0]
+            given = parse_qs((await _body(receive)).decode("utf-8", "replace")).get("password", [""])[0]
             if self.access.is_password(given):
                 await self._welcome(send, "/")
             else:
@@ -158,7 +152,7 @@ class Guard:
             else:
                 await _answer(send, 403, "open the page by the address that 'trigpoint label' printed")
         else:
-            await self.app(scope, _bounded(receive), _with_headers(send))
+            await self.app(scope, bounded(receive, MOST), _with_headers(send))
 
     async def _welcome(self, send: Send, target: str) -> None:
         headers = [(b"location", target.encode()), (b"set-cookie", self.access.set_cookie().encode())]
@@ -166,33 +160,16 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
 
-class TooLongError(Exception):
-    """A request sent more than it said."""
-
-
-def _bounded(receive: Receive) -> Receive:
-    total = 0
-
-    async def counted() -> Message:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        if total > MOST:
-            raise TooLongError
-        return message
-
-    return counted
-
-
-async def _body(receive: Receive) -> bytes | None:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > MOST:
-            return None
-    return body
+async def _body(receive: Receive) -> bytes:
+    """The whole body; empty where it is too long."""
+    body, more, next_part = b"", True, bounded(receive, MOST)
+    with suppress(TooLongError):
+        while more:
+            message = await next_part()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        return body
+    return b""
 
 
 def _with_headers(send: Send) -> Send:
@@ -205,17 +182,11 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _answer(send: Send, status: int, problem: str) -> None:
-    await _send(send, status, b"application/json", json.dumps({"error": problem}).encode())
+    await answer(send, status, problem, _HEADERS.items())
 
 
 async def _page(send: Send, status: int, text: str) -> None:
-    await _send(send, status, b"text/html; charset=utf-8", text.encode())
-
-
-async def _send(send: Send, status: int, kind: bytes, body: bytes) -> None:
-    headers = [(b"content-type", kind), (b"cache-control", b"no-store"), *_HEADERS.items()]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_all(send, status, b"text/html; charset=utf-8", text.encode(), _HEADERS.items())
 
 
 _LOOK = (

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from trigpoint.app.access import MOST, Access, App, Guard, TooLongError
+from trigpoint.app.access import Access, Guard
 from trigpoint.app.auditing import likely_wrong
 from trigpoint.app.learning import Learner
 from trigpoint.app.live import Live
@@ -24,6 +24,7 @@ from trigpoint.app.predictions import Runs, compared
 from trigpoint.app.project import Entry, Project, StaleError
 from trigpoint.app.state import Edit, Naming
 from trigpoint.errors import DataError, TrigpointError
+from trigpoint.serving.asgi import App, TooLongError
 
 PAGE = Path(__file__).parent / "page"
 _KINDS = {
@@ -92,7 +93,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(TooLongError)
     def long(request: Request, error: TooLongError) -> Response:
-        return JSONResponse({"error": f"expected at most {MOST} bytes, got more"}, 413)
+        return JSONResponse({"error": str(error)}, 413)
 
 
 def _serve_page(app: FastAPI) -> None:

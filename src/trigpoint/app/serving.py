@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from trigpoint.app.folder import Opened, open_folder, writable
 from trigpoint.data.annotators import begin_table, table_of
 from trigpoint.data.description import read_description
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.serving.asgi import LOCAL
+from trigpoint.serving.listening import address, bound
 
 PORT = 8765
-_WARNED = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         from trigpoint.app.server import make_app
     except ImportError as error:
         raise ConfigError(f'label needs {error.name}, which is missing; pip install "trigpoint[label]"') from None
-    if wanted.host not in _WARNED and not wanted.password:
+    if wanted.host not in LOCAL and not wanted.password:
         got = f"got --host {wanted.host} alone"
         raise ConfigError(f"--password: expected one where other machines can reach the page, {got}; give --password")
     for run in wanted.runs:
@@ -61,18 +61,18 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         project = Project(opened, wanted.annotator.strip() or opened.own, read_only=read_only)
         for note in project.notes:
             tell(note)
-        bound = stack.enter_context(_bound(wanted.host, wanted.port))
+        listening = stack.enter_context(bound(wanted.host, wanted.port, PORT))
         access = Access(wanted.password, kept=None if read_only else opened.hidden / "label.key")
         learn = wanted.learn and not read_only
         app = make_app(project, access, wanted.host, wanted.runs, learn=learn)
         labelled = sum(bool(entry.state.rows) for entry in project.entries)
         tell(f"{len(project.entries)} images, {labelled} of them in {opened.table}")
-        tell(f"open  {_address(wanted.host, bound.getsockname()[1])}?token={access.token}")
+        tell(f"open  {address(wanted.host, listening.getsockname()[1])}?token={access.token}")
         tell("stop with Ctrl-C; every change is saved at once")
         threading.Thread(target=project.scan, daemon=True).start()
         config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio", server_header=False)
         config.timeout_graceful_shutdown = 2
-        uvicorn.Server(config).run(sockets=[bound])
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _check_run(run: Path) -> None:
@@ -124,27 +124,3 @@ def _held(stack: ExitStack, opened: Opened, read_only: bool, tell: Callable[[str
     held = opened.table if opened.own else f"the set {folder}"
     stack.enter_context(locked(opened.hidden / "label.lock", f"{held} is being labelled", fix))
     return False
-
-
-@contextmanager
-def _bound(host: str, port: int | None) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for number in (PORT, 0) if port is None else (port,):
-            try:
-                bound.bind((host, number))
-                break
-            except OSError as error:
-                if port is not None or number == 0:
-                    got = f"got {error.strerror or error}"
-                    raise ConfigError(
-                        f"--port {number}, --host {host}: expected a free port, {got}; give another"
-                    ) from None
-        bound.listen(128)
-        yield bound
-
-
-def _address(host: str, port: int) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port}/"

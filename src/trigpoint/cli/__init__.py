@@ -18,6 +18,7 @@ from trigpoint.cli.predict import predict
 from trigpoint.cli.recipes import recipes
 from trigpoint.cli.reproduce import reproduce
 from trigpoint.cli.runs import runs
+from trigpoint.cli.serve import serve
 from trigpoint.cli.train import train
 from trigpoint.errors import end_in_time, end_with_parent
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, label, train, evaluate, runs, predict, export, reproduce, recipes, doctor):
+for verb in (demo, label, train, evaluate, runs, predict, export, serve, reproduce, recipes, doctor):
     app.command(cls=Several if verb is evaluate else None)(verb)
 app.add_typer(data, name="data")
 

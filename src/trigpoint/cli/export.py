@@ -1,18 +1,24 @@
 """``trigpoint export``."""
 
+from __future__ import annotations
+
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
+
+if TYPE_CHECKING:
+    from trigpoint.export import Exported
 
 
 class Target(StrEnum):
     """What a run can be exported to."""
 
     ONNX = "onnx"
+    HTML = "html"
 
 
 class Precision(StrEnum):
@@ -26,7 +32,9 @@ class Precision(StrEnum):
 def export(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     to: Annotated[Target, typer.Option("--to", help="The kind of file.")] = Target.ONNX,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; default: RUN.onnx.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; default: RUN.onnx or RUN.html.")
+    ] = None,
     precision: Annotated[
         Precision, typer.Option("--precision", help="float16 is half as large, int8 a quarter; both move points.")
     ] = Precision.FLOAT32,
@@ -42,33 +50,53 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Write a run as one ONNX file, from stored pixels to points in original pixels.
+    """Write a run as one file: ONNX, from stored pixels to points in original pixels, or a page with a whole detector.
 
     The file is checked before it is written: it has to find what the run finds, in its validation images and in other
     forms of them (16 bits, colour, other sizes, turned). 'trigpoint predict FILE.onnx IMAGES' needs no PyTorch.
+
+    --to html writes a page that opens by a double click and works without a network: drop images, correct the points,
+    save the table. It is tried in Chromium, where there is one.
 
     Example: trigpoint export runs/faces --to onnx --out faces.onnx
     """
     from trigpoint.prediction.files import image_files
 
-    target = Path(f"{run.resolve().name}.onnx") if out is None else out
+    target = Path(f"{run.resolve().name}.{to.value}") if out is None else out
     refuse(target, force)
-    from trigpoint.export import export_run
+    from trigpoint.export import export_html, export_run
 
     images = None if not check else image_files(check, passed=lambda count: note(f"passed over {count} other files"))
+    how: dict[str, Any] = {"check": images, "tolerance": tolerance, "overwrite": force}
     with progress("checking") as advance:
-        made = export_run(
-            run,
-            target,
-            precision=precision.value,
-            check=images,
-            tolerance=tolerance,
-            overwrite=force,
-            progress=advance,
+        made = (export_run if to is Target.ONNX else export_html)(
+            run, target, precision=precision.value, progress=advance, **how
         )
-    size = made.file.stat().st_size / 2**20
+    size = made.file.stat().st_size / 1e6
     note(f"wrote {made.file}: {size:.1f} MB, {precision.value}")
     note(
         f"checked on {made.images} images, other forms of some included: its points are {made.mean:.2g} px from those "
         f"of the run on average, {made.largest:.2g} px at most"
     )
+    if to is Target.HTML:
+        _tell_page(made)
+
+
+def _tell_page(made: Exported) -> None:
+    """What became of the page in a browser."""
+    from trigpoint.export import ExportedPage
+    from trigpoint.export.html import USUAL
+
+    assert isinstance(made, ExportedPage)
+    if made.browser is None:
+        note(f"the page was not tried in a browser: {made.untried}")
+    else:
+        note(
+            f"tried in Chromium on {made.browser.images} images, {1 / made.seconds:.1f} a second: "
+            f"{made.browser.mean:.2g} px on average, {made.browser.largest:.2g} px at most"
+        )
+    if made.refused:
+        image, reason = next(iter(made.refused.items()))
+        note(f"warning: the page reads none of {len(made.refused)} of these images, such as {image}, which {reason}")
+    if made.file.stat().st_size > USUAL:
+        note("the page is above 25 MB, which some mail refuses; --precision float16 makes it smaller")

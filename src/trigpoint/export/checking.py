@@ -75,12 +75,13 @@ def differences(
         for form, image in forms:
             name = f"{file}, {form}" if form else str(file)
             there, here = (one.predict(image, names=[name], threshold=limit).detections[0] for one in (run, exported))
-            yield _difference(name, there, here, run.landmarks.names)
+            yield difference(name, there, here, run.landmarks.names)
         if progress is not None:
             progress(index + 1, len(images))
 
 
-def _difference(name: str, of_run: ImageDetections, of_file: ImageDetections, names: Sequence[str]) -> Difference:
+def difference(name: str, of_run: ImageDetections, of_file: ImageDetections, names: Sequence[str]) -> Difference:
+    """How far the points of a file are from those of the run; ``names`` of the landmarks."""
     if of_run.points.shape != of_file.points.shape:
         return Difference(name, float("inf"), "", np.zeros(0))
     apart = np.linalg.norm(of_run.points - of_file.points, axis=-1)  # (M, K)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -25,6 +25,15 @@ Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TOLERANCE = 0.05
 """Original pixels that a point of a float32 file may differ from that of the run."""
+
+
+class Checked(NamedTuple):
+    """What a check found: images tried (in all forms), and how far points were from those of the run, original pixels,
+    at most and on average."""
+
+    images: int
+    largest: float
+    mean: float
 
 
 @dataclass(frozen=True)
@@ -55,15 +64,8 @@ def export_run(
     cannot be read or a file that finds other points, naming the image; DataError without images to check on;
     ConfigError for a network that ONNX cannot hold.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder(run)
     target = Path(out)
-    if target.suffix.lower() != ".onnx":
-        raise ConfigError(f"{target}: expected a name that ends in .onnx, got '{target.suffix}'; rename it")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    refuse_existing(target, overwrite)
-    predictor = Predictor.load(folder, "cpu")
-    images = list(check) if check else validation_images(folder)
+    folder, predictor, images = opened(run, target, ".onnx", precision, check, overwrite)
     return export_predictor(
         predictor,
         target,
@@ -74,6 +76,25 @@ def export_run(
         progress=progress,
         origin=origin(folder),
     )
+
+
+def opened(
+    run: str | Path | RunFolder,
+    target: Path,
+    suffix: str,
+    precision: str,
+    check: Sequence[Path] | None,
+    overwrite: bool,
+) -> tuple[RunFolder, Predictor, list[Path]]:
+    """The run, its predictor on the CPU, and the images to check on, once it is known that the file can be written."""
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    if target.suffix.lower() != suffix:
+        raise ConfigError(f"{target}: expected a name that ends in {suffix}, got '{target.suffix}'; rename it")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    refuse_existing(target, overwrite)
+    predictor = Predictor.load(folder, "cpu")
+    return folder, predictor, list(check) if check else validation_images(folder)
 
 
 def export_predictor(
@@ -88,24 +109,58 @@ def export_predictor(
     origin: Mapping[str, Any] | None = None,
 ) -> Exported:
     """As ``export_run`` for a predictor on the CPU; ``origin``: what the file says of where it comes from."""
+    data, checked = checked_model(
+        predictor, target, images, precision, tolerance=tolerance, progress=progress, origin=origin
+    )
+    write_bytes(target, data, overwrite=overwrite)
+    return Exported(target, *checked)
+
+
+def checked_model(
+    predictor: Predictor,
+    target: Path,
+    images: Sequence[Path],
+    precision: Precision = "float32",
+    *,
+    tolerance: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> tuple[bytes, Checked]:
+    """The bytes of the file, and what its check found; ``target`` names it in errors. As ``export_predictor``."""
     steps, input = predictor.method.graph_steps(), predictor.recipe.data.input
     example = torch.randn(1, input.channels, *input.size, generator=torch.Generator().manual_seed(0))
     parts = lowered(translate(steps, example), steps, predictor, images, precision)
     model, said = assemble(predictor, steps, parts), about(predictor, precision) | dict(origin or {})
     made = ExportedPredictor.of(model_bytes(model, said), target, "cpu")
-    limit = TOLERANCE if tolerance is None and precision == "float32" else tolerance
-    moved, tried, largest = [np.zeros(0)], 0, 0.0
+    limit = limit_of(precision, tolerance)
+    found = []
     for one in differences(predictor, made, images, progress=progress):
-        _check(one, limit)
-        moved, tried, largest = [*moved, one.moved], tried + 1, max(largest, one.largest)
-    every = np.concatenate(moved)
-    mean = float(every.mean()) if len(every) else 0.0
-    said["check"] = {"images": tried, "largest_px": _plain(largest), "mean_px": _plain(mean), "limit_px": limit}
-    write_bytes(target, model_bytes(model, said), overwrite=overwrite)
-    return Exported(target, tried, largest, mean)
+        refuse_farther(one, limit)
+        found.append(one)
+    checked = summary(found)
+    said["check"] = {
+        "images": checked.images,
+        "largest_px": _plain(checked.largest),
+        "mean_px": _plain(checked.mean),
+        "limit_px": limit,
+    }
+    return model_bytes(model, said), checked
 
 
-def _check(found: Difference, limit: float | None) -> None:
+def limit_of(precision: str, tolerance: float | None) -> float | None:
+    """Original pixels that a point may differ; None: any."""
+    return TOLERANCE if tolerance is None and precision == "float32" else tolerance
+
+
+def summary(found: Sequence[Difference]) -> Checked:
+    """Differences of images as one result."""
+    moved = np.concatenate([np.zeros(0), *(one.moved for one in found)])
+    return Checked(
+        len(found), max((one.largest for one in found), default=0.0), float(moved.mean()) if len(moved) else 0.0
+    )
+
+
+def refuse_farther(found: Difference, limit: float | None) -> None:
     """Raise RunError for an image in which a point is lost, or farther away than ``limit``."""
     lost = bool(found.landmark) and not np.isfinite(found.largest)
     if not lost and (limit is None or found.largest <= limit):

@@ -78,3 +78,9 @@ def model_bytes(model: ModelProto, said: dict[str, Any]) -> bytes:
             " GB; try --precision float16"
         )
     return sealed(made.SerializeToString(deterministic=True))
+
+
+def about_of(data: bytes) -> dict[str, Any]:
+    """What the bytes of a model say of it."""
+    entries = {one.key: one.value for one in onnx.load_from_string(data).metadata_props}
+    return dict(json.loads(entries[ABOUT_KEY]))

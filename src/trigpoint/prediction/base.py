@@ -43,6 +43,8 @@ class ImagePredictor(ABC):
 
     method_name: str
     traces: ClassVar[bool] = False
+    concurrent: ClassVar[bool] = False
+    """Whether several threads may predict at a time; if not, images are faster together than one after another."""
 
     def __init__(
         self, landmarks: LandmarkSet, radii: npt.NDArray[Any], scale: float | None = None, untaught: Sequence[str] = ()

@@ -26,6 +26,8 @@ class ExportedPredictor(ImagePredictor):
     ``about``: what the file says of itself, among it its licence and where it comes from.
     """
 
+    concurrent = True
+
     def __init__(self, session: Any, about: dict[str, Any]) -> None:
         landmarks = LandmarkSet.from_dict(about["landmarks"])
         radii = np.array([np.nan if r is None else r for r in about["radius_px"]], np.float64)
@@ -56,7 +58,7 @@ class ExportedPredictor(ImagePredictor):
             raise ConfigError(f"device '{device}': not usable here with onnxruntime {runtime.__version__}; use cpu")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = _cores()
+        options.intra_op_num_threads = usable_cores()
         try:
             session = runtime.InferenceSession(
                 data, options, providers=list(dict.fromkeys([*chosen, _PROVIDERS["cpu"]]))
@@ -109,7 +111,7 @@ def _filled(values: npt.NDArray[Any], rows: int, nothing: float) -> npt.NDArray[
     return np.concatenate([values, missing]) if len(missing) else values
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use; onnxruntime would bind its threads to those of the machine."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,6 +30,12 @@ MAX_PIXELS = pixel_limit(os.environ.get("TRIGPOINT_MAX_PIXELS"))
 BYTES_PER_PIXEL = 12
 """Of all copies of an image that are held at a time; what takes more may have fewer pixels."""
 
+SMALLER = (
+    "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, or raise the limit: TRIGPOINT_MAX_PIXELS, or "
+    "read_image(..., max_pixels=...)"
+)
+"""The fix of an image that is too large."""
+
 
 def check_size(file: Path, height: int, width: int, max_pixels: int = MAX_PIXELS, memory: int = 0) -> None:
     """Raise DataError when an image is empty, has more than ``max_pixels`` pixels or takes too much memory.
@@ -38,13 +44,11 @@ def check_size(file: Path, height: int, width: int, max_pixels: int = MAX_PIXELS
     """
     if height < 1 or width < 1:
         raise DataError(f"{file}: expected an image, got one of {width} x {height} pixels")
-    fix = "make it smaller, make a tiled copy with: trigpoint data tile IN OUT, or raise the limit: "
-    fix += "TRIGPOINT_MAX_PIXELS, or read_image(..., max_pixels=...)"
     if height * width > max_pixels:
-        raise DataError(f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; {fix}")
+        raise DataError(f"{file}: expected at most {max_pixels} pixels, got {width} x {height}; {SMALLER}")
     if memory > BYTES_PER_PIXEL * max_pixels:
         expected = f"expected at most {BYTES_PER_PIXEL * max_pixels >> 20} MB to decode it ({max_pixels} pixels)"
-        raise DataError(f"{file}: {expected}, got {width} x {height} pixels that take {memory >> 20} MB; {fix}")
+        raise DataError(f"{file}: {expected}, got {width} x {height} pixels that take {memory >> 20} MB; {SMALLER}")
 
 
 def several(file: Path, count: int, what: str = "frames") -> DataError:

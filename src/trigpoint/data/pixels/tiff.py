@@ -56,6 +56,8 @@ class Header(NamedTuple):
 
 def opened(file: Path, data: bytes | None = None) -> tifffile.TiffFile:
     """A TIFF, by its content: tifffile alone would take a slide of Hamamatsu for one by its suffix."""
+    if data is None and not file.resolve().exists():  # of a file in memory only, tifffile would look for the name
+        data = file.read_bytes()
     with open_file(file) if data is None else io.BytesIO(data) as stream:
         ndpi = _is_ndpi(stream)
     return tifffile.TiffFile(file if data is None else io.BytesIO(data), is_ndpi=ndpi)

@@ -1,0 +1,79 @@
+/** The worker: reads images and runs the network, so that the page can be used meanwhile. */
+
+import { readPicture, shownPicture } from "./reading.js";
+
+/** @typedef {import("./types.js").Asked} Asked */
+/** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").Found} Found */
+/** @typedef {import("./types.js").Picture} Picture */
+
+const ROUNDING = 1 - 1e-5; // of a threshold, as in trigpoint.prediction.exported
+
+const thread = /** @type {any} */ (self);
+/** @type {any} */
+let runtime = null;
+/** @type {any} */
+let session = null;
+/** @type {number | null} */
+let threshold = null;
+
+/** @param {Answer} answer @param {Transferable[]} [moved] */
+const tell = (answer, moved = []) => thread.postMessage(answer, moved);
+
+/** @param {unknown} error */
+const textOf = (error) => (error instanceof Error ? error.message : String(error)).split("\n")[0].slice(0, 300);
+
+/** @param {Extract<Asked, {kind: "begin"}>} asked */
+async function begin(asked) {
+  const place = URL.createObjectURL(asked.runtime);
+  runtime = await import(place);
+  URL.revokeObjectURL(place);
+  runtime.env.wasm.numThreads = 1; // more need headers that a file cannot have
+  runtime.env.wasm.wasmBinary = asked.wasm;
+  runtime.env.logLevel = "error";
+  session = await runtime.InferenceSession.create(asked.model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  threshold = asked.threshold;
+}
+
+/** @param {Picture} picture @returns {Promise<Found>} */
+async function find({ width, height, channels, values, white }) {
+  const image = new runtime.Tensor("float32", Float32Array.from(values), [height, width, channels]);
+  const given = { image, value_range: new runtime.Tensor("float32", Float32Array.of(0, white), [2]) };
+  if (threshold !== null) Object.assign(given, { threshold: new runtime.Tensor("float32", Float32Array.of(ROUNDING * threshold), []) });
+  const found = await session.run(given);
+  const { points, scores, radius, spread } = found;
+  return { width, height, count: points.dims[0], points: points.data, scores: scores.data, radius: radius.data, spread: spread?.data ?? null };
+}
+
+/** @param {Asked} asked */
+async function answer(asked) {
+  if (asked.kind === "begin") {
+    try {
+      await begin(asked);
+      tell({ kind: "ready" });
+    } catch (error) {
+      tell({ kind: "failed", text: textOf(error) });
+    }
+    return;
+  }
+  if (asked.kind === "threshold") {
+    threshold = asked.value;
+    return;
+  }
+  const { id, file } = asked;
+  try {
+    const picture = await readPicture(file);
+    if (asked.kind === "find") {
+      tell({ kind: "found", id, found: await find(picture) });
+    } else {
+      const bitmap = await shownPicture(picture);
+      tell({ kind: "shown", id, bitmap }, [bitmap]);
+    }
+  } catch (error) {
+    const text = textOf(error);
+    const full = error instanceof RangeError || /memory|bad_alloc|allocat/i.test(text);
+    tell({ kind: "refused", id, text: full ? "is too large for the memory that this browser gives. Use 'trigpoint predict'." : text });
+  }
+}
+
+thread.addEventListener("message", (/** @type {MessageEvent<Asked>} */ event) => answer(event.data));
