@@ -318,6 +318,8 @@ DISTRIBUTIONS = {
     "dlib": "dlib-bin",
     "ndx_pose": "ndx-pose",
     "sleap_io": "sleap-io",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
 }  # where the import has another name than the package
 
 

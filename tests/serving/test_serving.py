@@ -23,6 +23,7 @@ from trigpoint.prediction import load_predictor
 from trigpoint.serving import gate
 from trigpoint.serving.answers import identity
 from trigpoint.serving.api import Service
+from trigpoint.serving.decoding import Decoders
 from trigpoint.serving.limits import Limits
 
 LIMITS = Limits(bytes=1 << 20, pixels=5000, seconds=20.0, queue=4)
@@ -88,6 +89,20 @@ def test_one_image_of_each_kind(client: TestClient, data: bytes) -> None:
         ]
     ]
     assert "Somebody" not in answer.text
+
+
+def test_a_large_image_is_the_same_image() -> None:
+    noise = np.random.default_rng(0).integers(0, 65535, (300, 200, 3)).astype(np.uint16)
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, noise, photometric="rgb")
+    decoders = Decoders(1, Limits())
+    decoders.start()
+    try:
+        image = decoders._read(stream.getvalue(), time.monotonic() + 60)
+    finally:
+        decoders.end()
+    np.testing.assert_array_equal(image.pixels, noise.transpose(2, 0, 1))
+    assert image.pixels.flags.writeable  # as an image that was read from a disk
 
 
 def test_many_images_come_back_in_order(client: TestClient) -> None:

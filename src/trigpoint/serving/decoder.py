@@ -23,6 +23,7 @@ from typing import Any
 from trigpoint.data.pixels.images import BYTES_PER_PIXEL, ImageData, frame_count, read_image
 from trigpoint.data.pixels.limits import SMALLER
 from trigpoint.errors import DataError, TrigpointError
+from trigpoint.serving.passing import receive_many, send_many
 
 _SPARE = 1 << 30  # bytes of addresses beside those of the process as it begins and of the image
 READY = b"ready"
@@ -36,7 +37,7 @@ def decode_forever(pipe: Connection, max_pixels: int, seconds: float) -> None:
     pipe.send_bytes(READY)
     while True:
         try:
-            data = pipe.recv_bytes()
+            data = receive_many(pipe)
         except (EOFError, OSError):
             return
         _alarm(math.ceil(seconds) + _GRACE)
@@ -46,11 +47,11 @@ def decode_forever(pipe: Connection, max_pixels: int, seconds: float) -> None:
         with suppress(BrokenPipeError):
             pipe.send_bytes(json.dumps(about).encode())
             if pixels is not None:
-                pipe.send_bytes(pixels)
+                send_many(pipe, pixels)
         del pixels
 
 
-def decoded(data: bytes, max_pixels: int) -> tuple[dict[str, Any], memoryview | None]:
+def decoded(data: bytes | bytearray, max_pixels: int) -> tuple[dict[str, Any], memoryview | None]:
     """What is said of an image file, and its pixels; or what is wrong with it, and None."""
     try:
         with _as_file(data) as file:
@@ -80,7 +81,7 @@ def _read(file: Path, max_pixels: int) -> ImageData:
 
 
 @contextmanager
-def _as_file(data: bytes) -> Iterator[Path]:
+def _as_file(data: bytes | bytearray) -> Iterator[Path]:
     """A file of these bytes: in memory only where the system can, else in the temporary folder until it is read."""
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("image")

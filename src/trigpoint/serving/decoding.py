@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import multiprocessing
 import queue
 import sys
@@ -21,6 +20,7 @@ from trigpoint.data.pixels.images import ImageData
 from trigpoint.errors import DataError
 from trigpoint.serving.decoder import READY, decode_forever
 from trigpoint.serving.limits import Limits
+from trigpoint.serving.passing import receive_many, send_many
 
 _PATIENCE = 60.0  # seconds for a process to start
 # no fork of a process with threads; where there is a forkserver, it makes the next decoder soon
@@ -136,7 +136,7 @@ class _Decoder:
             raise TimeoutError
         pipe, patience = self.ready(), self._limits.decoding
         try:
-            pipe.send_bytes(data)
+            send_many(pipe, data)
             if not pipe.poll(min(left, patience)):
                 self.kill()
                 if left < patience:
@@ -148,15 +148,13 @@ class _Decoder:
             about = json.loads(pipe.recv_bytes())
             if "error" in about:
                 raise DataError(about["error"])
-            kind, shape = np.dtype(about["type"]), about["shape"]
-            room = bytearray(kind.itemsize * math.prod(shape))
-            pipe.recv_bytes_into(room)
+            room = receive_many(pipe)
         except TimeoutError:
             raise  # an OSError as well
-        except (EOFError, OSError):
+        except (EOFError, OSError, RuntimeError):  # of a pipe that ends, or a file that is not sent
             self.kill()
             raise DataError("expected a whole image, got one that crashes its library; save it again") from None
-        pixels = np.frombuffer(room, kind).reshape(shape)
+        pixels = np.frombuffer(room, np.dtype(about["type"])).reshape(about["shape"])
         spacing = None if about["spacing_mm"] is None else tuple(about["spacing_mm"])
         return ImageData(pixels, spacing, about["spacing_source"], tuple(about["value_range"]))
 
