@@ -28,6 +28,7 @@ from benchmarks.house import (
     room_of,
 )
 
+from trigpoint.errors import EXTRAS
 from trigpoint.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -117,6 +118,73 @@ def test_files_and_functions_are_short() -> None:
     functions = function_lengths().items()
     long += [f"{name}: {n} lines, at most {MAX_FUNCTION}" for name, n in functions if n > MAX_FUNCTION]
     assert not long, "\n".join(long)
+
+
+# -- predicting with an exported model is a small install -------------------------------------------------------------
+
+SMALL = ("cli", "prediction", "prediction.exported", "prediction.stream", "prediction.drawing", "prediction.files")
+
+
+def at_once(tree: ast.Module) -> Iterator[str]:
+    """What a module imports when it is imported itself: not in functions, nor for types alone."""
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{a.name}" for a in node.names if is_module(node.module, a.name))
+        else:
+            nodes += ast.iter_child_nodes(node)
+
+
+def imported_with(start: str, trees: dict[str, ast.Module]) -> dict[str, str]:
+    """Every module that importing ``start`` brings, dotted, and which brought it."""
+    found, waiting = {}, [(f"trigpoint.{start}", "")]
+    while waiting:
+        name, by = waiting.pop()
+        parts = name.split(".")
+        for module in (".".join(parts[: n + 1]) for n in range(len(parts))):  # with the packages around it
+            if module in found:
+                continue
+            found[module] = by
+            if (own := module.removeprefix("trigpoint.")) in trees and module != "trigpoint":
+                waiting += [(each, module) for each in at_once(trees[own])]
+    return found
+
+
+def test_predicting_with_an_exported_model_imports_no_pytorch() -> None:
+    trees = {module_of(file): parse(file) for file in FILES}
+    heavy = {name for names in EXTRAS.values() for name in names}
+    for start in SMALL:
+        found = imported_with(start, trees)
+        assert "trigpoint.errors" in found
+        bad = [f"{start} imports {name}, by {by}" for name, by in found.items() if name.split(".")[0] in heavy]
+        assert not bad, "import it where it is used:\n" + "\n".join(bad)
+
+
+def test_the_check_of_small_installs_can_fail() -> None:
+    trees = {module_of(file): parse(file) for file in FILES}
+    assert "torch" in imported_with("prediction.predictor", trees)
+    code = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    import c\nclass D:\n    import d\n"
+    assert set(at_once(ast.parse(code))) == {"b", "d"}
+
+
+def test_extras_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {
+        extra: {re.split(r"[<>=!~\[; ]", text)[0] for text in project["optional-dependencies"][extra]}
+        for extra in EXTRAS
+    }
+    assert all(set(packages) <= names[extra] for extra, packages in EXTRAS.items())
+    base = {re.split(r"[<>=!~\[; ]", text)[0] for text in project["dependencies"]}
+    assert not base & {name for packages in EXTRAS.values() for name in packages}
+    assert {"tensorboard"} == names["train"] - set(EXTRAS["train"])  # which Lightning imports, not we
 
 
 # -- one contract ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ The map: each package or module imports only from those above it (``tests/test_l
 - ``methods``: what learns to find landmarks: heatmap, foveated, cascade, instances
 - ``runs``: the folder of a trained run
 - ``report``: tables, figures and pages of given data
-- ``prediction``: a run applied to images, frames and videos
+- ``prediction``: a run, or an exported model, applied to images, frames and videos
+- ``export``: a run as one ONNX file
 - ``training``: from a recipe and a dataset to a run
 - ``evaluation``: from a run and a dataset to numbers and a report
 - ``app``: the labelling and review server and its page

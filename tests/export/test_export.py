@@ -23,8 +23,8 @@ from trigpoint.config import parse
 from trigpoint.data import read_image
 from trigpoint.data.pixels.images import ImageData
 from trigpoint.errors import ConfigError, DataError, RunError, missing
-from trigpoint.export import export_predictor, export_run
 from trigpoint.export import export as exporting
+from trigpoint.export import export_predictor, export_run
 from trigpoint.export.checking import differences, variants
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import build_method
@@ -112,7 +112,9 @@ def test_the_file_says_what_it_is(model: Path) -> None:
 
 def test_predict_takes_the_file_in_place_of_a_run(model: Path, images: list[Path], tmp_path: Path) -> None:
     table, drawn = tmp_path / "p.csv", tmp_path / "drawn"
-    result = CliRunner().invoke(app, ["predict", str(model), str(images[0].parent), "-o", str(table), "--overlay", str(drawn)])
+    result = CliRunner().invoke(
+        app, ["predict", str(model), str(images[0].parent), "-o", str(table), "--overlay", str(drawn)]
+    )
     assert result.exit_code == 0, result.output
     assert len(pd.read_csv(table)) == len(list(drawn.glob("*.png"))) == 2
     stack = tmp_path / "stack.tif"
@@ -236,7 +238,11 @@ def test_a_damaged_or_foreign_file_is_refused(model: Path, tmp_path: Path) -> No
     bad = {
         "is cut short": [data[: len(data) // 2], data[:100]],
         "bytes changed": [data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], data + b"\0"],
-        "one of another tool": [b"", b"not a model", onnx.ModelProto(ir_version=8, producer_name="pytorch").SerializeToString()],
+        "one of another tool": [
+            b"",
+            b"not a model",
+            onnx.ModelProto(ir_version=8, producer_name="pytorch").SerializeToString(),
+        ],
     }
     for told, cases in bad.items():
         for case in cases:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigpoint.prediction.grouping import group_by_proximity
 from trigpoint.landmarks import FloatArray
+from trigpoint.prediction.grouping import group_by_proximity
 
 REACH = 30.0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from trigpoint.cli.console import note, progress, refuse
 from trigpoint.errors import ConfigError, TrigpointError
 
 if TYPE_CHECKING:
+    from trigpoint.prediction import Predictor
     from trigpoint.prediction.base import ImagePredictor
 
 _PATIENCE = 30.0
@@ -120,7 +121,7 @@ def _predict_files(
         from trigpoint.prediction.trace import draw_traces
 
         with progress("drawing traces") as advance:
-            draw_traces(predictor, files, paths, stacks, advance)
+            draw_traces(cast("Predictor", predictor), files, paths, stacks, advance)
         note(f"drew {len(paths)} paths and {len(stacks)} stacks of glimpses into {trace}")
 
 

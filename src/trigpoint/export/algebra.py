@@ -6,32 +6,33 @@ Elimination needs no pivots there: the decoders solve normal equations, the prio
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from onnxscript import DOUBLE, script
-from onnxscript import opset18 as op
+from onnxscript import DOUBLE, opset18, script
 
 aten = torch.ops.aten
-_LAST = 2**63 - 1
+op: Any = opset18
+if TYPE_CHECKING:
+    MATRICES = Any
+else:
+    MATRICES = DOUBLE["M", "n", "r"]
 
 
 @script(default_opset=op)
-def eliminated(matrix: DOUBLE["M", "n", "n"], right: DOUBLE["M", "n", "r"]) -> DOUBLE["M", "n", "r"]:  # type: ignore[valid-type]  # noqa: F821
+def eliminated(matrix: MATRICES, right: MATRICES) -> MATRICES:
     """The solution X of ``matrix`` X = ``right``, Gauss-Jordan, row after row."""
     system = op.Concat(matrix, right, axis=-1)
     size = op.Shape(matrix, start=-1)
     unit = op.EyeLike(op.ConstantOfShape(op.Concat(size, size, axis=0)), dtype=11)
-    for i in range(op.Squeeze(size)):  # type: ignore[call-overload]
+    for i in range(op.Squeeze(size)):
         at = op.Unsqueeze(i, op.Constant(value_ints=[0]))
         column = op.Gather(system, at, axis=-1)
         row = op.Gather(system, at, axis=-2)
         pivot = op.Gather(row, at, axis=-1)
         own = op.Gather(unit, at, axis=-1)
         system = op.Sub(system, op.Mul(op.Sub(column, own), op.Div(row, pivot)))
-    return op.Slice(
-        system, size, op.Constant(value_ints=[9223372036854775807]), op.Constant(value_ints=[-1])
-    )
+    return op.Slice(system, size, op.Constant(value_ints=[9223372036854775807]), op.Constant(value_ints=[-1]))
 
 
 def _solve(matrix: Any, right: Any, left: bool = True, check_errors: bool = False) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trigpoint.errors import ConfigError
 from trigpoint.export.algebra import TRANSLATIONS
-from trigpoint.export.nodes import OPSET, Graph
+from trigpoint.export.nodes import OPSET, Ends, Graph
 from trigpoint.export.preparing import prepare
 from trigpoint.geometry.graph import F32, F64, Back
 from trigpoint.methods.graph import GraphStep, Nodes, Preparing, example_values
@@ -92,7 +92,7 @@ def assemble(
         g.use(parts[id(step.module)], given, [values[name] for name in step.gives])
     outputs = _finish(g, predictor, values, back)
     count = len(predictor.landmarks)
-    ends = {"points": (F64, ["M", count, 2]), "scores": (F32, ["M", count]), "radius": (F64, [count])}
+    ends: dict[str, Ends] = {"points": (F64, ["M", count, 2]), "scores": (F32, ["M", count]), "radius": (F64, [count])}
     ends |= {"scale": (F64, [])}
     if "spread" in outputs:
         ends["spread"] = (F64, ["M", count])
@@ -101,7 +101,7 @@ def assemble(
         ends[f"watched.{name}"] = (F32, list(shape))
     for name in ends:
         g.name(outputs[name], name)
-    inputs: dict[str, tuple[int, list[Any]]] = {"image": (F32, ["H", "W", "C"]), "value_range": (F32, [2])}
+    inputs: dict[str, Ends] = {"image": (F32, ["H", "W", "C"]), "value_range": (F32, [2])}
     if predictor.threshold is not None:
         inputs["threshold"] = (F32, [])
     return g.model(inputs, ends)

@@ -74,8 +74,8 @@ def differences(
         forms = [("", stored), *(variants(stored) if index < varied else ())]
         for form, image in forms:
             name = f"{file}, {form}" if form else str(file)
-            pair = [one.predict(image, names=[name], threshold=limit).detections[0] for one in (run, exported)]
-            yield difference(name, *pair, run.landmarks.names)
+            there, here = (one.predict(image, names=[name], threshold=limit).detections[0] for one in (run, exported))
+            yield difference(name, there, here, run.landmarks.names)
         if progress is not None:
             progress(index + 1, len(images))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,24 @@ class Graph:
     Inputs are names or NumPy arrays and numbers, which become constants.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterator[int] | None = None) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self._parts: dict[int, tuple[str, ModelProto, frozenset[str]]] = {}
-        self._count = 0
+        self._numbers = count(1) if numbers is None else numbers  # a body shares them: no name twice
 
-    def __getattr__(self, op: str) -> Callable[..., Any]:
+    def __getattr__(self, op: str) -> Callable[..., str]:
         if not op[:1].isupper():
             raise AttributeError(op)
 
-        def call(*inputs: Any, outputs: int = 1, **attributes: Any) -> Any:
-            given = [one if isinstance(one, str) else self.constant(one) for one in inputs]
-            made = [self._new("v") for _ in range(outputs)]
-            self.nodes.append(helper.make_node(op, given, made, **attributes))
-            return made[0] if outputs == 1 else made
+        return lambda *inputs, **attributes: self.several(op, 1, *inputs, **attributes)[0]
 
-        return call
+    def several(self, op: str, outputs: int, *inputs: Any, **attributes: Any) -> list[str]:
+        """Add a node with several outputs."""
+        given = [one if isinstance(one, str) else self.constant(one) for one in inputs]
+        made = [self._new("v") for _ in range(outputs)]
+        self.nodes.append(helper.make_node(op, given, made, **attributes))
+        return made
 
     def constant(self, value: Any) -> str:
         """An array as a constant; numbers are int64 or float64."""
@@ -52,8 +54,7 @@ class Graph:
 
     def loop(self, start: str, body: Callable[[Graph, str], tuple[str, str]], kind: int) -> str:
         """Carry a value of the type ``kind`` through ``body`` as long as it says so; it gives (go on, new value)."""
-        inner = Graph()
-        inner._count = self._count + 10_000 * (1 + len(self.nodes))  # no name twice
+        inner = Graph(self._numbers)
         turn, go, value = (inner._new("l") for _ in range(3))
         following = body(inner, value)
         ends = [helper.make_tensor_value_info(one, of, None) for one, of in zip(following, (BOOL, kind), strict=True)]
@@ -89,7 +90,7 @@ class Graph:
             if not name:
                 return name
             if name in known:
-                return known[name]
+                return str(known[name])
             return f"{prefix}.{name}" if name in names else made.get(name, f"{use}.{name}")
 
         for name, target in made.items():
@@ -99,18 +100,18 @@ class Graph:
 
     def model(self, inputs: Mapping[str, Ends], outputs: Mapping[str, Ends]) -> ModelProto:
         """The model of this graph; inputs and outputs by name with their type and shape."""
-        ends = [
+        begins, ends = (
             [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in values.items()]
             for values in (inputs, outputs)
-        ]
-        graph = helper.make_graph(self.nodes, "trigpoint", *ends, initializer=list(self.initializers.values()))
+        )
+        weights = list(self.initializers.values())
+        graph = helper.make_graph(self.nodes, "trigpoint", begins, ends, initializer=weights)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(made)
         return made
 
     def _new(self, kind: str) -> str:
-        self._count += 1
-        return f"{kind}{self._count}"
+        return f"{kind}{next(self._numbers)}"
 
 
 def _renamed(node: NodeProto, name: Callable[[str], str], use: str) -> NodeProto:
@@ -135,4 +136,3 @@ def _rename_body(body: GraphProto, name: Callable[[str], str], use: str) -> None
     nodes = [_renamed(node, name, use) for node in body.node]
     del body.node[:]
     body.node.extend(nodes)
-

@@ -45,9 +45,11 @@ def lowered(
 def _half(model: ModelProto) -> ModelProto:
     """A model that computes in float16 and takes and gives float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     with _unlogged():  # that weights are below its least number
         made: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+        OnnxModel.graph_topological_sort(made.graph)  # the casts that it adds stand at the end
     return made
 
 

@@ -16,7 +16,7 @@ FLAT = 1e-6  # as data.input.augment
 
 
 def prepare(g: Graph, image: str, value_range: str, input: InputConfig) -> tuple[str, Back]:
-    """The input (1, C, h, w) of an ``image`` (H, W, 1 or 3), float32, whose black and white are ``value_range`` (2,)."""
+    """The input (1, C, h, w) of an ``image`` (H, W, 1 or 3), float32; its black and white are ``value_range`` (2,)."""
     shape = g.Cast(g.Shape(image), to=F64)
     height, width = g.Gather(shape, 0), g.Gather(shape, 1)
     back = fit_nodes(g, height, width, input.size, input.fit, input.region)
@@ -54,8 +54,8 @@ def _normalized(g: Graph, values: str, shown: str, input: InputConfig) -> str:
         flat = g.LessOrEqual(spread, g.Mul(FLAT, g.Add(1.0, g.Abs(mean))))
         return g.Where(flat, zero, g.Div(centred, g.Cast(g.Where(flat, 1.0, spread), to=F32)))
     if input.normalize == "fixed":
-        mean, sd = (np.array(numbers, np.float32)[:, None, None] for numbers in (input.mean, input.std))
-        values = g.Div(g.Sub(values, mean), sd)
+        means, sds = (np.array(numbers, np.float32)[:, None, None] for numbers in (input.mean, input.std))
+        values = g.Div(g.Sub(values, means), sds)
     return g.Where(shown, values, zero)
 
 

@@ -25,8 +25,8 @@ LEAST_RUNTIME = "1.18"
 _LARGEST = 2**31 - 2**20  # bytes
 _SPACING = "millimetres only from a spacing (x, y) that an image states itself; none is assumed"
 _LICENCE = (
-    "This file holds the weights of a run, which belong to who trained it; its graph is made by trigpoint, MIT licence. "
-    "Weights that training began from keep their own licence, see weights."
+    "This file holds the weights of a run, which belong to who trained it; its graph is made by trigpoint, MIT "
+    "licence. Weights that training began from keep their own licence, see weights."
 )
 
 

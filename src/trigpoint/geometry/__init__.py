@@ -8,6 +8,7 @@ extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
   one from an image to a network's input
 - ``elastic``: ``Displacement``, a smooth deformation that maps points exactly, both ways
 - ``images``: ``resample`` / ``warp`` move the pixels of an image by the same maps, in one resampling
+- ``graph``: ``fit`` and ``resample`` as nodes of a graph, for export
 - ``glimpses``: ``halve``, ``glimpse_points``, ``sample_points``: the levels of a pyramid and square glimpses of them
 """
 

@@ -61,14 +61,16 @@ def fit_nodes(
 def resample_nodes(
     g: Any, image: str, height: str, width: str, back: Back, input_size: tuple[int, int]
 ) -> tuple[str, str]:
-    """``resample`` of an ``image`` (H, W, C), float32: values (h, w, C), and bool (h, w), whether they lie within it."""
+    """``resample`` of an ``image`` (H, W, C), float32: values (h, w, C), and whether they lie within it, (h, w)."""
     rows, columns = input_size
     values, down = _along(g, image, 0, height, back.y, back.top, back.shrink_y, rows)
     values, across = _along(g, values, 1, width, back.x, back.left, back.shrink_x, columns)
     return values, g.And(g.Unsqueeze(down, [1]), g.Unsqueeze(across, [0]))
 
 
-def _along(g: Any, values: str, axis: int, length: str, step: str, shift: str, shrink: str, count: int) -> tuple[str, str]:
+def _along(
+    g: Any, values: str, axis: int, length: str, step: str, shift: str, shrink: str, count: int
+) -> tuple[str, str]:
     """Values with ``count`` places along an axis of ``length`` pixels, place i at i * ``step`` + ``shift``; and whether
     each lies within the image (count,)."""
     block = g.Max(1.0, g.Floor(g.Add(shrink, 0.5)))
@@ -101,7 +103,7 @@ def _block_means(g: Any, values: str, axis: int, start: str, stop: str, block: s
     blocks = [g.Unsqueeze(n, [0]) for n in (cells, block)]
     before, after = g.Slice(shape, [0], [axis]), g.Slice(shape, [axis + 1], [3])
     split = g.Reshape(g.Gather(values, pixels, axis=axis), g.Concat(before, *blocks, after, axis=0))
-    return g.ReduceMean(split, [axis + 1], keepdims=0)
+    return str(g.ReduceMean(split, [axis + 1], keepdims=0))
 
 
 def from_grid_nodes(g: Any, points: str, stride: int) -> str:

@@ -7,6 +7,7 @@
 - ``template``: from one label on, frozen features and filters in closed form
 - ``losses``: how heatmaps are compared with their targets; ``maps``: what ``heatmap`` and ``instances`` share
 - ``transfer``: a frozen source model that regularises ``heatmap`` (cross-task learning)
+- ``graph``: a prediction as steps of a graph, for export; ``glimpse_graph``: the loop of the glimpses
 - ``base``: the contract, what training and prediction ask of a method
 - ``validation``: what is measured on validation images, and calibrated on them
 """

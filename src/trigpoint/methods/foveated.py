@@ -23,8 +23,8 @@ from trigpoint.geometry import center, map_points
 from trigpoint.landmarks import Batch, Detections
 from trigpoint.methods.base import GlimpseTrace, LandmarkMethod, own_share, take_sums, to_device
 from trigpoint.methods.glimpse_augment import GlimpseAugment, normal_like, random_linear, turn, without_shift
-from trigpoint.methods.glimpse_networks import FoveatedNetworks
 from trigpoint.methods.glimpse_graph import glimpse_steps
+from trigpoint.methods.glimpse_networks import FoveatedNetworks
 from trigpoint.methods.graph import Calling, GraphStep
 from trigpoint.nn.pyramid import GaussianPyramid, GlimpseSource, TensorPyramid, level_count
 from trigpoint.nn.spatialized import GlimpseNetwork

@@ -153,4 +153,5 @@ class Chosen(Nodes):
         return torch.zeros(1, 3, self.count, 2), torch.zeros(1, 3, self.count)
 
     def nodes(self, g: Any, *given: str) -> Sequence[str]:
-        return chosen_nodes(g, *given, self.count, self.codec.window, self.codec.stride)
+        place, owner, height = given
+        return chosen_nodes(g, place, owner, height, self.count, self.codec.window, self.codec.stride)

@@ -6,8 +6,8 @@ threshold; ``point_to_point`` the mean error per image of the cross-task paper; 
 variation of filters.
 """
 
-from trigpoint.metrics.detection import DetectionCounts, Matches, count_detections, match_instances, matching_radius
 from trigpoint.landmarks import CANDIDATES
+from trigpoint.metrics.detection import DetectionCounts, Matches, count_detections, match_instances, matching_radius
 from trigpoint.metrics.detection_curve import PrecisionRecall, best_threshold, precision_recall
 from trigpoint.metrics.detection_report import DetectionReport, DetectionScores, detection_scores
 from trigpoint.metrics.functional import (

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trigpoint.errors import DataError
-from trigpoint.landmarks import CANDIDATES, FloatArray, IntArray
+from trigpoint.landmarks import FloatArray, IntArray
 from trigpoint.metrics.detection import PerLandmark, cells, distances, radii, shape_of
 from trigpoint.metrics.detection_report import ratio
 from trigpoint.metrics.functional import ArrayLike

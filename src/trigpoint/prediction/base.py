@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.prediction.grouping import group_by_proximity
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read_image
 from trigpoint.data.tiled.image import is_tiled
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import CANDIDATES, FloatArray, ImageDetections, LandmarkSet, Prediction
+from trigpoint.prediction.grouping import group_by_proximity
 
 if TYPE_CHECKING:
     import torch

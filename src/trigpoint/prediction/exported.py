@@ -53,14 +53,14 @@ class ExportedPredictor(ImagePredictor):
         names = [_PROVIDERS[device]] if device in _PROVIDERS else [_PROVIDERS["cuda"]] * (device == "auto")
         chosen = [name for name in names if name in there]
         if not chosen and device != "auto":
-            raise ConfigError(
-                f"device '{device}': not usable here with onnxruntime {runtime.__version__}; use cpu"
-            )
+            raise ConfigError(f"device '{device}': not usable here with onnxruntime {runtime.__version__}; use cpu")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = _cores()
         try:
-            session = runtime.InferenceSession(data, options, providers=list(dict.fromkeys([*chosen, _PROVIDERS["cpu"]])))
+            session = runtime.InferenceSession(
+                data, options, providers=list(dict.fromkeys([*chosen, _PROVIDERS["cpu"]]))
+            )
         except Exception as error:  # of many types, none of them public
             raise RunError(
                 f"{path}: onnxruntime {runtime.__version__} cannot run this model ({_first_line(error)}); "

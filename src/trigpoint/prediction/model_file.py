@@ -35,7 +35,7 @@ def is_model_file(path: str | Path) -> bool:
 
 def sealed(data: bytes) -> bytes:
     """A serialised model whose hash is still zeros, with its hash."""
-    found = _HASH.search(data)
+    found = _last(data)
     if found is None or found[1] != NO_HASH.encode():
         raise ValueError("expected a model with a hash of zeros")
     return _with_hash(data, found, hashlib.sha256(data).hexdigest())
@@ -65,16 +65,15 @@ def read_model(path: str | Path) -> bytes:
             "trigpoint export RUN --out MODEL.onnx"
         )
     if hashlib.sha256(_with_hash(data, found, NO_HASH)).hexdigest().encode() != found[1]:
-        raise RunError(f"{file}: is not what was exported, some of its bytes changed; copy it again, or export it again")
+        raise RunError(
+            f"{file}: is not what was exported, some of its bytes changed; copy it again, or export it again"
+        )
     return data
 
 
 def _last(data: bytes) -> re.Match[bytes] | None:
     """Where the hash is: what stands after the graph, whatever the graph contains."""
-    found = None
-    for found in _HASH.finditer(data):
-        pass
-    return found
+    return next(iter([*_HASH.finditer(data)][-1:]), None)
 
 
 def read_about(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:

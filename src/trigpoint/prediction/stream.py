@@ -15,10 +15,10 @@ from trigpoint.data.table import refuse_formulas
 from trigpoint.data.table_names import TableNames
 from trigpoint.errors import ConfigError, DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
+from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.exported import ExportedPredictor
 from trigpoint.prediction.files import is_video
-from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.table import write_predictions
 from trigpoint.report.frame_overlay import draw_points
 
