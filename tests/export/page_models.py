@@ -22,9 +22,10 @@ VALUES: dict[str, Any] = {
 }
 
 
-def a_predictor() -> Predictor:
+def a_predictor(method_name: str = "heatmap", schedule: Any = "fixed") -> Predictor:
     torch.manual_seed(0)
-    recipe, marks = parse(Recipe, VALUES), LandmarkSet(NAMES, skeleton=(("tip", "elbow"),))
+    values = VALUES | {"method": VALUES["method"] | {"name": method_name, "schedule": schedule}}
+    recipe, marks = parse(Recipe, values), LandmarkSet(NAMES, skeleton=(("tip", "elbow"),))
     method = build_method(recipe, marks)
     return Predictor(method, recipe, marks, np.array([3.0, np.nan, 2.0]), "cpu", scale=2.5, untaught=["never"])
 
