@@ -42,7 +42,20 @@ async function find({ width, height, channels, values, white }) {
   if (threshold !== null) Object.assign(given, { threshold: new runtime.Tensor("float32", Float32Array.of(ROUNDING * threshold), []) });
   const found = await session.run(given);
   const { points, scores, radius, spread } = found;
-  return { width, height, count: points.dims[0], points: points.data, scores: scores.data, radius: radius.data, spread: spread?.data ?? null };
+  const count = threshold === null ? points.dims[0] : instances(scores.data, points.dims[0], points.dims[1]);
+  return { width, height, count, points: points.data, scores: scores.data, radius: radius.data, spread: spread?.data ?? null };
+}
+
+/** The rows that hold an instance; a graph gives a row of nothing where there is none.
+ * @param {Float32Array} scores @param {number} rows @param {number} each */
+function instances(scores, rows, each) {
+  let most = 0;
+  for (let landmark = 0; landmark < each; landmark++) {
+    let there = 0;
+    for (let row = 0; row < rows; row++) if (scores[row * each + landmark] > 0) there++;
+    most = Math.max(most, there);
+  }
+  return most;
 }
 
 /** @param {Asked} asked */
