@@ -54,7 +54,6 @@ class Case:
 
 CASES = (
     Case("heatmap", write_catheter, (128, 128), MAPS, 16),
-    Case("planned", write_catheter, (256, 256), PLANNED, 4),
     Case("foveated, shared", write_radiographs, (640, 512), {"name": "foveated", "shared": True, **GLIMPSES}),
     Case("foveated, one per landmark", write_radiographs, (640, 512), {"name": "foveated", **GLIMPSES}),
     Case(
@@ -64,6 +63,7 @@ CASES = (
         {"name": "cascade", "coarse": COARSE, "fine": {"shared": True, "levels": 3, **GLIMPSES}},
     ),
     Case("instances", write_instruments, (192, 256), {"name": "instances", "network": {"name": "unet", "width": 8}}, 8),
+    Case("planned", write_catheter, (256, 256), PLANNED, 4),
 )
 
 

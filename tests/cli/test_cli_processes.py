@@ -204,7 +204,7 @@ def test_more_devices_than_there_are_is_a_clear_error(
     def fewer(**options: Any) -> None:
         raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
 
-    monkeypatch.setattr(engine, "Fabric", fewer)
+    monkeypatch.setattr("lightning.fabric.Fabric", fewer)
     result = call("predict", trained, drawn / "images", "--devices", 2, "--out", tmp_path / "p.csv")
     assert result.exit_code == 2
     assert "error: --devices: You requested gpu: [0, 1]" in result.stderr
