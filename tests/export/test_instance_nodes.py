@@ -16,6 +16,9 @@ from trigpoint.export.assembly import translated
 from trigpoint.export.nodes import Graph
 from trigpoint.methods.graph import Calling
 
+pytestmark = pytest.mark.soak  # the translation of each graph takes seconds
+
+
 CODEC = InstanceHeatmap((64, 96), stride=2, median=5)
 SIZE = (2, 32, 48)
 
