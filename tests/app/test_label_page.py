@@ -87,8 +87,9 @@ class Page:
         until, before = time.monotonic() + WAIT, None
         while time.monotonic() < until:
             shot, corner = self.picture(ratio)
-            if shot.max() > LIT and before is not None and np.array_equal(shot, before):
-                return shot, corner
+            loaded = self.run("const shown = viewer.osd.world.getItemAt(0); return !!shown && shown.getFullyLoaded();")
+            if loaded and shot.max() > LIT and before is not None and np.array_equal(shot, before):
+                return shot, corner  # a coarse tile that waits for a fine one would lie half a pixel of its own off
             before = shot
             self.page.wait_for_timeout(50)
         raise AssertionError(f"no disc came into view; {self.errors}")
