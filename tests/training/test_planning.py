@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from trigpoint.errors import ConfigError, RunError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import build_method
 from trigpoint.nn import pretrained
-from trigpoint.recipe import load_recipe
+from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.synthetic import write_instruments, write_radiographs
 from trigpoint.training import train
 from trigpoint.training.planning import Facts, Plan, facts_of, make_plan, plan_for, race
@@ -236,6 +236,25 @@ def test_labels_that_differ_bound_the_resolution(tmp_path: Path) -> None:
     rough = plan(replace(RADIOGRAPHS, noise=40.0, repeats=100), minutes=300)
     assert max(value(rough, "data.input.size")) == 480 < exact  # type: ignore[call-overload]
     assert any("40.0 pixels apart: a finer map would show no more" in line for line in rough.told())
+
+
+@pytest.mark.parametrize("given", ["method.name=heatmap", "method=heatmap"])
+def test_the_network_that_is_timed_is_the_one_that_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    timed = list[Recipe]()
+
+    def measured(recipe: Callable[[int], Recipe], landmarks: object, *sides: tuple[int, int]) -> Speed:
+        timed.append(recipe(96))
+        return FAST
+
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", measured)
+    monkeypatch.setattr("trigpoint.training.planning.raced", lambda plan, *_: plan)
+    write_radiographs(tmp_path / "heads", 24, size=(96, 80), seed=2)
+    _, _, values = plan_for(tmp_path / "heads", [given], 10)
+    planned = load_recipe(values).method.network.name
+    assert {recipe.method.network.name for recipe in timed} == {planned}
+    assert planned == ("timm_unet" if ".name" in given else "unet")  # the component alone resets its options
 
 
 def test_large_inputs_are_timed_near_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
