@@ -25,6 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Spacing = tuple[float, float]  # millimetres per pixel, x and y
 Measurement = dict[str, Any]  # as dataset.yaml states it, such as {"angle": ["a", "b", "c"]}; see data.measurements
+Widths = Mapping[str, Mapping[str, float]]  # half widths of intervals, by measurement and unit
 
 COVERAGE = 0.9  # share of the validation annotations whose error stays below the radius of their landmark
 CANDIDATES = 0.05
@@ -329,7 +330,9 @@ class ImageDetections:
             numbers = {name: values[:1] for name, values in self.numbers.items()}
             return replace(self, points=self.points[:1], scores=self.scores[:1], numbers=numbers)
         count = self.points.shape[1]
-        return replace(self, points=np.full((1, count, 2), np.nan), scores=np.full((1, count), np.nan))
+        nothing = np.full((1, count), np.nan)
+        beside = dict.fromkeys(self.numbers, nothing)
+        return replace(self, points=np.full((1, count, 2), np.nan), scores=nothing, numbers=beside)
 
 
 @dataclass
