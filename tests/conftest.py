@@ -24,7 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 FIGURE = type(new_figure())
 PAINT = FIGURE.draw
 
-settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True, max_examples=50)
 settings.register_profile("soak", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
