@@ -87,15 +87,24 @@ class Page:
         """The viewer once it shows a disc and no longer changes: a loaded tile is drawn some moments later."""
         until, before = time.monotonic() + WAIT, None
         while time.monotonic() < until:
+            drawn = self.page.evaluate(DRAWN)
             shot, corner = self.picture(ratio)
-            loaded = self.run("const shown = viewer.osd.world.getItemAt(0); return !!shown && shown.getFullyLoaded();")
-            if loaded and shot.max() > LIT and before is not None and np.array_equal(shot, before):
+            if drawn and shot.max() > LIT and before is not None and np.array_equal(shot, before):
                 return shot, corner  # a coarse tile that waits for a fine one would lie half a pixel of its own off
-            before = shot
+            before = shot if drawn else None
             self.page.wait_for_timeout(50)
         raise AssertionError(f"no disc came into view; {self.errors}")
 
 
+# whether the viewer has heard of the last move (two frames) and draws nothing but the tiles of one level, all loaded
+DRAWN = """() => new Promise((tell) => {
+  const look = () => {
+    const item = window.trigpoint.viewer.osd.world.getItemAt(0);
+    const levels = item ? new Set(item.getTilesToDraw().map((drawn) => drawn.tile.level)) : new Set();
+    tell(levels.size === 1 && item.getFullyLoaded());
+  };
+  requestAnimationFrame(() => requestAnimationFrame(look));
+})"""
 DISC = 13.0  # radius of the discs
 LIT = 60.0  # grey value that only discs exceed
 

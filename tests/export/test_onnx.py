@@ -22,7 +22,7 @@ from trigpoint.cli import app
 from trigpoint.config import parse
 from trigpoint.data import read_image
 from trigpoint.data.pixels.images import ImageData
-from trigpoint.errors import ConfigError, DataError, RunError, missing
+from trigpoint.errors import EXTRAS, ConfigError, DataError, RunError, missing
 from trigpoint.export import export as exporting
 from trigpoint.export import export_predictor, export_run
 from trigpoint.export.checking import differences, variants
@@ -137,7 +137,7 @@ def test_predict_takes_the_file_in_place_of_a_run(model: Path, images: list[Path
 
 # -- without PyTorch ------------------------------------------------------------------------------------------------
 
-BARRED = "torch torchvision timm lightning torchmetrics scipy safetensors pooch jinja2 onnx onnxscript tensorboard"
+BARRED = " ".join(name for names in EXTRAS.values() for name in names)
 WITHOUT = f"""
 import sys
 for name in "{BARRED}".split():

@@ -13,7 +13,7 @@ several instances per image also ``ABSENT``.
 from trigpoint.landmarks.found import CANDIDATES, COVERAGE, Detections, ImageDetections, Prediction
 from trigpoint.landmarks.names import LandmarkSet, Measurement, Normalizer, measured_landmarks
 from trigpoint.landmarks.samples import ABSENT, Batch, Sample
-from trigpoint.landmarks.values import FloatArray, IntArray, Spacing, plain_spacing, spacing_pair
+from trigpoint.landmarks.values import FloatArray, IntArray, Spacing, Widths, plain_spacing, spacing_pair
 
 __all__ = [
     "ABSENT",
@@ -30,6 +30,7 @@ __all__ = [
     "Prediction",
     "Sample",
     "Spacing",
+    "Widths",
     "measured_landmarks",
     "plain_spacing",
     "spacing_pair",

@@ -69,7 +69,9 @@ class ImageDetections:
             numbers = {name: values[:1] for name, values in self.numbers.items()}
             return replace(self, points=self.points[:1], scores=self.scores[:1], numbers=numbers)
         count = self.points.shape[1]
-        return replace(self, points=np.full((1, count, 2), np.nan), scores=np.full((1, count), np.nan))
+        nothing = np.full((1, count), np.nan)
+        beside = dict.fromkeys(self.numbers, nothing)
+        return replace(self, points=np.full((1, count, 2), np.nan), scores=nothing, numbers=beside)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from trigpoint.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Widths = Mapping[str, Mapping[str, float]]  # half widths of intervals, by measurement and unit
 Spacing = tuple[float, float]  # millimetres per pixel, x and y
 
 

@@ -15,13 +15,11 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read_image
 from trigpoint.data.tiled.image import is_tiled
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.landmarks import CANDIDATES, FloatArray, ImageDetections, LandmarkSet, Prediction
+from trigpoint.landmarks import CANDIDATES, FloatArray, ImageDetections, LandmarkSet, Prediction, Widths
 from trigpoint.prediction.grouping import group_by_proximity
 
 if TYPE_CHECKING:
     import torch
-
-    from trigpoint.runs.folder import Widths
 
     Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
 else:

@@ -16,12 +16,11 @@ from trigpoint.data.input.loading import collate
 from trigpoint.data.tiled import TiledImage, open_tiled
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine, fit
-from trigpoint.landmarks import Batch, Detections, LandmarkSet
+from trigpoint.landmarks import Batch, Detections, LandmarkSet, Widths
 from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
-from trigpoint.runs.folder import Widths
 
 
 class Predictor(ImagePredictor):

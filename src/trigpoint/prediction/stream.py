@@ -130,7 +130,7 @@ class _Tables(NamedTuple):
         prediction = self.predictor.joined(self.found)
         write_predictions(self.out, prediction, self.overwrite)
         if self.predictor.measures:
-            from trigpoint.prediction.measurements import beside, write_measurements  # which needs PyTorch
+            from trigpoint.prediction.measurements import beside, write_measurements
 
             given = (self.predictor.widths, self.spacings(), self.overwrite)
             for note in write_measurements(beside(self.out), prediction, *given):
@@ -139,7 +139,7 @@ class _Tables(NamedTuple):
 
 
 def _spacings(files: Sequence[Path], otherwise: Spacing | None) -> list[Spacing | None]:
-    from trigpoint.prediction.measurements import spacings_of  # which needs PyTorch
+    from trigpoint.prediction.measurements import spacings_of
 
     return spacings_of(files, otherwise)
 

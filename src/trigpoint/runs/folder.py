@@ -29,12 +29,11 @@ from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.measurements import read_measurements
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, plain_spacing, spacing_pair
+from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, Widths, plain_spacing, spacing_pair
 from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
-Widths = Mapping[str, Mapping[str, float]]  # half widths of intervals, by measurement and unit
 _ORIGIN = "begun from "  # a line of env.txt
 _PACKAGES = [
     "trigpoint",
