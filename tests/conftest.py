@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+import installed  # noqa: F401
 from painting import blank, painting
 
 mpl.use("Agg")
