@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from trigpoint.report.style import new_figure
+import installed  # noqa: F401
+from painting import blank, painting
 
 mpl.use("Agg")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests begun in the background of a script
@@ -21,10 +22,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests begun in the back
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
-FIGURE = type(new_figure())
-PAINT = FIGURE.draw
-
-settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True, max_examples=50)
 settings.register_profile("soak", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
@@ -45,16 +43,13 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _blank_figures() -> Iterator[None]:
-    """Figures are composed and written, in their size, but stay blank: painting those of a run takes longer than a tiny
-    training. Tests of what figures show ask for ``painted``."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FIGURE, "draw", lambda figure, renderer: None)
+    """Figures stay blank. Tests of what they show ask for ``painted``."""
+    with blank():
         yield
 
 
 @pytest.fixture(scope="module")
 def painted() -> Iterator[None]:
-    """Figures are painted as ever in the rest of this module, unlike in other tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FIGURE, "draw", PAINT)
+    """Figures are painted as ever in the rest of this module."""
+    with painting():
         yield

@@ -92,7 +92,7 @@ def same(name: str, value: float, wanted: float) -> bool:
 
 
 @given(four, st.floats(-180, 180), coordinate, coordinate, st.floats(0.1, 10))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_turned_moved_and_scaled(points: Any, angle: float, x: float, y: float, factor: float) -> None:
     p = np.array(points)
     if not clear(p):
@@ -106,7 +106,7 @@ def test_turned_moved_and_scaled(points: Any, angle: float, x: float, y: float, 
 
 
 @given(four)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_mirrored_picture_turns_two_signs(points: Any) -> None:
     p = np.array(points)
     if not clear(p):
@@ -117,7 +117,7 @@ def test_a_mirrored_picture_turns_two_signs(points: Any) -> None:
 
 
 @given(four, st.floats(0.05, 2), st.floats(0.05, 2))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_pixels_that_are_not_square_are_measured_on_the_object(points: Any, x: float, y: float) -> None:
     """The same object, sampled with pixels of another shape, has the same angles and lengths."""
     on_object = np.array(points)

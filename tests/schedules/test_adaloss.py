@@ -138,7 +138,7 @@ def scalar(losses: Sequence[float], rule: Rule, sigma0: float = 16.0, rho: float
 curve = st.lists(st.one_of(st.sampled_from([0.0, 1.0, 1e3, math.nan]), st.floats(1e-4, 2.0)), min_size=1, max_size=40)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(losses=curve, rule=st.sampled_from(["none", "paper", "non_increasing"]))
 def test_bounded_equals_the_scalar_version(losses: list[float], rule: Rule) -> None:
     schedule = Adaloss(num_landmarks=1, sigma0=16.0, rho=0.9, rule=rule)
@@ -148,7 +148,7 @@ def test_bounded_equals_the_scalar_version(losses: list[float], rule: Rule) -> N
 wild = st.one_of(st.sampled_from([0.0, 1.0, 1e300, 1e-300, math.nan]), st.floats(0, 1e38), st.floats(-1, 1))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     losses=st.lists(st.tuples(wild, st.floats(0, 10)), min_size=1, max_size=30),
     rule=st.sampled_from(["none", "paper", "non_increasing"]),

@@ -9,6 +9,7 @@
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
+- page/: what the labelling page and the exported page share
 """
 
 from __future__ import annotations

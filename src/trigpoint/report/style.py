@@ -152,7 +152,7 @@ def empty_note(axes: Axes, text: str) -> None:
 def figure_png(figure: Figure, dpi: int = 130) -> bytes:
     """The figure as a small PNG: 256 colours where that looks the same, else (colour photographs) true colour."""
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()  # savefig would draw twice, once for the layout alone, and pack what is unpacked here
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     out = io.BytesIO()

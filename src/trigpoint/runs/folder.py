@@ -16,6 +16,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -319,14 +320,18 @@ def _split_rows(split: Mapping[str, list[str]], since: int | None = None) -> pd.
 def environment_text() -> str:
     """Versions and device, as a bug report needs them."""
     lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
-    for package in _PACKAGES:
-        try:
-            lines.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            lines.append(f"{package} not installed as a package")
+    lines += [_version(package) for package in _PACKAGES]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     lines.append(f"device {device}, {torch.get_num_threads()} threads")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} not installed as a package"
 
 
 def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
