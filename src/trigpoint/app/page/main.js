@@ -1,13 +1,14 @@
 /** Puts the page together. */
 
 import { ask, listen } from "./api.js";
-import { showHelp, showLandmarks } from "./dialogs.js";
+import { showHelp } from "./dialogs.js";
 import { get, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Input } from "./input.js";
 import { Keys } from "./keys.js";
 import { keysOf } from "./actions.js";
 import { Loupe } from "./loupe.js";
+import { showLandmarks } from "./naming.js";
 import { Overlay } from "./overlay.js";
 import { Panel } from "./panel.js";
 import { Proposals } from "./proposals.js";
