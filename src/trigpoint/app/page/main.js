@@ -167,7 +167,10 @@ async function begin() {
     },
   );
   proposals.begin();
-  const asked = Number(new URLSearchParams(location.search).get("image") ?? NaN);
+  const query = new URLSearchParams(location.search);
+  const named = query.get("name");
+  const asked = named ? store.set.images.findIndex((image) => image.name === named) : Number(query.get("image") ?? NaN);
+  if (asked === -1) store.notice(`There is no image ${named} in this set.`, "warning");
   const first = store.set.images.findIndex((image) => !image.broken && image.done < image.total);
   await open(Number.isInteger(asked) && store.set.images[asked] ? asked : Math.max(0, first));
   if (!store.landmarks.length && !store.readOnly) showLandmarks(store);
