@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codec, coverage, foveated, instances, labelling, radii, throughput, training, transfer
+from benchmarks import audit, codec, coverage, foveated, instances, labelling, radii, throughput, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> str:
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] == ["labelling"]:
         return labelling.main(given[1:])  # clicks; it has options of its own
+    if given[:1] == ["audit"]:
+        return audit.main(given[1:])
     if given[:1] == ["coverage"]:
         return coverage.main(given[1:])
     if given[:1] == ["radii"]:
@@ -32,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=[*PARTS, "scale", "labelling", "coverage", "radii"],
-        help="one part; none: all but the last four",
+        choices=[*PARTS, "scale", "labelling", "audit", "coverage", "radii"],
+        help="one part; none: all but the last five",
     )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")

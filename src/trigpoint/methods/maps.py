@@ -29,6 +29,7 @@ SCHEDULE = config.Choice("schedule", "trigpoint.schedules:SCHEDULES")
 class MapMethod(LandmarkMethod):
     """A network that gives maps (B, K, h, w), trained towards targets with a width per landmark."""
 
+    continues = True
     network: LandmarkNetwork
     schedule: Schedule
     epoch_sums: Tensor  # over the epoch so far: misfit, energy, points near, number of maps that counted, each (K,)
