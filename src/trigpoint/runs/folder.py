@@ -3,6 +3,7 @@
 ``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
 ``landmarks.yaml`` names, pairs, measurements, spacing, calibrated radii, intervals and threshold, and the landmarks
 that no training image annotated, ``trust.json`` how radii grow from image to image and what images are usual,
+``record.json`` and ``card.md`` what a finished run notes of itself (``runs.record``),
 ``split.csv`` which image was learned from and which validated,
 ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one before it,
 ``metrics.csv`` one row per epoch,

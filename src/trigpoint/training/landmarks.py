@@ -9,26 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
 
-from trigpoint.data import LandmarkDataset
+from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.files import write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
 from trigpoint.errors import ConfigError, RunError
-from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.methods.measuring import half_widths
 from trigpoint.methods.validation import ValidationMetric
-from trigpoint.metrics.trust import Trust
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.runs.record import Record, digest, write_record
 from trigpoint.training import beginning, stages
+from trigpoint.training.calibrating import calibrated
 from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
 from trigpoint.training.planning import is_dataset, planned
 from trigpoint.training.remarks import remarks, untaught
@@ -113,7 +115,7 @@ def train(
         fit(chosen, method, inputs, run, point, progress)
         if first_process():
             with writing(run):
-                finish(run, readable(chosen, parts["val"]), parts["train"].points)
+                finish(run, readable(chosen, parts["val"]), parts["train"])
             if run.plan.is_file():
                 _check_learned(run, method.metric, parts)
     return run
@@ -198,9 +200,9 @@ def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDat
 # -- after the last epoch ------------------------------------------------------------------------------------
 
 
-def finish(run: RunFolder, data: LandmarkDataset, shapes: FloatArray) -> None:
-    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images; ``shapes`` (M, K, 2) are the
-    labels that were learned from.
+def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> None:
+    """Draw the curves of ``metrics.csv``, calibrate the run on the validation images ``data``, and write what it notes
+    of itself; ``learned`` is what was learned from.
 
     Measurements are those that the dataset names now: they teach nothing, so a run may get others.
     """
@@ -211,19 +213,20 @@ def finish(run: RunFolder, data: LandmarkDataset, shapes: FloatArray) -> None:
     if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
         save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
-    predictor.trust = None  # of what was there before
-    found = predictor.candidates(data)
-    measured = data.aligned(marks.landmarks.names, blank=marks.untaught) if marks.untaught else data
-    trusted = Trust.fit(found, measured.points, measured.groups, shapes)
-    if trusted is not None:
-        for one, doubt in zip(found.detections, trusted[1], strict=True):
-            one.doubt = doubt
-    run.write_trust(None if trusted is None else trusted[0])
-    calibrated = predictor.method.calibrate(found, measured)
-    now = replace(
-        marks, landmarks=_naming(marks.landmarks, data), widths=half_widths(found, measured, calibrated.scale)
-    )
-    run.write_landmarks(replace(now, radius=calibrated.radius, scale=calibrated.scale, threshold=calibrated.threshold))
+    made = calibrated(predictor, data, marks.landmarks, learned.points)
+    run.write_trust(made.trust)
+    own = made.calibration
+    now = replace(marks, landmarks=_naming(marks.landmarks, data), widths=made.widths)
+    run.write_landmarks(replace(now, radius=own.radius, scale=own.scale, threshold=own.threshold))
+    write_record(run, _record(run, {"train": learned, "val": data}, made.error))
+
+
+def _record(run: RunFolder, parts: Mapping[str, LandmarkDataset], error: float) -> Record:
+    sizes = [image_size(sample.image) for sample in parts["val"].samples]
+    height, width = (int(value) for value in np.median(sizes, axis=0))
+    images = {part: len(data.by_image()) for part, data in parts.items()}
+    subjects = {part: len(set(data.groups)) for part, data in parts.items()}
+    return Record(digest(run.weights), images, subjects, (height, width), error)
 
 
 def _naming(landmarks: LandmarkSet, data: LandmarkDataset) -> LandmarkSet:
