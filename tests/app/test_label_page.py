@@ -305,6 +305,27 @@ def test_the_server_is_started_again_and_nothing_is_lost(browser: Any, photos: P
     assert (photos / "dataset.yaml").read_text().count("left_eye") == 2
 
 
+def test_landmarks_are_renamed_and_taken_away_in_the_page(page: Page, photos: Path) -> None:
+    page.run("store.place(3, 4); store.place(5, 6);")
+    page.saved()
+    page.page.locator("#naming-open").click()
+    page.page.get_by_label("Name of tip").fill("left_tip")
+    page.page.get_by_role("button", name="Take away root").click()
+    assert "Undo brings them back" in page.page.locator("#naming-problem").inner_text()
+    page.page.locator("#naming-names").fill("right_tip")
+    assert page.page.locator("#naming-pairs").input_value() == "left_tip - right_tip"
+    page.page.locator("#naming button.main").click()
+    page.wait(
+        "window.trigpoint.store.landmarks.join() === 'left_tip,right_tip' && window.trigpoint.store.mark('left_tip')"
+    )
+    assert rows(photos) == ["a.png,,,3,4,,"]
+    page.page.keyboard.press("Control+z")
+    page.wait("window.trigpoint.store.landmarks.join() === 'tip,root' && window.trigpoint.store.mark('root')")
+    assert rows(photos) == ["a.png,,,3,4,5,6"]
+    page.page.goto(page.address.split("?")[0] + "?name=b.png")
+    page.wait("window.trigpoint?.viewer.ready && window.trigpoint.store.image === 1")
+
+
 def test_a_finger_places_drags_and_pans(browser: Any, photos: Path) -> None:
     with served(open_project(photos, "tip")) as address:
         page = Page(browser, address, has_touch=True, viewport={"width": 400, "height": 800}, device_scale_factor=2)

@@ -43,6 +43,7 @@ def about(predictor: Predictor, precision: str = "float32") -> dict[str, Any]:
         "radius_px": radii,
         "radius_coverage": COVERAGE,
         "radius_scale": predictor.scale,
+        "trust": None if predictor.trust is None else predictor.trust.to_dict(),
         "threshold": predictor.threshold,
         "untaught": list(predictor.untaught),
         "precision": precision,

@@ -41,7 +41,9 @@ class ImageDetections:
     holds the m-th most certain of each, and what stands in one row need not belong to one object, unless the predictor
     groups them (``Predictor.group``). ``numbers`` (M, K) as in ``Detections``. ``scale``: original pixels to a pixel of
     the network's input. ``file``: the image file where ``image`` is just its path, so that a table may name it its way.
-    ``time_s``: seconds of a video's frame from the first, None of what has no time.
+    ``time_s``: seconds of a video's frame from the first, None of what has no time. ``doubt`` (K,): how many times its
+    usual error each point's is likely to be, None where a run does not tell. ``look``: mean and SD of the image's
+    pixels as shares of their range, where it was read whole.
     """
 
     image: str
@@ -51,6 +53,8 @@ class ImageDetections:
     scale: float = 1.0
     file: Path | None = None
     time_s: float | None = None
+    doubt: FloatArray | None = None
+    look: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
@@ -80,7 +84,8 @@ class Prediction:
 
     ``radii`` (K,): original pixels that the error of a landmark stays below in ``coverage`` of the images of new
     subjects (split conformal prediction), in images with ``scale`` pixels to a pixel of the network's input; they grow
-    with it (None: they do not, in runs made before that was noted). NaN when the run had too few validation subjects.
+    with it (None: they do not, in runs made before that was noted), and with the doubt of an image. NaN when the run
+    had too few validation subjects.
     ``threshold``: the score that every instance exceeds; None: exactly one of each landmark was looked for.
     """
 
@@ -120,7 +125,15 @@ class Prediction:
     @property
     def radius(self) -> FloatArray:
         """Radii (N, K) of each image, original pixels."""
-        return (self.scales / self.scale if self.scale else np.ones(len(self)))[:, None] * self.radii
+        larger = self.scales / self.scale if self.scale else np.ones(len(self))
+        return larger[:, None] * self.doubts * self.radii
+
+    @property
+    def doubts(self) -> FloatArray:
+        """How many times its usual error each point's is likely to be (N, K)."""
+        usual = np.ones(len(self.landmarks))
+        each = [usual if found.doubt is None else found.doubt for found in self.detections]
+        return np.stack(each) if each else np.zeros((0, len(usual)))
 
     @property
     def scales(self) -> FloatArray:

@@ -17,10 +17,11 @@ from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
 from trigpoint.data.input.skips import SkipLog
 from trigpoint.errors import ConfigError, RunError
-from trigpoint.landmarks import LandmarkSet
+from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.methods import LandmarkMethod, build_method
 from trigpoint.methods.measuring import half_widths
 from trigpoint.methods.validation import ValidationMetric
+from trigpoint.metrics.trust import Trust
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
@@ -112,7 +113,7 @@ def train(
         fit(chosen, method, inputs, run, point, progress)
         if first_process():
             with writing(run):
-                finish(run, readable(chosen, parts["val"]))
+                finish(run, readable(chosen, parts["val"]), parts["train"].points)
             if run.plan.is_file():
                 _check_learned(run, method.metric, parts)
     return run
@@ -197,8 +198,9 @@ def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDat
 # -- after the last epoch ------------------------------------------------------------------------------------
 
 
-def finish(run: RunFolder, data: LandmarkDataset) -> None:
-    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images.
+def finish(run: RunFolder, data: LandmarkDataset, shapes: FloatArray) -> None:
+    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images; ``shapes`` (M, K, 2) are the
+    labels that were learned from.
 
     Measurements are those that the dataset names now: they teach nothing, so a run may get others.
     """
@@ -209,8 +211,14 @@ def finish(run: RunFolder, data: LandmarkDataset) -> None:
     if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
         save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
+    predictor.trust = None  # of what was there before
     found = predictor.candidates(data)
     measured = data.aligned(marks.landmarks.names, blank=marks.untaught) if marks.untaught else data
+    trusted = Trust.fit(found, measured.points, measured.groups, shapes)
+    if trusted is not None:
+        for one, doubt in zip(found.detections, trusted[1], strict=True):
+            one.doubt = doubt
+    run.write_trust(None if trusted is None else trusted[0])
     calibrated = predictor.method.calibrate(found, measured)
     now = replace(
         marks, landmarks=_naming(marks.landmarks, data), widths=half_widths(found, measured, calibrated.scale)
