@@ -37,7 +37,7 @@ from trigpoint.nn.weights import read_weights
 from trigpoint.recipe import load_recipe
 from trigpoint.runs import RunFolder
 
-SLOW = {"h5": 30, "nwb": 20, "recipe": 30, "sleap": 20, "video": 30}  # inputs; of the others 80, and make soak has 5000
+SLOW = {"h5": 30, "nwb": 40, "recipe": 30, "sleap": 20, "video": 30}  # inputs; of the others 80, and make soak has 5000
 
 JSON = ["coco", "ljson", "endovis", "labelme", "labelstudio", "via"]
 
