@@ -1,4 +1,4 @@
-"""The wheel: all that the package reads besides its code is in it, nothing else is, and it works where it is unpacked."""
+"""The wheel holds all that the package reads besides its code, nothing else, and works where it is unpacked."""
 
 from __future__ import annotations
 
