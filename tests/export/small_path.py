@@ -1,7 +1,8 @@
-"""What the plain installation has to do on every system. ``python tests/export/small_path.py make FOLDER`` where PyTorch
-is trains and exports a small model and writes what it finds, then ``... try FOLDER`` where PyTorch is not.
+"""What the plain installation has to do on every system.
 
-``try`` needs nothing but ``pip install "trigpoint[serve]"``, and no pytest.
+``python tests/export/small_path.py make FOLDER``, where PyTorch is, trains and exports a small model and writes what it
+finds. ``python tests/export/small_path.py try FOLDER`` then finds the same where PyTorch is not. It needs nothing but
+``pip install "trigpoint[serve]"``, and no pytest.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def answered(image: bytes, service: subprocess.Popen[bytes]) -> None:
             urlopen(f"http://127.0.0.1:{PORT}/ready", timeout=5).close()
             break
         except OSError:
-            assert service.poll() is None and time.monotonic() < end, "the service did not begin"
+            if service.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the service did not begin") from None
             time.sleep(0.5)
     post = Request(f"http://127.0.0.1:{PORT}/predict", image, {"content-type": "image/png"})
     with urlopen(post, timeout=60) as reply:

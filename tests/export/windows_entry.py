@@ -20,33 +20,33 @@ import onnxruntime  # noqa: F401
 import PIL.Image
 import pydantic.types  # noqa: F401
 import pydicom  # noqa: F401
-import rich.console  # noqa: F401
+import rich.console
 import rich.progress  # noqa: F401
 import tifffile  # noqa: F401
 import typer.testing  # noqa: F401
 import yaml  # noqa: F401
 
-CALLS = """
-chown chroot confstr copy_file_range fchown fork forkpty getegid geteuid getgid getgroups getloadavg getpgid getpgrp
-getpriority getsid getuid initgroups killpg lchown lockf major memfd_create minor mkfifo mknod nice openpty pathconf
-pipe2 posix_fadvise posix_fallocate posix_spawn pread preadv pwrite pwritev register_at_fork sched_getaffinity
-sched_setaffinity sched_yield sendfile setegid seteuid setgid setpgid setpriority setsid setuid statvfs sync sysconf
-tcgetpgrp ttyname uname wait wait3 wait4 waitid
-""".split()
-MODULES = "fcntl resource pwd grp termios tty pty syslog posix_ipc".split()
-SIGNALS = "SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGQUIT SIGSTOP SIGUSR1 SIGUSR2 SIGPIPE alarm pause setitimer".split()
+CALLS = (
+    "chown chroot confstr copy_file_range fchown fork forkpty getegid geteuid getgid getgroups getloadavg getpgid "
+    "getpgrp getpriority getsid getuid initgroups killpg lchown lockf major memfd_create minor mkfifo mknod nice "
+    "openpty pathconf pipe2 posix_fadvise posix_fallocate posix_spawn pread preadv pwrite pwritev "
+    "register_at_fork sched_getaffinity sched_setaffinity sched_yield sendfile setegid seteuid setgid setpgid "
+    "setpriority setsid setuid statvfs sync sysconf tcgetpgrp ttyname uname wait wait3 wait4 waitid"
+)
+MODULES = "fcntl resource pwd grp termios tty pty syslog posix_ipc"
+SIGNALS = "SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGQUIT SIGSTOP SIGUSR1 SIGUSR2 SIGPIPE alarm pause setitimer"
 
 
 def main() -> None:
     """Take away, and go on as ``trigpoint`` does."""
     PIL.Image.init()
     sysconfig.get_config_vars()
-    for name in CALLS:
+    for name in CALLS.split():
         if hasattr(os, name):
             delattr(os, name)
-    for name in MODULES:
+    for name in MODULES.split():
         sys.modules[name] = None  # type: ignore[assignment]
-    for name in SIGNALS:
+    for name in SIGNALS.split():
         if hasattr(signal, name):
             delattr(signal, name)
     sys.platform = "win32"
