@@ -100,9 +100,8 @@ def _spacing(text: str | None) -> Spacing | None:
 def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[str, Any]) -> ImagePredictor:
     from trigpoint.prediction import load_predictor
     from trigpoint.prediction.engine import first_process
-    from trigpoint.prediction.model_file import is_model_file
 
-    predictor, exported = load_predictor(run, device), is_model_file(run)
+    predictor = load_predictor(run, device)
     if group is not None and predictor.threshold is None:
         found = predictor.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")
@@ -112,12 +111,9 @@ def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[st
 
         refuse(beside(out), how["overwrite"])
     elif how["spacing_mm"] is not None:
-        got = "an exported model, which" if exported else "a run that"
-        raise ConfigError(f"--spacing-mm: is for measurements, got {got} makes none ({run}); leave it out")
+        raise ConfigError(f"--spacing-mm: is for measurements, got a run that makes none ({run}); leave it out")
     elif predictor.landmarks.measurements and first_process():
-        several = "they need one of each landmark, got a multi-instance run"
-        why = "an exported model makes none; predict with the run folder" if exported else several
-        note(f"measurements: none are made, for {why}")
+        note("measurements: none are made, for they need one of each landmark, got a multi-instance run")
     if predictor.untaught and first_process():
         names = ", ".join(f"'{name}'" for name in predictor.untaught)
         note(f"{names}: annotated in no training image of {run}, so nothing is predicted of it")
