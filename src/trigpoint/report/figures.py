@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
@@ -73,6 +73,9 @@ def sweep_plot(
             axes.set_xticks(range(len(names)), names)
         elif key in logarithmic:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.05 if plain else 0.4)
         style.dress(axes, key, "" if k else "validation error")
         if best is not None and k == 0:
             style.legend(axes)
