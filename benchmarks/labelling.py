@@ -117,7 +117,8 @@ class Annotator:
                 marks[name] = (*guess, 2)
                 continue
             clicks += 1
-            self.corrected[name] += guess is not None
+            if guess is not None:
+                self.corrected[name] += 1
             marks[name] = (*true, 2) if seen > 0 else ABSENT
         note = f"{len(self.labels())} {clicks} {learned}"
         state = entry.state.model_copy(update={"rows": [Row(marks=marks)], "note": note})
@@ -144,7 +145,9 @@ def simulate(
     project = Project(open_folder(folder))
     annotator = Annotator(truth, project, setting.tolerance)
     learned = list[Path]()
-    learner = Learner(project, lambda event: None, learned.append, setting.time, setting.growth, False, setting.overrides)
+    learner = Learner(
+        project, lambda event: None, learned.append, setting.time, setting.growth, False, setting.overrides
+    )
     learner.resume()
     looks = Looked()
     mixed = np.random.default_rng(setting.seed).permutation(len(project.entries))
@@ -213,7 +216,7 @@ class Looked:
 
 
 def curve(annotators: dict[str, Annotator]) -> str:
-    """Clicks so far whenever a model had learned, and their share of plain labelling, so far and of that round alone."""
+    """Clicks whenever a model had learned, and their share of plain labelling, so far and of that round alone."""
     rows: list[dict[str, object]] = []
     own = {order: one.labels() for order, one in annotators.items()}
     longest = max(own.values(), key=len)
@@ -253,7 +256,9 @@ def main(arguments: Sequence[str]) -> str:
     parser.add_argument("--split", default="train", help="the subset whose images are labelled; all: every image")
     parser.add_argument("--images", type=int, help=f"how many; default: 500, or {DRAWN[0]} drawn ones")
     parser.add_argument("--minutes", type=float, default=start.minutes, help="of each training, at most")
-    parser.add_argument("--steps", type=int, help="of each network in place of minutes, which a busy machine has fewer of")
+    parser.add_argument(
+        "--steps", type=int, help="of each network in place of minutes, which a busy machine has fewer of"
+    )
     parser.add_argument("--growth", type=float, default=start.growth, help="times as many labels until the next one")
     parser.add_argument("--tolerance", type=float, default=start.tolerance, help="pixels that a label may be off")
     parser.add_argument("--pool", type=int, default=start.pool, help="unlabelled images whose doubts are known")

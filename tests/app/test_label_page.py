@@ -302,7 +302,9 @@ def test_landmarks_are_renamed_and_taken_away_in_the_page(page: Page, photos: Pa
     page.page.locator("#naming-names").fill("right_tip")
     assert page.page.locator("#naming-pairs").input_value() == "left_tip - right_tip"
     page.page.locator("#naming button.main").click()
-    page.wait("window.trigpoint.store.landmarks.join() === 'left_tip,right_tip' && window.trigpoint.store.mark('left_tip')")
+    page.wait(
+        "window.trigpoint.store.landmarks.join() === 'left_tip,right_tip' && window.trigpoint.store.mark('left_tip')"
+    )
     assert rows(photos) == ["a.png,,,3,4,,"]
     page.page.keyboard.press("Control+z")
     page.wait("window.trigpoint.store.landmarks.join() === 'tip,root' && window.trigpoint.store.mark('root')")

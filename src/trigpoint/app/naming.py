@@ -67,9 +67,7 @@ class Names:
         write_text(self.file, described(self.file, text, Naming(landmarks=self.project.names)), overwrite=True)
         self.project.described = True
 
-    def _apply(
-        self, change: Change, text: str, names: Sequence[str], turn: Callable[[Cells, Change], Cells]
-    ) -> None:
+    def _apply(self, change: Change, text: str, names: Sequence[str], turn: Callable[[Cells, Change], Cells]) -> None:
         table = self.project.table
         table.cells, table.names = turn([list(row) for row in table.cells], change), list(names)
         table.header = table.cells[0]

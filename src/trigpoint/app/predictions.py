@@ -172,7 +172,9 @@ class Predictions:
             return
         images = {
             self.project.entry(number).called: {
-                "file": _file_of(self.project.entry(number).file), "rows": rows, "look": self.looks.get(number)
+                "file": _file_of(self.project.entry(number).file),
+                "rows": rows,
+                "look": self.looks.get(number),
             }
             for number, rows in list(self.found.items())
         }

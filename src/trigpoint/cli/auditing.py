@@ -33,9 +33,7 @@ def audit(
         Path | None, typer.Option("--out", help="Where they are kept, so that the same command goes on; none: nowhere.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="For runs: cpu, cuda, mps or auto.")] = "auto",
-    images: Annotated[
-        bool, typer.Option(help="Read the images too, and list copies whose labels differ.")
-    ] = True,
+    images: Annotated[bool, typer.Option(help="Read the images too, and list copies whose labels differ.")] = True,
     json: Annotated[Path | None, typer.Option("--json", help="Write all of them to this file ('-': stdout).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
 ) -> None:
@@ -46,8 +44,8 @@ def audit(
     Example: trigpoint data audit data/faces --count 50 --folds 2 --minutes 10
     """
     from trigpoint.data import LandmarkDataset
-    from trigpoint.data.quality.audit import audit as look
     from trigpoint.data.quality.apart import copies_apart, with_copies
+    from trigpoint.data.quality.audit import audit as look
 
     refuse(json, force)
     if folds is None and (minutes is not None or out is not None):
@@ -122,8 +120,8 @@ def next_images(
     """
     from trigpoint.app.auditing import surely_wrong
     from trigpoint.app.choosing import appearance, choose, woven
-    from trigpoint.app.pictures import Picture
     from trigpoint.app.folder import open_folder
+    from trigpoint.app.pictures import Picture
     from trigpoint.app.project import Entry, Project
     from trigpoint.data.pixels.images import read_image
     from trigpoint.prediction import Predictor

@@ -27,7 +27,9 @@ def copies_apart(data: LandmarkDataset, found: Audit, progress: Progress | None 
         return []
     files = [sample.image for sample in data.samples]
     read = read_pictures(dict.fromkeys(files), progress)
-    return labelled_apart(data, same_picture([read[file] for file in files]), found.spread, [read[file] for file in files])
+    return labelled_apart(
+        data, same_picture([read[file] for file in files]), found.spread, [read[file] for file in files]
+    )
 
 
 def same_picture(pictures: Sequence[Picture]) -> npt.NDArray[np.int64]:
