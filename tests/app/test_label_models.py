@@ -312,7 +312,7 @@ def test_likely_wrong_labels_are_listed_by_image(tmp_path: Path) -> None:
     face = np.array([[10, 10], [30, 10], [20, 25], [20, 35]], float)
     names = ["l", "r", "nose", "chin"]
     for number in range(25):
-        draw(tmp_path / f"{number:02d}.png")
+        draw(tmp_path / f"{number:02d}.png", seed=number)
     project = open_project(tmp_path, ",".join(names))
     for entry in project.entries:
         points = face + rng.normal(0, 0.5, face.shape)
