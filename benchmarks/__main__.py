@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import audit, codec, coverage, foveated, instances, labelling, throughput, training, transfer
+from benchmarks import audit, codec, coverage, foveated, instances, labelling, radii, throughput, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
@@ -28,12 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> str:
         return audit.main(given[1:])
     if given[:1] == ["coverage"]:
         return coverage.main(given[1:])
+    if given[:1] == ["radii"]:
+        return radii.main(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of trigpoint, as ratios.")
     parser.add_argument(
         "what",
         nargs="?",
-        choices=[*PARTS, "scale", "labelling", "audit", "coverage"],
-        help="one part; none: all but the last four",
+        choices=[*PARTS, "scale", "labelling", "audit", "coverage", "radii"],
+        help="one part; none: all but the last five",
     )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")

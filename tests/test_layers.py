@@ -122,7 +122,10 @@ def test_files_and_functions_are_short() -> None:
 
 # -- predicting with an exported model is a small install -------------------------------------------------------------
 
-SMALL = ("cli", "prediction", "prediction.exported", "prediction.stream", "prediction.drawing", "prediction.files")
+SMALL = (
+    *("cli", "prediction", "prediction.exported", "prediction.stream", "prediction.drawing", "prediction.files"),
+    *("prediction.measurements", "serving.serve", "serving.api", "serving.decoder"),
+)
 
 
 def at_once(tree: ast.Module) -> Iterator[str]:

@@ -50,7 +50,10 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 EXTRAS = {
-    "train": ("torch", "torchvision", "timm", "lightning", "torchmetrics", "scipy", "jinja2", "safetensors", "pooch"),
+    "train": (
+        *("torch", "torchvision", "timm", "lightning", "torchmetrics", "scipy", "pandas", "matplotlib", "jinja2"),
+        *("safetensors", "pooch"),
+    ),
     "export": ("onnx", "onnxscript"),
 }
 """What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""

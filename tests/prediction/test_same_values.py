@@ -24,8 +24,8 @@ from trigpoint.methods import build_method
 from trigpoint.prediction import Predictor, predict_files, predict_frames
 from trigpoint.prediction import base as inference
 from trigpoint.recipe import Recipe
+from trigpoint.report.displayed import as_displayed
 from trigpoint.report.frame_overlay import draw_points
-from trigpoint.report.overlays import as_displayed
 
 MARKS = LandmarkSet(("tip", "end"))
 CANVAS, SIZE = (48, 64), (60, 80)  # of the input, and of the image

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.metrics import detection_scores
-from trigpoint.report.overlays import as_displayed, prediction_overlay
+from trigpoint.report.displayed import as_displayed
+from trigpoint.report.overlays import prediction_overlay
 from trigpoint.report.style import figure_png
 
 RNG = np.random.default_rng(0)

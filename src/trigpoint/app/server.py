@@ -24,6 +24,7 @@ from trigpoint.app.predictions import Runs, compared
 from trigpoint.app.project import Entry, Project, StaleError
 from trigpoint.app.state import Edit, Naming
 from trigpoint.errors import DataError, TrigpointError
+from trigpoint.report.page import SHARED
 from trigpoint.serving.asgi import App, TooLongError
 
 PAGE = Path(__file__).parent / "page"
@@ -98,6 +99,7 @@ def _answer_errors(app: FastAPI) -> None:
 
 def _serve_page(app: FastAPI) -> None:
     files = {file.relative_to(PAGE).as_posix(): file for file in PAGE.rglob("*") if file.suffix in _KINDS}
+    files |= {file.name: file for file in SHARED.iterdir() if file.suffix in _KINDS}
 
     def sent(name: str) -> Response:
         if name not in files:

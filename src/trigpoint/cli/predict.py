@@ -44,6 +44,9 @@ def predict(
         str | None,
         typer.Option("--spacing-mm", help="Millimetres per pixel of images that state none: 0.1, or 0.2,0.1 for x, y."),
     ] = None,
+    flag: Annotated[
+        bool, typer.Option("--flag", help="Mark images that a person should look at, in the column 'flag'.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
@@ -60,6 +63,9 @@ def predict(
     If the run's dataset names measurements, they are in a second table, OUT-measurements.csv, with the ends of 90 %
     intervals: NAME, NAME_low, NAME_high, and lengths in mm as NAME_mm.
 
+    Images that are unlike those that the run was validated on are told: another size or turn of the figure, other grey
+    values. --flag marks them as "unlike", and as "doubtful" those as hard as the hardest tenth in validation.
+
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
     from trigpoint.prediction.files import has_frames, image_files, is_video
@@ -67,7 +73,7 @@ def predict(
 
     if trace is not None and is_model_file(run):
         raise ConfigError("--trace: draws what a run folder shows, got an exported model; give the run folder")
-    how = {"batch_size": batch_size, "overwrite": force, "spacing_mm": _spacing(spacing_mm)}
+    how = {"batch_size": batch_size, "overwrite": force, "spacing_mm": _spacing(spacing_mm), "flag": flag}
     load = partial(_loaded, run, device, group, out, how)
     with _told_once():
         refuse(out, force)
@@ -94,9 +100,8 @@ def _spacing(text: str | None) -> Spacing | None:
 def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[str, Any]) -> ImagePredictor:
     from trigpoint.prediction import load_predictor
     from trigpoint.prediction.engine import first_process
-    from trigpoint.prediction.model_file import is_model_file
 
-    predictor, exported = load_predictor(run, device), is_model_file(run)
+    predictor = load_predictor(run, device)
     if group is not None and predictor.threshold is None:
         found = predictor.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")
@@ -106,12 +111,9 @@ def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[st
 
         refuse(beside(out), how["overwrite"])
     elif how["spacing_mm"] is not None:
-        got = "an exported model, which" if exported else "a run that"
-        raise ConfigError(f"--spacing-mm: is for measurements, got {got} makes none ({run}); leave it out")
+        raise ConfigError(f"--spacing-mm: is for measurements, got a run that makes none ({run}); leave it out")
     elif predictor.landmarks.measurements and first_process():
-        several = "they need one of each landmark, got a multi-instance run"
-        why = "an exported model makes none; predict with the run folder" if exported else several
-        note(f"measurements: none are made, for {why}")
+        note("measurements: none are made, for they need one of each landmark, got a multi-instance run")
     if predictor.untaught and first_process():
         names = ", ".join(f"'{name}'" for name in predictor.untaught)
         note(f"{names}: annotated in no training image of {run}, so nothing is predicted of it")

@@ -10,7 +10,7 @@ import reprlib
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -200,6 +200,20 @@ def read_csv(path: str | Path, *, strict: bool = True) -> list[list[str]]:
         return list(csv.reader(io.StringIO(read_text(path), newline=""), strict=strict))
     except csv.Error as error:
         raise DataError(f"{path}: not readable as csv: {error}") from None
+
+
+def column_text(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of equal length by their names as the text of a csv file, as pandas writes it: NaN and None are blank.
+
+    >>> column_text({"image": ["a,b.png", "c.png"], "x": [2.0, float("nan")]})
+    'image,x\\n"a,b.png",2.0\\nc.png,\\n'
+    """
+    cells = [[_cell(value) for value in values] for values in columns.values()]
+    return csv_text([list(columns), *zip(*cells, strict=True)])
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

@@ -19,8 +19,8 @@ from trigpoint.experiments.measures import Errors, Job, Measured, Outcome, error
 from trigpoint.experiments.task import predicted
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import mean_error
-from trigpoint.metrics.functional import spacing_sides
 from trigpoint.metrics.paired import difference
+from trigpoint.metrics.units import spacing_sides
 from trigpoint.report.figures import ced_plot, per_landmark_bars
 from trigpoint.report.tables import number
 from trigpoint.runs import RunFolder

@@ -259,7 +259,7 @@ class LandmarkMethod(TrainedModule, ABC):
         """Radius and threshold from what was ``found`` on the validation images, all candidates included."""
         scale = float(np.median(found.scales))
         if self.threshold is None:
-            errors = radial_error(found.points, data.points) / found.scales[:, None]
+            errors = radial_error(found.points, data.points) / found.scales[:, None] / found.doubts
             radii = [conformal_radius(column, subjects=data.groups) for column in errors.T]
             return Calibration(scale * np.array(radii), scale)
         images = data.instances_by_image()

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
-from trigpoint.metrics.functional import ArrayLike, as_array
+from trigpoint.metrics.units import ArrayLike, as_array
 
 LIMITS = float(norm.ppf(0.975))  # 1.96 standard deviations: 95 % of normal differences
 

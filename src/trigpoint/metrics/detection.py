@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import FloatArray, IntArray
-from trigpoint.metrics.functional import ArrayLike, as_array
+from trigpoint.metrics.units import ArrayLike, as_array
 
 Counting = Literal["strict", "lenient"]
 COUNTINGS: tuple[Counting, ...] = ("strict", "lenient")

@@ -16,7 +16,7 @@ from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, IntArray
 from trigpoint.metrics.detection import PerLandmark, cells, distances, radii, shape_of
 from trigpoint.metrics.detection_report import ratio
-from trigpoint.metrics.functional import ArrayLike
+from trigpoint.metrics.units import ArrayLike
 
 
 @dataclass(frozen=True)

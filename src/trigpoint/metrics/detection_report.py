@@ -16,7 +16,8 @@ import numpy.typing as npt
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics.detection import COUNTINGS, Counting, DetectionCounts, PerLandmark, count_detections, radii
-from trigpoint.metrics.functional import ArrayLike, as_array, bootstrap_interval, plain, plain_pair
+from trigpoint.metrics.functional import bootstrap_interval, plain, plain_pair
+from trigpoint.metrics.units import ArrayLike, as_array
 
 
 @dataclass(frozen=True)

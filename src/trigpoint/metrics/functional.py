@@ -16,13 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.stats import t as student_t
 
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Normalizer
+from trigpoint.metrics.units import ArrayLike, as_array, check_lengths, spacing_sides
 
-ArrayLike = npt.ArrayLike | torch.Tensor
 Missing = Literal["raise", "ignore"]
 Scale = Literal["length", "share", "difference"]
 MIN_SUBJECTS = 5  # fewer say too little about others for an interval
@@ -50,29 +49,6 @@ def radial_error(pred: ArrayLike, truth: ArrayLike) -> FloatArray:
     return errors
 
 
-def to_millimetres(values: ArrayLike, spacing_mm: ArrayLike) -> FloatArray:
-    """Points (N, K, 2) or errors (N, ...) in pixels times the spacing of their image, mm per pixel.
-
-    ``spacing_mm`` is (N,), or (N, 2) for x and y. Raises DataError for a spacing that is not positive and finite:
-    millimetres are never guessed; and for errors, which have no direction, where x and y differ: see
-    ``radial_error_mm``.
-
-    >>> to_millimetres([[10.0, 20.0]], [0.1]).tolist()
-    [[1.0, 2.0]]
-    """
-    v = as_array(values)
-    sides = spacing_sides(spacing_mm, len(v) if v.ndim else 0)
-    if v.ndim == 3 and v.shape[2] == 2:
-        return v * sides[:, None, :]
-    oblong = np.flatnonzero(sides[:, 0] != sides[:, 1])
-    if oblong.size:
-        raise DataError(
-            f"spacing_mm of image {int(oblong[0])}: expected one number for errors, which have no direction, got "
-            f"{sides[oblong[0]].tolist()}; take radial_error_mm of the points"
-        )
-    return v * sides[:, 0].reshape(-1, *[1] * (v.ndim - 1))
-
-
 def radial_error_mm(pred: ArrayLike, truth: ArrayLike, spacing_mm: ArrayLike) -> FloatArray:
     """As ``radial_error`` of points in pixels, in mm, where pixels are ``spacing_mm`` (N,) or (N, 2) wide and high.
 
@@ -85,24 +61,6 @@ def radial_error_mm(pred: ArrayLike, truth: ArrayLike, spacing_mm: ArrayLike) ->
         return errors * sides[:, :1]
     p, t = as_array(pred) * sides[:, None, :], as_array(truth) * sides[:, None, :]
     return np.where(square[:, None], errors * sides[:, :1], radial_error(p, t))
-
-
-def spacing_sides(spacing_mm: ArrayLike, count: int) -> FloatArray:
-    """Millimetres per pixel (N, 2) in x and y of ``count`` images, from (N,) or (N, 2).
-
-    Raises DataError for another shape and for what is not positive and finite.
-    """
-    spacing = as_array(spacing_mm)
-    _check_lengths(spacing[:, 0] if spacing.ndim == 2 and spacing.shape[1] == 2 else spacing, count, "spacing_mm")
-    sides = np.repeat(spacing[:, None], 2, axis=1) if spacing.ndim == 1 else spacing
-    bad = np.flatnonzero(~((sides > 0) & np.isfinite(sides)).all(axis=1))
-    if bad.size:
-        got = spacing[bad[0]].tolist()
-        raise DataError(
-            f"spacing_mm of image {int(bad[0])}: expected mm per pixel above 0, got {got}; "
-            "state it in dataset.yaml or in the table's column spacing_mm, or report pixels"
-        )
-    return sides
 
 
 def mean_radial_error(pred: ArrayLike, truth: ArrayLike, missing: Missing = "raise") -> float:
@@ -138,7 +96,7 @@ def normalized_error(
         lengths = normalizer_lengths(truth, normalizer, landmarks)
     else:
         lengths = as_array(normalizer)
-    _check_lengths(lengths, len(errors), "normaliser lengths")
+    check_lengths(lengths, len(errors), "normaliser lengths")
     bad = np.flatnonzero((lengths <= 0) | np.isinf(lengths))
     if bad.size:
         raise DataError(f"normaliser length of image {int(bad[0])}: expected above 0, got {lengths[bad[0]]}")
@@ -331,13 +289,6 @@ def _t_interval(found: float, draws: FloatArray, subjects: int, level: float, sc
     return found - width, found + width
 
 
-def as_array(values: ArrayLike) -> FloatArray:
-    """Float64 array of anything array-like; a tensor is detached and brought to the CPU."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().to("cpu", torch.float64).numpy()
-    return np.asarray(values, dtype=np.float64)
-
-
 def plain(value: float) -> float | None:
     """A number for JSON: None where it is not defined."""
     return float(value) if np.isfinite(value) else None
@@ -370,8 +321,3 @@ def _finite(errors: FloatArray, missing: Missing) -> FloatArray:
             "a mean over them is not defined: pass missing='ignore' to leave them out, and report how many"
         )
     return np.where(lost, np.nan, errors)
-
-
-def _check_lengths(per_image: FloatArray, count: int, what: str) -> None:
-    if per_image.shape != (count,):
-        raise DataError(f"{what}: expected one number for each of {count} images, got {per_image.shape}")

@@ -7,8 +7,9 @@ import numpy as np
 
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics.agreement import LIMITS, deviation, intraclass_correlation
-from trigpoint.metrics.functional import ArrayLike, as_array, bootstrap_interval, plain, plain_pair
+from trigpoint.metrics.functional import bootstrap_interval, plain, plain_pair
 from trigpoint.metrics.measurements import apart
+from trigpoint.metrics.units import ArrayLike, as_array
 
 Values = Mapping[str, FloatArray]  # (N,) by measurement
 

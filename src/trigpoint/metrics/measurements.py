@@ -26,7 +26,7 @@ import numpy as np
 from trigpoint.data.measurements import ANGLE, DIFFERENCE, LENGTH, RATIO, kind_of, quantity
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Measurement
-from trigpoint.metrics.functional import ArrayLike, as_array, to_millimetres
+from trigpoint.metrics.units import ArrayLike, as_array, to_millimetres
 
 DEGREES = "deg"
 

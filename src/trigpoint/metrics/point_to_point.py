@@ -20,15 +20,14 @@ import numpy as np
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics.functional import (
-    ArrayLike,
     area_under_ced,
-    as_array,
     failure_rate,
     mean_by_image,
     mean_error,
     radial_error,
     standard_deviation,
 )
+from trigpoint.metrics.units import ArrayLike, as_array
 
 Reading = Literal["mean", "stacked"]
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
+from trigpoint.data.files import whole
 from trigpoint.data.pixels.images import read_image
 from trigpoint.data.tiled.image import open_tiled
 from trigpoint.geometry.points import to_grid
 from trigpoint.landmarks import Prediction
 from trigpoint.prediction.base import Progress, is_lazy
-from trigpoint.report.overlays import as_displayed, prediction_overlay
-from trigpoint.report.style import save
+from trigpoint.report.frame_overlay import draw_image
 
 
 def draw_predictions(
@@ -17,14 +19,16 @@ def draw_predictions(
 ) -> None:
     """Draw each image with its points; one that is read by tiles as its small picture."""
     for index, (file, drawing, found) in enumerate(zip(files, drawings, prediction.detections, strict=True)):
-        points = found.points
+        points, window = found.points, None
         if is_lazy(file):
             with open_tiled(file) as image:
                 pixels, stride = image.preview()
             points = to_grid(points, stride)
         else:
             stored = read_image(file)
-            pixels = as_displayed(stored.pixels, stored.window)
-        save(prediction_overlay([pixels], None, [points], prediction.landmarks.names, [file.name], columns=1), drawing)
+            pixels, window = stored.pixels, stored.window
+        picture = draw_image(pixels, points, window, prediction.landmarks.names)
+        with whole(drawing, overwrite=True) as stream:
+            Image.fromarray(picture).save(stream, format="PNG")
         if progress is not None:
             progress(index + 1, len(files))

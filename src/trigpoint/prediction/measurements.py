@@ -1,20 +1,24 @@
 """Measurements of what was predicted, with intervals: the table that ``trigpoint predict`` writes beside the points."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from trigpoint.data.files import write_text
+from trigpoint.data.files import column_text, write_text
 from trigpoint.data.measurements import HIGH, LOW, column, kind_of
 from trigpoint.data.pixels.images import image_spacing
 from trigpoint.data.table import refuse_formulas
-from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, Measurement, Prediction, Spacing
+from trigpoint.errors import DataError, needed
+from trigpoint.landmarks import FloatArray, Measurement, Prediction, Spacing, Widths
 from trigpoint.metrics.measurements import measure_each, unit_of
-from trigpoint.prediction.table import TIME, named_as_written
-from trigpoint.runs.folder import Widths
+from trigpoint.prediction.table import TIME, Columns, named_as_written
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RANGES = {"angle": (0.0, 180.0), "angle_between": (0.0, 180.0)} | dict.fromkeys(
     ("distance", "centroid_size", "ratio"), (0.0, np.inf)
@@ -24,6 +28,16 @@ _RANGES = {"angle": (0.0, 180.0), "angle_between": (0.0, 180.0)} | dict.fromkeys
 def measurement_frame(
     prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
+    """``measurement_columns`` as a frame of pandas. Raises ConfigError where pandas is not installed."""
+    with needed("a frame of measurements"):
+        import pandas as pd
+    columns, notes = measurement_columns(prediction, widths, spacings)
+    return pd.DataFrame(columns), notes
+
+
+def measurement_columns(
+    prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = ()
+) -> tuple[Columns, list[str]]:
     """A row per image: its name, then each measurement of the run with the ends of its interval; and what to know of
     them.
 
@@ -34,8 +48,9 @@ def measurement_frame(
     >>> from trigpoint.landmarks import ImageDetections, LandmarkSet
     >>> marks = LandmarkSet(("a", "b"), measurements={"ab": {"distance": ["a", "b"]}})
     >>> found = [ImageDetections("1.png", np.array([[[0.0, 0.0], [3.0, 4.0]]]), np.ones((1, 2)))]
-    >>> frame, notes = measurement_frame(Prediction(found, marks, np.zeros(2)), {"ab": {"mm": 0.2}}, [(0.1, 0.1)])
-    >>> print(frame.to_csv(index=False).strip(), notes)
+    >>> several = Prediction(found, marks, np.zeros(2))
+    >>> columns, notes = measurement_columns(several, {"ab": {"mm": 0.2}}, [(0.1, 0.1)])
+    >>> print(column_text(columns).strip(), notes)
     image,ab_mm,ab_mm_low,ab_mm_high
     1.png,0.5,0.3,0.7 []
     """
@@ -44,7 +59,7 @@ def measurement_frame(
     marks, count = prediction.landmarks, len(prediction)
     sides = np.array([pair or (np.nan, np.nan) for pair in spacings or [None] * count]).reshape(-1, 2)
     found, length = measure_each(prediction.points, marks, sides)
-    columns: dict[str, object] = {"image": list(prediction.images)}
+    columns: Columns = {"image": list(prediction.images)}
     if any(one.time_s is not None for one in prediction.detections):
         columns[TIME] = np.round([np.nan if one.time_s is None else one.time_s for one in prediction.detections], 6)
     unsure: dict[str, str] = {}
@@ -57,7 +72,7 @@ def measurement_frame(
         called = column(name, unit)
         for end, values in (("", found[name]), (LOW, low), (HIGH, high)):
             columns[f"{called}{end}"] = np.round(values, 4)
-    return pd.DataFrame(columns), _notes(length, sides, marks.measurements, unsure)
+    return columns, _notes(length, sides, marks.measurements, unsure)
 
 
 def spacings_of(files: Sequence[Path], otherwise: Spacing | None = None) -> list[Spacing | None]:
@@ -82,13 +97,13 @@ def write_measurements(
     spacings: Sequence[Spacing | None] = (),
     overwrite: bool = False,
 ) -> list[str]:
-    """Write the table of ``measurement_frame``, whole or not at all; what to know of it is returned.
+    """Write the table of ``measurement_columns``, whole or not at all; what to know of it is returned.
 
     Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
     """
-    frame, notes = measurement_frame(named_as_written(path, prediction), widths, spacings)
-    refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
+    columns, notes = measurement_columns(named_as_written(path, prediction), widths, spacings)
+    refuse_formulas([*columns, *columns["image"]], str(path))
+    write_text(path, column_text(columns), overwrite=overwrite)
     return notes
 
 

@@ -1,25 +1,45 @@
 """Predictions as native tables: what ``trigpoint predict`` writes can be corrected, trained on and evaluated."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from trigpoint.data.files import write_text
+from trigpoint.data.files import column_text, write_text
 from trigpoint.data.table import refuse_formulas
 from trigpoint.data.table_names import TableNames
+from trigpoint.errors import needed
 from trigpoint.landmarks import Prediction
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = dict[str, Any]
+"""Of a table: the values of each column by its name, as many of each."""
 TIME = "time_s"
 """Column of the seconds from a video's first frame."""
+FLAG = "flag"
+"""Column that says why a person should look at the image."""
 
 
 def prediction_frame(prediction: Prediction) -> pd.DataFrame:
-    """A row per image: image, then x, y, score and radius of each landmark, and other numbers such as its spread.
+    """``prediction_columns`` as a frame of pandas. Raises ConfigError where pandas is not installed."""
+    with needed("a frame of predictions"):
+        import pandas as pd
+    return pd.DataFrame(prediction_columns(prediction))
+
+
+def prediction_columns(prediction: Prediction, flags: Sequence[str] | None = None) -> Columns:
+    """The native table, a row per image: image, then x, y, score and radius of each landmark, and other numbers such as
+    its spread.
 
     Of a video's frames ``time_s`` follows the image: seconds from the first frame, by the times that the file states.
+
+    ``flags`` of each image, where they are given, are in the column ``flag``: why a person should look at it.
 
     Of multi-instance runs a row per instance, with their number (1, 2, ... from the most certain on) in ``instance``;
     blank = no such landmark. An image in which nothing was found has one row with a blank instance.
@@ -28,16 +48,18 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     >>> found = [ImageDetections("a.png", np.array([[[2.5, 3.0]]]), np.array([[0.9]]))]
     >>> found += [ImageDetections("b.png", np.zeros((0, 1, 2)), np.zeros((0, 1)))]
     >>> several = Prediction(found, LandmarkSet(("tip",)), np.array([4.0]), threshold=0.5)
-    >>> print(prediction_frame(several).to_csv(index=False).strip())
+    >>> print(column_text(prediction_columns(several)).strip())
     image,instance,tip_x,tip_y,tip_score,tip_radius
     a.png,1,2.5,3.0,0.9,4.0
     b.png,,,,,
     """
     rows = [found if len(found) else found.best() for found in prediction.detections]
-    columns: dict[str, Any] = {"image": [found.image for found in rows for _ in range(len(found))]}
+    columns: Columns = {"image": [found.image for found in rows for _ in range(len(found))]}
     if any(found.time_s is not None for found in rows):
         times = [np.nan if found.time_s is None else found.time_s for found in rows for _ in range(len(found))]
         columns[TIME] = np.round(times, 6)
+    if flags is not None:
+        columns[FLAG] = [flag for flag, found in zip(flags, rows, strict=True) for _ in range(len(found))]
     if prediction.multi_instance:
         counts = [len(found) for found in prediction.detections]
         columns["instance"] = [str(n + 1) if count else "" for count in counts for n in range(max(count, 1))]
@@ -56,7 +78,7 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
         for key in sorted(others):
             values = [found.numbers.get(key, np.full(found.scores.shape, np.nan))[:, k] for found in rows]
             columns[f"{name}_{key}"] = np.round(np.concatenate(values), 3)
-    return pd.DataFrame(columns)
+    return columns
 
 
 def named_as_written(path: str | Path, prediction: Prediction) -> Prediction:
@@ -70,12 +92,14 @@ def named_as_written(path: str | Path, prediction: Prediction) -> Prediction:
     return replace(prediction, detections=called)
 
 
-def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
-    """Write the native table, see ``prediction_frame``; whole or not at all.
+def write_predictions(
+    path: str | Path, prediction: Prediction, overwrite: bool = False, flags: Sequence[str] | None = None
+) -> Path:
+    """Write the native table, see ``prediction_columns``; whole or not at all.
 
     Images that have no other name than their path are named as the reader of this table takes them, wherever it lies.
     Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
     """
-    frame = prediction_frame(named_as_written(path, prediction))
-    refuse_formulas([*map(str, frame.columns), *map(str, frame["image"])], str(path))
-    return write_text(path, frame.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
+    columns = prediction_columns(named_as_written(path, prediction), flags)
+    refuse_formulas([*columns, *columns["image"]], str(path))
+    return write_text(path, column_text(columns), overwrite=overwrite)

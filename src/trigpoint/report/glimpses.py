@@ -17,7 +17,8 @@ from trigpoint.errors import DataError
 from trigpoint.geometry import from_grid
 from trigpoint.landmarks import FloatArray
 from trigpoint.report import patches, style
-from trigpoint.report.overlays import as_displayed, draw_points
+from trigpoint.report.displayed import as_displayed
+from trigpoint.report.overlays import draw_points
 
 _TEXT: dict[str, Any] = {"fontsize": 8, "color": "white", "path_effects": style.EDGE}
 _APART = 19.0  # points on paper between two guesses whose numbers can both be read

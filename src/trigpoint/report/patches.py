@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.report import style
-from trigpoint.report.overlays import as_displayed
+from trigpoint.report.displayed import as_displayed
 
 Extent = tuple[float, float, float, float]
 """Left, right, bottom and top, as matplotlib wants them: y grows downwards, so bottom is the larger."""

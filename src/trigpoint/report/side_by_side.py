@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 from trigpoint.report import style
-from trigpoint.report.overlays import ImageArray, as_displayed, draw_points, mean_error
+from trigpoint.report.displayed import ImageArray, as_displayed
+from trigpoint.report.overlays import draw_points, mean_error
 
 # inches: side of a panel, between methods, above the panels, below each row, and below all of them
 _SIDE, _GAP, _HEAD, _TEXT, _FOOT = 1.75, 0.12, 0.3, 0.28, 0.3

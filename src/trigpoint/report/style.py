@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
@@ -23,16 +24,16 @@ from PIL import Image, ImageColor
 from trigpoint.data.files import whole
 from trigpoint.errors import ConfigError
 from trigpoint.landmarks import FloatArray
+from trigpoint.report.palette import NAMED as NAMED
+from trigpoint.report.palette import PALETTE as PALETTE
+from trigpoint.report.palette import PREDICTED as PREDICTED
+from trigpoint.report.palette import TRUTH as TRUTH
 
-# Okabe and Ito's colours, told apart with every common colour blindness; their yellow is left out (too pale on white).
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-TRUTH, PREDICTED = "#56B4E9", "#E69F00"
 RED = "#e41a1c"  # the true point over a colour map, where the blue of TRUTH would be lost
 ON_WHITE = {TRUTH: "#2f8fc9", PREDICTED: "#c98a00"}  # darker in the key, which stands on white
 INK, MUTED, FAINT, GRID = "#1c2127", "#5c6670", "#9aa5b0", "#dfe3e8"
 EDGE = [withStroke(linewidth=2.2, foreground="#000000b0")]  # keeps marks and texts visible on any image
-NAMED = 12  # with more landmarks than this the names would hide the image
 MOST_LINES = 10  # more lines than this cannot be told apart
 FORMATS = (".png", ".pdf", ".svg")
 _KEPT = [
@@ -150,11 +151,10 @@ def empty_note(axes: Axes, text: str) -> None:
 
 def figure_png(figure: Figure, dpi: int = 130) -> bytes:
     """The figure as a small PNG: 256 colours where that looks the same, else (colour photographs) true colour."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi)
-    raw.seek(0)
-    with Image.open(raw) as picture:
-        pixels = picture.convert("RGB")
+    figure.set_dpi(dpi)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()  # savefig would draw twice, once for the layout alone, and pack what is unpacked here
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     out = io.BytesIO()
     (pixels if _many_colours(pixels) else _with_palette(pixels)).save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -61,7 +61,7 @@ def plan_for(
     """
     begin, path = time.monotonic(), str(folder)
     overrides = continued(overrides)
-    given = apply_overrides({}, overrides, Recipe)
+    given = apply_overrides({}, overrides)  # with no default of a component that is named: the plan has its own
     recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
     data = dataset_of(recipe)
     parts = divided(load_recipe({**recipe.model_dump(mode="json"), "method": "template"}), data)  # needs one label only
