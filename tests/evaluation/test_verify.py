@@ -69,7 +69,7 @@ def test_other_radii_versions_and_labels_are_found(run: Path, made: Path, tmp_pa
     assert (found["radii"], found["versions"], found["error"]) == (OTHER, OTHER, SAME)
     table = pd.read_csv(made / "set/landmarks.csv")
     shutil.copytree(made / "set", tmp_path / "set")
-    table["tip_x"] += 8.0
+    table["tip_x"] = 16.0
     table.to_csv(tmp_path / "set/landmarks.csv", index=False)
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace(str(made / "set"), str(tmp_path / "set")))

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -31,6 +32,7 @@ from trigpoint.methods import build_method
 from trigpoint.prediction import Predictor, load_predictor
 from trigpoint.prediction import base as inference
 from trigpoint.prediction.exported import ExportedPredictor
+from trigpoint.prediction.measurements import beside, measurement_frame
 from trigpoint.prediction.model_file import FORMAT_KEY, HASH_KEY, NO_HASH, sealed
 from trigpoint.recipe import Recipe
 
@@ -61,7 +63,9 @@ def predictor() -> Predictor:
     arm = {"arm": {"distance": ["tip", "elbow"]}}
     recipe, marks = parse(Recipe, VALUES), LandmarkSet(NAMES, skeleton=(("tip", "elbow"),), measurements=arm)
     method = build_method(recipe, marks)
-    return Predictor(method, recipe, marks, np.array([3.0, np.nan, 2.0]), "cpu", scale=2.5, untaught=["never"])
+    widths = {"arm": {"px": 1.5, "mm": np.nan}}
+    radii, kept = np.array([3.0, np.nan, 2.0]), {"scale": 2.5, "untaught": ["never"], "widths": widths}
+    return Predictor(method, recipe, marks, radii, "cpu", **kept)
 
 
 @pytest.fixture(scope="module")
@@ -112,23 +116,33 @@ def test_the_file_says_what_it_is(model: Path) -> None:
     assert {opset.domain for opset in onnx.load(model).opset_import} == {""}  # operators of ONNX only
 
 
-def test_predict_takes_the_file_in_place_of_a_run(model: Path, images: list[Path], tmp_path: Path) -> None:
+def test_predict_takes_the_file_in_place_of_a_run(
+    model: Path, images: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
     table, drawn = tmp_path / "p.csv", tmp_path / "drawn"
     result = CliRunner().invoke(
         app, ["predict", str(model), str(images[0].parent), "-o", str(table), "--overlay", str(drawn)]
     )
     assert result.exit_code == 0, result.output
     assert len(pd.read_csv(table)) == len(list(drawn.glob("*.png"))) == 2
-    assert result.output.count("an exported model makes none; predict with the run folder") == 1
-    assert not list(tmp_path.glob("*measurements*"))
+    assert result.output.count("arm") == 1
+    wanted, _ = measurement_frame(predictor.predict(images), predictor.widths)
+    pd.testing.assert_frame_equal(pd.read_csv(beside(table)).iloc[:, 1:], wanted.iloc[:, 1:], atol=0.01)
+    assert wanted["arm_high"].notna().all()
     stack = tmp_path / "stack.tif"
     frames = [Image.open(images[0])] * 3
     frames[0].save(stack, save_all=True, append_images=frames[1:])
     result = CliRunner().invoke(app, ["predict", str(model), str(stack), "-o", str(tmp_path / "frames.csv")])
     assert result.exit_code == 0, result.output
     assert len(pd.read_csv(tmp_path / "frames.csv")) == 3
+    measured = tmp_path / "mm.csv"
+    given = ["predict", str(model), str(images[0]), "-o", str(measured), "--spacing-mm", "0.1"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(beside(measured))["arm_mm"][0] == pytest.approx(0.1 * wanted["arm"][0], abs=0.01)
+    assert "without interval" in result.output  # in mm none is known
     refused = {"--trace": "draws what a run folder shows", "--group": "is for multi-instance runs"}
-    for option, told in (refused | {"--spacing-mm": "got an exported model, which makes none"}).items():
+    for option, told in refused.items():
         arguments = [option, "1", "-o", str(tmp_path / "q.csv")]
         result = CliRunner().invoke(app, ["predict", str(model), str(images[0]), *arguments])
         assert result.exit_code == 2
@@ -164,6 +178,7 @@ def test_predicting_needs_no_pytorch(model: Path, images: list[Path], predictor:
     points = pd.read_csv(table)[["tip_x", "tip_y"]].to_numpy()
     np.testing.assert_allclose(points, predictor.predict(images).points[:, 0], atol=0.01)
     assert len(list(drawn.glob("*.png"))) == 2
+    assert pd.read_csv(beside(table))["arm"].notna().all()
 
 
 def test_what_needs_pytorch_says_which_extra_brings_it(images: list[Path], tmp_path: Path) -> None:
@@ -176,6 +191,20 @@ def test_what_needs_pytorch_says_which_extra_brings_it(images: list[Path], tmp_p
         "onnxscript is not installed; pip install 'trigpoint[export]'"
     )
     assert missing(ImportError("no", name="trigpoint.nothing")) is None
+
+
+ENTRY = Path(__file__).with_name("windows_entry.py")
+
+
+def test_predicting_needs_nothing_that_only_posix_has(model: Path, images: list[Path], tmp_path: Path) -> None:
+    table, drawn = tmp_path / "p.csv", tmp_path / "drawn"
+    arguments = ["predict", model, images[0].parent, "--out", table, "--overlay", drawn]
+    command = [sys.executable, ENTRY, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(table)) == len(list(drawn.glob("*.png"))) == 2
+    wanted, _ = measurement_frame(load_predictor(model, "cpu").predict(images), {})
+    assert pd.read_csv(beside(table))["arm"].to_list() == pytest.approx(wanted["arm"].to_list(), abs=0.01)
 
 
 # -- the check ------------------------------------------------------------------------------------------------------
@@ -298,13 +327,31 @@ def test_a_full_disk_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_images_read_by_tiles_need_the_run(model: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "is_tiled", lambda path: True)
-    monkeypatch.setattr(inference, "MAX_PIXELS", 1)
-    file = load_predictor(model, "cpu")
-    monkeypatch.setattr("trigpoint.prediction.exported.is_lazy", lambda image: True)
-    with pytest.raises(DataError, match="is read by tiles, which an exported model cannot"):
-        file.predict([images[0]])
+@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_images_read_by_tiles_are_taken_as_whole_ones(
+    predictor: Predictor, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, levels: int, kind: Any
+) -> None:
+    file, most = tmp_path / "large.tif", np.iinfo(kind).max
+    y, x = np.mgrid[:640, :512]
+    values = 0.3 + 0.5 * np.exp(-((x - 150.0) ** 2 + (y - 400.0) ** 2) / 4000) + 0.1 * np.sin(x / 40)
+    pixels = (most * values).round().astype(kind)
+    with tifffile.TiffWriter(file) as tiff:
+        tiff.write(pixels, tile=(64, 64), subifds=levels - 1)
+        for level in range(1, levels):
+            small = pixels.reshape(640 >> level, 1 << level, 512 >> level, 1 << level).mean((1, 3)).astype(kind)
+            tiff.write(small, tile=(64, 64), subfiletype=1)
+    whole, exported = predictor.predict(file), load_predictor(model, "cpu")
+    monkeypatch.setattr(inference, "MAX_PIXELS", 1000)
+    found = exported.predict([file])
+    moved = np.linalg.norm(found.points - whole.points, axis=-1)[0, :2]
+    assert (moved / whole.scales).max() < 0.25  # of a pixel of the input, by a network that was never trained
+    assert found.scores[0, :2] == pytest.approx(whole.scores[0, :2], abs=0.01)
+    assert found.scales == pytest.approx(whole.scales)
+    assert found.radius[0, 0] == pytest.approx(whole.radius[0, 0])
+    monkeypatch.setattr("trigpoint.data.tiled.reduced.MAX_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"large.tif: expected an image that has at most 1000 pixels at the size that"):
+        exported.predict([file])
 
 
 def test_a_device_that_is_not_there_is_told(model: Path) -> None:

@@ -263,6 +263,10 @@ def test_the_schema_has_examples(client: TestClient) -> None:
     assert {"200", "400", "401", "413", "422", "429", "503"} <= set(post["responses"])
     assert schema["components"]["schemas"]["Answer"]["examples"][0]["images"]
     assert "HTTPValidationError" not in str(schema)
+    assert not post.get("parameters")  # a threshold is for multi-instance models
+    with TestClient(service(Told(multi=True)).app) as other:
+        several = other.get("/openapi.json").json()
+    assert [one["name"] for one in several["paths"]["/predict"]["post"]["parameters"]] == ["threshold"]
 
 
 def test_an_exported_file_is_served_beside_others(tmp_path: Path) -> None:

@@ -321,10 +321,13 @@ def test_close_landmarks_get_finer_maps_where_there_is_time() -> None:
 # -- a fine stage, objects, the machine -------------------------------------------------------------------------------
 
 
+SCANS = replace(RADIOGRAPHS, size=(4800, 3870), largest=4800, smallest=4800, neighbour=240.0)
+
+
 def refined(monkeypatch: pytest.MonkeyPatch, minutes: float, glimpse: float, **change: Any) -> Plan:
     """The plan of radiographs on a machine where a glimpse step takes so many seconds."""
     monkeypatch.setattr("trigpoint.training.planning.cascade.at_hand", lambda name: True)
-    return make_plan(replace(RADIOGRAPHS, **change), MARKS, "data", minutes, SLOW, glimpse=glimpse)
+    return make_plan(replace(SCANS, **change), MARKS, "data", minutes, SLOW, glimpse=glimpse)
 
 
 def test_glimpses_follow_where_images_are_much_larger_than_the_input_and_there_is_time(
@@ -349,10 +352,18 @@ def test_glimpses_follow_where_images_are_much_larger_than_the_input_and_there_i
         (40, 5.0, {}),
         (10, 0.05, {}),
         (40, 0.5, {"size": (480, 640), "largest": 640, "smallest": 640}),
+        (40, 0.5, {"size": (2400, 1935), "largest": 2400, "smallest": 2400}),
         (40, 0.5, {"noise": 60.0}),
         (40, 0.5, {"instances": 2.0}),
     ],
-    ids=["slow glimpses", "no time for the first stage", "small images", "labels no more exact", "objects"],
+    ids=[
+        "slow glimpses",
+        "no time for the first stage",
+        "small images",
+        "a U-Net is fine enough",
+        "labels no more exact",
+        "objects",
+    ],
 )
 def test_glimpses_that_do_not_help_are_not_planned(
     monkeypatch: pytest.MonkeyPatch, minutes: float, glimpse: float, change: dict[str, Any]
@@ -363,7 +374,7 @@ def test_glimpses_that_do_not_help_are_not_planned(
 def test_a_method_that_is_given_is_not_replaced_by_a_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trigpoint.training.planning.cascade.at_hand", lambda name: True)
     given = {"method": {"loss": {"name": "mse"}}}
-    found = make_plan(RADIOGRAPHS, MARKS, "data", 40, SLOW, given, glimpse=0.5)
+    found = make_plan(SCANS, MARKS, "data", 40, SLOW, given, glimpse=0.5)
     assert value(found, "method.name") == "heatmap"
 
 

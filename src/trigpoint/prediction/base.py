@@ -72,7 +72,7 @@ class ImagePredictor(ABC):
     @property
     def measures(self) -> bool:
         """Whether the dataset names measurements, and they can be made: of a run that finds one of each landmark."""
-        return False
+        return bool(self.landmarks.measurements) and self.threshold is None
 
     @abstractmethod
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:

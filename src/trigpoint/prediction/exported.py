@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.data.tiled.image import open_tiled
+from trigpoint.data.tiled.reduced import reduced
+from trigpoint.errors import ConfigError, RunError
+from trigpoint.geometry.points import fit, from_grid
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.metrics.domain import look_of
 from trigpoint.metrics.trust import Trust
@@ -34,6 +37,10 @@ class ExportedPredictor(ImagePredictor):
         landmarks = LandmarkSet.from_dict(about["landmarks"])
         radii = np.array([np.nan if r is None else r for r in about["radius_px"]], np.float64)
         super().__init__(landmarks, radii, about["radius_scale"], about["untaught"])
+        self.widths = {
+            name: {unit: np.nan if half is None else half for unit, half in by_unit.items()}
+            for name, by_unit in about.get("measurement_widths", {}).items()
+        }
         self.method_name = about["method"]
         self.about, self._session = about, session
         self.trust = None if about.get("trust") is None else Trust.from_dict(about["trust"])
@@ -91,13 +98,20 @@ class ExportedPredictor(ImagePredictor):
     def outputs(
         self, image: Image, stored: Stored | None = None, threshold: float | None = None
     ) -> dict[str, npt.NDArray[Any]]:
-        """The outputs of the graph for one image, by name, float64; ``stored``: its pixels, where they are read."""
-        if is_lazy(image):
-            raise DataError(
-                f"{image}: is read by tiles, which an exported model cannot; predict with the run folder itself, or "
-                "make the image smaller"
-            )
-        pixels, value_range = stored_pixels(image) if stored is None else stored
+        """The outputs of the graph for one image, by name, float64; of one that is read by tiles as it is smaller.
+        ``stored``: its pixels, where they are read already."""
+        if not is_lazy(image):
+            return self._run(stored_pixels(image) if stored is None else stored, threshold)
+        with open_tiled(cast(str, image)) as tiled:
+            input = self.about["input"]
+            to_input = fit(tiled.size, input["size"], input["fit"], input["region"])
+            small, stride = reduced(tiled, 1 / max(abs(to_input.matrix[0, 0]), abs(to_input.matrix[1, 1])))
+        found = self._run(stored_pixels(small), threshold)
+        found["points"] = from_grid(found["points"], stride)
+        return found | {name: stride * found[name] for name in ("radius", "scale", *_BESIDE) if name in found}
+
+    def _run(self, stored: Stored, threshold: float | None) -> dict[str, npt.NDArray[Any]]:
+        pixels, value_range = stored
         values = np.ascontiguousarray(np.moveaxis(pixels, 0, -1), dtype=np.float32)
         given = {"image": values, "value_range": np.array(value_range or _type_range(pixels), np.float32)}
         if self._threshold is not None:

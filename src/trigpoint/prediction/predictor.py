@@ -75,10 +75,6 @@ class Predictor(ImagePredictor):
         """Score that every instance exceeds; None: exactly one of each landmark is found in an image."""
         return self.method.threshold
 
-    @property
-    def measures(self) -> bool:
-        return bool(self.landmarks.measurements) and self.threshold is None
-
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:
         with self.method.above(threshold):
             detected, scales, looks = self._detected(part)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trigpoint import __version__
 from trigpoint.data.files import open_file
 from trigpoint.data.pixels.images import ImageData
-from trigpoint.landmarks import FloatArray, ImageDetections
+from trigpoint.landmarks import COVERAGE, FloatArray, ImageDetections
 from trigpoint.prediction.base import ImagePredictor
 from trigpoint.prediction.model_file import is_model_file
 
@@ -55,7 +55,9 @@ class Found(BaseModel):
     x: float | None = Field(description="Pixels of the upright image; the centre of the first one is 0.")
     y: float | None = Field(description="As x, downwards.")
     score: float | None = Field(description="How sure the model is; of some methods it may exceed 1.")
-    radius: float | None = Field(description="Pixels the error stays below in 95 % of new images; null: not known.")
+    radius: float | None = Field(
+        description=f"Pixels that the error stays below in {COVERAGE:.0%} of new subjects; null: not known."
+    )
     spread: float | None = Field(None, description="How far several attempts end from one another, pixels.")
 
 

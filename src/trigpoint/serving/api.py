@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -116,14 +116,15 @@ def _add_addresses(app: FastAPI, service: Service) -> None:
         limits={name: float(value) for name, value in asdict(limits).items()},
     )
 
+    limit: Any = Query(
+        None,
+        allow_inf_nan=False,
+        description="The score that instances exceed, instead of the model's own.",
+        include_in_schema=about.multi_instance,
+    )
+
     @app.post(PREDICT, response_model=Answer, responses=_PROBLEMS, openapi_extra={"requestBody": _BODY})
-    async def predict(
-        request: Request,
-        threshold: Annotated[
-            float | None,
-            Query(allow_inf_nan=False, description="Of multi-instance models: instead of their own."),
-        ] = None,
-    ) -> Response:
+    async def predict(request: Request, threshold: float | None = limit) -> Response:
         """Find the landmarks in one image or many. Either all of them are answered or none is."""
         files = await _received(request, service.room.most)
         until = request.scope["state"]["until"]

@@ -3,6 +3,7 @@
 - ``image``: ``open_tiled`` gives a ``TiledImage``, read by regions
 - ``store``, ``tiff``, ``zarr``: the tiles of a file, by format
 - ``pyramid``: ``LazyPyramid``, the glimpses of such an image, as the foveated methods take them
+- ``reduced``: the whole of such an image, smaller
 - ``write``: a pyramidal tiled TIFF from strips of rows; ``copy``: from any image (``trigpoint data tile``)
 """
 
