@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codec, coverage, foveated, instances, labelling, throughput, training, transfer
+from benchmarks import audit, codec, coverage, foveated, instances, labelling, radii, throughput, training, transfer
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
@@ -24,14 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> str:
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] == ["labelling"]:
         return labelling.main(given[1:])  # clicks; it has options of its own
+    if given[:1] == ["audit"]:
+        return audit.main(given[1:])
     if given[:1] == ["coverage"]:
         return coverage.main(given[1:])
+    if given[:1] == ["radii"]:
+        return radii.main(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of trigpoint, as ratios.")
     parser.add_argument(
         "what",
         nargs="?",
-        choices=[*PARTS, "scale", "labelling", "coverage"],
-        help="one part; none: all but the last three",
+        choices=[*PARTS, "scale", "labelling", "audit", "coverage", "radii"],
+        help="one part; none: all but the last five",
     )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")

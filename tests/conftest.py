@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -12,13 +13,16 @@ import pytest
 import torch
 from hypothesis import settings
 
+import installed  # noqa: F401
+from painting import blank, painting
+
 mpl.use("Agg")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests begun in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
-settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True, max_examples=50)
 settings.register_profile("soak", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
@@ -35,3 +39,17 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _blank_figures() -> Iterator[None]:
+    """Figures stay blank. Tests of what they show ask for ``painted``."""
+    with blank():
+        yield
+
+
+@pytest.fixture(scope="module")
+def painted() -> Iterator[None]:
+    """Figures are painted as ever in the rest of this module."""
+    with painting():
+        yield

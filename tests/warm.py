@@ -1,7 +1,7 @@
 """Processes of their own that need not import torch and Lightning first, which takes more than what most tests do.
 
 They are forked from one that has imported all of it. Whatever they start themselves (Lightning's or torchrun's other
-processes, workers) is begun as ever.
+processes, workers) is begun as ever. Figures stay blank, as in the tests.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch.multiprocessing
+
+from painting import blank
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -95,10 +97,12 @@ def _run(
     try:
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
-            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+            with blank():
+                runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
             sys.argv = arguments
             sys.path[0] = str(Path(arguments[0]).parent)
-            runpy.run_path(arguments[0], run_name="__main__")
+            with blank():
+                runpy.run_path(arguments[0], run_name="__main__")
     finally:
         sys.stdout.flush()

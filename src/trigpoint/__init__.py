@@ -2,7 +2,7 @@
 
 The map: each package or module imports only from those above it (``tests/test_layers.py``).
 
-- ``errors``, ``landmarks``, ``config``, ``geometry``: the shared vocabulary
+- ``errors``, ``imports``, ``landmarks``, ``config``, ``geometry``: the shared vocabulary
 - ``recipes``, ``recipe``: what to train, as data
 - ``data``: datasets, images, other formats, checks, augmentation, tiles; ``synthetic``: drawn datasets
 - ``codecs``: points to heatmaps and back; ``schedules``: how wide the targets are in each epoch
@@ -23,8 +23,9 @@ The map: each package or module imports only from those above it (``tests/test_l
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trigpoint.imports import lazy
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
@@ -35,17 +36,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["LandmarkDataset", "Predictor", "compare", "evaluate", "train"]
 
-_HOMES = {
-    "LandmarkDataset": "trigpoint.data",
-    "Predictor": "trigpoint.prediction",
-    "compare": "trigpoint.evaluation",
-    "evaluate": "trigpoint.evaluation",
-    "train": "trigpoint.training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used, so that ``trigpoint --help`` need not wait for torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'trigpoint' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(  # ``trigpoint --help`` need not wait for torch
+    __name__,
+    {
+        "trigpoint.data": ("LandmarkDataset",),
+        "trigpoint.prediction": ("Predictor",),
+        "trigpoint.evaluation": ("compare", "evaluate"),
+        "trigpoint.training": ("train",),
+    },
+)

@@ -55,6 +55,7 @@ EXTRAS = {
         *("safetensors", "pooch"),
     ),
     "export": ("onnx", "onnxscript"),
+    "sweep": ("optuna",),
 }
 """What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""
 

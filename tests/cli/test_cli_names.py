@@ -31,8 +31,15 @@ def place(drawn: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("given", ["../photos", "{}/photos", "photos"])
-@pytest.mark.parametrize("out", ["predictions.csv", "out/p.csv", "{}/far/p.csv"])
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ("../photos", "out/p.csv"),
+        ("{}/photos", "predictions.csv"),
+        ("photos", "{}/far/p.csv"),
+        ("photos", "predictions.csv"),
+    ],
+)
 def test_predictions_are_read_by_every_command(
     given: str, out: str, place: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,14 +154,14 @@ def check_round_trip(decoder, case, border):
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(case=cases(border=False))
 def test_round_trip_inside(decoder, case):
     check_round_trip(decoder, case, border=False)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(case=cases(border=True))
 def test_round_trip_up_to_the_border(decoder, case):
     check_round_trip(decoder, case, border=True)

@@ -119,7 +119,7 @@ def test_the_mean_squared_error_takes_it_as_it_is():
 # ---- the median, only where it is needed
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20)),
     size=st.sampled_from([0, 1, 3, 5, 7, 9, 15]),
@@ -177,7 +177,7 @@ def brute_maxima(image, threshold):
     return sorted(found)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 14), st.integers(1, 14)),
     levels=st.sampled_from([1, 2, 1000]),
@@ -216,7 +216,7 @@ def test_highest_keeps_the_best_of_each_map():
     assert best.centre[0].tolist() == [4.0, 5.0]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), count=st.integers(0, 40), distance=st.floats(1.0, 40.0))
 def test_spacing_is_greedy(seed, count, distance):
     points = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed)) * 50
@@ -258,13 +258,13 @@ def check_round_trip(codec, sigma, points, border):
     assert unmatched(found.points[0, 0], points[0, :, 0]) <= codec.tolerance(sigma, border) <= 0.1
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(scene=scenes(border=False))
 def test_all_are_found_and_none_invented(scene):
     check_round_trip(*scene, border=False)
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(scene=scenes(border=True))
 def test_up_to_the_border(scene):
     check_round_trip(*scene, border=True)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from every_measurement import EVERY_KIND
 from trigpoint.cli import app
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.measurements import FORMS, quantity, read_measurements, without
@@ -19,18 +20,6 @@ from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.metrics.measurements import FORMULAS
 from trigpoint.synthetic import write_radiographs
-
-EVERY_KIND: dict[str, Any] = {
-    "bend": {"angle": ["a", "b", "c"]},
-    "between": {"angle_between": [["a", "b"], ["c", "d"]]},
-    "turn": {"signed_angle": [["a", "b"], ["c", "d"]]},
-    "far": {"distance": ["a", "b"]},
-    "ahead": {"projection": ["a", "b"], "onto": ["c", "d"]},
-    "off": {"distance_to_line": ["a"], "line": ["c", "d"]},
-    "size": {"centroid_size": ["a", "b", "c", "d"]},
-    "share": {"ratio": [["a", "b"], ["c", "d"]]},
-    "less": {"difference": ["bend", "between"]},
-}
 
 
 def set_with(folder: Path, measurements: Any, table: str = "image,a_x,a_y,b_x,b_y,c_x,c_y,d_x,d_y\n") -> Path:
@@ -50,7 +39,7 @@ def test_every_kind_is_read_and_kept(tmp_path: Path) -> None:
     assert LandmarkSet.from_dict(data.landmarks.to_dict()) == data.landmarks
     data.save(tmp_path / "copy", images="keep")
     assert LandmarkDataset.load(tmp_path / "copy", check_images=False).landmarks == data.landmarks
-    assert [quantity(name, EVERY_KIND) for name in ("less", "size", "share")] == ["angle", "length", "ratio"]
+    assert [quantity(name, EVERY_KIND) for name in ("less", "size", "share")] == ["length", "length", "ratio"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +88,7 @@ def test_fewer_landmarks_keep_the_measurements_that_stay_whole() -> None:
     marks = LandmarkSet(("a", "b", "c", "d"), measurements=EVERY_KIND)
     assert list(marks.pick(["b", "a"]).measurements) == ["far"]
     assert list(marks.pick(["a", "b", "c"]).measurements) == ["bend", "far"]  # not the difference of one that is lost
-    assert "less" not in without(EVERY_KIND, ["bend"])
+    assert "less" not in without(EVERY_KIND, ["far"])
     with pytest.raises(DataError, match="measurements: far: unknown landmark 'b'"):
         LandmarkSet(("a",), measurements={"far": {"distance": ["a", "b"]}})
 

@@ -14,6 +14,7 @@ from trigpoint.evaluation.figures import curve, landmarks
 from trigpoint.report.landmark_figures import Dot, landmark_dots
 from trigpoint.report.style import PALETTE
 
+pytestmark = pytest.mark.usefixtures("painted")
 ERRORS = np.array([[1.0, 2.0, 9.0]] + [[1.0, 2.0, 6.0], [3.0, 4.0, 6.0]] * 6)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from trigpoint.experiments import Study, load_study
+from painting import painting
+from trigpoint.experiments import Study, findings, load_study
 from trigpoint.recipes import recipe_values
 
 Tiny = Callable[..., Study]
@@ -30,3 +31,17 @@ def tiny() -> Tiny:
         return study.model_copy(update=update)
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _findings_are_painted() -> Iterator[None]:
+    """Figures of a study are painted, though those of its runs are not."""
+    save = findings.save
+
+    def painted(*given: Any, **options: Any) -> Any:
+        with painting():
+            return save(*given, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(findings, "save", painted)
+        yield

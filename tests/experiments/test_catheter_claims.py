@@ -178,7 +178,7 @@ def test_settings_scale_sigma_with_the_map() -> None:
 
 
 def test_other_settings_take_the_first_seed_only() -> None:
-    for scale, count in (("paper", 6 * 2 + 2 + 8 + 8), ("small", 7 * 2 + 3)):
+    for scale, count in (("paper", 6 * 2 + 2 + 8 + 8), ("small", 5 * 2 + 2 + 4)):
         planned = Catheter(STUDY, Request("adaloss-catheter", Path("out"), scale, seeds=(4, 7))).jobs()
         assert len({job.folder for job in planned}) == len(planned) == count
         assert {job.seed for job in planned if "1e-3" not in job.name or "literal" in job.name} == {4}
@@ -196,5 +196,5 @@ def test_findings_write_numbers_that_json_allows(tmp_path: Path) -> None:
     text = (tmp_path / "table.md").read_text()
     assert "**Note:** odd" in text
     assert "- it trains: **holds**. 1 of 1" in text
-    assert (tmp_path / "curve.png").stat().st_size > 1000
+    assert (tmp_path / "curve.png").stat().st_size > 2000
     findings.write(tmp_path)  # a second call replaces its own files

@@ -32,7 +32,7 @@ def request(out: Path, **options: str) -> Request:
 @pytest.fixture(scope="module")
 def small(tiny: Callable[..., Study]) -> Study:
     values = {"size": 32, "steps": 6, "batch": 4, "labels": "6,all", "validations": 1}
-    values |= {"width": 8, "pretraining": {"encoder": "resnet10t", "train.epochs": 1}}
+    values |= {"width": 8, "pretraining": {"encoder": "test_resnet", "train.epochs": 1}}
     return tiny("cross-task", "drawn", draw={"size": 64, "images": 48, "per_subject": 4}, values=values)
 
 

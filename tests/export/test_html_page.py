@@ -58,16 +58,7 @@ def tried(text: str, predictor: Predictor, images: list[Path]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def several(images: list[Path]) -> Any:
-    """What the page of a multi-instance run finds: something in one image, nothing in another."""
-    predictor = a_predictor("instances", {"name": "fixed", "sigma0": 3})
-    predictor.method.threshold = 0.02  # between the scores of one image and those of the other
-    model, _ = checked_model(predictor, Path("b.html"), images[:1])
-    return try_page(pages.page_text(model, about_of(model), "several"), CHROMIUM, predictor, images[:2])
-
-
-@pytest.fixture(scope="module")
-def browser(tried: Any, several: Any) -> Iterator[Any]:
+def browser(tried: Any) -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -103,12 +94,6 @@ def test_the_page_finds_what_the_run_finds(tried: Any) -> None:
     assert all(one.largest <= TOLERANCE and one.moved.size for one in tried.found)
     (told,) = tried.refused.values()
     assert told.startswith("is TIFF, which may have more than 8 bits")
-
-
-def test_instances(several: Any) -> None:
-    assert not several.refused
-    assert all(one.largest <= TOLERANCE for one in several.found)
-    assert [one.moved.size > 0 for one in several.found] == [True, False]
 
 
 def test_what_is_shown(page: Any) -> None:

@@ -7,10 +7,7 @@ import gzip
 import hashlib
 import html
 import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,20 +16,24 @@ from page_models import NAMES, a_predictor, draw
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.export import export_html, publishing
 from trigpoint.export import html as pages
-from trigpoint.export.export import checked_model
+from trigpoint.export.export import Checked, checked_model
 from trigpoint.export.publishing import page_of_predictor
 from trigpoint.export.writing import about_of
 from trigpoint.prediction.exported import ExportedPredictor
 
 OWN = sorted(file for file in pages.PAGE.iterdir() if file.suffix in (".js", ".css", ".html"))
-NPM = {"npm_config_prefer_offline": "true", "npm_config_fetch_retries": "0", "npm_config_fetch_timeout": "20000"}
 NAME = '<b>heads</b> & "co"'
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Checked]:
     folder = tmp_path_factory.mktemp("model")
-    return checked_model(a_predictor(), folder / "a.html", draw(folder))[0]
+    return checked_model(a_predictor(), folder / "a.html", draw(folder))
+
+
+@pytest.fixture(scope="module")
+def model(checked: tuple[bytes, Checked]) -> bytes:
+    return checked[0]
 
 
 @pytest.fixture(scope="module")
@@ -108,26 +109,16 @@ def test_the_runtime_is_what_is_said_and_keeps_its_licence(text: str) -> None:
     assert b"License" in gzip.decompress(base64.b64decode(part(text, "notices-packed")))
 
 
-def test_types() -> None:
-    tool = [found] if (found := shutil.which("tsc")) else ["npx", "--yes", "--package", "typescript@5.9", "tsc"]
-    if not shutil.which(tool[0]):
-        pytest.skip("needs tsc, or npx of node")
-    options = "--noEmit --allowJs --checkJs --strict --target es2022 --module es2022 --moduleResolution bundler"
-    files = [str(file) for file in sorted(pages.PAGE.glob("*.js"))]
-    command = [*tool, *options.split(), "--lib", "es2023,dom,dom.iterable", *files]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | NPM)
-    if "npm error" in done.stderr:
-        pytest.skip(f"npm could not fetch typescript: {done.stderr.splitlines()[0]}")
-    assert done.returncode == 0, done.stdout
-
-
 def test_a_model_too_large_for_a_page(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MOST", 1_000_000)
     with pytest.raises(ConfigError, match=r"at most 1 MB, .*try --precision float16 or int8, or --to onnx"):
         pages.page_text(model, about_of(model), NAME)
 
 
-def test_without_a_browser_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_browser_it_says_so(
+    checked: tuple[bytes, Checked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "checked_model", lambda *given, **options: checked)  # translated once
     monkeypatch.setattr(publishing, "chromium", lambda: ("", "no Chromium was found"))
     made = page_of_predictor(a_predictor(), tmp_path / "a.html", draw(tmp_path))
     assert made.file.read_text(encoding="utf-8").startswith("<!doctype html>")

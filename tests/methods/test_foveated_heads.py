@@ -123,6 +123,7 @@ def alive(table: pd.DataFrame) -> list[float]:
     return [float(table[name].iloc[-1]) for name in ("alive_sella", "alive_menton")]
 
 
+@pytest.mark.soak
 def test_units_of_every_head_stay_alive(heads: Path, tmp_path: Path) -> None:
     """A quarter of them at least, where the old heads, for contrast, lose nearly all."""
     old, new = trained(heads, tmp_path / "old"), trained(heads, tmp_path / "new", **MENDED)

@@ -55,7 +55,7 @@ def test_batch_without_any_annotation_costs_nothing() -> None:
 def test_schedule_is_given_the_epoch_mean_of_each_annotated_landmark() -> None:
     m = method(names=("a", "b", "never"))
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    m.schedule.step = lambda losses, energy=None: seen.append((losses, energy))  # type: ignore[method-assign,assignment]
+    m.schedule.step = lambda losses, energy=None, near=None: seen.append((losses, energy))  # type: ignore[method-assign,assignment]
     m.eval()
     one = batch([[[10.0, 9.0], [20.0, 21.0], [NAN, NAN]], [[12.0, 15.0], [NAN, NAN], [NAN, NAN]]])
     two = batch([[[30.0, 12.0], [8.0, 8.0], [NAN, NAN]]])
@@ -71,6 +71,27 @@ def test_schedule_is_given_the_epoch_mean_of_each_annotated_landmark() -> None:
     assert losses[2].isnan()
     assert energy[2].isnan()
     assert (m.epoch_sums == 0).all()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_paced_counts_the_points_found_within_half_a_width_of_their_labels(stride: int) -> None:
+    network = {"name": "unet", "width": 4, "depth": 2, "stem_stride": stride}
+    m = method(network=network, schedule={"name": "adaloss", "rule": "paced", "sigma0": 3.0, "sigma_min": 1.0})
+    labels = torch.tensor([[[10.0, 9.0], [20.0, 21.0]], [[12.0, 15.0], [NAN, NAN]], [[30.0, 12.0], [8.0, 8.0]]])
+    away = torch.tensor([[[1.4, 0.0], [0.0, 1.6]], [[1.0, -1.0], [0.0, 0.0]], [[-2.0, 0.0], [0.9, 0.9]]]) * stride
+    maps = m.codec.encode(torch.where(labels.isnan(), 16.0, labels + away), 2.0)
+    near = m.near(maps, labels, m.schedule.sigma)
+    assert near is not None
+    assert near.tolist() == [[True, False], [True, False], [False, True]]  # 1.5 heatmap px
+    present = labels.isfinite().all(-1)
+    m.count_in(present, torch.ones(3, 2), torch.ones(3, 2), near)
+    assert m.epoch_sums[2:].tolist() == [[2, 1], [3, 2]]
+    given: list[torch.Tensor] = []
+    m.schedule.step = lambda losses, energy=None, near=None: given.append(near)  # type: ignore[method-assign,assignment]
+    m.on_train_epoch_end()
+    assert given[0].tolist() == pytest.approx([2 / 3, 1 / 2])
+    plain = method(schedule={"name": "adaloss", "rule": "paced", "by": "energy", "sigma0": 3.0, "sigma_min": 1.0})
+    assert plain.near(maps, labels, m.schedule.sigma) is None
 
 
 def test_not_finite_loss_names_the_samples_and_comes_before_the_step() -> None:

@@ -122,7 +122,8 @@ def test_the_loss_is_the_squared_error_of_what_is_annotated() -> None:
         loss = method.training_step(batch_of(points, annotated), 0)
         assert loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-9)
     method.training_step(batch_of(points, [True, False]), 0)
-    misfit, energy, count = method.epoch_sums.tolist()
+    misfit, energy, near, count = method.epoch_sums.tolist()
+    assert near == [0, 0]  # of several instances no point is near by its name
     assert count == [3, 1]  # maps that counted in the four steps
     assert misfit == pytest.approx([3 * light, dark], rel=1e-5)
     assert energy == pytest.approx([3 * target[0].square().mean().item(), 0.0], rel=1e-5)

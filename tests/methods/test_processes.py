@@ -12,9 +12,9 @@ import warm
 from trigpoint.config import parse
 from trigpoint.methods import HeatmapMethod
 
-# misfit sums, energy sums and counts of two landmarks on each process, in each of five epochs
+# sums of misfits and energies, points near, and counts of two landmarks on each process, in each of five epochs
 SUMS = torch.tensor(
-    [[[[9.0 / e, 3.0], [4.0, 4.0], [3, 1]], [[1.0, 5.0 + e], [2.0, 8.0], [1, 5]]] for e in range(1, 6)]
+    [[[[9.0 / e, 3.0], [4.0, 4.0], [1, 1], [3, 1]], [[1.0, 5.0 + e], [2.0, 8.0], [0, 2], [1, 5]]] for e in range(1, 6)]
 ).double()
 
 

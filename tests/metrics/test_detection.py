@@ -35,7 +35,7 @@ def best_by_trial(pred, truth, radius, strictly=False):
     return best
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**31), m=st.integers(0, 5), n=st.integers(0, 5), radius=st.floats(0.5, 12))
 def test_equals_trying_all(seed, m, n, radius):
     rng = np.random.default_rng(seed)
@@ -121,7 +121,7 @@ def divided(above, below):
     return above / below if below else math.nan
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     seed=st.integers(0, 2**31),
     radius=st.floats(0.5, 8) | st.just(2.5),
@@ -202,7 +202,7 @@ def numbers(report):
     return [[r.precision, r.recall, r.f1, r.distance, r.true_positives, r.false_positives, r.misses] for r in rows]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**31))
 def test_order_of_points_and_of_images_does_not_matter(seed):
     pred, truth, scores, annotated = random_set(seed)
@@ -226,7 +226,7 @@ def test_order_of_points_and_of_images_does_not_matter(seed):
         np.testing.assert_array_equal(getattr(curves[0], name), getattr(curves[1], name))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**31))
 def test_a_far_prediction_lowers_precision_only(seed):
     pred, truth, _, _ = random_set(seed)
@@ -254,7 +254,7 @@ def test_a_far_prediction_raises_lenient_recall():
     assert recalls == [0.5, 1.0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**31), radius=st.floats(0.5, 8))
 def test_strict_recall_is_at_most_lenient_recall(seed, radius):
     pred, truth, _, annotated = random_set(seed)
@@ -316,7 +316,7 @@ def test_radius_follows_the_height():
 # -- against the threshold ------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**31), radius=st.floats(0.5, 8) | st.just(2.5))
 def test_the_curve_equals_counting_at_every_threshold(seed, radius):
     pred, truth, scores, annotated = random_set(seed)
@@ -346,7 +346,7 @@ def test_the_curve_equals_counting_at_every_threshold(seed, radius):
         assert chosen < np.float32(level)  # so that the score counts in single precision too
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**31))
 def test_average_precision_equals_its_definition(seed):
     pred, truth, scores, annotated = random_set(seed)

@@ -107,7 +107,7 @@ def test_nothing_annotated_is_nan_everywhere():
     assert np.isnan(F.cumulative_error(errors, [1.0, 2.0])[1]).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(pair=pairs(), threshold=st.floats(0.5, 120))
 def test_everything_equals_plain_loops(pair, threshold):
     pred, truth = pair

@@ -20,14 +20,14 @@ from benchmarks.coverage import Pairs, coverages, drawn, main
 
 def test_the_interval_holds_in_90_percent_of_new_subjects_images() -> None:
     pairs = drawn(120, 3)
-    several = {name: values.mean() for name, values in coverages(pairs, 40, 200).items()}
+    several = {name: values.mean() for name, values in coverages(pairs, 40, 60).items()}
     assert len(several) == 9
     assert all(0.87 <= share <= 0.93 for share in several.values()), several
     once = Pairs(*({n: v[::3] for n, v in part.items()} for part in pairs[:2]), pairs.units, pairs.subjects[::3])
     for subjects in (9, 20, 40):
-        single = {name: values.mean() for name, values in coverages(once, subjects, 200).items()}
+        single = {name: values.mean() for name, values in coverages(once, subjects, 60).items()}
         assert all(0.87 <= share <= 0.93 for share in single.values()), (subjects, single)
-    few = [values.mean() for values in coverages(pairs, 9, 50).values()]
+    few = [values.mean() for values in coverages(pairs, 9, 30).values()]
     assert all(0.89 <= share <= 0.98 for share in few)  # few subjects with several images: on the safe side
     assert all((values == 0).all() for values in coverages(pairs, 8, 3).values())  # too few: none, which holds nothing
 

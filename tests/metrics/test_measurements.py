@@ -10,24 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from every_measurement import EVERY_KIND, MARKS_OF_ALL
 from trigpoint.data.measurements import ANGLE, LENGTH, quantity
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.metrics.measurements import apart, measure, measure_each, unit_of
 
-NAMES = ("a", "b", "c", "d")
-KINDS: dict[str, Any] = {
-    "bend": {"angle": ["a", "b", "c"]},
-    "between": {"angle_between": [["a", "b"], ["c", "d"]]},
-    "turn": {"signed_angle": [["a", "b"], ["c", "d"]]},
-    "far": {"distance": ["a", "b"]},
-    "ahead": {"projection": ["a", "b"], "onto": ["c", "d"]},
-    "off": {"distance_to_line": ["a"], "line": ["c", "d"]},
-    "size": {"centroid_size": ["a", "b", "c", "d"]},
-    "share": {"ratio": [["a", "b"], ["c", "d"]]},
-    "less": {"difference": ["far", "size"]},
-}
-MARKS = LandmarkSet(NAMES, measurements=KINDS)
+MARKS = LandmarkSet(MARKS_OF_ALL, measurements=EVERY_KIND)
 SIGNED = ("turn", "off")  # change their sign in a mirrored picture
 
 
@@ -98,12 +87,12 @@ def clear(points: FloatArray) -> bool:
 
 
 def same(name: str, value: float, wanted: float) -> bool:
-    off = apart(value, wanted, unit_of(name, KINDS, "px"))
+    off = apart(value, wanted, unit_of(name, EVERY_KIND, "px"))
     return bool(abs(off) < 1e-6 * max(1.0, abs(wanted)))
 
 
 @given(four, st.floats(-180, 180), coordinate, coordinate, st.floats(0.1, 10))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_turned_moved_and_scaled(points: Any, angle: float, x: float, y: float, factor: float) -> None:
     p = np.array(points)
     if not clear(p):
@@ -112,12 +101,12 @@ def test_turned_moved_and_scaled(points: Any, angle: float, x: float, y: float, 
     moved = factor * p @ np.array([[c, s], [-s, c]]) + [x, y]
     before, after = of(p), of(moved)
     for name, value in before.items():
-        wanted = value * (factor if quantity(name, KINDS) == LENGTH else 1.0)
+        wanted = value * (factor if quantity(name, EVERY_KIND) == LENGTH else 1.0)
         assert same(name, after[name], wanted), name
 
 
 @given(four)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_mirrored_picture_turns_two_signs(points: Any) -> None:
     p = np.array(points)
     if not clear(p):
@@ -128,7 +117,7 @@ def test_a_mirrored_picture_turns_two_signs(points: Any) -> None:
 
 
 @given(four, st.floats(0.05, 2), st.floats(0.05, 2))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_pixels_that_are_not_square_are_measured_on_the_object(points: Any, x: float, y: float) -> None:
     """The same object, sampled with pixels of another shape, has the same angles and lengths."""
     on_object = np.array(points)
@@ -154,4 +143,4 @@ def test_one_unknown_spacing_leaves_lengths_in_pixels_and_angles_on_the_object()
 
 def test_the_shorter_way_round() -> None:
     assert apart([170.0, -170.0, 5.0], [-170.0, 170.0, 2.0], "deg").tolist() == [-20.0, 20.0, 3.0]
-    assert quantity("bend", KINDS) == ANGLE
+    assert quantity("bend", EVERY_KIND) == ANGLE

@@ -138,7 +138,7 @@ def scalar(losses: Sequence[float], rule: Rule, sigma0: float = 16.0, rho: float
 curve = st.lists(st.one_of(st.sampled_from([0.0, 1.0, 1e3, math.nan]), st.floats(1e-4, 2.0)), min_size=1, max_size=40)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(losses=curve, rule=st.sampled_from(["none", "paper", "non_increasing"]))
 def test_bounded_equals_the_scalar_version(losses: list[float], rule: Rule) -> None:
     schedule = Adaloss(num_landmarks=1, sigma0=16.0, rho=0.9, rule=rule)
@@ -148,7 +148,7 @@ def test_bounded_equals_the_scalar_version(losses: list[float], rule: Rule) -> N
 wild = st.one_of(st.sampled_from([0.0, 1.0, 1e300, 1e-300, math.nan]), st.floats(0, 1e38), st.floats(-1, 1))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     losses=st.lists(st.tuples(wild, st.floats(0, 10)), min_size=1, max_size=30),
     rule=st.sampled_from(["none", "paper", "non_increasing"]),
@@ -238,6 +238,30 @@ def test_paced_ends_at_twice_the_uncertainty_by_default() -> None:
     assert settled(2.0, 600) == settled(2.0, 600, share=0.2) == pytest.approx(4.0, rel=0.05)  # 4 / (16 + 4) = 0.2
 
 
+def settled_by_distance(tau: float, moves: int, missed: float = 0.0, **options: float) -> float:
+    """Where ``paced`` ends when points found scatter by ``tau`` (per axis) around their labels, but for the missed."""
+    schedule = Adaloss(1, 16.0, epochs=moves, rule="paced", sigma_min=0.25, **options)  # type: ignore[arg-type]
+    for _ in range(moves):
+        assert schedule.near is not None
+        within = schedule.near * float(schedule.sigma[0])
+        near = (1 - missed) * (1 - math.exp(-(within**2) / (2 * tau**2)))  # Rayleigh
+        schedule.step(torch.ones(1), torch.ones(1), near=torch.tensor([near]))
+    return float(schedule.sigma[0])
+
+
+@pytest.mark.parametrize(("moves", "within"), [(60, 0.25), (150, 0.12), (600, 0.05)])
+@pytest.mark.parametrize("tau", [0.5, 1.0, 3.0, 5.0])
+def test_paced_by_distance_ends_at_the_scatter_of_the_points(tau: float, moves: int, within: float) -> None:
+    median = math.sqrt(2 * math.log(2)) * tau
+    assert settled_by_distance(tau, moves, reach=median / tau) == pytest.approx(tau, rel=within)
+    assert settled_by_distance(tau, moves) == pytest.approx(min(16, 2 * median), rel=within)
+
+
+def test_images_in_which_another_thing_is_found_hold_no_width_back() -> None:
+    assert settled_by_distance(1.0, 600, missed=0.3) == pytest.approx(2 * math.sqrt(2 * math.log(1 / 0.286)), rel=0.06)
+    assert settled_by_distance(1.0, 600, missed=0.5) == 16  # half of them do: it is not learned
+
+
 def test_paced_waits_for_a_landmark_that_is_not_learned_yet() -> None:
     schedule = Adaloss(2, 8.0, epochs=20, rule="paced", sigma_min=1.0, smoothing=0.0)
     for _ in range(4):
@@ -269,8 +293,12 @@ def test_paced_refuses_what_it_cannot_use() -> None:
         Adaloss(1, 8.0, epochs=4, rule="paced", guard="literal")
     with pytest.raises(ConfigError, match="factor"):
         Adaloss(1, 8.0, rule="paced")
-    with pytest.raises(ConfigError, match="energy"):
+    with pytest.raises(ConfigError, match="near="):
         Adaloss(1, 8.0, epochs=4, rule="paced").step(torch.ones(1))
+    with pytest.raises(ConfigError, match=r"schedule\.by=energy"):
+        Adaloss(1, 8.0, epochs=4, rule="paced", by="distance").step(torch.ones(1), torch.ones(1))
+    assert Adaloss(1, 8.0, epochs=4, rule="paced", by="energy").near is None
+    assert Adaloss(1, 8.0).near is None
 
 
 @pytest.mark.parametrize(("epochs", "short"), [(24, True), (40, False)])

@@ -75,7 +75,7 @@ def find_end(layer, near, reach):
 # the canvas -----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     x=st.floats(15, 25),
     y=st.floats(15, 25),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,18 @@ LIMIT = 600.0  # seconds for one start, many more than it needs
 
 def draw(folder: Path) -> Path:
     """16 images to learn from, 5 to validate with, 3 to test with, 32 x 32."""
-    write_catheter(folder, 24, size=32, seed=1)
+    return Path(shutil.copytree(Path(_drawn().name) / "data", folder))
+
+
+@cache
+def _drawn() -> tempfile.TemporaryDirectory[str]:
+    """The folder of the set, drawn once for all tests of this process."""
+    place = tempfile.TemporaryDirectory()
+    folder = write_catheter(Path(place.name) / "data", 24, size=32, seed=1)
     table = pd.read_csv(folder / "landmarks.csv")
     table["split"] = ["train"] * 16 + ["val"] * 5 + ["test"] * 3
     table.to_csv(folder / "landmarks.csv", index=False)
-    return folder
+    return place
 
 
 def tiny(data: Path, epochs: int = 5, workers: int = 0, **options: Any) -> Recipe:

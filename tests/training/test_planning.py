@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ from trigpoint.errors import ConfigError, RunError
 from trigpoint.landmarks import LandmarkSet
 from trigpoint.methods import build_method
 from trigpoint.nn import pretrained
-from trigpoint.recipe import load_recipe
+from trigpoint.recipe import Recipe, load_recipe
 from trigpoint.synthetic import write_instruments, write_radiographs
 from trigpoint.training import train
 from trigpoint.training.planning import Facts, Plan, facts_of, make_plan, plan_for, race
 from trigpoint.training.planning.cascade import fine_options, glimpse_step
-from trigpoint.training.planning.facts import box_of
+from trigpoint.training.planning.facts import box_of, described
 from trigpoint.training.planning.machine import Machine, this_machine
 from trigpoint.training.planning.poses import Poses, poses_of
-from trigpoint.training.planning.repeats import label_noise
+from trigpoint.training.planning.repeats import between_annotators, label_noise
 from trigpoint.training.planning.speed import Speed, near
 
 SLOW, FAST = Speed(0.02, 2e-6), Speed(0.001, 2e-8)  # one core, and a GPU
@@ -238,6 +238,25 @@ def test_labels_that_differ_bound_the_resolution(tmp_path: Path) -> None:
     assert any("40.0 pixels apart: a finer map would show no more" in line for line in rough.told())
 
 
+@pytest.mark.parametrize("given", ["method.name=heatmap", "method=heatmap"])
+def test_the_network_that_is_timed_is_the_one_that_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    timed = list[Recipe]()
+
+    def measured(recipe: Callable[[int], Recipe], landmarks: object, *sides: tuple[int, int]) -> Speed:
+        timed.append(recipe(96))
+        return FAST
+
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", measured)
+    monkeypatch.setattr("trigpoint.training.planning.raced", lambda plan, *_: plan)
+    write_radiographs(tmp_path / "heads", 24, size=(96, 80), seed=2)
+    _, _, values = plan_for(tmp_path / "heads", [given], 10)
+    planned = load_recipe(values).method.network.name
+    assert {recipe.method.network.name for recipe in timed} == {planned}
+    assert planned == ("timm_unet" if ".name" in given else "unet")  # the component alone resets its options
+
+
 def test_large_inputs_are_timed_near_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[tuple[int, ...]] = []
 
@@ -268,6 +287,28 @@ def test_label_noise_is_measured_on_copies_and_repeated_rows(tmp_path: Path) -> 
     assert np.isnan(label_noise(LandmarkDataset.load(tmp_path / "heads").subset([1, 2]))[0])
 
 
+def test_what_annotators_differ_by_is_told(tmp_path: Path) -> None:
+    write_radiographs(tmp_path / "heads", 6, size=(48, 40), seed=2)
+    about, table = tmp_path / "heads/dataset.yaml", pd.read_csv(tmp_path / "heads/landmarks.csv")
+    columns = [name for name in map(str, table.columns) if name.endswith(("_x", "_y"))]
+    about.write_text(about.read_text() + "annotators: {ann: ann.csv, ben: ben.csv, cleo: cleo.csv}\n")
+    table.to_csv(tmp_path / "heads/ann.csv", index=False)
+    data = LandmarkDataset.load(tmp_path / "heads")
+    assert np.isnan(between_annotators(data).apart)  # one alone has begun
+    moved = table.copy()
+    moved.loc[0, columns] += [6.0, 8.0] * (len(columns) // 2)
+    moved.loc[1:, columns] += [3.0, 4.0] * (len(columns) // 2)
+    moved.to_csv(tmp_path / "heads/ben.csv", index=False)
+    found = between_annotators(data)
+    assert (found.apart, found.labels) == (pytest.approx(5.0), len(table) * len(columns) // 2)
+    assert between_annotators(data.subset([0])).apart == pytest.approx(10.0)  # of the images that are trained on
+    told = described(facts_of(data, data))
+    assert any(line.startswith("annotators: two of them are 5.0 pixels apart (median of") for line in told)
+    (tmp_path / "heads/ben.csv").write_text("nothing,here\n1,2\n")
+    broken = described(facts_of(data, data))
+    assert any(line.startswith("annotators are not compared:") and "ben.csv" in line for line in broken)
+
+
 def test_close_landmarks_get_finer_maps_where_there_is_time() -> None:
     small = replace(FACES, size=(128, 128), largest=128, smallest=128, neighbour=6.0)
     finer = plan(small, minutes=30)
@@ -280,10 +321,13 @@ def test_close_landmarks_get_finer_maps_where_there_is_time() -> None:
 # -- a fine stage, objects, the machine -------------------------------------------------------------------------------
 
 
+SCANS = replace(RADIOGRAPHS, size=(4800, 3870), largest=4800, smallest=4800, neighbour=240.0)
+
+
 def refined(monkeypatch: pytest.MonkeyPatch, minutes: float, glimpse: float, **change: Any) -> Plan:
     """The plan of radiographs on a machine where a glimpse step takes so many seconds."""
     monkeypatch.setattr("trigpoint.training.planning.cascade.at_hand", lambda name: True)
-    return make_plan(replace(RADIOGRAPHS, **change), MARKS, "data", minutes, SLOW, glimpse=glimpse)
+    return make_plan(replace(SCANS, **change), MARKS, "data", minutes, SLOW, glimpse=glimpse)
 
 
 def test_glimpses_follow_where_images_are_much_larger_than_the_input_and_there_is_time(
@@ -308,10 +352,18 @@ def test_glimpses_follow_where_images_are_much_larger_than_the_input_and_there_i
         (40, 5.0, {}),
         (10, 0.05, {}),
         (40, 0.5, {"size": (480, 640), "largest": 640, "smallest": 640}),
+        (40, 0.5, {"size": (2400, 1935), "largest": 2400, "smallest": 2400}),
         (40, 0.5, {"noise": 60.0}),
         (40, 0.5, {"instances": 2.0}),
     ],
-    ids=["slow glimpses", "no time for the first stage", "small images", "labels no more exact", "objects"],
+    ids=[
+        "slow glimpses",
+        "no time for the first stage",
+        "small images",
+        "a U-Net is fine enough",
+        "labels no more exact",
+        "objects",
+    ],
 )
 def test_glimpses_that_do_not_help_are_not_planned(
     monkeypatch: pytest.MonkeyPatch, minutes: float, glimpse: float, change: dict[str, Any]
@@ -322,7 +374,7 @@ def test_glimpses_that_do_not_help_are_not_planned(
 def test_a_method_that_is_given_is_not_replaced_by_a_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trigpoint.training.planning.cascade.at_hand", lambda name: True)
     given = {"method": {"loss": {"name": "mse"}}}
-    found = make_plan(RADIOGRAPHS, MARKS, "data", 40, SLOW, given, glimpse=0.5)
+    found = make_plan(SCANS, MARKS, "data", 40, SLOW, given, glimpse=0.5)
     assert value(found, "method.name") == "heatmap"
 
 

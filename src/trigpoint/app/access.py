@@ -66,7 +66,7 @@ class Access:
 
     def set_cookie(self) -> str:
         """The header that gives the cookie."""
-        return f"{self.cookie}={self._key}; HttpOnly; SameSite=Strict; Path=/"
+        return f"{self.cookie}={self._key}; HttpOnly; SameSite=Lax; Path=/"
 
     def is_token(self, given: str) -> bool:
         """Whether this is the token of the address."""

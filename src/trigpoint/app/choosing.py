@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from trigpoint.app.project import Entry, Project
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
 
+T = TypeVar("T")
+_FIFTH = 5  # so many images make one whose labels are looked at again
 SIDE = 16  # pixels of the picture by which images are compared
 
 
@@ -43,25 +45,27 @@ def choose(
     apart: Callable[[Entry], float],
     count: int,
     progress: Callable[[int, int], None] | None = None,
+    look: Callable[[Entry], FloatArray] = lambda entry: appearance(Picture(entry.file)),
 ) -> list[Chosen]:
     """The images to label next, the most useful first.
 
-    ``apart`` says how far views of an image lie apart. Raises DataError where all are labelled.
+    ``apart`` says how far views of an image lie apart, ``look`` what it looks like, as a vector of length 1. Raises
+    DataError where all are labelled.
     """
     done, left = to_choose_from(project)
     if not left:
         raise DataError(f"{project.opened.folder}: expected images without labels, got none; all are labelled")
     known, doubts, looks = [], [], []
     for number, entry in enumerate([*done, *left], 1):
-        look = appearance(Picture(entry.file))
+        seen = look(entry)
         if number <= len(done):
-            known.append(look)
+            known.append(seen)
         else:
-            looks.append(look)
+            looks.append(seen)
             doubts.append(apart(entry))
         if progress is not None:
             progress(number, len(done) + len(left))
-    order = ordered(np.array(doubts), np.array(looks), np.array(known).reshape(-1, SIDE * SIDE), count)
+    order = ordered(np.array(doubts), np.array(looks), np.array(known).reshape(-1, len(looks[0])), count)
     return [Chosen(left[i], doubts[i], unlike) for i, unlike in order]
 
 
@@ -104,3 +108,17 @@ def ordered(
         left[best] = False
         unlike = np.minimum(unlike, np.linalg.norm(looks - looks[best], axis=1))
     return chosen
+
+
+def woven(first: Sequence[T], second: Sequence[T]) -> list[T]:
+    """Every fifth of ``second``, while there are some, among ``first``.
+
+    >>> woven("abcdef", "XY")
+    ['a', 'b', 'c', 'd', 'X', 'e', 'f', 'Y']
+    """
+    out, others = list[T](), list(second)
+    for number, one in enumerate(first, 1):
+        out.append(one)
+        if number % (_FIFTH - 1) == 0 and others:
+            out.append(others.pop(0))
+    return out + others

@@ -10,12 +10,13 @@ import yaml
 
 from trigpoint.app.state import Naming
 from trigpoint.config import to_yaml
-from trigpoint.data.description import DEFAULT_TABLE, DESCRIPTION
-from trigpoint.data.files import is_formula, possible_name, read_text, shown, write_text
+from trigpoint.data.description import DEFAULT_TABLE
+from trigpoint.data.files import is_formula, possible_name, shown
 from trigpoint.data.table import META
 from trigpoint.errors import DataError
 
-_ENDS = ("_x", "_y", "_v", "_score", "_radius", "_spread")
+ENDS = ("_x", "_y", "_v", "_score", "_radius", "_spread")
+"""What the columns of a landmark end in."""
 
 
 def check_names(names: Sequence[str]) -> list[str]:
@@ -27,7 +28,7 @@ def check_names(names: Sequence[str]) -> list[str]:
     plain = [name.strip() for name in names]
     for name in plain:
         fine = possible_name(name) and not is_formula(name) and "," not in name and ";" not in name
-        if not fine or any(f"{name}{end}" in META for end in _ENDS):
+        if not fine or any(f"{name}{end}" in META for end in ENDS):
             raise DataError(f"landmarks: expected a plain name without comma, got {shown(name)}; rename it")
     twice = [name for name in plain if plain.count(name) > 1]
     if twice:
@@ -70,13 +71,11 @@ def new_description(folder: Path, images: str, names: Sequence[str], instances: 
     return to_yaml(about)
 
 
-def describe(folder: Path, start: str, naming: Naming) -> None:
-    """Store landmarks, pairs and lines in ``dataset.yaml``; ``start`` is its text where there is none.
+def described(file: Path, text: str, naming: Naming) -> str:
+    """The text of ``dataset.yaml`` with these landmarks, pairs and lines; what ``naming`` leaves open stays.
 
-    Raises DataError where the file says the same in a way that cannot be changed here, such as by an alias.
+    Raises DataError where the ``file`` says the same in a way that cannot be changed here, such as by an alias.
     """
-    file = folder / DESCRIPTION
-    text = read_text(file) if file.is_file() else start
     wanted: Mapping[str, Any] = {
         "landmarks": naming.landmarks,
         "pairs": None if naming.pairs is None else [list(pair) for pair in naming.pairs],
@@ -89,5 +88,4 @@ def describe(folder: Path, start: str, naming: Naming) -> None:
         new = with_key(new, key, value)
     if yaml.safe_load(new) != {**old, **changes}:
         raise DataError(f"{file}: expected plain keys {', '.join(changes)}, got others; change them by hand")
-    if new != text or not file.is_file():
-        write_text(file, new, overwrite=True)
+    return new

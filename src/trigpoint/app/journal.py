@@ -7,8 +7,9 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from trigpoint.app.renaming import Change
 from trigpoint.app.state import State
 from trigpoint.errors import DataError
 
@@ -17,8 +18,18 @@ _GAP = 60.0  # seconds between two changes above which the annotator was away
 _RECENT = 200  # changes that the pace is taken from
 
 
+class Recorded(NamedTuple):
+    """A change as it was made: an image and its states, or, with ``naming``, landmarks. ``kind`` says which way."""
+
+    kind: Kind
+    image: str
+    before: State
+    after: State
+    naming: Change | None = None
+
+
 class Journal:
-    """A file of JSON lines: what an image was before and after each change. A torn last line of a crash is dropped.
+    """A file of JSON lines: what an image was before and after each change, or what the landmarks were. A torn last line of a crash is dropped.
 
     Two stacks are kept in memory as places in the file. ``times``: of every change, seconds since 1970.
     """
@@ -46,7 +57,7 @@ class Journal:
                 except (ValueError, KeyError, TypeError):
                     fix = "move it away to go on without undo of what was before"
                     raise DataError(f"{self.file}: expected JSON lines of changes, got {line[:60]!r}; {fix}") from None
-                self._count(kind, self._end, float(at), str(record.get("image")))
+                self._count(kind, self._end, float(at), str(record.get("image", "")))
                 self._end += len(line)
 
     def _count(self, kind: str, place: int, at: float, image: str) -> None:
@@ -59,7 +70,7 @@ class Journal:
             self._undo.append(self._redo.pop())
         elif kind == "void" and self._undo:
             self._undo.pop()
-        if kind == "edit":
+        if kind == "edit" and image:
             self.times.append((at, image))
         self._last = place if kind != "void" else None
 
@@ -68,7 +79,14 @@ class Journal:
         now = time.time()
         record: dict[str, Any] = {"time": round(now, 3), "kind": kind, "who": who, "image": image}
         record |= {"before": before.model_dump(), "after": after.model_dump()}
-        record |= {"how": how} if how else {}
+        self._append(record | ({"how": how} if how else {}))
+
+    def add_naming(self, kind: Kind, change: Change, who: str = "") -> None:
+        """Append a change of the landmarks; it is on the disk when this returns."""
+        now = round(time.time(), 3)
+        self._append({"time": now, "kind": kind, "who": who, "naming": change.model_dump()})
+
+    def _append(self, record: dict[str, Any]) -> None:
         line = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as stream:
@@ -76,18 +94,18 @@ class Journal:
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
-        self._count(kind, self._end, now, image)
+        self._count(record["kind"], self._end, record["time"], record.get("image", ""))
         self._end += len(line)
 
-    def next_undo(self) -> tuple[str, State, State] | None:
-        """Image, what it was before and after the change that is undone next."""
+    def next_undo(self) -> Recorded | None:
+        """The change that is undone next."""
         return self._read(self._undo[-1]) if self._undo else None
 
-    def next_redo(self) -> tuple[str, State, State] | None:
-        """Image, what it was before and after the change that is done again next."""
+    def next_redo(self) -> Recorded | None:
+        """The change that is done again next."""
         return self._read(self._redo[-1]) if self._redo else None
 
-    def last(self) -> tuple[str, State, State] | None:
+    def last(self) -> Recorded | None:
         """The last change, from what was there to what it made, whichever way it went; to mend what a crash cut."""
         return None if self._last is None else self._read(self._last)
 
@@ -95,11 +113,14 @@ class Journal:
         """How many changes can be undone, and how many done again."""
         return len(self._undo), len(self._redo)
 
-    def _read(self, place: int) -> tuple[str, State, State]:
+    def _read(self, place: int) -> Recorded:
         with self.file.open("rb") as stream:
             stream.seek(place)
             record = json.loads(stream.readline())
-        return record["image"], State.model_validate(record["before"]), State.model_validate(record["after"])
+        if "naming" in record:
+            return Recorded(record["kind"], "", State(), State(), Change.model_validate(record["naming"]))
+        before, after = (State.model_validate(record[name]) for name in ("before", "after"))
+        return Recorded(record["kind"], record["image"], before, after)
 
     def pace(self) -> float | None:
         """Seconds of work per image, from the last changes without the breaks between them; None for too few.

@@ -5,13 +5,15 @@ Which recipe a training takes, also from very few labels, is the planner's choic
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ from trigpoint.data.files import csv_text, write_text
 from trigpoint.errors import TrigpointError
 from trigpoint.nn.pretrained import at_hand
 from trigpoint.runs import RunFolder
-from trigpoint.training.planning.few import WEIGHTS
+from trigpoint.training.planning import can_continue
+from trigpoint.training.planning.few import WEIGHTS, most_labels
 
 FEWEST = 5
 """Labelled images from which a network learns something."""
 GROWTH = 1.4  # times as many labels as before make it worth learning again
 SNAPSHOT = ".learning.csv"
 _EVERY = 1.0
+_ONE_IN = 5  # subjects that validates
 _KEPT = 2  # runs that are kept
 _MOST = 15.0  # minutes of a training on a slow machine
 _LONGER = re.compile(r"give --minutes ([0-9]+)")
@@ -70,23 +74,43 @@ def labelled(project: Project) -> list[int]:
 
 
 class Learner:
-    """Trains whenever there are enough new labels. ``learned`` is given each finished run, ``tell`` the status."""
+    """Trains whenever there are enough new labels. ``learned`` is given each finished run, ``tell`` the status.
 
-    def __init__(self, project: Project, tell: Callable[[Event], None], learned: Callable[[Path], None]) -> None:
+    ``minutes``: how long to learn from so many images. ``growth``: times as many labels as before make it worth
+    learning again. A network begins from the weights of the one before. ``polite``: other processes go first. ``overrides``: of the
+    recipe that is planned for so many images.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        tell: Callable[[Event], None],
+        learned: Callable[[Path], None],
+        minutes: Callable[[int], float] = minutes_for,
+        growth: float = GROWTH,
+        polite: bool = True,
+        overrides: Callable[[int], Sequence[str]] = lambda images: (),
+    ) -> None:
         self.project, self.tell, self.learned = project, tell, learned
+        self.minutes, self.growth, self.polite, self.overrides = minutes, growth, polite, overrides
         self.runs = project.opened.hidden / "runs"
         self.status: dict[str, Any] = {"phase": "waiting", "need": fewest(project), "images": 0}
-        self._before = 0
+        self.before = 0
+        """Images that were learned from last."""
         self._process: subprocess.Popen[bytes] | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
-    def start(self) -> None:
-        """Go on from the last run that was learned, and look for new labels."""
+    def resume(self) -> None:
+        """Go on from the last run that was learned, where there is one."""
         runs = self._finished()
         if runs:
-            self._before = int(runs[-1].name.split("-")[-1])
-            self._ready(runs[-1], self._before)
+            self.before = int(runs[-1].name.split("-")[-1])
+            self._ready(runs[-1], self.before)
+
+    def start(self) -> None:
+        """Go on from the last run, and look for new labels in a thread of its own."""
+        self.resume()
         self._thread.start()
 
     def end(self) -> None:
@@ -96,19 +120,21 @@ class Learner:
             with suppress(OSError):
                 self._process.terminate()
 
+    def due(self) -> int:
+        """Labelled images with which it learns next."""
+        return max(fewest(self.project), math.ceil(round(self.growth * self.before, 6)))
+
     def _finished(self) -> list[Path]:
         runs = [place for place in self.runs.glob("learned-*-*") if (place / "weights.safetensors").is_file()]
         return sorted(runs, key=lambda place: int(place.name.split("-")[1]))
 
     def _work(self) -> None:
-        least = fewest(self.project)
         while not self._end.wait(_EVERY):
             images = labelled(self.project)
-            if len(images) < max(least, GROWTH * self._before):
+            if len(images) < self.due():
                 continue
-            self._before = len(images)
             try:
-                self._learn(images)
+                self.learn(images)
             except (TrigpointError, OSError) as error:
                 self._say(phase="failed", why=str(error), images=len(images))
 
@@ -116,13 +142,15 @@ class Learner:
         self.status = status
         self.tell({"kind": "learning", "status": status})
 
-    def _learn(self, images: list[int]) -> None:
-        minutes = minutes_for(len(images))
-        snapshot(self.project, images)
+    def learn(self, images: list[int]) -> None:
+        """Learn from these images now; ``status`` says what came of it."""
+        self.before = len(images)
+        minutes = self.minutes(len(images))
+        snapshot(self.project, images, divide=len(images) > most_labels(minutes))
         self.runs.mkdir(parents=True, exist_ok=True)
         run, said = self._train(len(images), minutes)
         if longer := minutes_asked(said):  # this machine is slow, or busy
-            run, said = self._train(len(images), min(_MOST, longer))
+            run, said = self._train(len(images), max(minutes, min(_MOST, longer)))
         if self._end.is_set():
             return
         if said:
@@ -135,11 +163,12 @@ class Learner:
     def _train(self, images: int, minutes: float) -> tuple[Path, str]:
         """Train a new run; its folder, and why it failed, empty where it did not."""
         turn = 1 + max((int(place.name.split("-")[1]) for place in self.runs.glob("learned-*-*")), default=0)
-        run = self.runs / f"learned-{turn}-{images}"
+        run, before = self.runs / f"learned-{turn}-{images}", self._finished()[-1:]
         table = snapshot_file(self.project)
         command = [sys.executable, "-m", "trigpoint", "train", str(table), "--minutes", f"{minutes:g}"]
-        command += ["--out", str(run), "--quiet"]
-        if nice := shutil.which("nice"):
+        command += [f"train.init={old}" for old in before if can_continue(RunFolder(old))]
+        command += [*self.overrides(images), "--out", str(run), "--quiet"]
+        if self.polite and (nice := shutil.which("nice")):
             command = [nice, "-n", "10", *command]  # the page goes first
         log, own = run.with_suffix(".log"), {"OMP_NUM_THREADS": threads(), **os.environ}
         with log.open("wb") as stream:
@@ -160,14 +189,39 @@ class Learner:
         self._say(phase="ready", images=images, quality=str(note.get("validated", "")))
 
 
-def snapshot(project: Project, images: list[int]) -> None:
-    """Write the rows of these images as a table beside the set's own, which goes on changing."""
+def snapshot(project: Project, images: list[int], divide: bool = False) -> None:
+    """Write the rows of these images as a table beside the set's own, which goes on changing.
+
+    ``divide``: where no row names a subset, say which images validate, so that these stay the same when others come.
+    """
     with project.lock:
         table = project.table
         files = {project.entry(number).file for number in images}
         rows = sorted(place for file, places in table.rows.items() if file in files for place in places)
-        text = csv_text([table.header, *(table.cells[place] for place in rows)])
-    write_text(snapshot_file(project), text, overwrite=True)
+        cells = [table.header, *(table.cells[place] for place in rows)]
+    write_text(snapshot_file(project), csv_text(_divided(cells) if divide else cells), overwrite=True)
+
+
+def _divided(cells: list[list[str]]) -> list[list[str]]:
+    """A table with a part of its subjects, or images, for validation, by their names alone; unchanged where parts are
+    named already, or none or all would validate.
+
+    >>> _divided([["image", "x"], ["a.png", "1"], ["c.png", "2"], ["d.png", "3"], ["b.png", "4"]])[1:]
+    [['a.png', '1', 'train'], ['c.png', '2', 'train'], ['d.png', '3', 'train'], ['b.png', '4', 'val']]
+    """
+    header, rows = cells[0], cells[1:]
+    at = header.index("split") if "split" in header else len(header)
+    if any(row[at].strip() for row in rows if len(row) > at):
+        return cells
+    subject, image = (header.index(name) if name in header else None for name in ("subject", "image"))
+    parts = []
+    for row in rows:
+        name = (row[subject].strip() if subject is not None else "") or row[image or 0]
+        parts.append("val" if zlib.crc32(name.encode()) % _ONE_IN == 0 else "train")
+    if len(set(parts)) < 2:
+        return cells
+    return [[*header[:at], "split", *header[at + 1 :]],
+            *([*row[:at], part, *row[at + 1 :]] for row, part in zip(rows, parts, strict=True))]  # fmt: skip
 
 
 def snapshot_file(project: Project) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trigpoint.app.choosing import ordered
 from trigpoint.app.project import Event, Project
 from trigpoint.app.state import ABSENT
 from trigpoint.data.files import write_text
@@ -41,6 +42,8 @@ class Predictions:
         self.run, self.project, self.tell, self.ahead = run, project, tell, ahead
         self.name = run.name
         self.found: dict[int, list[Points]] = {}
+        self.looks: dict[int, list[float] | None] = {}
+        """What images look like, as vectors; None where that cannot be said."""
         self.problem = ""
         self.landmarks: list[str] = []
         self._first: list[int] = []
@@ -98,11 +101,16 @@ class Predictions:
             self._fail(hello["failed"])
             return
         self.landmarks = list(hello["landmarks"])
-        while (number := self._next()) is not None:
+        while (wanted := self._next()) is not None:
+            number, only_look = wanted
             entry = self.project.entry(number)
-            process.stdin.write(json.dumps({"id": number, "file": str(entry.file)}) + "\n")
+            asked = {"id": number, "file": str(entry.file), **({"look": True} if only_look else {})}
+            process.stdin.write(json.dumps(asked) + "\n")
             process.stdin.flush()
             answer = self._answer(process)
+            self.looks[number] = answer.get("look")
+            if only_look:
+                continue
             rows = answer.get("rows", [])
             self.found[number] = [
                 {name: tuple(mark) for name, mark in zip(self.landmarks, row, strict=True) if mark is not None}
@@ -120,18 +128,24 @@ class Predictions:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _next(self) -> int | None:
-        """The next image without prediction, waited for; None when there is none, or when it is to end."""
+    def _next(self) -> tuple[int, bool] | None:
+        """The next image, waited for, and whether only its look is wanted; None when there is none, or it is to end.
+
+        Looks are wanted of labelled images that are not predicted, to tell which others are unlike them.
+        """
         with self._wake:
             while not self._ended:
                 left = [entry for entry in self.project.entries if entry.id not in self.found and not entry.broken]
                 if not left:
                     return None
                 if (number := next((n for n in self._first if any(entry.id == n for entry in left)), None)) is not None:
-                    return number
+                    return number, False
                 ahead = left if self.ahead is None else [entry for entry in left if not entry.state.rows]
                 if self.ahead is None or (len(self.found) < self.ahead and ahead):
-                    return ahead[0].id
+                    return ahead[0].id, False
+                unseen = next((entry.id for entry in left if entry.state.rows and entry.id not in self.looks), None)
+                if unseen is not None:
+                    return unseen, True
                 self._wake.wait()
         return None
 
@@ -150,13 +164,18 @@ class Predictions:
             for entry in self.project.entries:
                 if (known := kept["images"].get(entry.called)) and known["file"] == _file_of(entry.file):
                     self.found[entry.id] = [{name: tuple(mark) for name, mark in row.items()} for row in known["rows"]]
+                    self.looks[entry.id] = known.get("look")
             self.landmarks = list(kept["landmarks"])
 
     def _write_cache(self) -> None:
         if self._cache is None or not self.found:
             return
         images = {
-            self.project.entry(number).called: {"file": _file_of(self.project.entry(number).file), "rows": rows}
+            self.project.entry(number).called: {
+                "file": _file_of(self.project.entry(number).file),
+                "rows": rows,
+                "look": self.looks.get(number),
+            }
             for number, rows in list(self.found.items())
         }
         with suppress(OSError):  # then it is predicted again
@@ -201,7 +220,7 @@ class Runs:
 def compared(project: Project, runs: list[Predictions]) -> dict[str, Any]:
     """Of each image: how far a landmark is from its prediction by the first run, how far views of it lie apart
     (``doubt``), and how far two runs do (``apart``); original pixels, None where there is nothing to compare. Sets with
-    one object in an image."""
+    one object in an image. ``gain``: of each image without labels, the more the sooner it is worth labelling."""
     names = project.names
     images: dict[int, Any] = {}
     for number in list(runs[0].found) if runs else []:
@@ -209,7 +228,7 @@ def compared(project: Project, runs: list[Predictions]) -> dict[str, Any]:
         first = runs[0].found[number][:1]
         other = runs[1].found.get(number, [])[:1] if len(runs) > 1 else []
         marks = truth[0].marks if truth else {}
-        told: dict[str, list[float | None]] = {"error": [], "doubt": [], "apart": []}
+        told: dict[str, Any] = {"error": [], "doubt": [], "apart": []}
         for name in names:
             a = first[0].get(name) if first else None
             b = other[0].get(name) if other else None
@@ -218,7 +237,23 @@ def compared(project: Project, runs: list[Predictions]) -> dict[str, Any]:
             told["doubt"].append(None if a is None else a[3])
             told["apart"].append(_distance(a, b))
         images[number] = told
+    for number, gain in (gains(project, runs[0]) if runs else {}).items():
+        images[number]["gain"] = gain
     return {"runs": [run.name for run in runs], "images": images, "total": len(project.entries)}
+
+
+def gains(project: Project, run: Predictions) -> dict[int, int]:
+    """How soon the images without labels that a run has predicted are worth labelling, the most useful highest: the
+    order of ``trigpoint data next``. Empty where it is not known what they look like."""
+    left = [number for number in run.found if not project.entry(number).state.rows and run.looks.get(number)]
+    known = [look for number, look in list(run.looks.items()) if look and project.entry(number).state.rows]
+    if not left:
+        return {}
+    marks = [[mark[3] for row in run.found[n][:1] for mark in row.values() if mark[3] is not None] for n in left]
+    doubts = np.array([np.mean(each) if each else np.nan for each in marks])
+    looks = np.array([run.looks[number] for number in left], float)
+    order = ordered(doubts, looks, np.array(known, float).reshape(-1, looks.shape[1]), len(left))
+    return {left[i]: len(order) - place for place, (i, _) in enumerate(order)}
 
 
 def _distance(a: Any, b: Any) -> float | None:

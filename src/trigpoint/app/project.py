@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trigpoint.app.describing import check_names, describe, new_description
 from trigpoint.app.folder import HIDDEN, Opened
 from trigpoint.app.journal import Journal, Kind
+from trigpoint.app.naming import Names
 from trigpoint.app.pictures import size_of
 from trigpoint.app.state import Naming, State
 from trigpoint.app.table import LabelTable
+from trigpoint.data.description import read_description
 from trigpoint.errors import DataError, TrigpointError
 
 Event = dict[str, Any]
@@ -50,9 +51,10 @@ class Project:
         self.notes = [f"left out: {why}" for why in opened.left_out[:_TOLD]]  # and what was mended when it was opened
         about = opened.about
         self.pairs, self.skeleton = about.pairs, about.skeleton
-        self._described = tuple(opened.names) == about.landmarks or (about.landmarks is None and not opened.new)
+        self.described = tuple(opened.names) == about.landmarks or (about.landmarks is None and not opened.new)
         self.table = LabelTable(opened.table, opened.names, opened.instances, opened.read, opened.stamp)
         self.journal = Journal(opened.folder / HIDDEN / f"{opened.table.name}.jsonl", read_only=read_only)
+        self.naming = Names(self)
         found = zip(opened.images, opened.called, strict=True)
         self.entries = [Entry(i, file, name) for i, (file, name) in enumerate(found)]
         self._by_name = {entry.called: entry for entry in self.entries}
@@ -69,10 +71,10 @@ class Project:
     def _mend(self) -> None:
         """Do what the last line of the journal says, where a crash came between it and the table."""
         last = self.journal.last()
-        entry = self._by_name.get(last[0]) if last is not None else None
-        if last is None or entry is None or entry.state == last[2] or entry.state != last[1]:
+        entry = self._by_name.get(last.image) if last is not None and last.naming is None else None
+        if last is None or entry is None or entry.state == last.after or entry.state != last.before:
             return
-        self._store(entry, last[2])
+        self._store(entry, last.after)
         self.notes.append(f"{entry.called}: its last change was in the journal only and is now in the table")
 
     def scan(self) -> None:
@@ -154,7 +156,7 @@ class Project:
             return entry
 
     def step(self, kind: Kind) -> Entry | None:
-        """Undo the last change, or redo the last one undone; None where there is none.
+        """Undo the last change, or redo the last one undone; None where there is none, or it was one of landmarks.
 
         Raises StaleError where the image is not what the change has left; that change cannot be undone any more.
         """
@@ -162,23 +164,29 @@ class Project:
             found = self.journal.next_undo() if kind == "undo" else self.journal.next_redo()
             if found is None:
                 return None
-            name, before, after = found
-            now, then = (after, before) if kind == "undo" else (before, after)
-            known = self._by_name.get(name)
+            if found.naming is not None:
+                self._writable_set()
+                self.naming.step(kind, found.naming)
+                return None
+            now, then = (found.after, found.before) if kind == "undo" else (found.before, found.after)
+            known = self._by_name.get(found.image)
             entry = self._writable(known.id) if known is not None else None
             if entry is None or entry.state != now:
                 if kind == "undo":
-                    self.journal.add("void", name, now, now, self.annotator)
-                raise StaleError(f"{name}: was changed elsewhere since, so this change stays")
+                    self.journal.add("void", found.image, now, now, self.annotator)
+                raise StaleError(f"{found.image}: was changed elsewhere since, so this change stays")
             self._change(kind, entry, then)
             return entry
 
     def _writable(self, number: int) -> Entry:
         entry = self.entry(number)
+        self._writable_set()
+        return entry
+
+    def _writable_set(self) -> None:
         if self.read_only:
             raise DataError(f"{self.opened.folder}: expected a folder to write to, got one opened for reading only")
         self.refresh()
-        return entry
 
     def _check(self, state: State) -> None:
         unknown = {name for row in state.rows for name in row.marks} - {*self.names}
@@ -204,8 +212,8 @@ class Project:
     def _store(self, entry: Entry, state: State) -> None:
         self.table.put(entry.file, entry.called, state)
         self.table.write()
-        if not self._described:
-            self._describe(Naming(landmarks=self.names))
+        if not self.described:
+            self.naming.describe()
         entry.state = self.table.state(entry.file)
         entry.revision += 1
 
@@ -232,41 +240,22 @@ class Project:
     # -- landmarks ---------------------------------------------------------------------------------------------------
 
     def name_landmarks(self, naming: Naming) -> None:
-        """Add landmarks, and say which are left and right and which are joined by lines.
+        """Rename landmarks, add some, take some away, and say which are left and right and which are joined by lines.
 
-        Raises DataError when one that is there is left out: its labels would be lost.
+        Raises DataError when one that is there is left out without being named as removed: its labels would be lost.
         """
         with self.lock:
-            if self.read_only:
-                raise DataError(f"{self.opened.folder}: expected a folder to write to, got one opened for reading only")
-            self.refresh()
-            names = check_names(naming.landmarks)
-            lost = [name for name in self.names if name not in names]
-            if names[: len(self.names)] != self.names and (lost or self.table.rows):
-                got = f"got them without {lost[0]}" if lost else "got another order"
-                expected = f"expected all of {', '.join(self.names)} first"
-                raise DataError(f"landmarks: {expected}, {got}; add new ones at the end")
-            self._check_lines(naming, names)
-            self.table.add_landmarks(names)
-            if self.table.file.is_file():
-                self.table.write()
-            self._describe(naming.model_copy(update={"landmarks": self.names}))
-            self.pairs = self.pairs if naming.pairs is None else tuple(naming.pairs)
-            self.skeleton = self.skeleton if naming.skeleton is None else tuple(naming.skeleton)
-            self.tell({"kind": "landmarks"})
+            self._writable_set()
+            self.naming.change(naming)
 
-    def _check_lines(self, naming: Naming, names: Sequence[str]) -> None:
-        for what, lines in (("pairs", naming.pairs), ("lines", naming.skeleton)):
-            for line in lines or ():
-                if not set(line) <= {*names} or line[0] == line[1]:
-                    raise DataError(f"{what}: expected two landmarks of the set, got {' and '.join(line)}; correct it")
-        paired = [name for pair in naming.pairs or () for name in pair]
-        if len(set(paired)) < len(paired):
-            raise DataError("pairs: expected each landmark in one pair, got one in two; correct it")
-
-    def _describe(self, naming: Naming) -> None:
-        opened, table = self.opened, self.table.file.name
-        describe(
-            opened.folder, new_description(opened.folder, opened.plain, self.names, opened.instances, table), naming
-        )
-        self._described = True
+    def renamed(self) -> None:
+        """Take up the table after its landmarks were changed, and what ``dataset.yaml`` says of them now."""
+        about = read_description(self.opened.folder, [])
+        self.pairs, self.skeleton = about.pairs, about.skeleton
+        self.described = True
+        for entry in self.entries:
+            state = self.table.state(entry.file)
+            if state != entry.state:
+                entry.state = state
+                entry.revision += 1
+        self.tell({"kind": "landmarks", **self.history()})

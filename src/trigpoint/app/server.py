@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +24,7 @@ from trigpoint.app.predictions import Runs, compared
 from trigpoint.app.project import Entry, Project, StaleError
 from trigpoint.app.state import Edit, Naming
 from trigpoint.errors import DataError, TrigpointError
+from trigpoint.report.page import SHARED
 from trigpoint.serving.asgi import App, TooLongError
 
 PAGE = Path(__file__).parent / "page"
@@ -98,6 +99,7 @@ def _answer_errors(app: FastAPI) -> None:
 
 def _serve_page(app: FastAPI) -> None:
     files = {file.relative_to(PAGE).as_posix(): file for file in PAGE.rglob("*") if file.suffix in _KINDS}
+    files |= {file.name: file for file in SHARED.iterdir() if file.suffix in _KINDS}
 
     def sent(name: str) -> Response:
         if name not in files:
@@ -139,15 +141,20 @@ def _serve_set(app: FastAPI, project: Project) -> None:
     def save(number: int, edit: Edit) -> dict[str, Any]:
         return _full(project, project.save(number, edit.state, edit.base, edit.how, edit.before))
 
+    def _stepped(kind: Literal["undo", "redo"]) -> dict[str, Any]:
+        before = project.history()
+        entry = project.step(kind)
+        if entry is not None:
+            return _full(project, entry)
+        return {"landmarks": project.names} if project.history() != before else {}
+
     @app.post("/api/undo")
     def undo() -> dict[str, Any]:
-        entry = project.step("undo")
-        return {} if entry is None else _full(project, entry)
+        return _stepped("undo")
 
     @app.post("/api/redo")
     def redo() -> dict[str, Any]:
-        entry = project.step("redo")
-        return {} if entry is None else _full(project, entry)
+        return _stepped("redo")
 
     @app.put("/api/landmarks")
     def landmarks(naming: Naming) -> dict[str, Any]:

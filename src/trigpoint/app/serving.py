@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trigpoint.app.folder import Opened, open_folder, writable
+from trigpoint.app.folder import HIDDEN, Opened, open_folder, writable
 from trigpoint.data.annotators import begin_table, table_of
 from trigpoint.data.description import read_description
-from trigpoint.errors import ConfigError, DataError
+from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.serving.asgi import LOCAL
 from trigpoint.serving.listening import address, bound
 
@@ -55,7 +55,10 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         raise ConfigError(f"--password: expected one where other machines can reach the page, {got}; give --password")
     for run in wanted.runs:
         _check_run(run)
-    opened = _with_instances(open_folder(_table_of(wanted, tell), wanted.landmarks), wanted.instances)
+    place = _table_of(wanted, tell)
+    if done := _finished(place, wanted.read_only):
+        tell(done)
+    opened = _with_instances(open_folder(place, wanted.landmarks), wanted.instances)
     with ExitStack() as stack:
         read_only = _held(stack, opened, wanted.read_only, tell)
         project = Project(opened, wanted.annotator.strip() or opened.own, read_only=read_only)
@@ -82,6 +85,20 @@ def _check_run(run: Path) -> None:
     folder.recipe()
     if not folder.weights.is_file():
         raise ConfigError(f"--run {run}: expected a trained run, got one without weights; train it to the end")
+
+
+def _finished(place: Path, read_only: bool) -> str:
+    """What was finished of a change of landmarks that a crash has cut, in words; nothing while the set is labelled."""
+    from trigpoint.app.naming import finish
+    from trigpoint.runs.lock import locked
+
+    folder = place.parent if place.suffix.lower() == ".csv" else place
+    if read_only or not (folder / HIDDEN).is_dir() or not writable(folder):
+        return ""
+    table = place if place != folder else folder / read_description(folder, []).table
+    with suppress(RunError), locked(folder / HIDDEN / "label.lock"):  # nothing is half done while another has it open
+        return finish(folder, table)
+    return ""
 
 
 def _with_instances(opened: Opened, instances: bool) -> Opened:

@@ -88,9 +88,15 @@ class Edit(_Plain):
     how: Annotated[str, Field(max_length=40)] = ""
 
 
-class Naming(_Plain):
-    """The landmarks of the set, with what is said about them; names can be added, and none is taken away."""
+LandmarkName = Annotated[str, Field(min_length=1, max_length=80)]
 
-    landmarks: list[Annotated[str, Field(min_length=1, max_length=80)]] = Field(min_length=1, max_length=500)
+
+class Naming(_Plain):
+    """The landmarks of the set, with what is said about them: those that are there, by their new names where they are
+    ``renamed``, without those ``removed``, and behind them new ones."""
+
+    landmarks: list[LandmarkName] = Field(min_length=1, max_length=500)
     pairs: list[tuple[str, str]] | None = None
     skeleton: list[tuple[str, str]] | None = None
+    renamed: dict[LandmarkName, LandmarkName] = Field(default_factory=dict, max_length=500)
+    removed: list[LandmarkName] = Field(default_factory=list, max_length=500)

@@ -48,7 +48,7 @@ class LabelTable:
         if self._stamp is None:
             self.header = ["image", "split", "subject", *(["instance"] if self.instances else [])]
             self.cells, self._lines, self._text = [self.header], [], ""
-            self._add_landmarks()
+            self.make_landmarks()
             return
         found = found or read_table(self.file, unlabelled=True)
         self.cells = read_csv(self.file)
@@ -58,7 +58,7 @@ class LabelTable:
             self.samples.setdefault(sample.image, []).append(sample)
         self._lines = [csv_text([cells]) for cells in self.cells]
         self._text = "".join(self._lines)
-        self._add_landmarks()
+        self.make_landmarks()
 
     def changed_outside(self) -> bool:
         """Whether another program has written the table since it was read or written here."""
@@ -113,11 +113,6 @@ class LabelTable:
         self.samples[image] = [self._sample(image, row, cells) for row, cells in zip(state.rows, new, strict=True)]
         if not new:
             del self.rows[image], self.samples[image]
-
-    def add_landmarks(self, names: Sequence[str]) -> None:
-        """Columns of new landmarks, blank in every row."""
-        self.names += [name for name in names if name not in self.names]
-        self._add_landmarks()
 
     # -- cells -------------------------------------------------------------------------------------------------------
 
@@ -196,8 +191,8 @@ class LabelTable:
             for name in self.names:
                 self._column(f"{name}_v", f"{name}_y")
 
-    def _add_landmarks(self) -> None:
-        """Columns of landmarks that the table lacks; in sets with instances the rows before say nothing about them."""
+    def make_landmarks(self) -> None:
+        """Make columns of landmarks that the table lacks; in sets with instances the rows before say nothing about them."""
         for name in self.names:
             fresh = f"{name}_x" not in self.header
             self._column(f"{name}_x")

@@ -1,5 +1,7 @@
 """A process of its own that predicts: a run's name in, then an image a line in and its points a line out, as JSON.
 
+With the points it says what the image looks like; of an image that is asked for with ``look``, only that.
+
 Begun by ``predictions.py`` as ``python -m trigpoint.app.worker RUN``; it ends when its input ends, or with its parent.
 """
 
@@ -9,10 +11,13 @@ import json
 import math
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from trigpoint.errors import TrigpointError, end_with_parent
 from trigpoint.landmarks import FloatArray
+
+if TYPE_CHECKING:
+    from trigpoint.prediction.looks import Looks
 
 MOST = 50  # objects of an image that are passed on
 
@@ -20,7 +25,10 @@ MOST = 50  # objects of an image that are passed on
 def main(run: str, lines: TextIO, out: TextIO) -> None:
     """Answer each line until there is none."""
     from trigpoint.prediction import Predictor
+    from trigpoint.prediction.looks import Looks
     from trigpoint.prediction.views import predict_views
+
+    looks = Looks() if Looks.known() else None
 
     def say(**values: Any) -> None:
         out.write(json.dumps(values) + "\n")
@@ -35,11 +43,24 @@ def main(run: str, lines: TextIO, out: TextIO) -> None:
     for line in lines:
         asked = json.loads(line)
         try:
+            if asked.get("look"):
+                say(id=asked["id"], look=_look(looks, asked["file"]))
+                continue
             found, apart = predict_views(predictor, asked["file"])
             rows = [_marks(points, scores, apart) for points, scores in zip(found.points, found.scores, strict=True)]
-            say(id=asked["id"], rows=rows[:MOST])
+            say(id=asked["id"], rows=rows[:MOST], look=_look(looks, asked["file"]))
         except (TrigpointError, OSError) as error:
             say(id=asked["id"], error=str(error))
+
+
+def _look(looks: Looks | None, file: str) -> list[float] | None:
+    """What an image looks like; None where it is read by tiles, or the weights for it are missing."""
+    from trigpoint.data.pixels.images import read_image
+    from trigpoint.prediction.base import is_lazy
+
+    if looks is None or is_lazy(file):
+        return None
+    return [round(value, 4) for value in looks.of([read_image(file)])[0].tolist()]
 
 
 def _marks(points: FloatArray, scores: FloatArray, apart: FloatArray) -> list[list[float | None] | None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trigpoint.cli.console import note, progress, refuse, show_table, write_json
+from trigpoint.errors import ConfigError
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
@@ -21,24 +24,43 @@ def audit(
         list[Path] | None,
         typer.Option("--run", help="A run to compare the labels with; several: each judges what it has not learned."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="For --run: cpu, cuda, mps or auto.")] = "auto",
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Train so many runs first, each without a part of the images, to compare."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="How long each of these takes; default: 10.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where they are kept, so that the same command goes on; none: nowhere.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="For runs: cpu, cuda, mps or auto.")] = "auto",
+    images: Annotated[bool, typer.Option(help="Read the images too, and list copies whose labels differ.")] = True,
     json: Annotated[Path | None, typer.Option("--json", help="Write all of them to this file ('-': stdout).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
 ) -> None:
-    """List the labels that are likely wrong: shifted points, and left and right or neighbours that are swapped.
+    """List the labels that are likely wrong: shifted points, swapped ones, and copies that are labelled apart.
 
     Without a run, labels are compared with the shapes of the others; a run also looks at the images.
 
-    Example: trigpoint data audit data/faces --count 50 --run runs/faces
+    Example: trigpoint data audit data/faces --count 50 --folds 2 --minutes 10
     """
     from trigpoint.data import LandmarkDataset
+    from trigpoint.data.quality.apart import copies_apart, with_copies
     from trigpoint.data.quality.audit import audit as look
 
     refuse(json, force)
+    if folds is None and (minutes is not None or out is not None):
+        raise ConfigError("--minutes and --out: expected --folds beside them, got none; leave them out, or give it")
     dataset = LandmarkDataset.load(folder, check_images=False)
-    found = _found(run, dataset, device) if run else None
+    with TemporaryDirectory() as spare:
+        runs = [*(run or []), *_fold_runs(dataset, folds, minutes, out or Path(spare))]
+        found = _found(runs, dataset, device) if runs else None
+    audited = look(dataset, found)
+    copies = []
+    if images:
+        with progress("looking for copies") as advance:
+            copies = copies_apart(dataset, audited, advance)
     rows: list[dict[str, Any]] = []
-    for one in look(dataset, found).suspects:
+    for one in with_copies(audited, copies):
         sample = dataset.samples[one.row]
         place = "" if one.expected is None else f"{one.expected[0]:.1f}, {one.expected[1]:.1f}"
         rows.append(
@@ -55,6 +77,16 @@ def audit(
         show_table(rows[:count])
     if json is not None:
         write_json(json, {"rows": rows})
+
+
+def _fold_runs(dataset: LandmarkDataset, folds: int | None, minutes: float | None, out: Path) -> list[Path]:
+    """Runs that were each trained without a part of the set; none where no folds are asked for."""
+    if folds is None:
+        return []
+    from trigpoint.training.folds import fold_runs
+    from trigpoint.training.planning import MINUTES
+
+    return fold_runs(dataset, folds, MINUTES if minutes is None else minutes, out, note)
 
 
 def _found(runs: list[Path], dataset: LandmarkDataset, device: str) -> FloatArray:
@@ -82,12 +114,19 @@ def next_images(
 ) -> None:
     """Say which images to label next: those that the run is unsure of and that are unlike the others.
 
+    Labelled images whose labels are far more likely wrong than others come between them, to be looked at again.
+
     Example: trigpoint data next photos --run runs/first --count 20
     """
-    from trigpoint.app.choosing import choose
+    from trigpoint.app.auditing import surely_wrong
+    from trigpoint.app.choosing import appearance, choose, woven
     from trigpoint.app.folder import open_folder
+    from trigpoint.app.pictures import Picture
     from trigpoint.app.project import Entry, Project
+    from trigpoint.data.pixels.images import read_image
     from trigpoint.prediction import Predictor
+    from trigpoint.prediction.base import is_lazy
+    from trigpoint.prediction.looks import Looks
     from trigpoint.prediction.views import mean_apart, predict_views
 
     refuse(json, force)
@@ -98,11 +137,26 @@ def next_images(
     def apart(entry: Entry) -> float:
         return mean_apart(predict_views(predictor, entry.file)[1])
 
+    lazy = any(is_lazy(entry.file) for entry in project.entries if not entry.broken)
+    looks = Looks() if Looks.known() and not lazy else None
+
+    def look(entry: Entry) -> FloatArray:
+        if looks is None:
+            return appearance(Picture(entry.file))
+        found: FloatArray = looks.of([read_image(entry.file)])[0]
+        return found
+
     with progress("predicting") as advance:
-        chosen = choose(project, apart, count, advance)
+        chosen = choose(project, apart, count, advance, look)
     rows: list[dict[str, Any]] = [
-        {"image": one.entry.called, "apart_px": round(one.apart, 2), "unlike": round(one.unlike, 3)} for one in chosen
+        {"image": one.entry.called, "why": "no labels", "apart_px": round(one.apart, 2), "unlike": round(one.unlike, 3)}
+        for one in chosen
     ]
+    wrong = [
+        {"image": project.entry(number).called, "why": f"likely {words}", "apart_px": math.nan, "unlike": math.nan}
+        for number, words in surely_wrong(project).items()
+    ]
+    rows = woven(rows, wrong)[:count]
     if str(json) != "-":
         show_table(rows)
     if json is not None:

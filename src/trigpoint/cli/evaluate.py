@@ -69,14 +69,9 @@ def evaluate(
     where = "all rows" if split == "all" else f"split {split}"
     if str(json) != "-":
         _compared(found, where) if isinstance(found, Comparison) else _show(found, f"{run} on {where}")
-    if json is not None:
-        write_json(json, found.to_dict())
     if html is not None:
         write_text(html, reports[0].to_html(), overwrite=True)
-    for file in table or []:
-        found.to_tables(file, overwrite=True)
-    for file in figure or []:
-        found.to_figures(file, overwrite=True)
+    _write(found, json, table or [], figure or [])
     for file in written:
         note(f"wrote {file}")
 
@@ -95,6 +90,15 @@ def _writable(files: Sequence[Path | None], tables: Sequence[Path], figures: Seq
         if file in found[:i]:
             raise DataError(f"{file}: expected each file once, got it twice; give another name")
     return found
+
+
+def _write(found: Report | Comparison, json: Path | None, tables: Sequence[Path], figures: Sequence[Path]) -> None:
+    if json is not None:
+        write_json(json, found.to_dict())
+    for file in tables:
+        found.to_tables(file, overwrite=True)
+    for file in figures:
+        found.to_figures(file, overwrite=True)
 
 
 def _compared(found: Comparison, where: str) -> None:

@@ -44,6 +44,9 @@ def predict(
         str | None,
         typer.Option("--spacing-mm", help="Millimetres per pixel of images that state none: 0.1, or 0.2,0.1 for x, y."),
     ] = None,
+    flag: Annotated[
+        bool, typer.Option("--flag", help="Mark images that a person should look at, in the column 'flag'.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
@@ -60,6 +63,9 @@ def predict(
     If the run's dataset names measurements, they are in a second table, OUT-measurements.csv, with the ends of 90 %
     intervals: NAME, NAME_low, NAME_high, and lengths in mm as NAME_mm.
 
+    Images that are unlike those that the run was validated on are told: another size or turn of the figure, other grey
+    values. --flag marks them as "unlike", and as "doubtful" those as hard as the hardest tenth in validation.
+
     Example: trigpoint predict runs/faces photos/ --out predictions.csv --overlay drawn
     """
     from trigpoint.prediction.files import has_frames, image_files, is_video
@@ -67,7 +73,7 @@ def predict(
 
     if trace is not None and is_model_file(run):
         raise ConfigError("--trace: draws what a run folder shows, got an exported model; give the run folder")
-    how = {"batch_size": batch_size, "overwrite": force, "spacing_mm": _spacing(spacing_mm)}
+    how = {"batch_size": batch_size, "overwrite": force, "spacing_mm": _spacing(spacing_mm), "flag": flag}
     load = partial(_loaded, run, device, group, out, how)
     with _told_once():
         refuse(out, force)

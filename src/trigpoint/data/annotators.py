@@ -69,6 +69,15 @@ def read_annotators(folder: str | Path) -> dict[str, LandmarkDataset]:
     common names.
     """
     about = described(folder)
+    found = begun(about)
+    if len(found) < 2:
+        got = f"got {next(iter(found))} alone" if found else "got none"
+        raise DataError(f"{about.file}: expected labels of two annotators or more, {got}; let another one label first")
+    return found
+
+
+def begun(about: Description) -> dict[str, LandmarkDataset]:
+    """The labels of each annotator who has any; errors as of ``read_annotators``, but there may be less than two."""
     found: dict[str, LandmarkDataset] = {}
     for name in about.annotators:
         file = table_of(about, name)
@@ -77,9 +86,6 @@ def read_annotators(folder: str | Path) -> dict[str, LandmarkDataset]:
         found[name] = LandmarkDataset.load(file, check_images=False)
         if found[name].instances:
             raise DataError(f"{file}: expected one object in an image, got a set with instances; compare them by hand")
-    if len(found) < 2:
-        got = f"got {next(iter(found))} alone" if found else "got none"
-        raise DataError(f"{about.file}: expected labels of two annotators or more, {got}; let another one label first")
     return found
 
 

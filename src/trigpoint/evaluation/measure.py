@@ -12,9 +12,11 @@ from trigpoint.errors import DataError
 from trigpoint.evaluation.measuring import compared, with_measurements
 from trigpoint.evaluation.report import Detected, Report
 from trigpoint.evaluation.traces import traced
+from trigpoint.evaluation.trusted import trust_numbers
 from trigpoint.landmarks import Prediction
 from trigpoint.metrics import detection_scores, precision_recall, radial_error
 from trigpoint.metrics.summary import summarize
+from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.prediction import Predictor, Progress
 from trigpoint.runs import RunFolder
 from trigpoint.runs.provenance import data_changed, known_subjects, seen_before
@@ -62,6 +64,9 @@ def evaluate(
             metrics["measurements"], metrics["ci95"]["measurements"] = more["numbers"], more["ci95"]
             warnings += more["notes"]
         errors = radial_error(found.points, dataset.points)
+        metrics |= trust_numbers(found, errors, predictor.trust)
+        if predictor.trust is not None and (unlike := predictor.trust.told(found.detections)):
+            warnings.append(f"not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}")
         made = Report(metrics=metrics, prediction=found, errors=errors, measured=measured, **report)
         typical, _ = made.extremes()
         if predictor.method.traces and typical:

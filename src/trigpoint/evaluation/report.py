@@ -1,14 +1,17 @@
 """The result of an evaluation: numbers, of which run and data, and how they become figures and files."""
 
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
+from trigpoint.data.description import DEFAULT_TABLE
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
 from trigpoint.evaluation.figures import curve, write_figures
@@ -32,6 +35,8 @@ from trigpoint.report.table_files import write_tables
 from trigpoint.runs import RunFolder
 from trigpoint.runs.label_curve import outlook, read_curve
 
+PAGE = "http://127.0.0.1:8765/"
+"""Where ``trigpoint label`` serves its page, if the port is free."""
 _MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
 
 
@@ -136,15 +141,27 @@ class Report:
             drawn = curve({self.run.folder.name: self})
             pictures = [Picture("Precision and recall", drawn, "at every score; the threshold is that of the run")]
             about = "as many errors as in the middle image", "most instances missed or wrong"
-        for title, shown, what in zip(("Typical images", "Worst images"), (typical, worst), about, strict=True):
-            if shown:
-                pictures.append(Picture(title, self.overlay(shown), what))
+        if typical:
+            pictures.append(Picture("Typical images", self.overlay(typical), about[0]))
+        if worst:
+            pictures.append(Picture("Worst images", self.overlay(worst), about[1], *self._review(worst)))
         if law := read_curve(self.run):
             more = np.geomspace(law.counts.min(), 10 * law.counts.max(), 40)
             drawn = label_curve_plot(list(law.counts), list(law.errors), list(more), [law.expected(n) for n in more])
             pictures.append(Picture("How many labels?", drawn, "; ".join(outlook(law))))
         # patches need no more than to be as wide on the page as text
         return pictures + [Picture(one.title, figure_png(one.draw(), dpi=100), one.caption) for one in self.traces]
+
+    def _review(self, positions: list[int]) -> tuple[tuple[tuple[str, str], ...], str]:
+        """Where the labelling page shows these images, and the command that serves it."""
+        rows = positions if self.detected is None else [self.detected.images[i].rows[0] for i in positions]
+        names = [self.dataset.image_name(self.dataset.samples[row]) for row in rows]
+        table = self.dataset.table or self.dataset.folder
+        if table is None:  # it was made of an array, and nothing could be corrected
+            return (), ""
+        folder = Path(table).parent if Path(table).name == DEFAULT_TABLE else Path(table)
+        command = shlex.join(["trigpoint", "label", str(folder), "--run", str(self.run.folder)])
+        return tuple((name, f"{PAGE}?{urlencode({'name': name})}") for name in names), command
 
     def overlay(self, positions: list[int]) -> Figure:
         """Figure of the images at these positions with true and predicted points."""

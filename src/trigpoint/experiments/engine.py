@@ -98,7 +98,7 @@ class Experiment:
 
     def jobs(self) -> list[Job]:
         """Every setting with every seed, but those of ``first_seed_only`` with the first."""
-        settings, once = self.scale.settings(), self.study.first_seed_only
+        settings, once = self.scale.settings(), (*self.study.first_seed_only, *self.scale.first_seed_only)
         return [
             Job(name, self.scale.recipe, overrides, seed)
             for seed in self.seeds

@@ -107,7 +107,8 @@ class Scale(Config):
     ``recipe``: a recipe, or one in place that may extend another. ``vary``: factors, each {name: overrides of the
     recipe by dotted key}; every combination is a setting, whose name joins those of its factors by "-". ``draw``: the
     set that is drawn without data: kind, number of images (or {split: number}) and options of that drawing. ``about``
-    and ``labels``: what readers are told. ``values``: numbers that the study's own code reads.
+    and ``labels``: what readers are told. ``values``: numbers that the study's own code reads. ``first_seed_only``:
+    patterns of settings that are trained with the first seed alone, beside those of the study.
     """
 
     about: str = ""
@@ -117,6 +118,7 @@ class Scale(Config):
     draw: dict[str, Any] | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     values: dict[str, Any] = Field(default_factory=dict)
+    first_seed_only: Patterns = ()
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Overrides by name of setting.

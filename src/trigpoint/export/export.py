@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from trigpoint.prediction import Predictor
 from trigpoint.prediction.exported import ExportedPredictor
 from trigpoint.runs import RunFolder
 
+Made = TypeVar("Made")
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TOLERANCE = 0.05
@@ -64,9 +65,30 @@ def export_run(
     cannot be read or a file that finds other points, naming the image; DataError without images to check on;
     ConfigError for a network that ONNX cannot hold.
     """
-    target = Path(out)
-    folder, predictor, images = opened(run, target, ".onnx", precision, check, overwrite)
-    return export_predictor(
+    return of_run(export_predictor, run, Path(out), ".onnx", precision, check, tolerance, overwrite, progress)
+
+
+def of_run(
+    write: Callable[..., Made],
+    run: str | Path | RunFolder,
+    target: Path,
+    suffix: str,
+    precision: Precision,
+    check: Sequence[Path] | None,
+    tolerance: float | None,
+    overwrite: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Made:
+    """Let ``write``, which takes what ``export_predictor`` does, write a run, once its file is known to be writable."""
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    if target.suffix.lower() != suffix:
+        raise ConfigError(f"{target}: expected a name that ends in {suffix}, got '{target.suffix}'; rename it")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    refuse_existing(target, overwrite)
+    predictor = Predictor.load(folder, "cpu")
+    images = list(check) if check else validation_images(folder)
+    return write(
         predictor,
         target,
         images,
@@ -76,25 +98,6 @@ def export_run(
         progress=progress,
         origin=origin(folder),
     )
-
-
-def opened(
-    run: str | Path | RunFolder,
-    target: Path,
-    suffix: str,
-    precision: str,
-    check: Sequence[Path] | None,
-    overwrite: bool,
-) -> tuple[RunFolder, Predictor, list[Path]]:
-    """The run, its predictor on the CPU, and the images to check on, once it is known that the file can be written."""
-    folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    if target.suffix.lower() != suffix:
-        raise ConfigError(f"{target}: expected a name that ends in {suffix}, got '{target.suffix}'; rename it")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    refuse_existing(target, overwrite)
-    predictor = Predictor.load(folder, "cpu")
-    return folder, predictor, list(check) if check else validation_images(folder)
 
 
 def export_predictor(

@@ -18,12 +18,13 @@ from typing import Any
 
 from trigpoint import __version__
 from trigpoint.errors import ConfigError
+from trigpoint.report.page import SHARED
 
 PAGE = Path(__file__).parent / "page"
 VENDOR = PAGE / "vendor"
 RUNTIME = "onnxruntime-web 1.30.0"
 """What lies in ``page/vendor``, unchanged but for the comment that names its source map."""
-MAIN = ("dom", "heads", "files", "detector", "marks", "store", "table", "view", "lists", "keys", "main")
+MAIN = ("dom", "heads", "files", "detector", "marks", "pen", "store", "table", "view", "lists", "keys", "main")
 WORKER = ("heads", "png", "reading", "worker")
 """Modules, each after those that it uses at once."""
 USUAL, MOST = 25_000_000, 200_000_000
@@ -37,7 +38,7 @@ def page_text(model: bytes, about: Mapping[str, Any], name: str) -> str:
 
     Raises ConfigError for a model that is too large for a page.
     """
-    main, style = _joined(MAIN), _read("style.css")
+    main, style = _joined(MAIN), _read("frame.css") + _read("style.css")
     notices = (VENDOR / "onnxruntime-ThirdPartyNotices.txt.gz").read_bytes()
     parts = [
         _part("about", "application/json", _as_json(_for_page(about, name))),
@@ -68,11 +69,12 @@ def page_text(model: bytes, about: Mapping[str, Any], name: str) -> str:
 
 
 def _read(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
+    own = PAGE / name
+    return (own if own.is_file() else SHARED / name).read_text(encoding="utf-8")
 
 
 def _joined(names: Iterable[str]) -> str:
-    """Modules as one script; each is a module of its own in ``page``."""
+    """Modules as one script; each is a module of its own in ``page``, or shared."""
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(f"{name}.js"))) for name in names)
 
 

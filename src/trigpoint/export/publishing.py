@@ -15,12 +15,12 @@ from trigpoint.export.export import (
     Precision,
     checked_model,
     limit_of,
-    opened,
+    of_run,
     refuse_farther,
     summary,
 )
 from trigpoint.export.html import page_text
-from trigpoint.export.writing import about_of, origin
+from trigpoint.export.writing import about_of
 from trigpoint.prediction import Predictor
 from trigpoint.runs import RunFolder
 
@@ -53,18 +53,7 @@ def export_html(
     that browsers read. Nothing is written that fails. Raises what ``export_run`` raises, ConfigError for a model that
     is too large for a page, and DataError where the page reads none of the images to check on.
     """
-    target = Path(out)
-    folder, predictor, images = opened(run, target, ".html", precision, check, overwrite)
-    return page_of_predictor(
-        predictor,
-        target,
-        images,
-        precision,
-        tolerance=tolerance,
-        overwrite=overwrite,
-        progress=progress,
-        origin=origin(folder),
-    )
+    return of_run(page_of_predictor, run, Path(out), ".html", precision, check, tolerance, overwrite, progress)
 
 
 def page_of_predictor(

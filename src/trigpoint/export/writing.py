@@ -19,6 +19,7 @@ from trigpoint.nn.pretrained import notes
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.model_file import ABOUT_KEY, FORMAT, FORMAT_KEY, HASH_KEY, NO_HASH, PRODUCER, sealed
 from trigpoint.runs import RunFolder, environment_text
+from trigpoint.runs.record import CARD
 
 LEAST_RUNTIME = "1.18"
 """The first onnxruntime that reads files of this ``IR_VERSION``."""
@@ -43,6 +44,7 @@ def about(predictor: Predictor, precision: str = "float32") -> dict[str, Any]:
         "radius_px": radii,
         "radius_coverage": COVERAGE,
         "radius_scale": predictor.scale,
+        "trust": None if predictor.trust is None else predictor.trust.to_dict(),
         "measurement_widths": {
             name: {unit: float(half) if np.isfinite(half) else None for unit, half in by_unit.items()}
             for name, by_unit in predictor.widths.items()
@@ -64,9 +66,10 @@ def origin(folder: RunFolder) -> dict[str, Any]:
     """Where a run comes from: its recipe, how its weights were chosen, and what it was trained with."""
     own = folder.env.read_text(encoding="utf-8", errors="replace") if folder.env.is_file() else ""
     recipe, (_, note) = folder.recipe(), folder.load_weights()
-    spacing = plain_spacing(folder.read_landmarks().spacing_mm)
+    spacing, file = plain_spacing(folder.read_landmarks().spacing_mm), folder.folder / CARD
+    told = file.read_text(encoding="utf-8") if file.is_file() else None
     run = {"name": recipe.name, "chosen": note, "environment": own.splitlines(), "config": to_yaml(recipe)}
-    return {"spacing_mm": spacing, "run": run}
+    return {"spacing_mm": spacing, "run": run, "card": told}
 
 
 def model_bytes(model: ModelProto, said: dict[str, Any]) -> bytes:

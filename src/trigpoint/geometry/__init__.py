@@ -14,8 +14,7 @@ extends from -0.5 to W - 0.5. Everything here follows from that one sentence:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trigpoint.geometry.elastic import Displacement
 from trigpoint.geometry.points import (
@@ -32,6 +31,7 @@ from trigpoint.geometry.points import (
     to_corner,
     to_grid,
 )
+from trigpoint.imports import lazy
 
 if TYPE_CHECKING:
     from trigpoint.geometry.glimpses import PYRAMID_TAPS, glimpse_points, halve, sample_points
@@ -59,18 +59,10 @@ __all__ = [
     "warp",
 ]
 
-_HOMES = {
-    "PYRAMID_TAPS": "trigpoint.geometry.glimpses",
-    "glimpse_points": "trigpoint.geometry.glimpses",
-    "halve": "trigpoint.geometry.glimpses",
-    "sample_points": "trigpoint.geometry.glimpses",
-    "resample": "trigpoint.geometry.images",
-    "warp": "trigpoint.geometry.images",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: points need no PyTorch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(  # points need no PyTorch
+    __name__,
+    {
+        "trigpoint.geometry.glimpses": ("PYRAMID_TAPS", "glimpse_points", "halve", "sample_points"),
+        "trigpoint.geometry.images": ("resample", "warp"),
+    },
+)

@@ -172,6 +172,8 @@ class LandmarkMethod(TrainedModule, ABC):
     validates_itself: ClassVar[bool] = False
     """Whether the few images that are annotated may all be learned from, and measured on, where no others validate: it
     has nothing that the validation images would have to choose."""
+    continues: ClassVar[bool] = False
+    """Whether ``begin_from`` works: training can begin from the weights of another run."""
     threshold: float | None = None
     """Score that an instance has to exceed to be predicted; None: exactly one of each landmark is found. A method with
     a threshold is trained on ``InstanceInputs``: batches with all instances of an image."""
@@ -257,7 +259,7 @@ class LandmarkMethod(TrainedModule, ABC):
         """Radius and threshold from what was ``found`` on the validation images, all candidates included."""
         scale = float(np.median(found.scales))
         if self.threshold is None:
-            errors = radial_error(found.points, data.points) / found.scales[:, None]
+            errors = radial_error(found.points, data.points) / found.scales[:, None] / found.doubts
             radii = [conformal_radius(column, subjects=data.groups) for column in errors.T]
             return Calibration(scale * np.array(radii), scale)
         images = data.instances_by_image()

@@ -98,7 +98,7 @@ class HeatmapMethod(MapMethod):
             loss = loss + self.loss(maps.float(), batch.points, sigma, self.codec).loss
         loss = loss / (1 + len(output.earlier))
         present = batch.points.isfinite().all(-1)
-        self.count_in(present, misfit, energy)
+        self.count_in(present, misfit, energy, self.near(output.maps, batch.points, sigma))
         penalty = self.schedule.penalty().to(loss)
         total = torch.where(present, loss + penalty, torch.zeros_like(loss)).sum() / own_share(present.sum())
         if self.transfer is not None and self.transfer.source is not None:
@@ -107,6 +107,15 @@ class HeatmapMethod(MapMethod):
             total = total + penalty
         self.finite.watch(total, batch.index)
         return total
+
+    @torch.no_grad()
+    def near(self, maps: Tensor, points: Tensor, sigma: Tensor) -> Tensor | None:
+        """Which points (B, K) found in the maps are near their labels, as the schedule asks; None where it does not."""
+        if self.schedule.near is None:
+            return None
+        found, _ = self.decode_output(maps.detach().float())
+        away = torch.linalg.vector_norm(found - points, dim=-1) / self.codec.stride  # heatmap px, as the widths
+        return away.lt(self.schedule.near * sigma)
 
     def begin_from(self, run: StageRun, names: tuple[str, ...]) -> None:
         if self.transfer is not None:

@@ -97,9 +97,9 @@ class InstanceMethod(MapMethod):
         self.finite.watch(total, batch.index)
         return total
 
-    def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
+    def move_schedule(self, losses: Tensor, energy: Tensor, near: Tensor) -> None:
         """A landmark without any instance in the epoch says nothing about the width of its target, which stays."""
-        super().move_schedule(losses.masked_fill(energy == 0, torch.nan), energy)
+        self.schedule.step(losses.masked_fill(energy == 0, torch.nan), energy)  # no point is near by its name
 
     def matching_radius(self, height: float) -> float:
         """How near a prediction has to be in an image of this many rows, original pixels."""

@@ -29,9 +29,10 @@ SCHEDULE = config.Choice("schedule", "trigpoint.schedules:SCHEDULES")
 class MapMethod(LandmarkMethod):
     """A network that gives maps (B, K, h, w), trained towards targets with a width per landmark."""
 
+    continues = True
     network: LandmarkNetwork
     schedule: Schedule
-    epoch_sums: Tensor  # over the epoch so far: misfit, energy, number of maps that counted, each (K,)
+    epoch_sums: Tensor  # over the epoch so far: misfit, energy, points near, number of maps that counted, each (K,)
     move_sums: Tensor  # the same since the last move of a schedule that moves every so many steps
     _widths: tuple[Tensor, Tensor] | None = None  # as the schedule had them, and their copy on another device
     taught: Tensor | None = None  # (K,) bool, which landmarks are learned; None: all
@@ -51,7 +52,7 @@ class MapMethod(LandmarkMethod):
         self.schedule = SCHEDULE.find(options.name)(count, chosen, epochs=epochs)
         self.keep_average()
         for sums in ("epoch_sums", "move_sums"):
-            self.register_buffer(sums, torch.zeros(3, count, dtype=torch.float64), persistent=False)
+            self.register_buffer(sums, torch.zeros(4, count, dtype=torch.float64), persistent=False)
 
     def widths(self, images: Tensor) -> Tensor:
         """The schedule's widths (K,) where the ``images`` are, copied there only when they have moved."""
@@ -140,10 +141,12 @@ class MapMethod(LandmarkMethod):
         return [] if note is None else [note]
 
     @torch.no_grad()
-    def count_in(self, counted: Tensor, misfit: Tensor, energy: Tensor) -> None:
-        """Add a batch to the epoch's averages; all (B, K), entries that are not ``counted`` mean nothing."""
+    def count_in(self, counted: Tensor, misfit: Tensor, energy: Tensor, near: Tensor | None = None) -> None:
+        """Add a batch to the epoch's averages; all (B, K), entries that are not ``counted`` mean nothing. ``near``:
+        which points found are near their labels, for schedules that ask for it."""
         zero = torch.zeros_like(misfit)
-        sums = [torch.where(counted, values, zero).sum(0) for values in (misfit, energy)]
+        said = zero if near is None else near.to(misfit)
+        sums = [torch.where(counted, values, zero).sum(0) for values in (misfit, energy, said)]
         added = torch.stack([*sums, counted.sum(0)]).to(self.epoch_sums)
         self.epoch_sums += added
         if self.schedule.every is not None:
@@ -160,24 +163,28 @@ class MapMethod(LandmarkMethod):
         """Move a schedule that moves every so many steps."""
         every = self.schedule.every
         if every is not None and self.trainer.global_step % every == 0:
-            loss, energy, count = take_sums(self.move_sums)
-            self.move_schedule(loss / count, energy / count)
+            self._move(take_sums(self.move_sums))
 
     def on_train_epoch_end(self) -> None:
         """Move the schedule by the epoch's losses, the same on every process."""
         self.finite.ask()
-        loss, energy, count = take_sums(self.epoch_sums)
-        self.epoch_loss = float(loss.sum() / count.sum())
+        sums = take_sums(self.epoch_sums)
+        self.epoch_loss = float(sums[0].sum() / sums[-1].sum())
         if self.schedule.every is None:
-            self.move_schedule(loss / count, energy / count)  # 0 / 0 = NaN: landmark not annotated in this epoch
+            self._move(sums)
         else:  # what the first process saves is then that of all
             sums = take_sums(self.move_sums)
             if self.global_rank == 0:
                 self.move_sums.copy_(sums)
 
-    def move_schedule(self, losses: Tensor, energy: Tensor) -> None:
-        """The step of the schedule, by the mean misfit and energy (K,) of the maps since the last one."""
-        self.schedule.step(losses, energy)
+    def _move(self, sums: Tensor) -> None:
+        misfit, energy, near, count = sums
+        self.move_schedule(misfit / count, energy / count, near / count)  # 0 / 0 = NaN: not annotated since then
+
+    def move_schedule(self, losses: Tensor, energy: Tensor, near: Tensor) -> None:
+        """The step of the schedule, by the mean misfit and energy (K,) of the maps since the last one, and the share of
+        points that were near."""
+        self.schedule.step(losses, energy, near)
 
     @torch.no_grad()
     def outputs(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@
 instances per image, ``detection_report`` their precision, recall and F1, ``detection_curve`` these against the score
 threshold; ``agreement`` of annotators; ``measurements`` the formulas of angles, lengths and ratios, ``measured`` how
 well they are predicted; ``units`` lengths in mm; ``point_to_point`` the mean error per image of the cross-task paper;
+``difficulty`` how errors grow from image to image, ``domain`` which images are usual, ``trust`` both;
 ``smoothness`` the normalised total variation of filters.
 """
 

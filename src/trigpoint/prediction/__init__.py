@@ -12,11 +12,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trigpoint.errors import needed
+from trigpoint.imports import lazy
 from trigpoint.prediction.base import Image, ImagePredictor, Progress, is_lazy
 from trigpoint.prediction.table import prediction_frame, write_predictions
 
@@ -39,13 +39,6 @@ __all__ = [
     "write_predictions",
 ]
 
-_HOMES = {
-    "Predictor": "trigpoint.prediction.predictor",
-    "measurement_frame": "trigpoint.prediction.measurements",
-    "predict_files": "trigpoint.prediction.stream",
-    "predict_frames": "trigpoint.prediction.stream",
-}
-
 
 def load_predictor(source: str | Path, device: str = "auto") -> ImagePredictor:
     """The predictor of a run folder or of an exported model (.onnx); see ``Predictor`` and ``ExportedPredictor``."""
@@ -60,8 +53,11 @@ def load_predictor(source: str | Path, device: str = "auto") -> ImagePredictor:
     return Predictor.load(source, device)
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: predicting with an exported model needs no PyTorch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(  # predicting with an exported model needs no PyTorch
+    __name__,
+    {
+        "trigpoint.prediction.predictor": ("Predictor",),
+        "trigpoint.prediction.measurements": ("measurement_frame",),
+        "trigpoint.prediction.stream": ("predict_files", "predict_frames"),
+    },
+)

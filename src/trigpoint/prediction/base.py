@@ -16,6 +16,7 @@ from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read
 from trigpoint.data.tiled.image import is_tiled
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import CANDIDATES, FloatArray, ImageDetections, LandmarkSet, Prediction, Widths
+from trigpoint.metrics.trust import Trust
 from trigpoint.prediction.grouping import group_by_proximity
 
 if TYPE_CHECKING:
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     Image = str | Path | npt.NDArray[Any] | torch.Tensor | ImageData
 else:
     Image = Any  # whose parts may not all be there
+Stored = tuple[npt.NDArray[Any], tuple[float, float] | None]  # pixels (C, H, W), and what black and white are in them
 Progress = Callable[[int, int], None]  # (done, total)
 
 
 class Found(NamedTuple):
-    """What is found in B images, as ``Detections`` but arrays, and how many of their pixels make one of the input."""
+    """What is found in B images, as ``Detections`` but arrays, and how many of their pixels make one of the input; how
+    each ``looks`` to ``metrics.domain.look_of``."""
 
     points: FloatArray
     scores: FloatArray
     numbers: Mapping[str, FloatArray]
     scales: Sequence[float]
+    looks: Sequence[tuple[float, float] | None]
 
 
 class ImagePredictor(ABC):
@@ -54,6 +58,8 @@ class ImagePredictor(ABC):
         self.widths: Widths = {}
         """Half the width of the interval of each measurement, by unit; see ``prediction.measurements``."""
         self._blank = [landmarks.index(name) for name in self.untaught]
+        self.trust: Trust | None = None
+        """How radii grow from image to image, and which images are unlike those of validation; None: not known."""
         self.group: float | None = None
         """Original pixels that two landmarks of one object are apart at most; None: instances are landmark by landmark.
         Beyond the papers, see ``prediction.grouping``."""
@@ -120,7 +126,7 @@ class ImagePredictor(ABC):
 
     def _per_image(self, found: Found, names: Sequence[str]) -> Iterator[ImageDetections]:
         """The images of a batch; of multi-instance runs only the rows that hold an instance."""
-        points, scores, numbers, scales = found
+        points, scores, numbers, scales, looks = found
         if self._blank:
             points, scores = points.copy(), scores.copy()  # another's memory
             points[:, :, self._blank], scores[..., self._blank] = np.nan, np.nan if self.threshold is None else 0.0
@@ -130,7 +136,10 @@ class ImagePredictor(ABC):
         for i, (name, scale) in enumerate(zip(names, scales, strict=True)):
             if self.threshold is None:
                 beside = {key: of[i] for key, of in numbers.items()}
-                yield ImageDetections(name, points[i], scores[i], beside, scale)
+                one = ImageDetections(name, points[i], scores[i], beside, scale, look=looks[i])
+                if self.trust is not None:
+                    one.doubt = self.trust.difficulty.doubts([one])[0]
+                yield one
                 continue
             rows = int((scores[i] > 0).sum(0).max(initial=0))
             places, heights = points[i, :rows], scores[i, :rows]
@@ -177,7 +186,7 @@ def _names(items: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(item) if isinstance(item, str | Path) else f"array {i}" for i, item in enumerate(items))
 
 
-def stored_pixels(image: Image) -> tuple[npt.NDArray[Any], tuple[float, float] | None]:
+def stored_pixels(image: Image) -> Stored:
     """Pixels (C, H, W), and what black and white are in them; None where only their type says so."""
     stored: Any = read_image(image) if isinstance(image, str | Path) else image
     if isinstance(stored, ImageData):

@@ -15,7 +15,9 @@ from trigpoint.data.tiled.reduced import reduced
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.geometry.points import fit, from_grid
 from trigpoint.landmarks import LandmarkSet
-from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
+from trigpoint.metrics.domain import look_of
+from trigpoint.metrics.trust import Trust
+from trigpoint.prediction.base import Found, Image, ImagePredictor, Stored, is_lazy, stored_pixels
 from trigpoint.prediction.model_file import read_about, read_model
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
@@ -41,6 +43,7 @@ class ExportedPredictor(ImagePredictor):
         }
         self.method_name = about["method"]
         self.about, self._session = about, session
+        self.trust = None if about.get("trust") is None else Trust.from_dict(about["trust"])
         self._outputs = [output.name for output in session.get_outputs()]
         self._threshold: float | None = about["threshold"]
 
@@ -82,28 +85,33 @@ class ExportedPredictor(ImagePredictor):
         return self._threshold
 
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:
-        each = [self.outputs(image, threshold) for image in part]
+        stored = [None if is_lazy(image) else stored_pixels(image) for image in part]
+        each = [self.outputs(*pair, threshold=threshold) for pair in zip(part, stored, strict=True)]
         rows = max(len(one["points"]) for one in each)
         points = np.stack([_filled(one["points"], rows, np.nan) for one in each])
         scores = np.stack([_filled(one["scores"], rows, 0.0) for one in each])
         beside = [name for name in _BESIDE if name in self._outputs]
         numbers = {name: np.stack([_filled(one[name], rows, np.nan) for one in each]) for name in beside}
-        return Found(points, scores, numbers, [float(one["scale"]) for one in each])
+        scales = [float(one["scale"]) for one in each]
+        return Found(points, scores, numbers, scales, [look_of(*one) if one else None for one in stored])
 
-    def outputs(self, image: Image, threshold: float | None = None) -> dict[str, npt.NDArray[Any]]:
-        """The outputs of the graph for one image, by name, float64; of one that is read by tiles as it is smaller."""
+    def outputs(
+        self, image: Image, stored: Stored | None = None, threshold: float | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The outputs of the graph for one image, by name, float64; of one that is read by tiles as it is smaller.
+        ``stored``: its pixels, where they are read already."""
         if not is_lazy(image):
-            return self._run(image, threshold)
+            return self._run(stored_pixels(image) if stored is None else stored, threshold)
         with open_tiled(cast(str, image)) as tiled:
             input = self.about["input"]
             to_input = fit(tiled.size, input["size"], input["fit"], input["region"])
             small, stride = reduced(tiled, 1 / max(abs(to_input.matrix[0, 0]), abs(to_input.matrix[1, 1])))
-        found = self._run(small, threshold)
+        found = self._run(stored_pixels(small), threshold)
         found["points"] = from_grid(found["points"], stride)
         return found | {name: stride * found[name] for name in ("radius", "scale", *_BESIDE) if name in found}
 
-    def _run(self, image: Image, threshold: float | None) -> dict[str, npt.NDArray[Any]]:
-        pixels, value_range = stored_pixels(image)
+    def _run(self, stored: Stored, threshold: float | None) -> dict[str, npt.NDArray[Any]]:
+        pixels, value_range = stored
         values = np.ascontiguousarray(np.moveaxis(pixels, 0, -1), dtype=np.float32)
         given = {"image": values, "value_range": np.array(value_range or _type_range(pixels), np.float32)}
         if self._threshold is not None:

@@ -18,7 +18,8 @@ from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.geometry import Affine, fit
 from trigpoint.landmarks import Batch, Detections, LandmarkSet, Widths
 from trigpoint.methods import LandmarkMethod, build_method
-from trigpoint.prediction.base import Found, Image, ImagePredictor, is_lazy, stored_pixels
+from trigpoint.metrics.domain import look_of
+from trigpoint.prediction.base import Found, Image, ImagePredictor, Stored, is_lazy, stored_pixels
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 
@@ -65,7 +66,9 @@ class Predictor(ImagePredictor):
             raise RunError(f"{folder.weights}: does not fit the network of config.yaml ({first})") from None
         radius = marks.radius if len(marks.radius) else np.full(len(marks.landmarks), np.nan)
         own = (marks.threshold, marks.scale, marks.untaught, marks.widths)
-        return cls(method, recipe, marks.landmarks, radius, _device(device), *own)
+        loaded = cls(method, recipe, marks.landmarks, radius, _device(device), *own)
+        loaded.trust = folder.read_trust(len(marks.landmarks))
+        return loaded
 
     @property
     def threshold(self) -> float | None:
@@ -74,20 +77,22 @@ class Predictor(ImagePredictor):
 
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:
         with self.method.above(threshold):
-            detected, scales = self._detected(part)
+            detected, scales, looks = self._detected(part)
         points, scores = (values.double().cpu().numpy() for values in (detected.points, detected.scores))
         numbers = {key: values.double().cpu().numpy() for key, values in detected.numbers.items()}
-        return Found(points, scores, numbers, scales)
+        return Found(points, scores, numbers, scales, looks)
 
-    def _detected(self, part: Sequence[Image]) -> tuple[Detections, list[float]]:
-        """What is found in some images, and how many of their pixels make one of the input."""
+    def _detected(self, part: Sequence[Image]) -> tuple[Detections, list[float], list[tuple[float, float] | None]]:
+        """What is found in some images, how many of their pixels make one of the input, and how they look."""
         if is_lazy(part[0]):  # too large for memory: only what is needed is read
             with self.opened(part[0]) as tiled:
                 image, input = cast(TiledImage, tiled), self.recipe.data.input
                 to_input = fit(image.size, input.size, input.fit, input.region)
-                return self.method.predict_tiled(image, input), [1 / to_input.scale]
-        batch = self._batch(part)
-        return self.method.predict(batch), [Affine(each.cpu().numpy()).scale for each in batch.to_original]
+                return self.method.predict_tiled(image, input), [1 / to_input.scale], [None]
+        stored = [stored_pixels(image) for image in part]
+        batch = self._batch_of(stored)
+        scales = [Affine(each.cpu().numpy()).scale for each in batch.to_original]
+        return self.method.predict(batch), scales, [look_of(*each) for each in stored]
 
     def heatmaps(self, image: Image) -> tuple[torch.Tensor, Affine]:
         """The maps (K, h, w) of one image as they are decoded, and the affine map from input to original pixels.
@@ -98,7 +103,10 @@ class Predictor(ImagePredictor):
         return self.method.heatmaps(batch.images)[0].cpu(), Affine(batch.to_original[0].cpu().numpy())
 
     def _batch(self, images: Sequence[Image]) -> Batch:
-        batch = collate([self._item(image, i) for i, image in enumerate(images)])
+        return self._batch_of([stored_pixels(image) for image in images])
+
+    def _batch_of(self, stored: Sequence[Stored]) -> Batch:
+        batch = collate([self._item(each, i) for i, each in enumerate(stored)])
         batch.images, batch.to_original = batch.images.to(self.device), batch.to_original.to(self.device)
         return batch
 
@@ -120,9 +128,9 @@ class Predictor(ImagePredictor):
         with open_tiled(cast(str, image)) as tiled:
             yield tiled
 
-    def _item(self, image: Image, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    def _item(self, stored: Stored, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         unknown = np.full((len(self.landmarks), 2), np.nan)
-        pixels, value_range = stored_pixels(image)
+        pixels, value_range = stored
         return *self.pipeline(pixels, unknown, value_range=value_range), index
 
 

@@ -15,6 +15,8 @@ from trigpoint.data.table import refuse_formulas
 from trigpoint.data.table_names import TableNames
 from trigpoint.errors import ConfigError, DataError, unstopped
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction, Spacing
+from trigpoint.metrics.difficulty import SUBJECTS
+from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.exported import ExportedPredictor
@@ -40,19 +42,25 @@ def predict_files(
     devices: int = 1,
     spacing_mm: Spacing | None = None,
     tell: Callable[[str], None] | None = None,
+    flag: bool = False,
 ) -> Prediction:
     """What is found in these images, written as a table to ``out``, in which they are named as its reader takes them.
 
     Measurements of the run are in a table of their own, see ``prediction.measurements.beside``, in mm where each image
-    states its pixel size or else ``spacing_mm`` does; ``tell`` is given what to know of it.
+    states its pixel size or else ``spacing_mm`` does; ``tell`` is given what to know of it, and in what the images are
+    unlike those of validation. With ``flag`` the table says which images a person should look at; ConfigError where
+    the run cannot tell.
     However it ends early, the table has the images that were done, and the error that goes on its way says so. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
     """
+    _check_flags(predictor, flag)
     write = TableNames.of(Path(out)).write
     names = [write(file) for file in files]  # refused now, not after an hour of work
     found = list[ImageDetections]()
-    table = _Tables(predictor, found, Path(out), overwrite, tell, lambda: _spacings(files[: len(found)], spacing_mm))
+    table = _Tables(
+        predictor, found, Path(out), overwrite, tell, lambda: _spacings(files[: len(found)], spacing_mm), flag
+    )
     with _kept(table, len(files)):
         if processes(devices) > 1:
             if isinstance(predictor, ExportedPredictor):
@@ -79,6 +87,7 @@ def predict_frames(
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
     spacing_mm: Spacing | None = None,
+    flag: bool = False,
 ) -> Prediction:
     """As ``predict_files`` for every ``every``-th frame of a video or of a file of several frames, or of a folder in
     natural order, one batch in memory.
@@ -88,6 +97,7 @@ def predict_frames(
     that is drawn is finished where the work is stopped or the source is damaged (DataError), and is gone where the disk
     takes no more of it.
     """
+    _check_flags(predictor, flag)
     place = Path(source)
     drawn = None if overlay is None or is_video(Path(overlay)) else Path(overlay)
     frames, write = Frames(place, every, [drawn]), TableNames.of(Path(out)).write
@@ -95,7 +105,7 @@ def predict_frames(
     called = {name: write(inside / name) for name in frames.names or ()}  # refused now, not after an hour of work
     target = None if overlay is None else Path(overlay)
     found, sizes = list[ImageDetections](), list[Spacing | None]()
-    table = _Tables(predictor, found, Path(out), overwrite, tell, lambda: sizes)
+    table = _Tables(predictor, found, Path(out), overwrite, tell, lambda: sizes, flag)
     with _overlay(target, frames, overwrite) as draw, _kept(table, frames.count):
         for batch in _batches(frames, batch_size):
             names = [called.get(f.name, f.name) for f in batch]
@@ -115,6 +125,14 @@ def predict_frames(
     return predictor.joined(found)
 
 
+def _check_flags(predictor: ImagePredictor, flag: bool) -> None:
+    if flag and predictor.trust is None:
+        raise ConfigError(
+            f"--flag: expected a run that finds one of each landmark, trained with {SUBJECTS} validation subjects or "
+            "more, got one that cannot tell which images are doubtful; leave it out, or train again with more"
+        )
+
+
 class _Tables(NamedTuple):
     """The tables of what is ``found`` so far: points, and measurements where the run has any."""
 
@@ -124,11 +142,16 @@ class _Tables(NamedTuple):
     overwrite: bool
     tell: Callable[[str], None] | None
     spacings: Callable[[], Sequence[Spacing | None]]
+    flag: bool
 
     def write(self) -> None:
         """Both, each whole or not at all."""
         prediction = self.predictor.joined(self.found)
-        write_predictions(self.out, prediction, self.overwrite)
+        trust = self.predictor.trust
+        flags = trust.flags(self.found) if trust is not None and self.flag else None
+        write_predictions(self.out, prediction, self.overwrite, flags)
+        if trust is not None and self.tell is not None and (unlike := trust.told(self.found)):
+            self.tell(f"not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}")
         if self.predictor.measures:
             from trigpoint.prediction.measurements import beside, write_measurements
 

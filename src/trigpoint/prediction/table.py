@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ Columns = dict[str, Any]
 """Of a table: the values of each column by its name, as many of each."""
 TIME = "time_s"
 """Column of the seconds from a video's first frame."""
+FLAG = "flag"
+"""Column that says why a person should look at the image."""
 
 
 def prediction_frame(prediction: Prediction) -> pd.DataFrame:
@@ -30,11 +33,13 @@ def prediction_frame(prediction: Prediction) -> pd.DataFrame:
     return pd.DataFrame(prediction_columns(prediction))
 
 
-def prediction_columns(prediction: Prediction) -> Columns:
+def prediction_columns(prediction: Prediction, flags: Sequence[str] | None = None) -> Columns:
     """The native table, a row per image: image, then x, y, score and radius of each landmark, and other numbers such as
     its spread.
 
     Of a video's frames ``time_s`` follows the image: seconds from the first frame, by the times that the file states.
+
+    ``flags`` of each image, where they are given, are in the column ``flag``: why a person should look at it.
 
     Of multi-instance runs a row per instance, with their number (1, 2, ... from the most certain on) in ``instance``;
     blank = no such landmark. An image in which nothing was found has one row with a blank instance.
@@ -53,6 +58,8 @@ def prediction_columns(prediction: Prediction) -> Columns:
     if any(found.time_s is not None for found in rows):
         times = [np.nan if found.time_s is None else found.time_s for found in rows for _ in range(len(found))]
         columns[TIME] = np.round(times, 6)
+    if flags is not None:
+        columns[FLAG] = [flag for flag, found in zip(flags, rows, strict=True) for _ in range(len(found))]
     if prediction.multi_instance:
         counts = [len(found) for found in prediction.detections]
         columns["instance"] = [str(n + 1) if count else "" for count in counts for n in range(max(count, 1))]
@@ -85,12 +92,14 @@ def named_as_written(path: str | Path, prediction: Prediction) -> Prediction:
     return replace(prediction, detections=called)
 
 
-def write_predictions(path: str | Path, prediction: Prediction, overwrite: bool = False) -> Path:
+def write_predictions(
+    path: str | Path, prediction: Prediction, overwrite: bool = False, flags: Sequence[str] | None = None
+) -> Path:
     """Write the native table, see ``prediction_columns``; whole or not at all.
 
     Images that have no other name than their path are named as the reader of this table takes them, wherever it lies.
     Raises DataError if the file exists, or if a name in it would be taken for a formula by a spreadsheet.
     """
-    columns = prediction_columns(named_as_written(path, prediction))
+    columns = prediction_columns(named_as_written(path, prediction), flags)
     refuse_formulas([*columns, *columns["image"]], str(path))
     return write_text(path, column_text(columns), overwrite=overwrite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from trigpoint.landmarks import FloatArray, ImageDetections
 from trigpoint.prediction.base import is_lazy
 from trigpoint.prediction.predictor import Predictor
 
+TOGETHER = 16  # images whose views are in memory at a time
 CUT = 0.04  # of the shorter side that a view lacks, at its left and upper or its right and lower border
 
 
@@ -21,15 +23,37 @@ def predict_views(predictor: Predictor, file: str | Path) -> tuple[ImageDetectio
     That is the root mean square distance from their mean, original pixels. The views are cut at different borders, so
     they are also scaled otherwise. NaN for images that are read by tiles, and of multi-instance runs.
     """
-    if is_lazy(file) or predictor.threshold is not None:
-        return predictor.predict([file])[0], np.full(len(predictor.landmarks), np.nan)
-    image = read_image(file)
-    cut = max(1, round(CUT * min(image.height, image.width)))
-    views = [image, _cut(image, cut, 0), _cut(image, 0, cut)]
-    found = predictor.predict(views, names=[str(file)] * len(views)).detections
-    points = np.stack([one.best().points[0] for one in found]) + np.array([[[0]], [[cut]], [[0]]])
-    apart: FloatArray = np.sqrt(np.square(points - points.mean(0)).sum(-1).mean(0))
-    return found[0], apart
+    return predict_views_of(predictor, [file])[0]
+
+
+def predict_views_of(
+    predictor: Predictor, files: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
+) -> list[tuple[ImageDetections, FloatArray]]:
+    """``predict_views`` of many images, which are predicted together."""
+    out: list[tuple[ImageDetections, FloatArray]] = []
+    for start in range(0, len(files), TOGETHER):
+        out += _views_of(predictor, files[start : start + TOGETHER])
+        if progress is not None:
+            progress(len(out), len(files))
+    return out
+
+
+def _views_of(predictor: Predictor, files: Sequence[str | Path]) -> list[tuple[ImageDetections, FloatArray]]:
+    if predictor.threshold is not None or any(is_lazy(file) for file in files):
+        return [(predictor.predict([file])[0], np.full(len(predictor.landmarks), np.nan)) for file in files]
+    views, cuts, names = list[ImageData](), list[int](), list[str]()
+    for file in files:
+        image = read_image(file)
+        cuts.append(max(1, round(CUT * min(image.height, image.width))))
+        views += [image, _cut(image, cuts[-1], 0), _cut(image, 0, cuts[-1])]
+        names += [str(file)] * 3
+    found = predictor.predict(views, names=names).detections
+    out = []
+    for cut, *own in zip(cuts, found[::3], found[1::3], found[2::3], strict=True):
+        points = np.stack([one.best().points[0] for one in own]) + np.array([[[0]], [[cut]], [[0]]])
+        apart: FloatArray = np.sqrt(np.square(points - points.mean(0)).sum(-1).mean(0))
+        out.append((own[0], apart))
+    return out
 
 
 def mean_apart(apart: FloatArray) -> float:

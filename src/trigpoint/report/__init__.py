@@ -9,12 +9,14 @@
 - glimpses.py, features.py: path, glimpses and features of the foveated pyramid; patches.py: what they are drawn with
 - sheet.py: contact sheet of a dataset
 - html.py, report.html.j2: one self-contained HTML file
+- page/: what the labelling page and the exported page share
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trigpoint.imports import lazy
 
 if TYPE_CHECKING:
     from trigpoint.report.agreement_figures import Panel, bland_altman
@@ -46,28 +48,23 @@ __all__ = [
     "time_to_accuracy",
 ]
 
-_HOMES = {
-    "Panel": "trigpoint.report.agreement_figures",
-    "bland_altman": "trigpoint.report.agreement_figures",
-    "precision_recall_plot": "trigpoint.report.detection_figures",
-    "ced_plot": "trigpoint.report.figures",
-    "comparison": "trigpoint.report.figures",
-    "label_curve_plot": "trigpoint.report.figures",
-    "per_landmark_bars": "trigpoint.report.figures",
-    "time_to_accuracy": "trigpoint.report.figures",
-    "Picture": "trigpoint.report.html",
-    "render_html": "trigpoint.report.html",
-    "prediction_overlay": "trigpoint.report.overlays",
-    "contact_sheet": "trigpoint.report.sheet",
-    "Compared": "trigpoint.report.side_by_side",
-    "comparison_grid": "trigpoint.report.side_by_side",
-    "save": "trigpoint.report.style",
-    "markdown_table": "trigpoint.report.tables",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: drawing points needs neither PyTorch nor SciPy."""
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(  # drawing points needs neither PyTorch nor SciPy
+    __name__,
+    {
+        "trigpoint.report.agreement_figures": ("Panel", "bland_altman"),
+        "trigpoint.report.detection_figures": ("precision_recall_plot",),
+        "trigpoint.report.figures": (
+            "ced_plot",
+            "comparison",
+            "label_curve_plot",
+            "per_landmark_bars",
+            "time_to_accuracy",
+        ),
+        "trigpoint.report.html": ("Picture", "render_html"),
+        "trigpoint.report.overlays": ("prediction_overlay",),
+        "trigpoint.report.sheet": ("contact_sheet",),
+        "trigpoint.report.side_by_side": ("Compared", "comparison_grid"),
+        "trigpoint.report.style": ("save",),
+        "trigpoint.report.tables": ("markdown_table",),
+    },
+)

@@ -35,11 +35,16 @@ _HEADINGS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report: a matplotlib Figure, PNG or JPEG bytes, or the path of such a file."""
+    """A figure of the report: a matplotlib Figure, PNG or JPEG bytes, or the path of such a file.
+
+    ``links``: words and addresses below it, after ``before``, which may hold a command to run first.
+    """
 
     title: str
     image: Figure | bytes | Path
     caption: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    before: str = ""
 
 
 def render_html(
@@ -66,7 +71,7 @@ def render_html(
         metrics=metrics,
         measures=metric_rows(metrics),
         tables=_tables(metrics),
-        pictures=[{"title": p.title, "caption": p.caption, "uri": _data_uri(p)} for p in figures],
+        pictures=[{**vars(picture), "uri": _data_uri(picture)} for picture in figures],
         settings=_flatten(settings or {}),
         warnings=list(warnings),
         spacing_source=spacing_source,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
@@ -150,11 +151,10 @@ def empty_note(axes: Axes, text: str) -> None:
 
 def figure_png(figure: Figure, dpi: int = 130) -> bytes:
     """The figure as a small PNG: 256 colours where that looks the same, else (colour photographs) true colour."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi)
-    raw.seek(0)
-    with Image.open(raw) as picture:
-        pixels = picture.convert("RGB")
+    figure.set_dpi(dpi)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()  # savefig would draw twice, once for the layout alone, and pack what is unpacked here
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     out = io.BytesIO()
     (pixels if _many_colours(pixels) else _with_palette(pixels)).save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -119,7 +119,23 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             (f"Area under the CED (AUC) to {limit}", text, f"area up to {limit}, divided by {limit}: 1 is perfect")
         )
+    rows += _trust_rows(metrics)
     return [{"measure": measure, "value": value, "rule": rule} for measure, value, rule in rows]
+
+
+def _trust_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """How often the radius held, by difficulty, and what flagged images hold of the large errors."""
+    rows: list[tuple[str, str, str]] = []
+    if radius := metrics.get("radius"):
+        parts = [f"{name} {100 * radius[name]:.0f}" for name in ("easy", "middle", "hard") if name in radius]
+        held = percent(radius["held"]) + (f" ({', '.join(parts)})" if parts else "")
+        rows.append(("Error within the radius", held, f"promised {radius['promised']:.0%}; thirds by expected error"))
+    if flagged := metrics.get("flagged"):
+        large = f"{percent(flagged['large_errors'])} of errors over {flagged['large_px']:.1f} px"
+        rows.append(
+            (f"In the {percent(flagged['images'])} of images flagged", large, "the largest tenth of all errors")
+        )
+    return rows
 
 
 def landmark_rows(per_landmark: Mapping[str, Any] | None) -> list[dict[str, Any]]:

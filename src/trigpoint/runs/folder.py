@@ -2,7 +2,9 @@
 
 ``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
 ``landmarks.yaml`` names, pairs, measurements, spacing, calibrated radii, intervals and threshold, and the landmarks
-that no training image annotated, ``split.csv`` which image was learned from and which validated,
+that no training image annotated, ``trust.json`` how radii grow from image to image and what images are usual,
+``record.json`` and ``card.md`` what a finished run notes of itself (``runs.record``),
+``split.csv`` which image was learned from and which validated,
 ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one before it,
 ``metrics.csv`` one row per epoch,
 ``history.png``, ``env.txt`` versions and device, ``data.csv`` what each image was, by hashes of its pixels and
@@ -11,9 +13,11 @@ trainings with fewer labels (``trigpoint data curve``). Files are written to a
 temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock`` is held by the process that trains.
 """
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ from trigpoint.data.measurements import read_measurements
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, Widths, plain_spacing, spacing_pair
+from trigpoint.metrics.trust import Trust
 from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
@@ -77,6 +82,7 @@ class RunFolder:
         self.config = self.folder / "config.yaml"
         self.plan = self.folder / "plan.yaml"
         self.landmarks = self.folder / "landmarks.yaml"
+        self.trust = self.folder / "trust.json"
         self.split = self.folder / "split.csv"
         self.weights = self.folder / "weights.safetensors"
         self.last = self.folder / "last.ckpt"
@@ -232,6 +238,25 @@ class RunFolder:
             values["untaught"] = list(marks.untaught)
         write_text(self.landmarks, to_yaml(values), overwrite=True)
 
+    def read_trust(self, count: int) -> Trust | None:
+        """What is known of the errors of the ``count`` landmarks beside their radii; None of runs without."""
+        if not self.trust.is_file():
+            return None
+        try:
+            found = Trust.from_dict(json.loads(self.trust.read_text(encoding="utf-8")))
+            if len(found.difficulty.mean) != count:
+                raise ValueError(f"expected {count} landmarks, got {len(found.difficulty.mean)}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.trust, error) from None
+        return found
+
+    def write_trust(self, trust: Trust | None) -> None:
+        """Write ``trust.json``; without any there is none."""
+        if trust is None:
+            self.trust.unlink(missing_ok=True)
+        else:
+            write_text(self.trust, json.dumps(trust.to_dict()) + "\n", overwrite=True)
+
     def origins(self) -> dict[str, str]:
         """Hashes of the runs that this one began from; none of a run that did not note them."""
         lines = self.env.read_text(encoding="utf-8", errors="replace").splitlines() if self.env.is_file() else []
@@ -296,14 +321,18 @@ def _split_rows(split: Mapping[str, list[str]], since: int | None = None) -> pd.
 def environment_text() -> str:
     """Versions and device, as a bug report needs them."""
     lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
-    for package in _PACKAGES:
-        try:
-            lines.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            lines.append(f"{package} not installed as a package")
+    lines += [_version(package) for package in _PACKAGES]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     lines.append(f"device {device}, {torch.get_num_threads()} threads")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} not installed as a package"
 
 
 def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:

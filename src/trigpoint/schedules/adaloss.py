@@ -12,15 +12,20 @@ small: with w = 3 and pure noise P(V_(t-1) / V_t > a) is about 0.46 / a, so the 
 usable widths sooner or later. Hence the two guards.
 
 Eq. 5 has no equilibrium: where a width ends tells how long training was, not how hard the landmark is. The rule
-``paced`` keeps the paper's idea, solve and then harden, and has one. With u_t the share of the target's energy that is
-left unexplained, L / mean(G^2), smoothed over the moves,
+``paced`` keeps the paper's idea, solve and then harden, and has one. A landmark is solved at its present width where
+half of the points found in training lie nearer to their labels than ``reach`` widths:
 
-    sigma_(t+1) = factor * sigma_t   where u_t < share, else sigma_t
+    sigma_(t+1) = factor * sigma_t   where q_t > 1/2, else sigma_t
 
-Where labels scatter by tau (per axis) around what can be predicted, the best answer to a squared loss is the mean
-target, which leaves u = tau^2 / (sigma^2 + tau^2) unexplained. A width ends where u = ``share``, at
-tau sqrt(1 / share - 1), in however many moves: at 2 tau with the default 0.2, at tau with 0.5. A target as sharp as its
-labels scatter is hard to learn, and of a wide one the mean over the images alone explains half: hence the default.
+with q_t the share of such points since the last move, smoothed over the moves. Where labels scatter by tau (per axis)
+around what can be predicted, half of them lie within 1.18 tau of it, so a width ends at 1.18 tau / ``reach``, in
+however many moves: at 2.35 tau with the default 0.5. Half of the images suffice, because those in which another thing
+is taken for the landmark do not say how sharp it may be where it is found.
+
+``by: energy`` asks for the target instead of the point: it falls where the share u_t of the target's energy that is
+left unexplained, L / mean(G^2), is below ``share``. The best answer to a squared loss leaves tau^2 / (sigma^2 + tau^2),
+so a width ends at tau sqrt(1 / share - 1). It is the only measure with several instances in an image, whose points have
+no common names; images that are missed altogether keep u_t high and the widths where they are.
 """
 
 import math
@@ -35,6 +40,7 @@ from trigpoint.schedules.decay import multiplications
 
 Rule = Literal["none", "paper", "non_increasing", "paced"]
 Guard = Literal["bounded", "literal"]
+By = Literal["distance", "energy"]
 
 PAPER_SIGMA0 = 64.0
 """A quarter of the paper's maps of 256 px, in which it states rho = 0.9 px."""
@@ -65,10 +71,10 @@ class Adaloss(Schedule):
     >>> schedule.sigma  # 16 + 0.9 * (1 - 0.9**-2)
     tensor([15.7889])
 
-    ``paced``, of two landmarks of which one is explained by nine tenths and the other by half:
+    ``paced``, of two landmarks of which one is near its label in nine tenths of the images, the other in a third:
 
     >>> schedule = Adaloss(num_landmarks=2, sigma0=16.0, rule="paced", factor=0.5)
-    >>> schedule.step(torch.tensor([0.1, 0.5]), energy=torch.ones(2))
+    >>> schedule.step(torch.ones(2), near=torch.tensor([0.9, 0.33]))
     >>> schedule.sigma
     tensor([ 8., 16.])
     """
@@ -81,17 +87,23 @@ class Adaloss(Schedule):
         """Most that a width grows in an epoch, heatmap px; of Eq. 5; null: the paper's 0.9 for a sigma0 of 64."""
         rule: Rule = "paper"
         """Eq. 5, by which a width may grow always (none), when the loss rose with its variance (paper) or never; or
-        paced: a width falls while all but ``share`` of its landmark's target is explained."""
+        paced: a width falls while its landmark is solved at it."""
         guard: Guard = "bounded"
         """Equation 5 kept usable by bounds, or as printed."""
+        by: By | None = None
+        """What says that a landmark is solved, of paced: the distance of the points found from their labels, or the
+        energy of the target that is explained; null: distance, of multi-instance runs energy."""
+        reach: float = Field(default=0.5, gt=0)
+        """Widths within which half of the points found lie where a width falls; of paced by distance. 0.5: widths end
+        at 2.35 times the scatter of the labels."""
         share: float = Field(default=0.2, gt=0, lt=1)
-        """Share of the target's energy that may be left unexplained where a width falls; of paced. 0.2: widths end at
-        twice the scatter of the labels, 0.5: at the scatter itself."""
+        """Share of the target's energy that may be left unexplained where a width falls; of paced by energy. 0.2:
+        widths end at twice the scatter of the labels, 0.5: at the scatter itself."""
         factor: float | None = Field(default=None, gt=0, lt=1)
         """Share of the width that a fall leaves; of paced; null: such that ``sigma_min`` is reached before the freeze
         where a third of the epochs are pauses."""
         smoothing: float = Field(default=0.5, ge=0, lt=1)
-        """Weight of the past in the smoothed share; of paced."""
+        """Weight of the past in what is smoothed over the moves; of paced."""
 
         @model_validator(mode="after")
         def _check_rule(self) -> Self:
@@ -118,7 +130,7 @@ class Adaloss(Schedule):
         self.max_ratio = 1 + self.sigma0 / (18 * self.rho)
         self._history = torch.full((self.window, num_landmarks), torch.nan, dtype=torch.float64)  # oldest first
         self._variance = torch.full((num_landmarks,), torch.nan, dtype=torch.float64)  # V of the epoch before
-        self._unexplained = torch.full((num_landmarks,), torch.nan, dtype=torch.float64)  # u, smoothed
+        self._unexplained = torch.full((num_landmarks,), torch.nan, dtype=torch.float64)  # u or 1 - q, smoothed
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -154,17 +166,29 @@ class Adaloss(Schedule):
         """Landmarks (K,) bool whose width is no longer usable (below ``LITERAL_FLOOR`` or NaN); never when bounded."""
         return ~(self._sigma >= LITERAL_FLOOR)
 
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
-        return self._next_paced(losses, energy) if self.paced else self._next_by_variance(losses, energy)
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
+        return self._next_paced(losses, energy, near) if self.paced else self._next_by_variance(losses, energy)
 
-    def _next_paced(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
-        if energy is None:
-            raise ConfigError("rule paced: expected the energy of the targets with their losses, got none; give both")
-        now = torch.where(energy > 0, losses / energy, torch.nan)
+    @property
+    def near(self) -> float | None:
+        return self.options.reach if self.paced and self.options.by != "energy" else None
+
+    def _next_paced(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
+        if near is not None and self.near is not None:
+            now, limit = 1 - near, 0.5  # half of the points
+        elif self.options.by == "distance":
+            raise ConfigError(
+                "rule paced by distance: expected the share of points that were found near their labels, got none, as "
+                "of multi-instance runs; set method.schedule.by=energy"
+            )
+        elif energy is None:
+            raise ConfigError("rule paced: expected what says whether a landmark is solved, got none; give near=")
+        else:
+            now, limit = torch.where(energy > 0, losses / energy, torch.nan), self.options.share
         old, keep = self._unexplained, self.options.smoothing
         mixed = torch.where(old.isnan(), now, keep * old + (1 - keep) * now)
         self._unexplained = torch.where(now.isnan(), old, mixed)
-        falls = ~now.isnan() & (self._unexplained < self.options.share)
+        falls = ~now.isnan() & (self._unexplained < limit)
         return torch.where(falls, self._sigma * self.factor, self._sigma).clamp(min=self.sigma_min)
 
     def _next_by_variance(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:

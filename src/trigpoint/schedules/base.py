@@ -126,21 +126,27 @@ class Schedule:
             "sigma0, or let them move more often (method.schedule.every=STEPS)"
         )
 
-    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
+    @property
+    def near(self) -> float | None:
+        """Widths within which a point found counts as near its label, for schedules that ask for it."""
+        return None
+
+    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None, near: torch.Tensor | None = None) -> None:
         """Move on by one epoch.
 
         ``losses`` (K,): mean of the training loss of each landmark over the epoch, over all processes and only over
         annotated landmarks; NaN = not annotated in this epoch, its width stays. ``energy`` (K,): mean of the squared
-        target, mean(G^2), over the same. Raises ConfigError for another shape and RunError for an infinite loss.
+        target, mean(G^2), over the same; ``near`` (K,): share of the points found that were near. Raises ConfigError
+        for another shape and RunError for an infinite loss.
         """
         loss = self._vector("losses", losses)
         power = None if energy is None else self._vector("energy", energy)
-        moved = self._next(loss, power)
+        moved = self._next(loss, power, None if near is None else self._vector("near", near))
         if not self.frozen:
             self._sigma = torch.where(loss.isnan(), self._sigma, moved)
         self._epoch += 1
 
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
         """Widths (K,) of the next epoch; called while frozen too, so that a longer run can take up again."""
         return self._sigma
 

@@ -75,7 +75,7 @@ class LearnedSigma(nn.Module, Schedule):
     def epoch(self) -> int:
         return int(self.steps)
 
-    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None) -> None:
+    def step(self, losses: torch.Tensor, energy: torch.Tensor | None = None, near: torch.Tensor | None = None) -> None:
         """Count the epoch and freeze in time; the widths themselves move by the optimizer. See ``Schedule.step``."""
         self._vector("losses", losses)
         self.steps += 1

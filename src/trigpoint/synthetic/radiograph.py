@@ -8,6 +8,7 @@ extreme of a curve (menton, pogonion, gonion, orbitale), a notch (nasion, A, B) 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from trigpoint.synthetic import canvas
 from trigpoint.synthetic import folder as sets
 from trigpoint.synthetic.anatomy import ASPECT, EXTREMES, LANDMARKS, MODES, OUTLINES, POINTS
 from trigpoint.synthetic.canvas import Picture, add, blur, box, enlarge, field, fill, mask, rim, smooth, stroke
+
+_STEP = 0.002  # between points of an outline, image heights
 
 
 @dataclass(frozen=True)
@@ -89,22 +92,31 @@ def draw_head(subject: np.random.Generator, pose: np.random.Generator, shape: tu
 
     lines = {}
     for name, outline in OUTLINES.items():
-        knots = np.array(outline.knots)
         if name in ("upper_incisor", "lower_incisor"):
+            knots = np.array(outline.knots)
             knots = _rotate(knots, knots[len(knots) // 2], incisors[int(name == "lower_incisor")])
-        dense = smooth(knots, 0.002, outline.closed)
+            dense = smooth(knots, _STEP, outline.closed)
+        else:
+            dense = _template(name)
         share = outline.jaw if outline.jaw >= 0 else 1 / (1 + np.exp(-(dense[:, 1] - 0.61) / 0.02))
         lines[name] = place(dense, np.broadcast_to(np.asarray(share, np.float64), len(dense)))
     marks = []
     for mark in EXTREMES.values():
-        outline, within = OUTLINES[mark["line"]], mark["box"]
-        dense = smooth(outline.knots, 0.002, outline.closed)
+        dense, within = _template(mark["line"]), mark["box"]
         inside = np.all((dense >= within[:2]) & (dense <= within[2:]), axis=1)
         marks.append(_extreme(lines[mark["line"]], inside, np.array(mark["direction"]) @ turn))
     for mark in POINTS.values():
         line = lines[mark["line"]]
         marks.append(line.mean(axis=0) if mark["at"] == "mean" else line[mark["at"]])
     return Head(lines, np.array(marks), scale)
+
+
+@cache
+def _template(name: str) -> FloatArray:
+    """An outline that nobody has bent yet; the same array for every head, so it cannot be written to."""
+    dense = smooth(OUTLINES[name].knots, _STEP, OUTLINES[name].closed)
+    dense.setflags(write=False)
+    return dense
 
 
 def _rotate(points: FloatArray, center: FloatArray, angle: Any) -> FloatArray:

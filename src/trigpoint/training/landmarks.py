@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
 
-from trigpoint.data import LandmarkDataset
+from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.files import write_text
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset
@@ -27,7 +28,10 @@ from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 from trigpoint.report.figures import sigma_curves
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
+from trigpoint.runs.record import Record, digest, write_record
 from trigpoint.training import beginning, stages
+from trigpoint.training.calibrating import calibrated
+from trigpoint.training.callbacks import Watch
 from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
 from trigpoint.training.planning import is_dataset, planned
 from trigpoint.training.remarks import remarks, untaught
@@ -55,6 +59,7 @@ def train(
     more_epochs: int = 0,
     plan: str | None = None,
     minutes: float | None = None,
+    watch: Watch | None = None,
 ) -> RunFolder:
     """Train, or resume what ``out`` holds of the same recipe; returns the run folder.
 
@@ -64,7 +69,8 @@ def train(
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
     run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
-    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned.
+    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned. ``watch`` is
+    given each row of ``metrics.csv`` when it is written; what it raises ends the training, which can be resumed.
     """
     run = RunFolder(out)
     if not isinstance(recipe, Recipe | SourceRecipe) and is_dataset(recipe):
@@ -109,10 +115,10 @@ def train(
             stages.prepare(chosen, method, runs, inputs["val"], run, lambda stage, out: train(stage, (), out, progress))
             L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
         point = go_on(chosen, inputs, run, marks, new)
-        fit(chosen, method, inputs, run, point, progress)
+        fit(chosen, method, inputs, run, point, progress, watch)
         if first_process():
             with writing(run):
-                finish(run, readable(chosen, parts["val"]))
+                finish(run, readable(chosen, parts["val"]), parts["train"])
             if run.plan.is_file():
                 _check_learned(run, method.metric, parts)
     return run
@@ -197,8 +203,9 @@ def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDat
 # -- after the last epoch ------------------------------------------------------------------------------------
 
 
-def finish(run: RunFolder, data: LandmarkDataset) -> None:
-    """Draw the curves of ``metrics.csv`` and calibrate the run on the validation images.
+def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> None:
+    """Draw the curves of ``metrics.csv``, calibrate the run on the validation images ``data``, and write what it notes
+    of itself; ``learned`` is what was learned from.
 
     Measurements are those that the dataset names now: they teach nothing, so a run may get others.
     """
@@ -209,13 +216,20 @@ def finish(run: RunFolder, data: LandmarkDataset) -> None:
     if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
         save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
-    found = predictor.candidates(data)
-    measured = data.aligned(marks.landmarks.names, blank=marks.untaught) if marks.untaught else data
-    calibrated = predictor.method.calibrate(found, measured)
-    now = replace(
-        marks, landmarks=_naming(marks.landmarks, data), widths=half_widths(found, measured, calibrated.scale)
-    )
-    run.write_landmarks(replace(now, radius=calibrated.radius, scale=calibrated.scale, threshold=calibrated.threshold))
+    made = calibrated(predictor, data, marks.landmarks, learned.points)
+    run.write_trust(made.trust)
+    own = made.calibration
+    now = replace(marks, landmarks=_naming(marks.landmarks, data), widths=made.widths)
+    run.write_landmarks(replace(now, radius=own.radius, scale=own.scale, threshold=own.threshold))
+    write_record(run, _record(run, {"train": learned, "val": data}, made.error))
+
+
+def _record(run: RunFolder, parts: Mapping[str, LandmarkDataset], error: float) -> Record:
+    sizes = [image_size(sample.image) for sample in parts["val"].samples]
+    height, width = (int(value) for value in np.median(sizes, axis=0))
+    images = {part: len(data.by_image()) for part, data in parts.items()}
+    subjects = {part: len(set(data.groups)) for part, data in parts.items()}
+    return Record(digest(run.weights), images, subjects, (height, width), error)
 
 
 def _naming(landmarks: LandmarkSet, data: LandmarkDataset) -> LandmarkSet:

@@ -3,35 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
+from quality_shapes import FACE, NAMES, dataset, shapes
 
-from trigpoint.data import LandmarkDataset
 from trigpoint.data.quality.audit import audit
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, LandmarkSet
-
-NAMES = ("l_eye", "r_eye", "nose", "l_mouth", "r_mouth", "chin", "l_ear", "r_ear")
-PAIRS = (("l_eye", "r_eye"), ("l_mouth", "r_mouth"), ("l_ear", "r_ear"))
-FACE = np.array([[70, 40], [30, 40], [50, 60], [62, 78], [38, 78], [50, 96], [92, 52], [8, 52]], float)
-
-
-def shapes(count: int, seed: int = 0) -> FloatArray:
-    """Faces (N, 8, 2), turned, scaled and moved, with labels that are off by a pixel."""
-    rng = np.random.default_rng(seed)
-    turn, scale = rng.normal(0, 0.15, count), np.exp(rng.normal(0, 0.1, count))
-    wide = 1 + rng.normal(0, 0.05, (count, 1))
-    faces = FACE[None] * np.stack([wide, np.ones_like(wide)], -1)
-    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
-    turned = np.einsum("nij,nkj->nki", np.array([[cos, -sin], [sin, cos]]).transpose(2, 0, 1), faces)
-    return turned + rng.normal(0, 30, (count, 1, 2)) + rng.normal(0, 1.0, faces.shape)
-
-
-def dataset(points: FloatArray) -> LandmarkDataset:
-    columns = {"image": [f"{i}.png" for i in range(len(points))]}
-    for k, name in enumerate(NAMES):
-        columns |= {f"{name}_x": points[:, k, 0], f"{name}_y": points[:, k, 1]}
-    return LandmarkDataset.from_table(pd.DataFrame(columns), landmarks=LandmarkSet(NAMES, PAIRS))
 
 
 def test_planted_faults_come_first() -> None:
@@ -105,3 +81,23 @@ def test_rows_and_landmarks_that_were_not_found_are_judged_by_shapes() -> None:
     found[20], found[:, 2] = np.nan, np.nan
     first = {one.row: one.landmarks for one in audit(dataset(points), found).suspects[:2]}
     assert first == {20: ("chin",), 30: ("nose",)}
+
+
+def test_what_is_usual_for_a_subject_is_no_fault() -> None:
+    points, rng = shapes(160), np.random.default_rng(4)
+    subjects = [f"s{i // 8}" for i in range(160)]
+    own = rng.normal(0, 5.0, (20, 2))
+    points[:, 5] += own[np.arange(160) // 8]  # a chin of its own in each face
+    points[77, 5] += [9.0, 0.0]
+    place = [[one.row for one in audit(dataset(points, None, given)).suspects].index(77) for given in (subjects, None)]
+    assert place[0] < 2
+    assert place[1] > 5
+
+
+def test_a_landmark_that_others_fix_is_not_listed_for_its_rounding() -> None:
+    points, rng = shapes(150), np.random.default_rng(5)
+    points[:, 2] = points[:, [0, 1, 3]].mean(1)
+    points[rng.choice(150, 30, replace=False), 2] += 0.3
+    points[9, 5] += [14.0, 0.0]
+    first = audit(dataset(points)).suspects[0]
+    assert (first.row, first.landmarks) == (9, ("chin",))

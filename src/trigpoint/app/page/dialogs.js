@@ -1,9 +1,7 @@
-/** Help, and the names of the landmarks with what belongs together. */
+/** Help, and what names of landmarks say of one another. */
 
-import { ask } from "./api.js";
 import { get, make } from "./dom.js";
 
-/** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./keys.js").Keys} Keys */
 
 const SIDES = [["left", "right"], ["l", "r"], ["Left", "Right"], ["L", "R"]];
@@ -43,43 +41,4 @@ export function readLines(text, chains) {
     for (let i = 1; i < names.length; i += 1) found.push([names[i - 1], names[i]]);
   }
   return found;
-}
-
-/** @param {Store} store */
-export function showLandmarks(store) {
-  const dialog = get("naming", HTMLDialogElement);
-  const names = get("naming-names", HTMLTextAreaElement);
-  const pairs = get("naming-pairs", HTMLTextAreaElement);
-  const lines = get("naming-lines", HTMLTextAreaElement);
-  const problem = get("naming-problem");
-  const old = store.landmarks;
-  const listed = () => names.value.split(/[\n,]/).map((name) => name.trim()).filter(Boolean);
-  const joined = (/** @type {[string, string][]} */ values) => values.map((pair) => pair.join(" - ")).join("\n");
-  names.value = old.join("\n");
-  pairs.value = joined(store.set.pairs);
-  lines.value = joined(store.set.skeleton);
-  problem.textContent = "";
-  let touched = store.set.pairs.length > 0;
-  pairs.oninput = () => (touched = true);
-  names.oninput = () => {
-    if (!touched) pairs.value = joined(suggestPairs(listed()));
-  };
-  get("naming-form", HTMLFormElement).onsubmit = async (event) => {
-    event.preventDefault();
-    try {
-      const stated = readLines(pairs.value, false);
-      const told = stated.length || store.set.pairs.length ? stated : null;
-      const skeleton = readLines(lines.value, true);
-      const body = { landmarks: listed(), pairs: told, skeleton: skeleton.length || store.set.skeleton.length ? skeleton : null };
-      store.takeSet(await ask("PUT", "/api/landmarks", body));
-      dialog.close();
-      store.emit("state");
-    } catch (error) {
-      problem.textContent = /** @type {Error} */ (error).message;
-    }
-  };
-  dialog.showModal();
-  names.focus();
-  names.setSelectionRange(0, 0);
-  names.scrollTop = 0;
 }

@@ -1,13 +1,14 @@
 /** Puts the page together. */
 
 import { ask, listen } from "./api.js";
-import { showHelp, showLandmarks } from "./dialogs.js";
+import { showHelp } from "./dialogs.js";
 import { get, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Input } from "./input.js";
 import { Keys } from "./keys.js";
 import { keysOf } from "./actions.js";
 import { Loupe } from "./loupe.js";
+import { showLandmarks } from "./naming.js";
 import { Overlay } from "./overlay.js";
 import { Panel } from "./panel.js";
 import { Proposals } from "./proposals.js";
@@ -166,7 +167,10 @@ async function begin() {
     },
   );
   proposals.begin();
-  const asked = Number(new URLSearchParams(location.search).get("image") ?? NaN);
+  const query = new URLSearchParams(location.search);
+  const named = query.get("name");
+  const asked = named ? store.set.images.findIndex((image) => image.name === named) : Number(query.get("image") ?? NaN);
+  if (asked === -1) store.notice(`There is no image ${named} in this set.`, "warning");
   const first = store.set.images.findIndex((image) => !image.broken && image.done < image.total);
   await open(Number.isInteger(asked) && store.set.images[asked] ? asked : Math.max(0, first));
   if (!store.landmarks.length && !store.readOnly) showLandmarks(store);

@@ -1,6 +1,7 @@
 /** Marks drawn over the image, on a canvas as fine as the screen. */
 
 import { hue, trace } from "./marks.js";
+import { cleared, onceAPicture } from "./pen.js";
 
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 /** @typedef {import("./store.js").Store} Store */
@@ -24,36 +25,19 @@ export class Overlay {
     this.texts = new Names(0);
     /** @type {Hit | null} */
     this.hover = null;
-    this.waiting = false;
-    const draw = () => this.draw();
-    viewer.addEventListener("view", draw);
-    proposals.addEventListener("changed", draw);
-    for (const kind of ["state", "selection", "set"]) store.addEventListener(kind, draw);
-  }
-
-  /** Draw once, with the next picture of the screen. */
-  draw() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => {
-      this.waiting = false;
-      this.paint();
-    });
+    this.draw = onceAPicture(() => this.paint());
+    viewer.addEventListener("view", this.draw);
+    proposals.addEventListener("changed", this.draw);
+    for (const kind of ["state", "selection", "set"]) store.addEventListener(kind, this.draw);
   }
 
   paint() {
     const { canvas, viewer, store } = this;
-    const ratio = devicePixelRatio;
-    const { left, top, width: wide, height: high } = viewer.place.style; // on whole device pixels
-    Object.assign(canvas.style, { left, top, width: wide, height: high });
-    const [width, height] = [Math.round(parseFloat(wide) * ratio), Math.round(parseFloat(high) * ratio)];
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.setTransform(1, 0, 0, 1, 0, 0);
-    pen.clearRect(0, 0, width, height);
+    const { left, top, width, height } = viewer.place.style; // on whole device pixels
+    Object.assign(canvas.style, { left, top, width, height });
+    const pen = cleared(canvas, parseFloat(width), parseFloat(height));
     if (!viewer.ready || !store.set || this.hidden) return;
-    this.texts = new Names(parseFloat(wide));
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.texts = new Names(parseFloat(width));
     store.state.rows.forEach((row, index) => this.paintLines(pen, row, index === store.row));
     if (this.proposals.shown) this.paintGuesses(pen);
     store.state.rows.forEach((row, index) => {

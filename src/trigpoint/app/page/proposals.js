@@ -6,7 +6,7 @@ import { get } from "./dom.js";
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {[number, number, number, number | null]} Guess x, y, score, how far views lie apart */
 /** @typedef {{run: string, rows: Record<string, Guess>[] | null, learned: boolean}} Found */
-/** @typedef {{error: (number | null)[], doubt: (number | null)[], apart: (number | null)[]}} Compared */
+/** @typedef {{error: (number | null)[], doubt: (number | null)[], apart: (number | null)[], gain?: number}} Compared */
 /** @typedef {{runs: string[], images: Record<string, Compared>, total: number}} All */
 
 const REST = 3000; // ms between two looks at all predictions

@@ -39,12 +39,14 @@ export class Sorting {
     get("predicted-count").textContent = runs.length && done < total ? `${done} of ${total} predicted` : "";
     /** @type {[string, string][]} */
     const orders = [["name", "In order"]];
+    const useful = Object.values(images).some((image) => image.gain !== undefined);
+    if (useful) orders.push(["gain", "Most useful next"]);
     if (runs.length) orders.push(["error", "Largest error first"], ["doubt", "Least certain first"]);
     if (labelled >= FEWEST) orders.push(["audit", "Likely wrong labels first"]);
     if (runs.length > 1) orders.push(["apart", "Runs disagree most"]);
     fill(this.order, { "": orders });
     fill(this.landmark, { "": [["", "all landmarks"], ...this.store.landmarks.map((name) => /** @type {[string, string]} */ ([name, name]))] });
-    this.landmark.hidden = ["name", "audit"].includes(this.order.value);
+    this.landmark.hidden = ["name", "audit", "gain"].includes(this.order.value);
   }
 
   async audit() {
@@ -70,6 +72,7 @@ export class Sorting {
     const found = this.proposals.all.images[id];
     const key = /** @type {"error" | "doubt" | "apart"} */ (this.order.value);
     if (!found) return null;
+    if (this.order.value === "gain") return found.gain ?? null;
     const at = this.store.landmarks.indexOf(this.landmark.value);
     const values = /** @type {number[]} */ ((at < 0 ? found[key] : [found[key][at]]).filter((value) => value !== null));
     if (!values.length) return null;
@@ -85,7 +88,7 @@ export class Sorting {
 
   /** A few words for the thumbnail. @param {number} id */
   words(id) {
-    if (this.order.value === "name") return "";
+    if (["name", "gain"].includes(this.order.value)) return "";
     if (this.order.value === "audit") return this.suspect(id);
     const value = this.value(id);
     return value === null ? "" : `${value.toFixed(1)} px`;

@@ -307,12 +307,21 @@ export class Store extends EventTarget {
     await this.flush();
     try {
       const full = await ask("POST", `/api/${kind}`);
-      if (!full.image) this.notice(`Nothing to ${kind}.`);
+      if (full.landmarks) {
+        this.notice(`The landmarks are ${full.landmarks.join(", ")} again.`);
+        await this.load();
+        await this.refetch();
+      } else if (!full.image) this.notice(`Nothing to ${kind}.`);
       else this.take(full);
       if (full.image) this.emit("stepped", full.image.id);
     } catch (error) {
       this.notice(/** @type {Error} */ (error).message, "warning");
     }
+  }
+
+  /** Show the open image as the server has it now, where nothing of it is left to save. */
+  async refetch() {
+    if (this.image >= 0 && !this.unsaved.has(this.image)) this.take(await ask("GET", `/api/images/${this.image}`));
   }
 
   /** After the connection was cut: the server may have been started again. */
@@ -322,14 +331,17 @@ export class Store extends EventTarget {
       if (this.revisions.has(image.id)) this.revisions.set(image.id, image.revision);
     }
     await this.flush();
-    if (this.image >= 0 && !this.unsaved.has(this.image)) this.take(await ask("GET", `/api/images/${this.image}`));
+    await this.refetch();
   }
 
   /** News of the server. @param {any} event */
   async told(event) {
     this.emit("news", event);
     if (event.kind === "trouble") this.notice(event.error, "warning");
-    if (event.kind === "landmarks") await this.load();
+    if (event.kind === "landmarks") {
+      await this.load();
+      await this.refetch();
+    }
     if (event.kind === "scanned") {
       for (const image of event.images) this.learnSummary(image);
     }

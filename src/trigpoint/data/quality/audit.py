@@ -1,8 +1,11 @@
 """Which labels are likely wrong: shifted points and swapped ones, by what the other points of the same object say.
 
 A Gaussian model of the aligned shapes is fitted on other subjects (cross-fitting). For each landmark it says where the
-other landmarks of the object expect it, and how closely: the distance in units of that spread is its residual. A swap
-is judged by how much more likely the shape becomes when the two are swapped back. No image is read.
+other landmarks of the object expect it. By how much the labels of other images of the same subject lie beside that is
+taken off: a person's nose is crooked in all photographs. What is left, in units of the landmark's own spread, is the
+residual. A spread counts as at least a quarter of what is usual: that a landmark which others fix exactly is rounded
+otherwise is no fault. A swap is judged by how much more likely the shape becomes when the two are swapped back. No image
+is read.
 
 Points that a detector has found in the images join the model as more points of each object, which are not judged. So
 a label is expected where the other labels and the found points say, each as much as it is to be trusted.
@@ -30,11 +33,14 @@ FEWEST = 20  # objects with enough points to learn a shape from
 NEIGHBOURS = 3  # of each landmark that it may have been swapped with
 _ROUNDS = 3  # of alignment
 _SHRINK = 0.002  # of the variance that is added to each coordinate, so that the model stays one of many shapes
+_FLOOR = 0.25  # of the usual spread of a landmark: no spread counts as less
+_RAYLEIGH = 1.1774  # median of the distance from the middle of a Gaussian in two dimensions, its SD is 1
 _CLIP = 4.0  # robust standard deviations beyond which a coordinate teaches the model nothing more
 
 
 class Suspect(NamedTuple):
-    """A label that is likely wrong. ``kind``: "shifted", "swapped", or "mirrored" where all pairs are swapped.
+    """A label that is likely wrong. ``kind``: "shifted", "swapped", or "mirrored" where all pairs are swapped; "copy"
+    where the same picture has other labels, see ``apart``.
 
     ``score``: the residual in units of the landmark's own spread, or the same for a swap. ``expected``: where a shifted
     landmark would be, original pixels.
@@ -49,10 +55,12 @@ class Suspect(NamedTuple):
 
 @dataclass(frozen=True)
 class Audit:
-    """``residuals`` (N, K) of all labels, NaN where there is none, and the likeliest fault of each row, worst first."""
+    """``residuals`` (N, K) of all labels, NaN where there is none, and the likeliest fault of each row, worst first;
+    ``spread`` (K,) of each landmark, the unit of its residuals, original pixels."""
 
     residuals: FloatArray
     suspects: tuple[Suspect, ...]
+    spread: FloatArray
 
 
 def audit(data: LandmarkDataset, found: FloatArray | None = None) -> Audit:
@@ -78,12 +86,16 @@ def audit(data: LandmarkDataset, found: FloatArray | None = None) -> Audit:
             apart = np.einsum("nij,nkj->nki", np.linalg.inv(turns), found[usable] - shapes)
             known = np.concatenate([aligned, aligned + apart], 1)
         judged = _cross_fitted(known, fold, swaps, len(data.landmarks))
+        offset = np.einsum("nij,nkj->nki", turns, judged.offset)
+        groups = np.array(data.groups)[usable]
+        alone = _without_subjects(offset, groups)
+        judged, spread = judged._replace(distance=_distances(alone)), _spread(alone)
     residuals = np.full(points.shape[:2], np.nan)
     residuals[usable] = judged.distance
-    expected = shapes - np.einsum("nij,nkj->nki", turns, judged.offset)
+    expected = shapes - offset
     flipped = _mirrored(shapes, aligned, pairs)
     suspects = _worst(np.flatnonzero(usable), data.landmarks.names, judged, swaps, expected, flipped)
-    return Audit(residuals, tuple(sorted(suspects, key=lambda one: -one.score)))
+    return Audit(residuals, tuple(sorted(suspects, key=lambda one: -one.score)), spread)
 
 
 # -- shapes ---------------------------------------------------------------------------------------------------------
@@ -167,13 +179,13 @@ def _model(shapes: FloatArray) -> _Model:
 
 
 class _Judged(NamedTuple):
-    distance: FloatArray  # (n, k) of the landmarks that are there
+    distance: FloatArray  # (n, k) of the landmarks that are there, by the model's own spread
     offset: FloatArray  # (n, k, 2) from where it is expected, aligned
     gain: FloatArray  # (n, swaps)
 
 
 def _cross_fitted(shapes: FloatArray, fold: Indices, swaps: Sequence[tuple[int, int]], judged: int) -> _Judged:
-    """Distances and gains (square roots) in units of what is usual, each by a model of the other folds.
+    """Distances, offsets and gains (square roots, in units of the usual distance), each by a model of the other folds.
 
     ``shapes`` (n, K, 2), of which the first ``judged`` points are labels, and the others only tell of them.
     """
@@ -186,10 +198,64 @@ def _cross_fitted(shapes: FloatArray, fold: Indices, swaps: Sequence[tuple[int, 
             distance[np.ix_(rows, labels)] = found.distance[:, : len(labels)]
             offset[np.ix_(rows, labels)] = found.offset[:, : len(labels)]
             gain[rows] = found.gain
-    spread = np.nanmedian(distance, axis=0)
     scale = np.sqrt(float(np.nanmedian(distance**2)) or 1.0)
-    own = distance / np.where(spread > 0, spread, 1.0)
-    return _Judged(own, offset, np.sqrt(np.maximum(gain, 0.0)) / scale)
+    return _Judged(distance, offset, np.sqrt(np.maximum(gain, 0.0)) / scale)
+
+
+def _without_subjects(offset: FloatArray, groups: npt.NDArray[np.str_]) -> FloatArray:
+    """Offsets (n, k, 2) without what is common to the other objects of the same subject, as far as that is reliable:
+    how far subjects differ, against how far objects of a subject do, says by how much it counts."""
+    _, at = np.unique(groups, return_inverse=True)
+    known = np.isfinite(offset[..., :1])
+    middle = np.nanmedian(offset, axis=0)
+    usual = 1.4826 * np.nanmedian(np.abs(offset - middle), axis=0)
+    clipped = np.where(known, np.clip(offset - middle, -_CLIP * usual, _CLIP * usual), 0.0)
+    count, total = np.zeros((at.max() + 1, *known.shape[1:])), np.zeros((at.max() + 1, *offset.shape[1:]))
+    np.add.at(count, at, known)
+    np.add.at(total, at, clipped)
+    apart = np.where(known, clipped - (total / np.maximum(count, 1))[at], 0.0)
+    within = np.square(apart).sum(0) / np.maximum(np.maximum(count - 1, 0).sum(0), 1)
+    between = np.maximum(np.square(clipped).sum(0) / np.maximum(known.sum(0), 1) - within, 0.0)
+    others = np.maximum(count[at] - 1, 0)
+    trust = between / np.maximum(between + within / np.maximum(others, 1), 1e-12)
+    common = np.where(others > 0, trust * (total[at] - clipped) / np.maximum(others, 1), 0.0)
+    out: FloatArray = offset - common
+    return out
+
+
+def _distances(offset: FloatArray) -> FloatArray:
+    """How far offsets (n, k, 2) are out, in units of what is usual for their landmark: the median is about 1."""
+    floor = _FLOOR * float(np.nanmedian(np.linalg.norm(offset, axis=-1)))
+    out = np.full(offset.shape[:2], np.nan)
+    for k in range(offset.shape[1]):
+        rows = np.flatnonzero(np.isfinite(offset[:, k, 0]))
+        if not len(rows):
+            continue
+        apart = offset[rows, k] - np.median(offset[rows, k], axis=0)
+        covariance = _robust(apart) + max(floor, 1e-9) ** 2 * np.eye(2)
+        square = np.einsum("ni,ij,nj->n", apart, np.linalg.inv(covariance), apart)
+        out[rows, k] = np.sqrt(square) / _RAYLEIGH
+    return out
+
+
+def _spread(offset: FloatArray) -> FloatArray:
+    """The usual length (K,) of offsets (n, k, 2), at least the floor; NaN for landmarks that nobody labelled."""
+    usual = np.nanmedian(np.linalg.norm(offset, axis=-1), axis=0)
+    out: FloatArray = np.hypot(usual, _FLOOR * np.nanmedian(np.linalg.norm(offset, axis=-1)))
+    return out
+
+
+def _robust(apart: FloatArray) -> FloatArray:
+    """The covariance (2, 2) of offsets (n, 2) in which those far out count less (Student's t with 2 degrees of freedom),
+    scaled so that half of a Gaussian lies where half of them does."""
+    weight, covariance, tiny = np.ones(len(apart)), np.eye(2), 1e-12 * np.eye(2)
+    square = np.ones(len(apart))
+    for _ in range(5):
+        covariance = (apart * weight[:, None]).T @ apart / max(weight.sum(), 1e-9) + tiny
+        square = np.einsum("ni,ij,nj->n", apart, np.linalg.inv(covariance), apart)
+        weight = 1 / np.maximum(square / 2, 1.0)
+    out: FloatArray = covariance * float(np.median(square)) / _RAYLEIGH**2
+    return out
 
 
 def _judged(model: _Model, shapes: FloatArray, seen: Indices, swaps: Sequence[tuple[int, int]]) -> _Judged:

@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trigpoint.data.tiled.image import StoredLevel, TiledImage, is_tiled, open_tiled
 from trigpoint.data.tiled.store import REMEDY
+from trigpoint.imports import lazy
 
 if TYPE_CHECKING:
     from trigpoint.data.tiled.copy import tile_image
@@ -21,15 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["REMEDY", "StoredLevel", "TiledImage", "halve_edge", "is_tiled", "open_tiled", "tile_image", "write_tiled"]
 
-_HOMES = {
-    "tile_image": "trigpoint.data.tiled.copy",
-    "halve_edge": "trigpoint.data.tiled.write",
-    "write_tiled": "trigpoint.data.tiled.write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: reading needs no PyTorch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(  # reading needs no PyTorch
+    __name__,
+    {
+        "trigpoint.data.tiled.copy": ("tile_image",),
+        "trigpoint.data.tiled.write": ("halve_edge", "write_tiled"),
+    },
+)

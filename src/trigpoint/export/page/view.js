@@ -1,6 +1,7 @@
 /** The image with its points: zoom, pan, drag. Everything in pixels of the image, whose first has its centre at 0. */
 
 import { paintLine, paintMark, paintNames } from "./marks.js";
+import { cleared, onceAPicture } from "./pen.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./store.js").Point} Point */
@@ -28,7 +29,7 @@ export class View {
     this.down = new Map();
     /** @type {{row: number, k: number} | null} */
     this.hover = null;
-    this.waiting = false;
+    this.draw = onceAPicture(() => this.paint());
     this.bind();
   }
 
@@ -195,24 +196,9 @@ export class View {
     if (press?.from && press.moved) store.move(store.current?.points[store.active] ?? null, press.from);
   }
 
-  /** Draw once, with the next picture of the screen. */
-  draw() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => {
-      this.waiting = false;
-      this.paint();
-    });
-  }
-
   paint() {
     const { canvas, place, bitmap } = this;
-    const ratio = devicePixelRatio;
-    const [width, height] = [Math.round(place.clientWidth * ratio), Math.round(place.clientHeight * ratio)];
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
+    const pen = cleared(canvas, place.clientWidth, place.clientHeight);
     if (!bitmap) return;
     pen.imageSmoothingEnabled = this.scale < 3;
     pen.imageSmoothingQuality = "high";

@@ -3,6 +3,7 @@
 - ``facts.py``: what is measured of the data, with ``poses.py``, ``repeats.py`` and ``machine.py``
 - ``speed.py``: how long a training step takes on this machine
 - ``plan.py``: choices with reasons, with ``learner.py``, ``region.py``, ``resolution.py`` and ``cascade.py``
+- ``continuing.py``: what a training takes of the run that it begins from
 - ``race.py``: what reasons do not decide is tried for a short time
 - ``choices.py``: how a plan is written
 """
@@ -17,6 +18,7 @@ from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
 from trigpoint.recipes import recipe_names
 from trigpoint.runs import RunFolder
 from trigpoint.training.planning.choices import Choice, Plan
+from trigpoint.training.planning.continuing import can_continue, continued
 from trigpoint.training.planning.facts import Facts, described, facts_of
 from trigpoint.training.planning.few import few_labels, most_labels
 from trigpoint.training.planning.plan import make_plan
@@ -28,6 +30,7 @@ __all__ = [
     "Choice",
     "Facts",
     "Plan",
+    "can_continue",
     "described",
     "facts_of",
     "is_dataset",
@@ -57,7 +60,8 @@ def plan_for(
     Raises DataError for data that cannot be trained on, ConfigError for overrides that are wrong or too little time.
     """
     begin, path = time.monotonic(), str(folder)
-    given = apply_overrides({}, overrides, Recipe)
+    overrides = continued(overrides)
+    given = apply_overrides({}, overrides)  # with no default of a component that is named: the plan has its own
     recipe = load_recipe({"name": "planned", "data": {"path": path, **given.get("data", {})}})
     data = dataset_of(recipe)
     parts = divided(load_recipe({**recipe.model_dump(mode="json"), "method": "template"}), data)  # needs one label only
@@ -67,7 +71,7 @@ def plan_for(
         facts = facts_of(parts["train"], parts["val"])
     marks = parts["train"].landmarks
     plan = make_plan(facts, marks, path, minutes, given=given, spent=time.monotonic() - begin)
-    if not few_labels(facts, given, minutes):
+    if not few_labels(facts, given, minutes) and given.get("train", {}).get("init") is None:
         plan = raced(plan, parts, facts, minutes, overrides)
     return facts, plan, apply_overrides(plan.values(), overrides, Recipe)
 

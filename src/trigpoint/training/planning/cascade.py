@@ -15,7 +15,8 @@ from trigpoint.training.planning.learner import WEIGHTS
 from trigpoint.training.planning.resolution import Resolution
 from trigpoint.training.planning.speed import BESIDES, timed
 
-COARSER = 3.0  # original pixels to an input pixel, from which on glimpses can show what the coarse stage cannot see
+COARSER = 4.0  # original pixels to an input pixel, from which on glimpses show what the coarse stage cannot see: below,
+# the same time is better spent on a finer U-Net alone (cephalograms in half an hour: docs/results.md)
 CANVAS = 1440  # longer side of what glimpses are taken from; more was not better (docs/results.md)
 COARSE_SHARE = 0.4  # of the time for the coarse stage
 COARSE_POINTS = 0.2  # of the result; chosen on validation images (docs/results.md)

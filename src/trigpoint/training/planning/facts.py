@@ -15,7 +15,7 @@ from trigpoint.landmarks import FloatArray, LandmarkSet
 from trigpoint.recipe import AugmentConfig, InputConfig
 from trigpoint.training.planning.machine import Machine, this_machine
 from trigpoint.training.planning.poses import Poses, poses_of
-from trigpoint.training.planning.repeats import label_noise
+from trigpoint.training.planning.repeats import People, between_annotators, label_noise
 
 HEADERS = 300  # images whose size is read
 COLOURS = 12  # images that are decoded to see whether they have colours
@@ -36,8 +36,9 @@ class Facts:
     ``instances``: median number of objects in an image; None where there is one each; ``apart``: distance of the same
     landmark of two objects, for the closest twentieth (NaN without). ``box``: left, top, right, bottom around all
     landmarks as shares of the images' sides, and ``edges``, the largest SD of its sides from image to image. ``noise``:
-    how far two labels of the same point are apart, of ``repeats`` pairs (NaN without). ``bytes`` of an image when
-    decoded, mean; seconds for its ``decoding``, and for ``preparing`` an input of it.
+    how far two labels of the same point are apart, of ``repeats`` pairs (NaN without); ``people``: the same of
+    annotators with tables of their own. ``bytes`` of an image when decoded, mean; seconds for its ``decoding``, and for
+    ``preparing`` an input of it.
     """
 
     images: int
@@ -61,6 +62,7 @@ class Facts:
     edges: float = 0.0
     noise: float = float("nan")
     repeats: int = 0
+    people: People = field(default_factory=People)
     bytes: float = 0.0
     decoding: float = 0.0
     preparing: float = 0.0
@@ -107,6 +109,7 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         edges=edges,
         noise=noise,
         repeats=repeats,
+        people=between_annotators(training),
         bytes=float(channels * sizes.prod(axis=1).mean()),
         decoding=decoding,
         preparing=_preparing(decoded[:PREPARED]),
@@ -200,6 +203,13 @@ def described(facts: Facts) -> Sequence[str]:
         lines.append(f"the nearest landmarks are {facts.neighbour:.0f} pixels apart")
     if np.isfinite(facts.noise):
         lines.append(f"images labelled twice: labels are {facts.noise:.1f} pixels apart (median of {facts.repeats})")
+    if facts.people.labels:
+        lines.append(
+            f"annotators: two of them are {facts.people.apart:.1f} pixels apart (median of {facts.people.labels} pairs "
+            "of labels); an error below that is as much theirs"
+        )
+    elif facts.people.problem:
+        lines.append(f"annotators are not compared: {facts.people.problem}")
     device = machine.gpu or f"{machine.cores} core{'s' if machine.cores > 1 else ''}, no GPU"
     lines.append(f"this machine: {device}, {machine.memory / 1e9:.1f} GB of free memory")
     return lines

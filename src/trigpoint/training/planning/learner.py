@@ -16,6 +16,7 @@ MEMORY = 0.5  # share of the free memory that decoded images may take
 PREPARERS = 8  # processes that prepare batches for a GPU, at most
 EVAL_RADIUS = 20 / 576  # of the image's height: how near a found instance has to be in EndoVis
 MEDIAN = 3  # side of the median filter of multi-instance maps, cells
+RATE = 0.002  # of learning
 WIDE = 3.0  # times the last width of a multi-instance target: where it starts
 
 
@@ -100,10 +101,11 @@ def loading(facts: Facts) -> list[Choice]:
     return [Choice("data.cache", keep, why), Choice("data.workers", workers, "" if workers else "there is one core")]
 
 
-def training() -> list[Choice]:
-    """What moves the weights."""
+def training(again: bool = False) -> list[Choice]:
+    """What moves the weights; ``again``: they have learned the task before."""
+    rate, why = (RATE / 2, "smaller, for the weights have learned before") if again else (RATE, "")
     return [
-        Choice("train.optimizer", {"name": "adamw", "lr": 0.002, "weight_decay": 0.01}),
+        Choice("train.optimizer", {"name": "adamw", "lr": rate, "weight_decay": 0.01}, why),
         Choice("train.lr_schedule", {"name": "cosine", "warmup": 0.02}),
         Choice("train.ema", 0.99),
         Choice("train.clip", 5.0),

@@ -26,6 +26,7 @@ from trigpoint.training.planning.speed import SIDES, Speed, measure, near
 START = 8.0  # seconds for processes to begin, for curves and files
 MOST_BESIDES = 0.4  # share of the time that may go to anything but learning before a plan says that it is too short
 FEW_LOOKED_AT = 5  # validation images, of which fewer say little
+CONTINUED = 250  # optimizer steps from weights that have learned the task before its input grows
 PATIENCE = 0.6  # share of the validations after which a training that gets no better ends
 
 
@@ -54,21 +55,23 @@ def make_plan(
     batch = given.get("train", {}).get("batch_size", batch)
     method = learner.instances() if several else learner.heatmap()
     network, start = learner.network(stride)
+    again = given.get("train", {}).get("init") is not None
+    wanted = CONTINUED if again else STEPS[start]
     loading = [learner.channels(facts), *learner.loading(facts)]
-    rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training()]
+    rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training(again)]
     trial = _recipe_of_side([Choice("data.path", path), *loading, *rest], given)
     known = speed.times(FINER_COSTS) if speed and several else speed
     first = known or measure(trial, landmarks)
     besides = START + spent + facts.decoding * (facts.images + 2 * facts.validation)
     seconds = 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
     budget = Budget(seconds, facts, first, batch, *_fetching(facts, batch, loading))
-    view, found = _input(facts, budget, STEPS[start], minutes, given, stride)
+    view, found = _input(facts, budget, wanted, minutes, given, stride)
     if speed is None and max(found.size) > 1.5 * max(SIDES):  # again, near the size that it will be
         budget = replace(budget, speed=measure(trial, landmarks, near(found.size)))
-        view, found = _input(facts, budget, STEPS[start], minutes, given, stride)
+        view, found = _input(facts, budget, wanted, minutes, given, stride)
     head = [Choice("name", "planned"), Choice("data.path", path)]
     if _may_refine(facts, view, found, given):
-        refined = _cascade(facts, budget, STEPS[start], minutes, loading, rest, landmarks, glimpse, path)
+        refined = _cascade(facts, budget, wanted, minutes, loading, rest, landmarks, glimpse, path)
         if refined:
             return Plan((*head, *refined))
     limit, images = _limit(facts, found.steps, batch, given)
@@ -120,12 +123,13 @@ def _input(
 ) -> tuple[View, Resolution]:
     """What is shown of the images and how large: a region only where the time does not reach for all at full size."""
     view = whole(facts)
-    found = resolution(budget, view, wanted, minutes, _given_size(given), stride)
+    finer = "network" not in given.get("method", {})
+    found = resolution(budget, view, wanted, minutes, _given_size(given), stride, finer)
     chosen = {"region", "size"} & given.get("data", {}).get("input", {}).keys()
     region = region_view(facts)
     if region is None or chosen or not found.limited:
         return view, found
-    return region, resolution(budget, region, wanted, minutes, _given_size(given), stride)
+    return region, resolution(budget, region, wanted, minutes, _given_size(given), stride, finer)
 
 
 def _inputs(view: View, found: Resolution) -> list[Choice]:

@@ -1,12 +1,17 @@
-"""How exact labels are, from images that were labelled more than once."""
+"""How exact labels are, from images that were labelled more than once, and how far annotators are apart."""
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from trigpoint.data import LandmarkDataset
+from trigpoint.data.annotators import begun, stacked
+from trigpoint.data.description import DESCRIPTION, read_description
+from trigpoint.data.table_names import OnePlace
+from trigpoint.errors import DataError
 
 MOST = 400  # files that are compared byte by byte
 BYTES = 4e8  # and no more of them than this
@@ -27,6 +32,40 @@ def label_noise(data: LandmarkDataset) -> tuple[float, int]:
         distance = np.linalg.norm(points[first] - points[second], axis=-1)
         apart += distance[np.isfinite(distance)].tolist()
     return (float(np.median(apart)), len(apart)) if apart else (float("nan"), 0)
+
+
+@dataclass(frozen=True)
+class People:
+    """How far two annotators' labels of the same landmark of a training image are apart: median, original pixels (NaN
+    without), of so many pairs of labels; and ``problem``, why a table of theirs cannot be read.
+
+    It bounds nothing: a network may learn the mean of all, or one person's habit, better than they agree.
+    """
+
+    apart: float = float("nan")
+    labels: int = 0
+    problem: str = ""
+
+
+def between_annotators(data: LandmarkDataset) -> People:
+    """Compare the tables that ``annotators`` of ``dataset.yaml`` names, in the images of ``data``."""
+    if data.folder is None or not (data.folder / DESCRIPTION).is_file():
+        return People()
+    try:
+        sets = begun(read_description(data.folder, []))
+        if len(sets) < 2:
+            return People()
+        samples, _, points, seen = stacked(sets)
+    except DataError as error:  # a table beside the one that is trained on does not stop the training
+        return People(problem=str(error))
+    same = OnePlace()
+    own = {same(sample.image) for sample in data.samples}
+    rows = [n for n, sample in enumerate(samples) if same(sample.image) in own]
+    known = np.where(seen[:, rows, :, None] > 0, points[:, rows], np.nan)
+    first, second = np.triu_indices(len(sets), 1)
+    apart = np.linalg.norm(known[first] - known[second], axis=-1)
+    apart = apart[np.isfinite(apart)]
+    return People(float(np.median(apart)), apart.size) if apart.size else People()
 
 
 def _same_image(data: LandmarkDataset) -> list[list[int]]:

@@ -77,11 +77,17 @@ class Resolution:
 
 
 def resolution(
-    budget: Budget, view: View, wanted: int, minutes: float, given: tuple[int, int] | None = None, stride: int = 4
+    budget: Budget,
+    view: View,
+    wanted: int,
+    minutes: float,
+    given: tuple[int, int] | None = None,
+    stride: int = 4,
+    finer: bool = True,
 ) -> Resolution:
     """The largest input with which ``wanted`` steps fit into the time, at most that of the images.
 
-    ``given``: it is chosen already. Raises ConfigError when there is not even time for ``FEWEST`` steps.
+    ``given``: it is chosen already. ``finer``: maps of twice the resolution may be taken. Raises ConfigError when there is not even time for ``FEWEST`` steps.
     """
     facts = budget.facts
     native = max(SMALLEST, MULTIPLE * math.ceil(view.longer / MULTIPLE))
@@ -112,7 +118,7 @@ def resolution(
         why = noisy
     cell = stride * view.longer / chosen
     near = math.isfinite(facts.neighbour) and cell > facts.neighbour / 4
-    if stride == 4 and near and chosen >= min(native, useful) and steps >= FINER * wanted:
+    if finer and stride == 4 and near and chosen >= min(native, useful) and steps >= FINER * wanted:
         steps, stride, cell = int(steps / FINER_COSTS), 2, cell / 2
         why += f"; maps of half of it, for landmarks are {facts.neighbour:.0f} pixels apart and there is time"
     if math.isfinite(facts.neighbour) and cell > facts.neighbour / 4:

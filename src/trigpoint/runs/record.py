@@ -1,0 +1,122 @@
+"""What a finished run notes of itself: ``record.json`` to verify it by, ``card.md`` for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trigpoint.data.files import write_text
+from trigpoint.errors import RunError
+from trigpoint.landmarks import COVERAGE
+from trigpoint.runs.folder import RunFolder
+
+RECORD, CARD = "record.json", "card.md"
+_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Record:
+    """``weights``: SHA-256 of ``weights.safetensors``. ``images``, ``subjects``: numbers by part. ``size``: median
+    height and width of the validation images. ``error``: their mean radial error, original pixels; NaN of
+    multi-instance runs."""
+
+    weights: str
+    images: dict[str, int] = field(default_factory=dict)
+    subjects: dict[str, int] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    error: float = math.nan
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_record(run: RunFolder, record: Record) -> None:
+    """Write both files."""
+    values = asdict(record) | {"error": None if math.isnan(record.error) else round(record.error, 6)}
+    write_text(run.folder / RECORD, json.dumps(values, indent=1) + "\n", overwrite=True)
+    write_text(run.folder / CARD, card(run, record), overwrite=True)
+
+
+def read_record(run: RunFolder) -> Record | None:
+    """What a run noted; None of runs that noted nothing. Raises RunError for a damaged file."""
+    file = run.folder / RECORD
+    if not file.is_file():
+        return None
+    try:
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        error = math.nan if values["error"] is None else float(values["error"])
+        height, width = values["size"]
+        counts = [{str(k): int(v) for k, v in values[key].items()} for key in ("images", "subjects")]
+        return Record(str(values["weights"]), *counts, (int(height), int(width)), error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{file}: is damaged ({error}); put it back, or train into another --out") from None
+
+
+def card(run: RunFolder, record: Record) -> str:
+    """The model card: what the run was trained on and measured on, and what it is not for."""
+    recipe, marks = run.recipe(), run.read_landmarks()
+    names = marks.landmarks.names
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    env = run.env.read_text(encoding="utf-8", errors="replace").splitlines() if run.env.is_file() else []
+    facts = {line.split(" ", 1)[0]: line.split(" ", 1)[-1] for line in env}
+    learned, validated = (record.images.get(part, 0) for part in ("train", "val"))
+    people = [record.subjects.get(part, 0) for part in ("train", "val")]
+    radii = [radius for radius in marks.radius.tolist() if not math.isnan(radius)]
+    lines = [
+        f"# {recipe.name}: a model that finds {len(names)} landmark{'' if len(names) == 1 else 's'}",
+        "",
+        f"- **Finds**: {listed}",
+        f"- **Method**: {recipe.method_name}, input {recipe.data.input.size[0]} x {recipe.data.input.size[1]} (rows x "
+        f"columns), {'grey' if recipe.data.input.channels == 1 else 'colour'}",
+        f"- **Made by**: trigpoint {facts.get('trigpoint', '?')}, torch {facts.get('torch', '?')}",
+        f"- **Weights**: SHA-256 {record.weights}",
+    ]
+    lines += [f"- **Began from**: {line}" for line in env if line.startswith(("weights ", "begun from "))]
+    lines += [
+        "",
+        "## Trained on",
+        "",
+        f"{learned} images of {people[0]} subjects of the dataset `{Path(str(recipe.data.path)).name}`"
+        f" ({facts.get('data', 'no fingerprint')}).",
+        "",
+        "## Measured on",
+        "",
+        f"{validated} images of {people[1]} subjects, {record.size[1]} x {record.size[0]} pixels (median), which chose "
+        "the weights, so that new ones may be a little worse:",
+        "",
+        *_measured(record, radii, marks.threshold),
+        "",
+        "Measure it on images of subjects that it has never seen: `trigpoint evaluate RUN --data FOLDER --split test`.",
+        "",
+        "## Not for",
+        "",
+        "- images unlike those above: other machines, framing, sizes of the figure, ages, species or poses. `predict` "
+        "warns of some differences, and cannot see all.",
+        "- decisions that nobody checks. This is no medical device, and no one has approved it for diagnosis or "
+        "treatment.",
+        "- images without the landmarks: exactly one of each is found in every image."
+        if marks.threshold is None
+        else "- counting what is hidden: instances that are not seen are not found.",
+        "",
+        "Check that the run is as it was made: `trigpoint verify RUN`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _measured(record: Record, radii: list[float], threshold: float | None) -> list[str]:
+    lines = [] if math.isnan(record.error) else [f"- mean radial error: {record.error:.2f} px"]
+    if radii:
+        low, high = min(radii), max(radii)
+        width = f"{low:.1f} px" if len(radii) == 1 else f"{low:.1f} to {high:.1f} px, by landmark"
+        lines.append(f"- radius that the error stays below in {COVERAGE:.0%} of new images like these: {width}")
+    else:
+        lines.append("- no radius: too few subjects were validated on to say how far points may be off")
+    return lines + ([] if threshold is None else [f"- an instance counts from a score of {threshold:.3g} on"])

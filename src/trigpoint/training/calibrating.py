@@ -1,0 +1,46 @@
+"""What a run knows of its own errors, from what it finds in the images that it was validated on."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from trigpoint.data import LandmarkDataset
+from trigpoint.landmarks import FloatArray, LandmarkSet, Prediction, Widths
+from trigpoint.methods.base import Calibration
+from trigpoint.methods.measuring import half_widths
+from trigpoint.metrics import radial_error
+from trigpoint.metrics.trust import Trust
+from trigpoint.prediction import Predictor, Progress
+
+
+class Calibrated(NamedTuple):
+    """``error``: mean radial error, original pixels, NaN of multi-instance runs; the rest see there."""
+
+    found: Prediction
+    calibration: Calibration
+    trust: Trust | None
+    widths: Widths
+    error: float
+
+
+def calibrated(
+    predictor: Predictor,
+    data: LandmarkDataset,
+    landmarks: LandmarkSet,
+    shapes: FloatArray,
+    progress: Progress | None = None,
+) -> Calibrated:
+    """Radii, threshold and intervals from the validation images ``data``; ``shapes`` (M, K, 2): the labels that were
+    learned from. Measurements are those of ``data``."""
+    predictor.trust = None  # of what was calibrated before
+    found = predictor.candidates(data, progress)
+    measured = data.aligned(landmarks.names, blank=predictor.untaught) if predictor.untaught else data
+    trusted = Trust.fit(found, measured.points, measured.groups, shapes)
+    if trusted is not None:
+        for one, doubt in zip(found.detections, trusted[1], strict=True):
+            one.doubt = doubt
+    result = predictor.method.calibrate(found, measured)
+    widths = half_widths(found, measured, result.scale)
+    several = found.multi_instance
+    error = float("nan") if several else float(np.nanmean(radial_error(found.points, measured.points)))
+    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error)

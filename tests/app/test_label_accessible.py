@@ -1,0 +1,57 @@
+"""axe-core finds no serious fault in the page: light and dark, wide and narrow, and in its dialogs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from label_sets import open_project, served
+from test_label_page import CHROMIUM, FLAGS, Page, playwright
+
+from trigpoint.app.state import Row, State
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="of the development group")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium of the system: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core calls serious or critical, with the elements."""
+    found = axe.Axe().run(page.page).response["violations"]
+    return [
+        f"{one['id']}: {node['target']}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_no_serious_fault(browser: Any, photos: Path, scheme: str, width: int) -> None:
+    project = open_project(photos, "tip,root,left_eye")
+    project.save(1, State(rows=[Row(marks={"tip": (9, 9, 2), "root": "absent"})], doubtful=True, note="dark"), 0)
+    with served(project) as address:
+        page = Page(browser, address, color_scheme=scheme, viewport={"width": width, "height": 800})
+        page.run("store.place(3, 4);")
+        page.saved()
+        assert not faults(page)
+        page.page.keyboard.press("?")
+        assert not faults(page)
+        page.page.keyboard.press("Escape")
+        page.page.locator("#naming-open").click()
+        page.page.get_by_role("button", name="Take away root").click()
+        assert not faults(page)
+        page.page.keyboard.press("Escape")
+        if width < 700:
+            page.page.locator("#list-open").click()
+            assert not faults(page)
+        page.close()
