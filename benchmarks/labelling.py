@@ -117,7 +117,8 @@ class Annotator:
                 marks[name] = (*guess, 2)
                 continue
             clicks += 1
-            self.corrected[name] += guess is not None
+            if guess is not None:
+                self.corrected[name] += 1
             marks[name] = (*true, 2) if seen > 0 else ABSENT
         note = f"{len(self.labels())} {clicks} {learned}"
         state = entry.state.model_copy(update={"rows": [Row(marks=marks)], "note": note})
@@ -215,7 +216,7 @@ class Looked:
 
 
 def curve(annotators: dict[str, Annotator]) -> str:
-    """Clicks so far whenever a model had learned, and their share of plain labelling, so far and of that round alone."""
+    """Clicks whenever a model had learned, and their share of plain labelling, so far and of that round alone."""
     rows: list[dict[str, object]] = []
     own = {order: one.labels() for order, one in annotators.items()}
     longest = max(own.values(), key=len)

@@ -47,7 +47,7 @@ def test_no_serious_fault(browser: Any, photos: Path, scheme: str, width: int) -
         page.page.keyboard.press("?")
         assert not faults(page)
         page.page.keyboard.press("Escape")
-        page.page.locator("#naming-open").click()
+        page.page.locator("#naming-edit").click()  # the header has no room for one where the page is narrow
         page.page.get_by_role("button", name="Take away root").click()
         assert not faults(page)
         page.page.keyboard.press("Escape")

@@ -75,17 +75,29 @@ class Found:
         return Prediction(found, self.landmarks, np.zeros(2))
 
 
+class Alike:
+    """To which all images look the same."""
+
+    known = staticmethod(lambda: True)
+
+    def of(self, images: list[Any]) -> np.ndarray[Any, Any]:
+        return np.array([[0.6, 0.8]] * len(images))
+
+
 def test_the_worker_answers_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.zeros((100, 120), np.uint8)
     values[30, 50] = 200
     PIL.Image.fromarray(values).save(tmp_path / "a.png")
     monkeypatch.setattr("trigpoint.prediction.Predictor.load", lambda run: Found())
+    monkeypatch.setattr("trigpoint.prediction.looks.Looks", Alike)
     out = io.StringIO()
     asked = [{"id": 3, "file": str(tmp_path / "a.png")}, {"id": 4, "file": str(tmp_path / "none.png")}]
+    asked += [{"id": 5, "file": str(tmp_path / "a.png"), "look": True}]
     worker.main("run", io.StringIO("".join(f"{json.dumps(line)}\n" for line in asked)), out)
-    hello, first, second = (json.loads(line) for line in out.getvalue().splitlines())
+    hello, first, second, third = (json.loads(line) for line in out.getvalue().splitlines())
     assert hello == {"landmarks": ["tip", "root"], "instances": False}
-    assert first == {"id": 3, "rows": [[[50, 30, 0.75, 0], None]]}  # the same point in all views
+    assert first == {"id": 3, "rows": [[[50, 30, 0.75, 0], None]], "look": [0.6, 0.8]}  # one point in all views
+    assert third == {"id": 5, "look": [0.6, 0.8]}
     assert "expected an image file" in second["error"]
 
     def refuse(run: str) -> None:
@@ -141,6 +153,10 @@ def test_predictions_are_compared_and_kept(photos: Path, tmp_path: Path, fake: l
     assert again.found == runs.shown[0].found
     two = compared(project, [runs.shown[0], again])
     assert two["images"][1]["apart"] == [0.0, None]
+    assert "gain" not in two["images"][0]  # what they look like is not known
+    runs.shown[0].looks = {0: [1.0, 0.0], 1: [0.0, 1.0], 2: [0.8, 0.6]}
+    gains = compared(project, runs.shown)["images"]
+    assert [gains[number].get("gain") for number in range(3)] == [1, 2, None]  # b.png is less like the labelled one
     (run / "weights.safetensors").write_bytes(b"others")
     assert Predictions(run, project, runs.cache, events.append).found == {}
     assert len(fake) == 1
@@ -203,6 +219,25 @@ def test_only_finished_images_are_learned_from(photos: Path) -> None:
     assert data.points[0, 0].tolist() == [1, 2]
 
 
+def test_the_same_images_validate_when_others_come(photos: Path) -> None:
+    for number in range(12):
+        draw(photos / f"{number}.png", seed=number)
+    project = open_project(photos, "tip")
+    for entry in project.entries:
+        project.save(entry.id, State(rows=[Row(marks={"tip": (1, 2, 2)})]), 0)
+
+    def validating(images: list[int]) -> set[str]:
+        snapshot(project, images, divide=True)
+        samples = tp.LandmarkDataset.load(photos / SNAPSHOT).samples
+        assert {sample.split for sample in samples} == {"train", "val"}
+        return {sample.image.name for sample in samples if sample.split == "val"}
+
+    everything = [entry.id for entry in project.entries]
+    before, after = validating(everything[:9]), validating(everything)
+    assert before <= after
+    assert not (after - before) & {project.entry(number).file.name for number in everything[:9]}
+
+
 TRAIN = """
 import sys, pathlib
 if True:
@@ -225,7 +260,7 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     def popen(command: list[str], **options: Any) -> Any:
         begun.append(command)
         code = TRAIN if len(begun) > 2 else f"import sys; sys.exit('error: {SAID[len(begun)]}')"
-        return real([sys.executable, "-c", code, *command[-6:]], **options)
+        return real([sys.executable, "-c", code, *command[command.index("--minutes") :]], **options)
 
     recipe = SimpleNamespace(train=SimpleNamespace(num_epochs=4))
     note = {"validated": "MRE 2.0 px"}
@@ -234,6 +269,7 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(learning, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=-3))
     monkeypatch.setattr(learning, "_EVERY", 0.02)
     monkeypatch.setattr(learning, "fewest", lambda project: 2)
+    monkeypatch.setattr(learning, "can_continue", lambda run: True)
     learner = Learner(project, lambda event: said.append(event["status"]), learned.append)
     learner.start()
     for number in (0, 1):
@@ -248,10 +284,17 @@ def test_it_learns_when_there_are_labels(photos: Path, monkeypatch: pytest.Monke
     assert "learning" in {status["phase"] for status in said}
     assert [command[command.index("--minutes") + 1] for command in begun] == ["1.2", "7", "1.3"]
     assert all(str(photos / SNAPSHOT) in command for command in begun)
-    later = Learner(project, lambda event: None, learned.append)
+    assert not any("train.init" in word for command in begun for word in command)  # there was nothing to begin from
+    later = Learner(project, lambda event: None, learned.append, growth=2, overrides=lambda images: [f"seed={images}"])
     later.start()
     later.end()
     assert len(learned) == 2  # the run that is there is used at once
+    assert later.due() == 6
+    later = Learner(project, lambda event: None, learned.append, overrides=lambda images: [f"seed={images}"])
+    later.resume()
+    later.learn([0, 1])
+    assert {f"train.init={learned[0]}", "seed=2"} <= {*begun[-1]}
+    assert learned[-1].name == "learned-4-2"
 
 
 def test_templates_propose_from_the_first_label_on(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +312,7 @@ def test_likely_wrong_labels_are_listed_by_image(tmp_path: Path) -> None:
     face = np.array([[10, 10], [30, 10], [20, 25], [20, 35]], float)
     names = ["l", "r", "nose", "chin"]
     for number in range(25):
-        draw(tmp_path / f"{number:02d}.png")
+        draw(tmp_path / f"{number:02d}.png", seed=number)
     project = open_project(tmp_path, ",".join(names))
     for entry in project.entries:
         points = face + rng.normal(0, 0.5, face.shape)

@@ -145,7 +145,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(set_: Path) -> None:
     assert texts(set_) == before
     assert project.journal.counts() == (0, 0)
     (set_ / "dataset.yaml").write_text(ABOUT + "annotators: {ann: landmarks.csv}\n")
-    with pytest.raises(DataError, match="those of ann; change dataset.yaml"):
+    with pytest.raises(DataError, match="those of ann; change dataset"):
         change(open_project(set_))
 
 

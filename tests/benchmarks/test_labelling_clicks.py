@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.__main__ import main
 
 from benchmarks import labelling
+from trigpoint.app import learning
+from trigpoint.app.learning import Learner
 
 
 class Close:
@@ -44,12 +46,29 @@ def truth(tmp_path: Path) -> tp.LandmarkDataset:
 
 @pytest.fixture
 def learned(truth: tp.LandmarkDataset, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """With how many labels a model was asked for; each one is ``Close``."""
+    """From how many labels was learned; what is learned is ``Close``, in no time."""
     asked: list[int] = []
     close = Close(truth)
-    monkeypatch.setattr(labelling, "_learned", lambda project, at, setting, say: asked.append(at) or close)
-    views = lambda predictor, file: (predictor.predict([file]).detections[0], np.ones(13))  # noqa: E731
-    monkeypatch.setattr(labelling, "predict_views", views)
+
+    def learn(self: Learner, images: list[int]) -> None:
+        asked.append(len(images))
+        self.before = len(images)
+        run = self.runs / f"learned-{len(asked)}-{len(images)}"
+        run.mkdir(parents=True)
+        (run / "weights.safetensors").write_bytes(b"")
+        self._ready(run, len(images))
+
+    def ready(self: Learner, run: Path, images: int) -> None:
+        self.status = {"phase": "ready", "images": images, "quality": ""}
+        self.learned(run)
+
+    monkeypatch.setattr(Learner, "learn", learn)
+    monkeypatch.setattr(Learner, "_ready", ready)
+    monkeypatch.setattr(learning, "at_hand", lambda weights: True)
+    monkeypatch.setattr(labelling.Looks, "known", lambda: False)
+    monkeypatch.setattr(labelling.tp.Predictor, "load", lambda run: close)
+    views = lambda predictor, files: [(one, np.ones(13)) for one in predictor.predict(files).detections]  # noqa: E731
+    monkeypatch.setattr(labelling, "predict_views_of", views)
     return asked
 
 
@@ -59,13 +78,14 @@ def test_what_is_far_off_is_dragged_and_the_rest_accepted(
 ) -> None:
     setting = labelling.Setting(pool=2)
     done = labelling.simulate(truth, tmp_path / order, order, setting, lambda text: None)
-    assert [clicks for _, clicks in done.clicks()] == [13, *[1] * 6]
-    assert sorted(number for number, _ in done.clicks()) == [*range(7)]
+    assert [(one.clicks, one.learned) for one in done.labels()] == [(13, 0), (1, 1), (1, 2), (1, 2), *[(1, 4)] * 3]
+    assert sorted(one.image for one in done.labels()) == [*range(7)]
     assert learned == [1, 2, 4]
+    assert done.corrected == {done.project.names[0]: 6}
     errors = np.sort(done.errors())
     assert (errors < 0.01).sum() == 13 + 6  # placed by hand
     assert errors[13 + 6 :] == pytest.approx(3.0, abs=0.01)  # accepted
-    text = labelling.curve({order: done}, 2)
+    text = labelling.curve({order: done})
     assert [line.split("|")[1:5] for line in text.splitlines()[2:]] == [
         [f" {cell:>{wide}} " for cell, wide in zip(row, (6, 13, len(order) + 8), strict=True)]
         + [f" {share:>{len(order) + 7}} "]
@@ -80,7 +100,7 @@ def test_a_missing_landmark_costs_a_click(truth: tp.LandmarkDataset, learned: li
     for sample in truth.samples:
         sample.visibility[3], sample.points[3] = 0, np.nan
     done = labelling.simulate(truth, tmp_path / "out", "random", labelling.Setting(), lambda text: None)
-    assert [clicks for _, clicks in done.clicks()] == [13, *[2] * 6]
+    assert [one.clicks for one in done.labels()] == [13, *[2] * 6]
     assert len(done.errors()) == 7 * 12
 
 
@@ -89,10 +109,10 @@ def test_it_goes_on_where_it_was_stopped(
 ) -> None:
     setting, real = labelling.Setting(), labelling.Annotator.label
 
-    def stop(self: Any, entry: Any, proposed: Any) -> None:
-        if len(self.clicks()) == 3:
+    def stop(self: Any, *given: Any) -> None:
+        if len(self.labels()) == 3:
             raise KeyboardInterrupt
-        real(self, entry, proposed)
+        real(self, *given)
 
     monkeypatch.setattr(labelling.Annotator, "label", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -100,17 +120,17 @@ def test_it_goes_on_where_it_was_stopped(
     monkeypatch.setattr(labelling.Annotator, "label", real)
     done = labelling.simulate(truth, tmp_path / "out", "random", setting, lambda text: None)
     whole = labelling.simulate(truth, tmp_path / "whole", "random", setting, lambda text: None)
-    assert done.clicks() == whole.clicks()
-    assert learned == [1, 2, 2, 4, 1, 2, 4]
+    assert done.labels() == whole.labels()
+    assert learned == [1, 2, 4, 1, 2, 4]
 
 
 def test_it_stops_where_it_is_told(truth: tp.LandmarkDataset, learned: list[int], tmp_path: Path) -> None:
     part = labelling.simulate(truth, tmp_path / "out", "chosen", labelling.Setting(until=3), lambda text: None)
-    assert len(part.clicks()) == 3
-    assert labelling.curve({"chosen": part}, 2).splitlines()[-1].split("|")[1].strip() == "3"
+    assert len(part.labels()) == 3
+    assert labelling.curve({"chosen": part}).splitlines()[-1].split("|")[1].strip() == "3"
     whole = labelling.simulate(truth, tmp_path / "out", "chosen", labelling.Setting(), lambda text: None)
-    assert whole.clicks()[:3] == part.clicks()
-    assert len(whole.clicks()) == 7
+    assert whole.labels()[:3] == part.labels()
+    assert len(whole.labels()) == 7
 
 
 def test_bad_options_are_refused(tmp_path: Path) -> None:
@@ -121,8 +141,18 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not at_hand("lite0"), reason="needs the weights lite0")
 def test_templates_save_clicks(tmp_path: Path) -> None:
-    text = main(["labelling", "--images", "4", "--growth", "4", "--orders", "random", "--out", str(tmp_path)])
+    given = ["--images", "4", "--growth", "4", "--orders", "random", "--out", str(tmp_path)]
+    text = main(["labelling", *given])
     share = text.splitlines()[3].split("|")[5].strip()
     assert 20 < float(share.rstrip("%")) < 95
     assert "random: " in text
     assert "seed=0" in text
+
+
+def test_steps_make_a_result_that_no_busy_machine_changes() -> None:
+    setting = labelling.Setting(steps=450)
+    assert setting.time(9) == pytest.approx(1.9)
+    assert setting.overrides(9) == []  # templates
+    assert setting.time(81) == labelling.PLENTY
+    assert {"train.batch_size=4", "train.epochs=27", "data.input.size=[160, 160]"} <= {*setting.overrides(81)}
+    assert labelling.Setting().overrides(81) == []

@@ -108,6 +108,6 @@ def test_data_next(trained: Path, data: Path, tmp_path: Path) -> None:
     chosen = json.loads(out.read_text())["images"]
     left = {line.split(",")[0] for line in lines[-5:]}
     assert len({image["image"] for image in chosen} & left) == 3
-    assert all(image["apart_px"] >= 0 and image["unlike"] >= 0 for image in chosen)
+    assert all(image["apart_px"] >= 0 and image["unlike"] >= 0 and image["why"] == "no labels" for image in chosen)
     assert tp.LandmarkDataset.load(data).points.shape[0] == len(lines) - 6
     assert call("data", "next", data, "--run", trained, "--json", out).exit_code == 2  # it exists

@@ -29,7 +29,9 @@ class Recorded(NamedTuple):
 
 
 class Journal:
-    """A file of JSON lines: what an image was before and after each change, or what the landmarks were. A torn last line of a crash is dropped.
+    """A file of JSON lines: what an image was before and after each change, or what the landmarks were.
+
+    A torn last line of a crash is dropped.
 
     Two stacks are kept in memory as places in the file. ``times``: of every change, seconds since 1970.
     """

@@ -77,8 +77,8 @@ class Learner:
     """Trains whenever there are enough new labels. ``learned`` is given each finished run, ``tell`` the status.
 
     ``minutes``: how long to learn from so many images. ``growth``: times as many labels as before make it worth
-    learning again. A network begins from the weights of the one before. ``polite``: other processes go first. ``overrides``: of the
-    recipe that is planned for so many images.
+    learning again. A network begins from the weights of the one before. ``polite``: other processes go first.
+    ``overrides``: of the recipe that is planned for so many images.
     """
 
     def __init__(

@@ -192,7 +192,7 @@ class LabelTable:
                 self._column(f"{name}_v", f"{name}_y")
 
     def make_landmarks(self) -> None:
-        """Make columns of landmarks that the table lacks; in sets with instances the rows before say nothing about them."""
+        """Make columns that landmarks lack; in sets with instances the rows before say nothing about them."""
         for name in self.names:
             fresh = f"{name}_x" not in self.header
             self._column(f"{name}_x")

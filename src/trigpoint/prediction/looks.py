@@ -1,4 +1,4 @@
-"""What an image looks like, as a vector: features of an encoder that knows photographs, to tell how alike images are."""
+"""What an image looks like, as a vector: features of an encoder that knows photographs, to see which are alike."""
 
 from __future__ import annotations
 

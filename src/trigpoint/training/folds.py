@@ -1,4 +1,4 @@
-"""Runs that each learn from all but a part of a set, so that every image is seen by one that has not learned from it."""
+"""Runs that each learn from all but a part of a set: one of them has not learned from an image, and can judge it."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ export class Grid {
     const { pace } = this.store.history;
     const left = readable.length - done;
     const told = pace && pace >= 1 && left ? ` · ${pace < 90 ? `${Math.round(pace)} s` : `${Math.round(pace / 60)} min`} each, ${span(pace * left)} left` : "";
-    get("progress").textContent = `${done} of ${readable.length} labelled${told}`;
+    get("progress").replaceChildren(`${done} of ${readable.length}`, make("span", { class: "wide" }, ` labelled${told}`));
   }
 
   /**

@@ -82,7 +82,7 @@ function buttons() {
   const { undo, redo } = store.history;
   get("undo", HTMLButtonElement).disabled = !undo || store.readOnly;
   get("redo", HTMLButtonElement).disabled = !redo || store.readOnly;
-  get("naming-open", HTMLButtonElement).disabled = store.readOnly;
+  for (const id of ["naming-open", "naming-edit"]) get(id, HTMLButtonElement).disabled = store.readOnly;
 }
 
 /** @param {{text: string, weight: string}} notice */
@@ -136,7 +136,7 @@ function bind() {
   get("zoom-out").onclick = () => viewer.zoomBy(1 / 1.5);
   get("theme").onclick = () => toggleTheme();
   get("help-open").onclick = () => showHelp(keys);
-  get("naming-open").onclick = () => showLandmarks(store);
+  for (const id of ["naming-open", "naming-edit"]) get(id).onclick = () => showLandmarks(store);
   get("list-open").onclick = () => document.body.classList.toggle("list");
   for (const dialog of document.querySelectorAll("dialog")) {
     for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());

@@ -4,8 +4,8 @@ A Gaussian model of the aligned shapes is fitted on other subjects (cross-fittin
 other landmarks of the object expect it. By how much the labels of other images of the same subject lie beside that is
 taken off: a person's nose is crooked in all photographs. What is left, in units of the landmark's own spread, is the
 residual. A spread counts as at least a quarter of what is usual: that a landmark which others fix exactly is rounded
-otherwise is no fault. A swap is judged by how much more likely the shape becomes when the two are swapped back. No image
-is read.
+otherwise is no fault. A swap is judged by how much more likely the shape becomes when the two are swapped back. No
+image is read.
 
 Points that a detector has found in the images join the model as more points of each object, which are not judged. So
 a label is expected where the other labels and the found points say, each as much as it is to be trusted.
@@ -246,8 +246,8 @@ def _spread(offset: FloatArray) -> FloatArray:
 
 
 def _robust(apart: FloatArray) -> FloatArray:
-    """The covariance (2, 2) of offsets (n, 2) in which those far out count less (Student's t with 2 degrees of freedom),
-    scaled so that half of a Gaussian lies where half of them does."""
+    """The covariance (2, 2) of offsets (n, 2) in which those far out count less, as with Student's t of 2 degrees of
+    freedom, scaled so that half of a Gaussian lies where half of them does."""
     weight, covariance, tiny = np.ones(len(apart)), np.eye(2), 1e-12 * np.eye(2)
     square = np.ones(len(apart))
     for _ in range(5):

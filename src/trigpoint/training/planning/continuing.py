@@ -6,15 +6,14 @@ from typing import Any
 
 from trigpoint.config import apply_overrides
 from trigpoint.errors import ConfigError
-from trigpoint.methods import METHOD
-from trigpoint.recipe import Recipe
+from trigpoint.recipe import METHOD, Recipe
 from trigpoint.runs import RunFolder
 
 
 def can_continue(run: RunFolder) -> bool:
-    """Whether a training can begin from the weights of a finished run."""
-    recipe: Any = run.recipe()
-    return isinstance(recipe, Recipe) and METHOD.find(recipe.method_name).continues
+    """Whether a training can begin from the weights of a run. Raises RunError for a source model."""
+    method: Any = METHOD.find(run.recipe().method_name)
+    return bool(method.continues)
 
 
 def continued(overrides: Sequence[str]) -> list[str]:
@@ -32,7 +31,7 @@ def continued(overrides: Sequence[str]) -> list[str]:
             f"train.init: expected a run whose network gives a map per landmark, got {run.folder} of another method; "
             "train without train.init"
         )
-    first: Any = run.recipe()
+    first = run.recipe()
     method = first.method.model_dump(mode="json")
     taken = [f"method={json.dumps(method)}"]
     if "channels" not in given.get("data", {}).get("input", {}):

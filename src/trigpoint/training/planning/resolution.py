@@ -87,7 +87,8 @@ def resolution(
 ) -> Resolution:
     """The largest input with which ``wanted`` steps fit into the time, at most that of the images.
 
-    ``given``: it is chosen already. ``finer``: maps of twice the resolution may be taken. Raises ConfigError when there is not even time for ``FEWEST`` steps.
+    ``given``: it is chosen already. ``finer``: maps of twice the resolution may be
+    taken. Raises ConfigError when there is not even time for ``FEWEST`` steps.
     """
     facts = budget.facts
     native = max(SMALLEST, MULTIPLE * math.ceil(view.longer / MULTIPLE))
