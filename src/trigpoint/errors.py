@@ -56,6 +56,7 @@ EXTRAS = {
     ),
     "export": ("onnx", "onnxscript"),
     "sweep": ("optuna",),
+    "report": ("highdicom",),
 }
 """What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""
 
