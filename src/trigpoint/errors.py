@@ -55,6 +55,8 @@ EXTRAS = {
         *("safetensors", "pooch"),
     ),
     "export": ("onnx", "onnxscript"),
+    "sweep": ("optuna",),
+    "report": ("highdicom",),
 }
 """What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""
 

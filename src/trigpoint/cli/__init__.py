@@ -19,6 +19,7 @@ from trigpoint.cli.recipes import recipes
 from trigpoint.cli.reproduce import reproduce
 from trigpoint.cli.runs import runs
 from trigpoint.cli.serve import serve
+from trigpoint.cli.sweep import sweep
 from trigpoint.cli.train import train
 from trigpoint.cli.verify import verify
 from trigpoint.errors import end_in_time, end_with_parent
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, label, train, evaluate, runs, verify, predict, export, serve, reproduce, recipes, doctor):
+for verb in (demo, label, train, evaluate, runs, verify, sweep, predict, export, serve, reproduce, recipes, doctor):
     app.command(cls=Several if verb is evaluate else None)(verb)
 app.add_typer(data, name="data")
 

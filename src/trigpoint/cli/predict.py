@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -15,7 +15,7 @@ from trigpoint.cli.console import note, progress, refuse
 from trigpoint.errors import ConfigError, TrigpointError
 
 if TYPE_CHECKING:
-    from trigpoint.landmarks import Spacing
+    from trigpoint.landmarks import Prediction, Spacing
     from trigpoint.prediction import Predictor
     from trigpoint.prediction.base import ImagePredictor
 
@@ -35,6 +35,10 @@ def predict(
     every: Annotated[int, typer.Option("--every", min=1, help="Take only every N-th image or frame.")] = 1,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Runs with glimpses: draw into this folder how points were found.")
+    ] = None,
+    dicom_report: Annotated[
+        Path | None,
+        typer.Option("--dicom-report", help="Write a DICOM structured report of each DICOM image into this folder."),
     ] = None,
     group: Annotated[
         float | None,
@@ -78,10 +82,13 @@ def predict(
     with _told_once():
         refuse(out, force)
         if is_video(overlay) or any(has_frames(path) for path in images):
+            if dicom_report is not None:
+                raise ConfigError("--dicom-report: is for single images, got a video or frames; leave it out")
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
             files = image_files(images, [run, overlay, trace], lambda count: note(f"passed over {count} other files"))
-            _predict_files(load, files[::every], out, overlay, trace, how | {"devices": devices})
+            beside = _Beside(overlay, trace, dicom_report, run.name)
+            _predict_files(load, files[::every], out, beside, how | {"devices": devices})
 
 
 def _spacing(text: str | None) -> Spacing | None:
@@ -120,24 +127,32 @@ def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[st
     return predictor
 
 
+class _Beside(NamedTuple):
+    """What is drawn and written beside the table, folders, and how the model is called there."""
+
+    overlay: Path | None
+    trace: Path | None
+    reports: Path | None
+    model: str
+
+
 def _predict_files(
-    load: Callable[[], ImagePredictor],
-    files: list[Path],
-    out: Path,
-    overlay: Path | None,
-    trace: Path | None,
-    how: dict[str, Any],
+    load: Callable[[], ImagePredictor], files: list[Path], out: Path, beside: _Beside, how: dict[str, Any]
 ) -> None:
     from trigpoint.prediction import predict_files
     from trigpoint.prediction.drawing import draw_predictions
     from trigpoint.prediction.engine import first_process
     from trigpoint.prediction.files import check_headers, drawing_names
 
+    overlay, trace = beside.overlay, beside.trace
     drawings = [] if overlay is None else drawing_names(files, overlay)
     paths, stacks = ([] if trace is None else drawing_names(files, trace, what) for what in ("path", "glimpses"))
-    for drawing in (*drawings, *paths, *stacks):
+    reports = _reports(files, beside.reports)
+    for drawing in (*drawings, *paths, *stacks, *filter(None, reports)):
         refuse(drawing, how["overwrite"])
     predictor = load()
+    if reports and predictor.threshold is not None:
+        raise ConfigError("--dicom-report: expected a run that finds one of each landmark, got a multi-instance run")
     if trace is not None:
         from trigpoint.prediction.trace import check_traces
 
@@ -151,6 +166,8 @@ def _predict_files(
     counts = "" if found.multi_instance else f", {len(found.landmarks)} landmarks each"
     note(f"wrote {out}: {len(found)} images{counts}")
     _tell_measurements(predictor, out, told)
+    if beside.reports is not None:
+        _write_reports(predictor, found, files, reports, beside, how)
     if overlay is not None:
         with progress("drawing") as advance:
             draw_predictions(found, files, drawings, advance)
@@ -161,6 +178,35 @@ def _predict_files(
         with progress("drawing traces") as advance:
             draw_traces(cast("Predictor", predictor), files, paths, stacks, advance)
         note(f"drew {len(paths)} paths and {len(stacks)} stacks of glimpses into {trace}")
+
+
+def _reports(files: list[Path], folder: Path | None) -> list[Path | None]:
+    from trigpoint.prediction.dicom_report import report_names
+
+    return [] if folder is None else report_names(files, folder)
+
+
+def _write_reports(
+    predictor: ImagePredictor,
+    found: Prediction,
+    files: list[Path],
+    reports: list[Path | None],
+    beside: _Beside,
+    how: dict[str, Any],
+) -> None:
+    from trigpoint.prediction.dicom_report import write_reports
+    from trigpoint.prediction.measurements import measurement_columns, spacings_of
+
+    measured: Mapping[str, Any] = {}
+    if predictor.measures:
+        measured, _ = measurement_columns(found, predictor.widths, spacings_of(files, how["spacing_mm"]))
+    with progress("writing reports") as advance:
+        done = write_reports(found, files, reports, measured, beside.model, how["overwrite"], advance)
+    left = len(files) - done
+    note(
+        f"wrote {done} DICOM reports into {beside.reports}"
+        + (f"; left out: {left} files that are no DICOM" if left else "")
+    )
 
 
 def _predict_frames(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trigpoint.errors import ConfigError
 from trigpoint.export.algebra import TRANSLATIONS
+from trigpoint.export.doubting import doubt_of
 from trigpoint.export.nodes import OPSET, Ends, Graph
 from trigpoint.export.preparing import prepare
 from trigpoint.geometry.graph import F32, F64, Back
@@ -130,6 +131,9 @@ def _finish(g: Graph, predictor: Predictor, values: Mapping[str, str], back: Bac
     radii = np.asarray(predictor.radii, np.float64)
     radius = g.Mul(radii, g.Div(scale, float(predictor.scale)) if predictor.scale else 1.0)
     taught = np.array([name not in predictor.untaught for name in predictor.landmarks.names])
+    if predictor.trust is not None:
+        said = predictor.trust.difficulty, points, scores, values.get("spread"), taught.astype(np.float64)
+        radius = g.Mul(radius, doubt_of(g, *said))
     found = {"radius": radius, "scale": scale}
     if "spread" in values:
         found["spread"] = g.Mul(g.Cast(g.Squeeze(values["spread"], [0]), to=F64), scale)

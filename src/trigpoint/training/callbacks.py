@@ -32,6 +32,7 @@ from trigpoint.prediction.engine import first_process
 from trigpoint.runs import RunFolder
 from trigpoint.training.plateau import Plateau
 
+Watch = Callable[[dict[str, Any]], None]  # is given each row of metrics.csv
 SAVE_EVERY = 10.0
 """Seconds of training that a kill may cost, beside the epoch under way."""
 
@@ -85,13 +86,14 @@ class Recorder(Checkpoint):
         timer: Timer,
         announce: Callable[[L.Trainer, dict[str, Any]], None],
         patience: int | None = None,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
         self.run = run
         self.plateau = Plateau(patience)
         self.epochs = 0  # that the last checkpoint has
         self.timer = timer
-        self.announce = announce
+        self.announce, self.watch = announce, watch
         self.best = math.inf
         self.rows: list[dict[str, Any]] = []
         self._columns: dict[str, float] = {}
@@ -151,6 +153,8 @@ class Recorder(Checkpoint):
         if trainer.strategy.broadcast(due or stop or last):
             trainer.save_checkpoint(self.run.last)  # by every process; whole or not at all: resuming.Checkpoints
             self._saved, self.epochs = time.monotonic(), trainer.current_epoch + 1
+        if self.watch is not None and trainer.world_size == 1:  # of several processes one alone cannot end
+            self.watch(row)
         if stop:
             raise SIGTERMException
 

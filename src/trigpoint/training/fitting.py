@@ -33,7 +33,7 @@ from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.runs.lock import locked
-from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer
+from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer, Watch
 from trigpoint.training.optimizers import fast_precision, keep_freed_memory, make_optimizers
 from trigpoint.training.resuming import REMEDY, Checkpoints, ResumePoint, note_data, note_recipe, resume_point, told
 from trigpoint.training.subsets import new_images
@@ -53,6 +53,7 @@ def fit(
     run: RunFolder,
     point: ResumePoint,
     progress: bool,
+    watch: Watch | None = None,
 ) -> None:
     """Train ``method`` on the input "train", choosing the weights on "val", from ``point`` of ``run`` on.
 
@@ -61,7 +62,7 @@ def fit(
     KeyboardInterrupt, when any of the processes was asked to stop.
     """
     timer, bar = Timer(), Progress()
-    recorder = Recorder(run, timer, bar.announce, recipe.train.patience)
+    recorder = Recorder(run, timer, bar.announce, recipe.train.patience, watch)
     steady = Steady(recipe.seed)
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []

@@ -31,6 +31,7 @@ from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.runs.record import Record, digest, write_record
 from trigpoint.training import beginning, stages
 from trigpoint.training.calibrating import calibrated
+from trigpoint.training.callbacks import Watch
 from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
 from trigpoint.training.planning import is_dataset, planned
 from trigpoint.training.remarks import remarks, untaught
@@ -58,6 +59,7 @@ def train(
     more_epochs: int = 0,
     plan: str | None = None,
     minutes: float | None = None,
+    watch: Watch | None = None,
 ) -> RunFolder:
     """Train, or resume what ``out`` holds of the same recipe; returns the run folder.
 
@@ -67,7 +69,8 @@ def train(
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
     run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
-    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned.
+    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned. ``watch`` is
+    given each row of ``metrics.csv`` when it is written; what it raises ends the training, which can be resumed.
     """
     run = RunFolder(out)
     if not isinstance(recipe, Recipe | SourceRecipe) and is_dataset(recipe):
@@ -112,7 +115,7 @@ def train(
             stages.prepare(chosen, method, runs, inputs["val"], run, lambda stage, out: train(stage, (), out, progress))
             L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
         point = go_on(chosen, inputs, run, marks, new)
-        fit(chosen, method, inputs, run, point, progress)
+        fit(chosen, method, inputs, run, point, progress, watch)
         if first_process():
             with writing(run):
                 finish(run, readable(chosen, parts["val"]), parts["train"])

@@ -1,0 +1,68 @@
+"""``trigpoint sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trigpoint.cli.console import note, say, show_table
+
+_SHOWN = 10
+
+
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="A recipe: a file, or the name of one of the package.")],
+    keys: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=SPACE...",
+            help="Keys of the recipe and where to draw them from: choice(a,b), uniform(a,b), loguniform(a,b), "
+            "integer(a,b); or a value that all trials have.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the sweep, with a run for each trial.")],
+    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trainings in all.")] = 20,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of a database that several machines share. Default: the file study.db in the folder."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="End trainings early that are worse than most at that epoch.")
+    ] = True,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress of single trainings.")] = False,
+) -> None:
+    """Train a recipe many times with values drawn from spaces, and list what they led to.
+
+    The values follow what worked so far (Optuna's TPE sampler). A trial is a run like any other, in OUT/trial-0000 and
+    so on; the validation error decides. The same command goes on where it stopped, with more --trials too; started in
+    several terminals, or with --storage on several machines, it shares the trials. OUT/trials.csv has them all.
+
+    Example: trigpoint sweep fast data.path=data/faces "train.optimizer.lr=loguniform(1e-4,1e-2)" --out sweeps/lr
+    """
+    from trigpoint.data.files import column_text, write_text
+    from trigpoint.experiments.sweep import Sweep, divided, rows
+    from trigpoint.report.figures import sweep_plot
+    from trigpoint.report.style import save
+
+    spaces, fixed = divided(keys)
+    whole = Sweep(recipe, spaces, fixed, out, trials, storage, prune, seed)
+    try:
+        study = whole.go_on(note, not quiet)
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"{out}: {len(whole.done(whole.study()))} of {trials} trials are done; the same command goes on")
+        raise
+    found = rows(study, spaces)
+    table = {key: [row.get(key) for row in found] for key in ("run", "state", "error", "minutes", *spaces)}
+    write_text(out / "trials.csv", column_text(table), overwrite=True)
+    numbers = {key: table[key] for key in spaces}
+    save(sweep_plot(numbers, table["error"], [k for k in spaces if spaces[k].kind == "loguniform"]), out / "trials.png")
+    show_table(found[:_SHOWN], title=f"{out}: {len(found)} trials, the best first")
+    best = next((row for row in found if row["state"] == "complete"), None)
+    if best is None:
+        note(f"{out}: no trial was finished")
+        raise typer.Exit(1)
+    say(f"best                 {out / best['run']}  (error {best['error']:.4g} on the validation images)")
+    say(f"all trials           {out / 'trials.csv'}, {out / 'trials.png'}")

@@ -1,0 +1,232 @@
+"""A sweep: many trainings of a recipe whose keys are drawn from spaces, those that fall behind ended early.
+
+Trials are drawn and remembered by Optuna (Akiba et al. 2019). Its storage is a file beside the runs, or a database that
+many machines share; the same command goes on where it stopped, and started in several places it shares the work.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trigpoint.config import parse_yaml
+from trigpoint.errors import ConfigError, TrigpointError, needed
+from trigpoint.runs import RunFolder
+from trigpoint.training.landmarks import train
+
+if TYPE_CHECKING:
+    import optuna
+
+KINDS = {
+    "choice": "choice(a, b, ...): one of these",
+    "uniform": "uniform(low, high): a number",
+    "loguniform": "loguniform(low, high): a number above 0, by its logarithm",
+    "integer": "integer(low, high): a whole number",
+}
+_SPACE = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+_FIRST = 5  # trials before any is ended early
+_RUN = "run"  # attribute of a trial: the folder of its run
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where a key is drawn from: one of ``KINDS``, and its values."""
+
+    kind: str
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Space | None:
+        """The space that a text such as ``loguniform(1e-4, 1e-2)`` names, None for any other value.
+
+        >>> Space.of("choice(mse, kl)"), Space.of("5")
+        (Space(kind='choice', values=('mse', 'kl')), None)
+        """
+        found = _SPACE.fullmatch(text.strip())
+        if found is None or found[1] not in KINDS:
+            return None
+        kind, values = found[1], parse_yaml(f"[{found[2]}]")
+        if kind != "choice":
+            values = _range(kind, values, text)
+        elif len(values) < 2 or len({str(value) for value in values}) < len(values):
+            raise ConfigError(f"'{text}': expected two or more values that differ; {KINDS[kind]}")
+        return cls(kind, tuple(values))
+
+    def draw(self, trial: optuna.Trial, key: str) -> Any:
+        """A value for ``key``."""
+        if self.kind == "choice":  # by their place, for Optuna takes no lists
+            return self.values[trial.suggest_categorical(key, list(range(len(self.values))))]
+        low, high = self.values
+        if self.kind == "integer":
+            return trial.suggest_int(key, low, high)
+        return trial.suggest_float(key, low, high, log=self.kind == "loguniform")
+
+    def shown(self, value: Any) -> Any:
+        """What Optuna notes as ``value``, as it stands in the recipe."""
+        return self.values[value] if self.kind == "choice" else value
+
+
+def _range(kind: str, values: Sequence[Any], text: str) -> list[float]:
+    """Two numbers, the smaller one first."""
+    try:
+        numbers = [int(value) if kind == "integer" else float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    whole = kind != "integer" or all(isinstance(value, int) for value in values)
+    if len(numbers) != 2 or not numbers[0] < numbers[1] or not whole:
+        raise ConfigError(f"'{text}': expected two numbers, the smaller one first; {KINDS[kind]}")
+    if kind == "loguniform" and numbers[0] <= 0:
+        raise ConfigError(f"'{text}': expected numbers above 0, got {numbers[0]:g}; {KINDS[kind]}")
+    return numbers
+
+
+def divided(overrides: Sequence[str]) -> tuple[dict[str, Space], list[str]]:
+    """The spaces by their keys, and the overrides that all trials have. Raises ConfigError where there is no space."""
+    spaces, fixed = dict[str, Space](), list[str]()
+    for text in overrides:
+        key, _, value = text.partition("=")
+        space = Space.of(value)
+        if space is None:
+            fixed.append(text)
+        else:
+            spaces[key.strip()] = space
+    if not spaces:
+        known = "; ".join(KINDS.values())
+        raise ConfigError(f"expected a key with a space, such as train.optimizer.lr=loguniform(1e-4,1e-2); {known}")
+    return spaces, fixed
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """``trials`` of ``recipe`` in ``out``; ``storage``: URL of a database, None: a file in ``out``. ``prune``: end
+    trials whose error is above the median of the others at the same epoch."""
+
+    recipe: str
+    spaces: Mapping[str, Space]
+    fixed: Sequence[str]
+    out: Path
+    trials: int = 20
+    storage: str | None = None
+    prune: bool = True
+    seed: int = 0
+
+    def go_on(self, tell: Callable[[str], None], progress: bool = True) -> optuna.Study:
+        """Train until there are so many trials, those of other processes and of before included.
+
+        Raises ConfigError for a recipe or spaces that cannot be, and where ``out`` holds another sweep; a training that
+        fails otherwise is told and counts as a trial.
+        """
+        study = self.study()
+        while len(self.done(study)) < self.trials:
+            trial = study.ask()
+            name = trial.user_attrs.get(_RUN, f"trial-{trial.number:04d}")
+            trial.set_user_attr(_RUN, name)
+            values = {key: space.draw(trial, key) for key, space in self.spaces.items()}
+            tell(f"{name}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
+            self._run(study, trial, name, values, tell, progress)
+        return study
+
+    def study(self) -> optuna.Study:
+        """The memory of the sweep."""
+        with needed("a sweep"):
+            import optuna
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.out.mkdir(parents=True, exist_ok=True)
+        url = self.storage or f"sqlite:///{(self.out / 'study.db').resolve()}"
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=_FIRST) if self.prune else optuna.pruners.NopPruner()
+        sampler = optuna.samplers.TPESampler(seed=None if self.storage else self.seed)
+        try:
+            study = optuna.create_study(
+                storage=url, sampler=sampler, pruner=pruner, study_name=self.out.resolve().name, load_if_exists=True
+            )
+        except Exception as error:  # of many types: no such database, no driver for it, no rights
+            raise ConfigError(f"--storage {url}: {str(error).splitlines()[0]}") from None
+        spaces = {key: [space.kind, *map(str, space.values)] for key, space in self.spaces.items()}
+        mine = {"recipe": str(self.recipe), "fixed": list(self.fixed), "spaces": spaces}
+        before = study.user_attrs.get("sweep")
+        if before is None:
+            study.set_user_attr("sweep", mine)
+        elif before != mine:
+            raise ConfigError(
+                f"{self.out}: holds a sweep of {before}, got {mine}; give the same recipe, keys and spaces, or another "
+                "--out"
+            )
+        return study
+
+    def done(self, study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+        """The trials that have ended, but for those that were stopped and wait to go on."""
+        return [one for one in study.get_trials(deepcopy=False) if one.state.is_finished() and not _stopped(one)]
+
+    def _run(
+        self,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        name: str,
+        values: Mapping[str, Any],
+        tell: Callable[[str], None],
+        progress: bool,
+    ) -> None:
+        import optuna
+
+        states = optuna.trial.TrialState
+        given = [*self.fixed, *(f"{key}={value}" for key, value in values.items())]
+
+        def watch(row: Mapping[str, Any]) -> None:
+            error = next((float(value) for key, value in row.items() if key.startswith("val_")), math.nan)
+            if math.isnan(error):
+                return
+            trial.report(error, int(row["epoch"]))
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            run = train(self.recipe, given, self.out / name, progress, watch=watch if self.prune else None)
+            error = least(run)
+            study.tell(trial, error)
+            tell(f"{name}: {error:.4g}")
+        except optuna.TrialPruned:
+            study.tell(trial, state=states.PRUNED)
+            tell(f"{name}: ended early, others were better at this epoch")
+        except KeyboardInterrupt:  # it goes on when the sweep does
+            trial.set_user_attr("stopped", True)
+            study.tell(trial, state=states.FAIL)
+            study.enqueue_trial(trial.params, user_attrs={_RUN: name})
+            raise
+        except ConfigError:
+            study.tell(trial, state=states.FAIL)
+            if not any(one.value is not None for one in self.done(study)):
+                raise  # no trial has worked yet: it is the recipe
+            tell(f"{name}: failed")
+        except TrigpointError as error:
+            study.tell(trial, state=states.FAIL)
+            tell(f"{name}: failed: {error}")
+
+
+def _stopped(trial: optuna.trial.FrozenTrial) -> bool:
+    return bool(trial.user_attrs.get("stopped"))
+
+
+def least(run: RunFolder) -> float:
+    """The validation error that chose the weights of a finished run."""
+    table = run.history_table()
+    column = next(str(name) for name in table if str(name).startswith("val_"))
+    return float(table[column].min())
+
+
+def rows(study: optuna.Study, spaces: Mapping[str, Space]) -> list[dict[str, Any]]:
+    """A row for each trial, the best first: run, state, error, minutes and the values that were drawn."""
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        if _stopped(trial):
+            continue
+        minutes = None if trial.duration is None else trial.duration.total_seconds() / 60
+        row = {"run": trial.user_attrs.get(_RUN, ""), "state": trial.state.name.lower(), "error": trial.value}
+        row["minutes"] = minutes
+        row |= {key: spaces[key].shown(value) for key, value in trial.params.items() if key in spaces}
+        found.append(row)
+    complete = [row for row in found if row["state"] == "complete"]
+    return sorted(complete, key=lambda row: row["error"]) + [row for row in found if row["state"] != "complete"]
