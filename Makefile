@@ -6,6 +6,7 @@ VENV   ?= .venv
 JOBS   ?= 2
 ROUNDS ?= 3
 PAGES  ?=
+WATCH  ?=
 TRIGPOINT_FUZZ_INPUTS ?= 5000
 
 PY    := $(VENV)/bin/python
@@ -18,7 +19,7 @@ ifneq ($(strip $(shell cat $(STAMP) 2>/dev/null)),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test bench soak nightly docs
+.PHONY: help setup demo test bench soak nightly docs site
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +27,7 @@ help:
 	@echo "make demo    draw a dataset, train on it, measure, write a report (minutes, no download but the packages)"
 	@echo "make test    style, types, tests: what has to pass before a change is taken"
 	@echo "make docs    run the commands of the documentation (PAGES=quickstart for one page)"
+	@echo "make site    the documentation as pages: open site/index.html (WATCH=1: serve it, and follow changes)"
 	@echo "make soak    runs that are killed and other faults, then the tests drawn at random, ROUNDS=$(ROUNDS) times with other numbers"
 	@echo "make nightly the same with 100,000 damaged files per format: hours"
 	@echo "make bench   the benchmarks, as ratios of one run"
@@ -62,6 +64,9 @@ bench: setup
 
 docs: setup
 	$(QUIET) $(PY) -m pytest -v tests/docs $(if $(PAGES),-k "$(PAGES)")
+
+site: setup
+	$(PY) -m mkdocs $(if $(WATCH),serve,build --strict)
 
 soak: setup
 	-$(PY) -m pip install --quiet atheris  # fuzzing led by coverage; without it that part is left out

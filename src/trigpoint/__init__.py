@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trigpoint.prediction import Predictor
     from trigpoint.training import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["LandmarkDataset", "Predictor", "compare", "evaluate", "train"]
 
 __getattr__ = lazy(  # ``trigpoint --help`` need not wait for torch

@@ -36,7 +36,10 @@ from trigpoint.schedules import SCHEDULES
 from trigpoint.training import landmarks
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOTE = re.compile(r"^<!--\s*(not run|file):\s*(.+?)\s*-->$")
 RUNNABLE = ("bash", "python", "pycon")
