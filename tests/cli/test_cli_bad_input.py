@@ -154,7 +154,7 @@ def test_recipe_that_is_none(tmp_path: Path) -> None:
     refused(call("train", "demoo", "--out", tmp_path / "run"), "demoo", "did you mean 'demo'")
     refused(call("train", tmp_path / "none.yaml", "--out", tmp_path / "run"), "none.yaml")
     (tmp_path / "broken.yaml").write_text("train: {epochs: [")
-    refused(call("train", tmp_path / "broken.yaml", "--out", tmp_path / "run"), "broken.yaml", "line 1")
+    refused(call("train", tmp_path / "broken.yaml", "--out", tmp_path / "run"), "broken.yaml", "line ")
     refused(call("recipes", "demoo"), "did you mean 'demo'")
 
 

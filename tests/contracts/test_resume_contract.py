@@ -43,7 +43,7 @@ METHOD: dict[str, dict[str, Any]] = {  # what keeps the suite fast; a method tha
     **{f"schedule {name}": {"network": UNET, "schedule": name, **WIDTHS.get(name, {})} for name in SCHEDULES},
     "paced, every 2 steps": {  # moves do not end with epochs, which have 3 steps
         "network": UNET,
-        "schedule": {"name": "adaloss", "sigma0": 6.0, "rule": "paced", "share": 0.99, "every": 2, "freeze_last": 0.0},
+        "schedule": {"name": "adaloss", "sigma0": 6.0, "rule": "paced", "reach": 50.0, "every": 2, "freeze_last": 0.0},
     },
     "heatmap": {"network": UNET},
     "foveated": {**GLIMPSES, "starts": 2},

@@ -87,7 +87,9 @@ class Told(ImagePredictor):
             raise RuntimeError("a bug")
         points = np.array([[[[image.pixels.flat[0], 1.0], [3.0, 4.0]]] for image in part], np.float64)
         high = (threshold or 0) < 0.75
-        return Found(points, np.full(points.shape[:3], 0.75 if high else 0.0), {}, [1.0] * len(part))
+        return Found(
+            points, np.full(points.shape[:3], 0.75 if high else 0.0), {}, [1.0] * len(part), [None] * len(part)
+        )
 
 
 def service(predictor: ImagePredictor, limits: Limits | None = None, **options: Any) -> Service:

@@ -62,7 +62,7 @@ def test_each_run_leaves_other_subjects_out(tmp_path: Path, monkeypatch: pytest.
 
     def train(folder: Path, out: Path, progress: bool, minutes: float) -> None:
         own = LandmarkDataset.load(folder)
-        assert (own.splits(), minutes, progress) == ([], 2.0, False)
+        assert (own.splits(), minutes, progress) == ({}, 2.0, False)
         learned.append({own.image_name(sample) for sample in own.samples})
 
     monkeypatch.setattr(folds, "train", train)

@@ -35,11 +35,11 @@ class Names:
         after = self._checked(naming)
         cells = [list(row) for row in project.table.cells]
         change = change_of(cells, project.names, after, naming.renamed)
-        if (change.renamed or change.removed) and project.opened.about.annotators:
-            who = ", ".join(project.opened.about.annotators)
+        others = self._other_tables([*change.renamed, *change.removed])
+        if others:
             raise DataError(
-                f"landmarks: expected a set with one table to rename or take away, got those of {who}; change "
-                f"{DESCRIPTION} and the columns of all tables by hand"
+                f"landmarks: expected a set with one table to rename or take away, got {', '.join(others)} beside it; "
+                f"change {DESCRIPTION} and the columns of all tables by hand"
             )
         before = self._text()
         text = renamed_text(before or self._start(after), change)
@@ -82,6 +82,12 @@ class Names:
         if there:
             table.read()
         self.project.renamed()
+
+    def _other_tables(self, names: Sequence[str]) -> list[str]:
+        """Tables beside that have columns of these landmarks, and would no longer fit ``dataset.yaml``."""
+        own, columns = self.project.table.file, {f"{name}_x" for name in names}
+        beside = [file for file in sorted(own.parent.glob("*.csv")) if file != own and not file.name.startswith(".")]
+        return [file.name for file in beside if columns & {cell.strip() for cell in (read_csv(file) or [[]])[0]}]
 
     def _text(self) -> str:
         return read_text(self.file) if self.file.is_file() else ""

@@ -115,7 +115,7 @@ class HeatmapMethod(MapMethod):
             return None
         found, _ = self.decode_output(maps.detach().float())
         away = torch.linalg.vector_norm(found - points, dim=-1) / self.codec.stride  # heatmap px, as the widths
-        return away.lt(self.schedule.near * sigma)
+        return torch.lt(away, self.schedule.near * sigma)
 
     def begin_from(self, run: StageRun, names: tuple[str, ...]) -> None:
         if self.transfer is not None:

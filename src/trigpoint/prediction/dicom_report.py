@@ -34,8 +34,10 @@ _UNITS = {
     "ratio": ("1", "no units"),
 }
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_BLANK = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate")
-_BLANK += ("StudyTime", "ReferringPhysicianName")
+_BLANK = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
+    *("StudyTime", "ReferringPhysicianName"),
+)
 _LONGEST = 64  # characters of a meaning
 _SERIES = 9900
 
@@ -88,7 +90,8 @@ def _report(
     number: int,
 ) -> Any:
     from highdicom import sr
-    from pydicom.sr.codedict import Code, codes
+    from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
 
     image = _identified(file)
     source = image.SOPClassUID, image.SOPInstanceUID
@@ -146,7 +149,7 @@ def _measurements(prediction: Prediction, measured: Mapping[str, Sequence[float]
 
 def _number(what: str, value: float, unit: str) -> Any:
     from highdicom import sr
-    from pydicom.sr.codedict import Code
+    from pydicom.sr.coding import Code
 
     code, meaning = _UNITS[unit]
     return sr.Measurement(_code(what, what), round(float(value), 6), Code(code, "UCUM", meaning))

@@ -53,8 +53,8 @@ def read_record(run: RunFolder) -> Record | None:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         error = math.nan if values["error"] is None else float(values["error"])
         height, width = values["size"]
-        counts = [{str(k): int(v) for k, v in values[key].items()} for key in ("images", "subjects")]
-        return Record(str(values["weights"]), *counts, (int(height), int(width)), error)
+        images, subjects = ({str(k): int(v) for k, v in values[key].items()} for key in ("images", "subjects"))
+        return Record(str(values["weights"]), images, subjects, (int(height), int(width)), error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); put it back, or train into another --out") from None
 

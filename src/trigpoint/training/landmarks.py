@@ -69,8 +69,8 @@ def train(
     ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
     finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
     run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
-    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned. ``watch`` is
-    given each row of ``metrics.csv`` when it is written; what it raises ends the training, which can be resumed.
+    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned. ``watch`` gets
+    each row of ``metrics.csv``; what it raises ends the training, which can be resumed.
     """
     run = RunFolder(out)
     if not isinstance(recipe, Recipe | SourceRecipe) and is_dataset(recipe):
@@ -114,8 +114,7 @@ def train(
         if chosen.method.stages():
             stages.prepare(chosen, method, runs, inputs["val"], run, lambda stage, out: train(stage, (), out, progress))
             L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
-        point = go_on(chosen, inputs, run, marks, new)
-        fit(chosen, method, inputs, run, point, progress, watch)
+        fit(chosen, method, inputs, run, go_on(chosen, inputs, run, marks, new), progress, watch)
         if first_process():
             with writing(run):
                 finish(run, readable(chosen, parts["val"]), parts["train"])

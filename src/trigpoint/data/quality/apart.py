@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import Progress
 from trigpoint.data.quality.audit import Audit, Suspect
 from trigpoint.data.quality.pictures import Picture, alike, read_pictures
+from trigpoint.geometry import from_grid, to_grid
 from trigpoint.landmarks import FloatArray
 
 _SCENE = 10, 1 / 3  # images, and share of all, from which those that look alike are frames of one scene and no copies
@@ -50,16 +51,16 @@ def labelled_apart(
     for own in rows.values():
         if len(own) < 2:
             continue
-        sizes = np.array([(pictures[row].width, pictures[row].height) for row in own], float)
+        sizes = [(pictures[row].width, pictures[row].height) for row in own]
         points = np.stack([np.where(data.visibility[row][:, None] > 0, data.points[row], np.nan) for row in own])
-        shares = (points + 0.5) / sizes[:, None]
+        shares = np.stack([_by_axis(to_grid, one, size) for one, size in zip(points, sizes, strict=True)])
         for i, row in enumerate(own):
             others = np.delete(shares, i, axis=0)
             known = np.isfinite(shares[i, :, 0]) & np.isfinite(others[..., 0]).any(0)
             if not known.any():
                 continue
             middle = np.full(points.shape[1:], np.nan)
-            middle[known] = np.nanmedian(others[:, known], axis=0) * sizes[i] - 0.5
+            middle[known] = _by_axis(from_grid, np.nanmedian(others[:, known], axis=0), sizes[i])
             score = np.linalg.norm(points[i] - middle, axis=-1) / np.where(spread > 0, spread, np.nan)
             if not np.isfinite(score).any():
                 continue
@@ -67,6 +68,12 @@ def labelled_apart(
             place = (float(middle[k, 0]), float(middle[k, 1]))
             suspects.append(Suspect(row, "copy", (data.landmarks.names[k],), float(score[k]), place))
     return suspects
+
+
+def _by_axis(move: Callable[[FloatArray, float], FloatArray], points: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Points (n, 2) between pixels and a grid in which a whole image of this size (width, height) is one cell."""
+    out: FloatArray = np.stack([move(points[:, axis], float(size[axis])) for axis in (0, 1)], -1)
+    return out
 
 
 def with_copies(found: Audit, copies: Sequence[Suspect]) -> list[Suspect]:
