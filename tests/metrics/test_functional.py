@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import LandmarkSet, Normalizer
 from trigpoint.metrics import functional as F
+from trigpoint.metrics.units import to_millimetres
 
 NAN, INF = math.nan, math.inf
 
@@ -199,21 +200,21 @@ def test_normalizer_mistakes():
 
 def test_millimetres_of_points_and_errors_agree():
     spacing = [0.1, 0.5]
-    in_mm = F.radial_error(F.to_millimetres(PRED, spacing), F.to_millimetres(TRUTH, spacing))
-    np.testing.assert_allclose(in_mm, F.to_millimetres(F.radial_error(PRED, TRUTH), spacing))
+    in_mm = F.radial_error(to_millimetres(PRED, spacing), to_millimetres(TRUTH, spacing))
+    np.testing.assert_allclose(in_mm, to_millimetres(F.radial_error(PRED, TRUTH), spacing))
     np.testing.assert_allclose(in_mm, [[0.5, 0, NAN], [0.5, 5, 1]])
 
 
 @pytest.mark.parametrize("spacing", [[0.1, NAN], [0.1, 0.0], [0.1, -1.0], [0.1, INF]])
 def test_spacing_is_never_guessed(spacing):
     with pytest.raises(DataError, match="spacing_mm of image 1"):
-        F.to_millimetres(PRED, spacing)
+        to_millimetres(PRED, spacing)
 
 
 @pytest.mark.parametrize("spacing", [0.1, [0.1], [[0.1, 0.1]]])
 def test_spacing_needs_one_number_an_image(spacing):
     with pytest.raises(DataError, match="one number for each"):
-        F.to_millimetres(PRED, spacing)
+        to_millimetres(PRED, spacing)
 
 
 # ---- shapes

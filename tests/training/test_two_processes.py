@@ -52,7 +52,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def recipe_of(name: str, folder: Path, processes: int) -> Recipe:
     """A recipe for each way to divide a loss, with batches of four images on all processes together."""
-    train = {"epochs": 3, "batch_size": 4 // processes, "ema": 0.9, "accelerator": "cpu", "threads": 1}
+    train = {"epochs": 4, "batch_size": 4 // processes, "ema": 0.9, "accelerator": "cpu", "threads": 1}
     # glimpses make of a last digit 3 % in a few epochs at the rate of the others, also in one process
     rate = 0.0005 if name in ("foveated", "cascade") else 0.05
     train |= {} if name == "adam" else {"optimizer": {"name": "sgd", "lr": rate}}

@@ -166,16 +166,16 @@ class Adaloss(Schedule):
         """Landmarks (K,) bool whose width is no longer usable (below ``LITERAL_FLOOR`` or NaN); never when bounded."""
         return ~(self._sigma >= LITERAL_FLOOR)
 
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
-        return self._next_paced(losses, energy, near) if self.paced else self._next_by_variance(losses, energy)
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+        return self._next_paced(losses, energy) if self.paced else self._next_by_variance(losses, energy)
 
     @property
     def near(self) -> float | None:
         return self.options.reach if self.paced and self.options.by != "energy" else None
 
-    def _next_paced(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
-        if near is not None and self.near is not None:
-            now, limit = 1 - near, 0.5  # half of the points
+    def _next_paced(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
+        if self.near_share is not None and self.near is not None:
+            now, limit = 1 - self.near_share, 0.5  # half of the points
         elif self.options.by == "distance":
             raise ConfigError(
                 "rule paced by distance: expected the share of points that were found near their labels, got none, as "

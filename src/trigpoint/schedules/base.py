@@ -86,6 +86,7 @@ class Schedule:
         self.freeze_epoch: int | None = None
         if epochs is not None:
             self.plan(epochs)
+        self.near_share: torch.Tensor | None = None  # what the last step was given as ``near``
         self._epoch = 0
         self._sigma = torch.full((num_landmarks,), self.sigma0, dtype=torch.float64)
 
@@ -141,12 +142,13 @@ class Schedule:
         """
         loss = self._vector("losses", losses)
         power = None if energy is None else self._vector("energy", energy)
-        moved = self._next(loss, power, None if near is None else self._vector("near", near))
+        self.near_share = None if near is None else self._vector("near", near)
+        moved = self._next(loss, power)
         if not self.frozen:
             self._sigma = torch.where(loss.isnan(), self._sigma, moved)
         self._epoch += 1
 
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         """Widths (K,) of the next epoch; called while frozen too, so that a longer run can take up again."""
         return self._sigma
 

@@ -59,7 +59,7 @@ class Linear(Decay):
     def moves_needed(self) -> int:
         return math.ceil(round((self.sigma0 - self.sigma_min) / self.k, 9))
 
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         return (self._sigma - self.k).clamp(min=self.sigma_min)
 
 
@@ -96,7 +96,7 @@ class Exponential(Decay):
     def moves_needed(self) -> int:
         return multiplications(self.sigma0, self.sigma_min, self.factor)
 
-    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None, near: torch.Tensor | None) -> torch.Tensor:
+    def _next(self, losses: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         return (self._sigma * self.factor).clamp(min=self.sigma_min)
 
 
