@@ -237,6 +237,51 @@ def test_ten_labels_by_mouse_and_what_a_drag_moves(page: Page, photos: Path) -> 
     assert page.run("return store.unsaved.size;") == 0
 
 
+def test_a_click_on_the_picture_before_labels_nothing(page: Page) -> None:
+    """The next image is open, but the screen still shows the last one."""
+    held: list[Any] = []
+    page.page.route("**/api/images/1/picture", lambda route: held.append(route) or None)
+    page.page.keyboard.press("PageDown")
+    page.wait("window.trigpoint.store.image === 1")
+    assert not page.run("return viewer.ready;")
+    box = page.page.locator("#osd").bounding_box()
+    page.page.mouse.click(box["x"] + 200, box["y"] + 200)
+    page.saved()
+    assert page.run("return store.mark('tip') ?? null;") is None
+    held[0].continue_()
+    page.page.unroute("**/api/images/1/picture")
+    page.wait("window.trigpoint.viewer.ready")
+    page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 300)
+    page.wait("window.trigpoint.store.mark('tip')")
+
+
+def test_an_answer_that_comes_late_does_not_take_back_newer_work(page: Page, photos: Path) -> None:
+    """As when the connection is made anew while somebody goes on labelling."""
+    page.page.keyboard.press("Enter")
+    page.wait("window.trigpoint.store.mark('tip')")
+    page.saved()
+    start = page.run("return store.mark('tip');")
+    held: list[Any] = []
+    page.page.route(
+        "**/api/images/0", lambda route: held.append(route) if route.request.method == "GET" else route.continue_()
+    )
+    page.page.evaluate("() => { window.late = window.trigpoint.store.refetch(); }")
+    until = time.monotonic() + WAIT
+    while not held:
+        assert time.monotonic() < until
+        page.page.wait_for_timeout(20)
+    page.page.keyboard.press("ArrowRight")
+    held[0].continue_()
+    page.page.unroute("**/api/images/0")
+    page.page.evaluate("() => window.late")
+    page.page.keyboard.press("ArrowRight")
+    page.saved()
+    assert page.run("return store.mark('tip');")[:2] == [start[0] + 2, start[1]]
+    page.page.reload()
+    page.wait("window.trigpoint?.viewer.ready")
+    assert page.run("return store.mark('tip');")[:2] == [start[0] + 2, start[1]]
+
+
 def test_by_keys_alone(page: Page, photos: Path) -> None:
     press = page.page.keyboard.press
     press("Enter")

@@ -47,6 +47,7 @@ async function show() {
   const { image } = store;
   const summary = store.set.images[image];
   loupe.hide();
+  viewer.leave();
   get("title").textContent = summary.name;
   document.title = `${summary.name} · ${store.set.name}`;
   get("place").textContent = `${image + 1} / ${store.set.images.length}`;

@@ -312,6 +312,7 @@ export class Store extends EventTarget {
         await this.load();
         await this.refetch();
       } else if (!full.image) this.notice(`Nothing to ${kind}.`);
+      else if (this.unsaved.has(full.image.id)) this.learn(full); // changed meanwhile: that is newer
       else this.take(full);
       if (full.image) this.emit("stepped", full.image.id);
     } catch (error) {
@@ -321,7 +322,11 @@ export class Store extends EventTarget {
 
   /** Show the open image as the server has it now, where nothing of it is left to save. */
   async refetch() {
-    if (this.image >= 0 && !this.unsaved.has(this.image)) this.take(await ask("GET", `/api/images/${this.image}`));
+    const id = this.image;
+    if (id < 0 || this.unsaved.has(id)) return;
+    const full = await ask("GET", `/api/images/${id}`);
+    // what was changed while the answer was on its way is newer than the answer
+    if (this.image === id && !this.unsaved.has(id) && full.revision >= (this.revisions.get(id) ?? 0)) this.take(full);
   }
 
   /** After the connection was cut: the server may have been started again. */
@@ -355,7 +360,7 @@ export class Store extends EventTarget {
     if (image.id === this.image && !this.unsaved.has(image.id)) {
       const from = event.kind === "outside" ? "by another program" : "in another window";
       this.notice(`This image was changed ${from}; it is shown as it is now.`);
-      this.take(await ask("GET", `/api/images/${image.id}`));
+      await this.refetch();
     }
   }
 

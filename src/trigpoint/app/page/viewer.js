@@ -94,6 +94,11 @@ export class Viewer extends EventTarget {
     return this.picture !== null && this.osd.world.getItemCount() > 0;
   }
 
+  /** Another picture is on its way: a click on the one still seen would label it in the wrong place. */
+  leave() {
+    this.picture = null;
+  }
+
   /** @param {Picture} picture @param {string} address of its tiles @param {string} version */
   open(picture, address, version) {
     this.tone.open(picture, this.keepTone);
