@@ -68,6 +68,11 @@ class Page:
 
     def look_at(self, x: float, y: float, zoom: float) -> None:
         """Bring a point near the middle at so many device pixels to an image pixel, with all tiles there."""
+        before = None  # a viewer that has just opened may yet fit the picture to its window
+        while (now := self._looked_at(x, y, zoom)) != before:
+            before = now
+
+    def _looked_at(self, x: float, y: float, zoom: float) -> list[float]:
         self.run(
             f"viewer.zoomTo({zoom}); const w = viewer.picture.width;"
             f"viewer.osd.viewport.panTo(new OpenSeadragon.Point({x} / w, {y} / w), true);"
@@ -75,6 +80,7 @@ class Page:
         self.run("viewer.osd.viewport.zoomSpring.resetTo(viewer.osd.viewport.zoomSpring.target.value);")
         self.wait("window.trigpoint.viewer.item.getFullyLoaded()")
         self.page.wait_for_timeout(120)
+        return list(self.run("const { x, y } = viewer.osd.viewport.getCenter(); return [viewer.scale, x, y];"))
 
     def picture(self, ratio: float) -> tuple[np.ndarray[Any, Any], tuple[int, int]]:
         """The viewer as it is seen, and the device pixel of its corner."""

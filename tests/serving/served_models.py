@@ -70,6 +70,7 @@ class Told(ImagePredictor):
 
     def __init__(self, multi: bool = False) -> None:
         super().__init__(LandmarkSet(NAMES), np.array([2.0, np.nan]))
+        self.asked = 0
         self.together: list[int] = []
         self.go = threading.Event()
         self.go.set()
@@ -81,7 +82,8 @@ class Told(ImagePredictor):
         return 0.5 if self.multi else None
 
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:
-        assert self.go.wait(20)
+        self.asked += 1
+        assert self.go.wait(60)
         self.together.append(len(part))
         if self.broken:
             raise RuntimeError("a bug")
@@ -94,7 +96,7 @@ class Told(ImagePredictor):
 
 def service(predictor: ImagePredictor, limits: Limits | None = None, **options: Any) -> Service:
     model = Model(name="told", version="1", sha256="0" * 64, method="heatmap", trigpoint="0")
-    return Service(predictor, model, limits or Limits(seconds=20.0, queue=8), **options)
+    return Service(predictor, model, limits or Limits(seconds=60.0, queue=8), **options)
 
 
 def png(value: int = 7, size: tuple[int, int] = (12, 10), mode: str = "L") -> bytes:

@@ -40,6 +40,7 @@ export class Store extends EventTarget {
     /** What the server knows of each image. @type {Map<number, State>} */
     this.known = new Map();
     this.busy = false;
+    this.saving = Promise.resolve();
     this.problem = "";
     /** @type {number[]} ms that saves took, for measuring */
     this.took = [];
@@ -251,9 +252,14 @@ export class Store extends EventTarget {
     this.emit("saving");
   }
 
-  /** Save what is left to be saved, one image after another. @returns {Promise<void>} */
-  async save() {
-    if (this.busy) return;
+  /** Save what is left to be saved; done when all of it is, also what is on its way already. @returns {Promise<void>} */
+  save() {
+    if (!this.busy) this.saving = this.saveAll();
+    return this.saving;
+  }
+
+  /** One image after another. */
+  async saveAll() {
     this.busy = true;
     clearTimeout(this.timer);
     while (this.unsaved.size) {

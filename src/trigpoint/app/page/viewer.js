@@ -90,8 +90,10 @@ export class Viewer extends EventTarget {
     this.dispatchEvent(new Event("view"));
   }
 
+  /** Whether the picture is there and has its place: before the first layout the viewer is a pixel wide. */
   get ready() {
-    return this.picture !== null && this.osd.world.getItemCount() > 0;
+    const { viewport, world } = this.osd;
+    return this.picture !== null && world.getItemCount() > 0 && viewport.getContainerSize().x > 1;
   }
 
   /** Another picture is on its way: a click on the one still seen would label it in the wrong place. */
