@@ -98,8 +98,8 @@ def test_training_spreads_guesses_as_the_coarse_stage_errs(run: RunFolder, data:
 def test_the_guess_begins_at_the_coarse_point(run: RunFolder) -> None:
     """The canvas is as large as the image, so both stages must name the same original pixel."""
     image = torch.randint(0, 255, (1, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    coarse = Predictor.load(RunFolder(run.folder / "coarse")).predict(image).points[0]
-    predictor = Predictor.load(run)
+    coarse = Predictor.load(RunFolder(run.folder / "coarse"), device="cpu").predict(image).points[0]
+    predictor = Predictor.load(run, device="cpu")
     pixels, _, back = predictor.pipeline(image)
     prepared = Batch(pixels[None], torch.full((1, 3, 2), torch.nan), back[None], torch.zeros(1))
     method = predictor.method

@@ -20,6 +20,7 @@ from trigpoint.landmarks import FloatArray
 from trigpoint.runs import RunFolder
 
 NEAR = 1e-3  # px
+NEAR_ON_GPU = 0.02  # whose convolutions round to 10 bits (TF32)
 DEVICES = [
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
     pytest.param("mps", marks=pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no MPS device")),
@@ -48,7 +49,7 @@ def test_a_moved_folder_in_another_process_of_more_threads(run: RunFolder, data:
     shutil.copytree(data / "images", away / "images")
     for file in (away / "run").rglob("*"):
         file.chmod(0o555 if file.is_dir() else 0o444)
-    command = [sys.executable, "-m", "trigpoint", "predict", "run", "images", "--out", "found.csv"]
+    command = [sys.executable, "-m", "trigpoint", "predict", "run", "images", "--out", "found.csv", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"}
     ended = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -60,4 +61,4 @@ def test_a_moved_folder_in_another_process_of_more_threads(run: RunFolder, data:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_another_device(device: str, run: RunFolder, data: Path) -> None:
-    assert np.abs(points(run, data, device) - points(run, data)).max() <= NEAR
+    assert np.abs(points(run, data, device) - points(run, data)).max() <= (NEAR if device == "cpu" else NEAR_ON_GPU)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trigpoint.cli.console import say
+from trigpoint.machine import usable_cores
 
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 _VARIABLES = (
@@ -53,8 +54,7 @@ def _cpu() -> Iterator[str]:
     info = Path("/proc/cpuinfo")
     words = set(info.read_text(encoding="utf-8", errors="replace").split()) if info.is_file() else set()
     found = [flag for flag in _FLAGS if flag in words]
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield f"cpu {usable} of {os.cpu_count()} cores usable, torch uses {torch.backends.cpu.get_cpu_capability()}"
+    yield f"cpu {usable_cores()} of {os.cpu_count()} cores usable, torch uses {torch.backends.cpu.get_cpu_capability()}"
     yield f"cpu features {', '.join(found) or 'unknown'}"
 
 

@@ -15,6 +15,7 @@ from trigpoint.data.tiled.reduced import reduced
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.geometry.points import fit, from_grid
 from trigpoint.landmarks import LandmarkSet
+from trigpoint.machine import usable_cores
 from trigpoint.metrics.domain import look_of
 from trigpoint.metrics.trust import Trust
 from trigpoint.prediction.base import Found, Image, ImagePredictor, Stored, is_lazy, stored_pixels
@@ -68,7 +69,7 @@ class ExportedPredictor(ImagePredictor):
             raise ConfigError(f"device '{device}': not usable here with onnxruntime {runtime.__version__}; use cpu")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = usable_cores()
+        options.intra_op_num_threads = threads()
         try:
             session = runtime.InferenceSession(
                 data, options, providers=list(dict.fromkeys([*chosen, _PROVIDERS["cpu"]]))
@@ -132,10 +133,10 @@ def _filled(values: npt.NDArray[Any], rows: int, nothing: float) -> npt.NDArray[
     return np.concatenate([values, missing]) if len(missing) else values
 
 
-def usable_cores() -> int:
-    """Cores that this process may use; onnxruntime would bind its threads to those of the machine."""
+def threads() -> int:
+    """Threads of a session, as many as the process may use; onnxruntime would take the machine's cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     return min(int(asked), usable) if asked.isdigit() and int(asked) else usable
 
 

@@ -329,6 +329,8 @@ def environment_text() -> str:
 
 @cache
 def _version(package: str) -> str:
+    if package == "trigpoint":  # also where it runs from its source, without being installed
+        return f"trigpoint {__version__}"
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

@@ -84,7 +84,7 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
 def load_service(wanted: Wanted) -> Service:
     """The service of a model that has predicted once, so that the first request does not wait and a fault shows now."""
     from trigpoint.prediction import load_predictor
-    from trigpoint.prediction.exported import usable_cores
+    from trigpoint.prediction.exported import threads as usable_threads
     from trigpoint.serving.answers import identity
     from trigpoint.serving.api import Service
 
@@ -95,7 +95,7 @@ def load_service(wanted: Wanted) -> Service:
         identity(wanted.model, predictor, wanted.version),
         wanted.limits,
         batch=wanted.batch,
-        threads=usable_cores(),
+        threads=usable_threads(),
         token=wanted.token,
         host=wanted.host,
     )

@@ -3,7 +3,6 @@
 What is learned, landmarks (``training``) or classes (``classification``), is not known here.
 """
 
-import os
 import re
 import signal
 import warnings
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader
 from trigpoint.data.input.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.input.skips import summary
 from trigpoint.errors import REFUSED, ConfigError, DataError, RunError, Stopped, unstopped
+from trigpoint.machine import usable_cores
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
 from trigpoint.nn.single import allow_single_values
@@ -42,6 +42,9 @@ _SINGLE = (
     "a batch holds a single image, whose deepest maps have one cell: batch normalisation takes its running statistics "
     "there, because one value has none; for those of several images add images, or raise train.batch_size"
 )
+SEARCH = 10_000
+"""Steps from which on a GPU first tries which convolutions are fastest: on an H100 that seven trainings shared, their
+first epochs took 80 s with it, as much as 600 steps of theirs."""
 _LOST_PEER = re.compile(r"gloo|nccl|closed by peer|reset by peer|broken pipe", re.IGNORECASE)
 _DEFAULTS = TrainConfig.model_fields
 
@@ -67,7 +70,9 @@ def fit(
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
     keep_freed_memory()
-    trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method)
+    batches = recipe.train.num_epochs * -(-inputs["train"].labelled // recipe.train.batch_size)
+    search = batches * method.steps_per_batch >= SEARCH
+    trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method, search)
     for data in inputs.values():
         if data.skips is not None:
             data.skips.file = run.skipped
@@ -262,7 +267,7 @@ def _engine(config: TrainConfig) -> dict[str, Any]:
 
 
 def _trainer(
-    config: TrainConfig, checkpoints: Checkpoints, callbacks: list[L.Callback], method: TrainedModule
+    config: TrainConfig, checkpoints: Checkpoints, callbacks: list[L.Callback], method: TrainedModule, search: bool
 ) -> L.Trainer:
     quiet()
     trainer = L.Trainer(
@@ -279,7 +284,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=1,
-        benchmark=torch.cuda.is_available(),  # inputs have one size: look once for the fastest convolutions
+        benchmark=search and torch.cuda.is_available(),
     )
     # Lightning's own handler of SIGTERM calls the other processes from wherever this one is: both wait for ever
     cast(Any, trainer)._signal_connector._sigterm_notifier_fn = lambda number, frame: None
@@ -290,7 +295,7 @@ def _loaders(
     recipe: Recipe | SourceRecipe, inputs: dict[str, InputDataset], trainer: L.Trainer
 ) -> tuple[DataLoader[Item], DataLoader[Item]]:
     settings, size = recipe.data, recipe.train.batch_size
-    workers = settings.workers if settings.workers is not None else min(8, max(1, (os.cpu_count() or 2) // 2))
+    workers = settings.workers if settings.workers is not None else min(8, max(1, usable_cores() // 2))
     rank, world, device = trainer.global_rank, trainer.world_size, trainer.strategy.root_device
     made = []
     for part, data in inputs.items():

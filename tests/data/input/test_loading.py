@@ -13,6 +13,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import EpochBatches, InputDataset, InstanceInputs, collate, loader
+from trigpoint.data.input.skips import SkipLog
 from trigpoint.errors import DataError
 from trigpoint.landmarks import Batch
 from trigpoint.recipe import AugmentConfig, InputConfig
@@ -115,6 +116,28 @@ def test_prepared_samples_are_those_of_every_epoch(tmp_path: Path, training: boo
     assert kept[0 if training else -1, 2][0] is kept[0 if training else -1, 2][0]  # and not made again
 
 
+@pytest.mark.parametrize("threads", [1, 5])
+def test_images_are_read_side_by_side_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """More images than are read ahead; one that is damaged is skipped, or is the error that is told."""
+    folder = write_catheter(tmp_path / "set", 45, size=32)
+    dataset = LandmarkDataset.load(folder)
+    monkeypatch.setattr("trigpoint.data.input.loading.usable_cores", lambda: threads)
+    data = InputDataset(dataset, InputPipeline(InputConfig(size=(24, 40)), dataset.landmarks), cache=True)
+    damaged = [dataset.samples[position].image for position in (7, 30)]
+    for file in damaged:
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=damaged[0].name):
+        data.preload()
+    data.skips = SkipLog("train")
+    data.preload()
+    assert sorted(data.cache or {}) == [position for position in range(45) if position not in (7, 30)]
+    assert data.prepare(True)
+    assert list(data.ready) == [position for position in range(45) if position not in (7, 30)]
+    assert all(item[-1] == position for position, item in data.ready.items())
+
+
 def test_prepared_are_instances_too(tmp_path: Path) -> None:
     dataset = LandmarkDataset.load(write_instruments(tmp_path / "set", 3, size=(32, 40)))
     pipeline = InputPipeline(InputConfig(size=(32, 40)), dataset.landmarks)
@@ -132,7 +155,7 @@ def test_what_varies_or_is_too_much_is_not_prepared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: bool, augment: dict[str, Any], free: float
 ) -> None:
     dataset = LandmarkDataset.load(write_catheter(tmp_path / "set", 5, size=32))
-    monkeypatch.setattr("trigpoint.data.input.loading._free_memory", lambda: free)
+    monkeypatch.setattr("trigpoint.data.input.loading.free_memory", lambda: free)
     pipeline = InputPipeline(InputConfig(size=(24, 40)), dataset.landmarks, AugmentConfig(**augment))
     data = InputDataset(dataset, pipeline, cache=cache)
     assert not data.prepare(True)

@@ -1,13 +1,13 @@
 """From a dataset to batches: decoding, caching, one warp per sample, and an order that a resumed run repeats."""
 
 import math
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from trigpoint.data.input.skips import SkipLog
 from trigpoint.data.pixels.images import ImageData, image_size, read_image
 from trigpoint.errors import PATIENCE, DataError, end_with_parent
 from trigpoint.landmarks import Batch, FloatArray, IntArray
+from trigpoint.machine import free_memory, usable_cores
 
 
 class InstanceItem(NamedTuple):
@@ -36,6 +37,8 @@ class InstanceItem(NamedTuple):
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int] | InstanceItem
 
 
+_T = TypeVar("_T")
+_THREADS, _AHEAD = 8, 4  # that read images at the start, and how many images each may be ahead
 _TRIES = 20  # images in a row that cannot be read: then it is not the images
 
 
@@ -83,9 +86,8 @@ class InputDataset(Dataset[Item]):
     def preload(self) -> None:
         """Decode every image into the cache; without one, nothing."""
         if self.cache is not None:
-            for position in range(len(self)):
-                with self._skipping():
-                    self._image(position)
+            for _ in self._side_by_side(self._image, usable_cores()):
+                pass
 
     def prepare(self, training: bool, device: torch.device | None = None) -> bool:
         """Keep every sample as the network is fed it, if ``cache`` is set, nothing varies it, and all take less than
@@ -95,18 +97,31 @@ class InputDataset(Dataset[Item]):
         """
         config, on_gpu = self.pipeline.config, device is not None and device.type == "cuda"
         needed = len(self) * config.channels * config.size[0] * config.size[1] * 4
-        if self.cache is None or self.pipeline.augment.varies or needed > _free_memory() / 2:
+        if self.cache is None or self.pipeline.augment.varies or needed > free_memory() / 2:
             return False
         place = device if on_gpu and needed < torch.cuda.mem_get_info(device)[0] / 2 else None
-        for position in range(len(self)):
-            with self._skipping():
-                item = self._item(position, sample_rng(self.seed, 0, position) if training else None)
+        rng = (lambda position: sample_rng(self.seed, 0, position)) if training else (lambda position: None)
+        threads = usable_cores() // torch.get_num_threads()  # each of which has so many of its own
+        for position, item in self._side_by_side(lambda position: self._item(position, rng(position)), threads):
+            if item is not None:
                 moved = item[0] if place is None else item[0].to(place)
                 self.ready[position] = (
                     item._replace(image=moved) if isinstance(item, InstanceItem) else (moved, *item[1:])
                 )
             self.cache.pop(position, None)
         return True
+
+    def _side_by_side(self, do: Callable[[int], _T], threads: int) -> Iterator[tuple[int, _T | None]]:
+        """``do`` of every position, in order; None for an image that cannot be read and is to be skipped."""
+        threads = max(1, min(threads, _THREADS))
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(self), _AHEAD * threads):  # few at a time: a result may be large
+                begun = [pool.submit(do, at) for at in range(start, min(start + _AHEAD * threads, len(self)))]
+                for position, result in enumerate(begun, start):
+                    found = None
+                    with self._skipping():
+                        found = result.result()
+                    yield position, found
 
     def _skipping(self) -> AbstractContextManager[None]:
         """With ``skips``, an image that cannot be read is no error."""
@@ -298,14 +313,6 @@ def loader(data: InputDataset, batches: EpochBatches, workers: int = 0, pin: boo
         pin_memory=pin,
         worker_init_fn=_begin_worker if workers else None,
     )
-
-
-def _free_memory() -> float:
-    """Bytes of memory that nothing uses; 0 where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):  # Windows; macOS
-        return 0.0
 
 
 def _begin_worker(worker: int) -> None:

@@ -1,6 +1,5 @@
 """Every image of a set decoded once, by all cores: what is kept of each, and which are copies of one another."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from trigpoint.data.files import Progress
 from trigpoint.data.pixels.images import read_image
 from trigpoint.data.quality.fingerprint import COPY, look_of, look_text, pixel_hash, similarity, stack_looks
 from trigpoint.errors import DataError
+from trigpoint.machine import usable_cores
 
 _BLOCK = 1024  # images that are compared at a time
 _AHEAD = 4  # images per thread that are asked for before they are needed
@@ -43,7 +43,7 @@ def read_pictures(
     """
     listed = list(files)
     found: dict[Path, Picture] = {}
-    for file, picture in zip(listed, _decoded(listed, workers or _cores()), strict=True):
+    for file, picture in zip(listed, _decoded(listed, workers or usable_cores()), strict=True):
         found[file] = picture
         if progress is not None:
             progress(len(found), len(listed))
@@ -61,11 +61,6 @@ def _decoded(files: Sequence[Path], workers: int) -> Iterator[Picture]:
             yield picture
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decode(file: Path) -> Picture:
