@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trigpoint.cli.console import note, refuse, say, show_table
+from trigpoint.cli.console import note, refuse, say, show_table, tell_hidden
 
 Folder = Annotated[Path, typer.Argument(help="A dataset folder whose dataset.yaml names 'annotators'.")]
 _MEASURED = ("unit", "n_images", "n_subjects", "mae", "bias", "sd", "icc")
@@ -43,19 +43,22 @@ def agreement(
     found, measured = compare(sets, worst), between_annotators(sets)
     second = None if out is None or not any(measured.values()) else beside(out)
     refuse(second, force)
-    say(f"{len(sets)} annotators: {', '.join(sets)}; {found.images} images that at least two have labelled")
+    say(f"{len(sets)} annotators: {', '.join(sets)}; {found.images} images that at least two have labelled", prose=True)
     two = len(sets) == 2
     shown = [row for row in found.rows if two or row["landmark"] == POOLED or row["annotators"] == EVERYBODY]
-    show_table([_words(row, found.unit) for row in shown], title=f"Bias and limits in {found.unit}")
+    extra = [f"MRE {'px' if found.unit == 'mm' else 'mm'}", "ICC x", "ICC y", "images"]
+    told = [_words(row, found.unit) for row in shown]
+    hidden = show_table(told, title=f"Bias and limits in {found.unit}", hide=extra)
     rows = [
         {"annotators": pair} | {key: text for key, text in row.items() if key != "90 % interval"}
         for pair, numbers in measured.items()
         for row in measurement_rows({"measurements": numbers})
     ]
     if rows:
-        show_table(rows, title="Measurements, first minus second")
+        hidden += show_table(rows, title="Measurements, first minus second", hide=("ICC", "SD", "unit", "n"))
     if found.worst:
-        show_table([_rounded(row) for row in found.worst], title="Furthest apart")
+        hidden += show_table([_rounded(row) for row in found.worst], title="Furthest apart")
+    tell_hidden(hidden, "--out FILE")
     if out is not None:
         cells = [[_cell(value) for value in row.values()] for row in found.rows]
         write_text(out, csv_text([[*found.rows[0]], *cells]), overwrite=force)

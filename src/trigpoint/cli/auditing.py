@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trigpoint.cli.console import note, progress, refuse, show_table, write_json
+from trigpoint.cli.console import note, progress, refuse, show_table, tell_hidden, write_json
 from trigpoint.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def audit(
             }
         )
     if str(json) != "-":
-        show_table(rows[:count])
+        tell_hidden(show_table(rows[:count], hide=("expected at", "row")), "--json FILE")
     if json is not None:
         write_json(json, {"rows": rows})
 
@@ -99,7 +99,8 @@ def _found(runs: list[Path], dataset: LandmarkDataset, device: str) -> FloatArra
         who = "the run was" if len(runs) == 1 else "all runs were"
         note(
             f"note: {who} trained on {known} of {len(dataset)} rows and may have learned their faults; "
-            "a second --run, trained on others, would judge them better"
+            "a second --run, trained on others, would judge them better",
+            prose=True,
         )
     return points
 
@@ -158,7 +159,7 @@ def next_images(
     ]
     rows = woven(rows, wrong)[:count]
     if str(json) != "-":
-        show_table(rows)
+        tell_hidden(show_table(rows, hide=("unlike", "apart_px")), "--json FILE")
     if json is not None:
         known = [{key: value for key, value in row.items() if value == value} for row in rows]
         write_json(json, {"images": known})

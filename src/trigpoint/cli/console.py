@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,14 +100,25 @@ def _tell_notes(error: BaseException) -> None:
         note(line)
 
 
-def say(text: str = "") -> None:
-    """A line of the result, to stdout."""
-    typer.echo(text)
+def say(text: str = "", prose: bool = False) -> None:
+    """A line of the result, to stdout; ``prose`` is broken between words where a terminal is too narrow for it."""
+    typer.echo(_broken(text, err=False) if prose else text)
 
 
-def note(text: str) -> None:
-    """A line about the work, to stderr."""
-    typer.echo(text, err=True)
+def note(text: str, prose: bool = False) -> None:
+    """A line about the work, to stderr; ``prose`` as in ``say``."""
+    typer.echo(_broken(text, err=True) if prose else text, err=True)
+
+
+def _broken(text: str, err: bool) -> str:
+    """Text in lines as wide as the terminal; as it is where there is none, and words (paths, say) stay whole."""
+    from rich.console import Console
+
+    console = Console(stderr=err)
+    if not console.is_terminal or len(text) <= console.width:
+        return text
+    whole: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, console.width, subsequent_indent="  ", **whole)
 
 
 def show_table(
@@ -120,25 +132,33 @@ def show_table(
     In a terminal that is too narrow, columns of ``hide`` are left out, the first of them first; gives those.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from trigpoint.report.tables import columns_of, console_table
 
     wide, console = Console(width=10_000), Console()  # where nothing is folded
     shown, hidden = columns_of(rows, columns), list[str]()
-    table = console_table(rows, shown, title or None)
     if console.is_terminal:
+        if title:
+            console.print(Text(title, style="bold"))  # beside the table, which may be narrower
         for key in hide:
-            if wide.measure(table).maximum <= console.width:
+            if wide.measure(console_table(rows, shown)).maximum <= console.width:
                 break
             if key in shown:
                 hidden.append(shown.pop(key))
-                table = console_table(rows, shown, title or None)
-        console.print(table)
+        console.print(console_table(rows, shown))
         return hidden
     with wide.capture() as text:
-        wide.print(table)
+        wide.print(console_table(rows, shown, title or None))
     say("\n".join(line.rstrip() for line in text.get().splitlines()))
     return hidden
+
+
+def tell_hidden(columns: Sequence[str], where: str) -> None:
+    """Which columns a terminal had no room for, if any, and where they are."""
+    if columns:
+        left = ", ".join(dict.fromkeys(columns))
+        note(f"not enough room for: {left}; widen the terminal, or write all with {where}", prose=True)
 
 
 @contextmanager

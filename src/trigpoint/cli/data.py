@@ -64,21 +64,23 @@ def check(
 
 def _show_report(report: CheckReport) -> None:
     for problem in report.problems:
-        say(f"{problem.severity}: {problem}")
+        say(f"{problem.severity}: {problem}", prose=True)
     about = report.summary
     sizes = " to ".join(dict.fromkeys(f"{w} x {h}" for w, h in filter(None, (about.smallest, about.largest))))
     say(
         f"{about.name}: {about.images} images, {about.rows} rows, {about.landmarks} landmarks, "
-        f"{about.subjects} subjects" + (f", {sizes} pixels" if sizes else "")
+        f"{about.subjects} subjects" + (f", {sizes} pixels" if sizes else ""),
+        prose=True,
     )
     if about.annotators:
-        say("annotators: " + ", ".join(f"{name} {count} images" for name, count in about.annotators.items()))
+        say("annotators: " + ", ".join(f"{name} {count} images" for name, count in about.annotators.items()), prose=True)
     if about.splits:
-        say("splits: " + ", ".join(f"{name} {count}" for name, count in about.splits.items()))
+        say("splits: " + ", ".join(f"{name} {count}" for name, count in about.splits.items()), prose=True)
     missing = {name: share for name, share in about.unlabelled.items() if share > 0}
     if missing:
         worst = max(missing, key=lambda name: missing[name])
-        say(f"not annotated: {len(missing)} landmarks in some rows, most often {worst} ({missing[worst]:.1%})")
+        text = f"not annotated: {len(missing)} landmarks in some rows, most often {worst} ({missing[worst]:.1%})"
+        say(text, prose=True)
     say(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
 
 
@@ -88,6 +90,13 @@ def show(
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write: .png, .pdf or .svg.")],
     split: Annotated[str | None, typer.Option("--split", "-s", help="Only this subset.")] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of images.")] = 24,
+    numbers: Annotated[
+        bool | None,
+        typer.Option(
+            help="Number the points, so that a wrong order shows. Default: from 13 to 30 landmarks; fewer are named.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Draw images with their landmarks as one picture: left landmarks orange, right ones blue.
@@ -99,7 +108,7 @@ def show(
 
     refuse(out, force)
     dataset = LandmarkDataset.load(folder, split=split, check_images=False)
-    save(contact_sheet(dataset, count), out)
+    save(contact_sheet(dataset, count, numbers=numbers), out)
     note(f"wrote {out}")
 
 
@@ -150,7 +159,7 @@ def convert(
         raise ConfigError(f"convert: expected one native set, got {len(sources)}; join them: trigpoint data merge")
     dataset = read_sources(sources, lambda source: _read(source, start, images, reading, origin))
     for one in find_sentinels(dataset.points)[:_TOLD]:
-        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
+        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}", prose=True)
     _tell_problems(dataset)
     written = _write(dataset, target, out, writing, origin, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
@@ -242,7 +251,7 @@ def merge(
 def _tell_problems(dataset: LandmarkDataset) -> None:
     """What was left out or decided, the first lines of it."""
     for problem in dataset.problems[:_TOLD]:
-        note(f"warning: {problem}")
+        note(f"warning: {problem}", prose=True)
     if len(dataset.problems) > _TOLD:
         note(f"warning: and {len(dataset.problems) - _TOLD} more")
 
@@ -303,7 +312,7 @@ def curve(
     except ValueError:
         raise ConfigError(f"--shares: expected numbers between 0 and 1, such as 0.25,0.5, got '{shares}'") from None
     for line in outlook(measure_curve(RunFolder(run), chosen, quick, tell=note)):
-        say(line)
+        say(line, prose=True)
 
 
 @app.command()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trigpoint.runs import RunFolder
 
 _SHOWN = 12  # test images in predictions.png
+_CURVES = {"Training": "error.png", "Target width": "sigma.png"}  # as they are called in the folder of the demo
 _PICTURES = {
     "error.png": "loss and validation error per epoch",
     "sigma.png": "how Adaloss narrowed the target",
@@ -122,9 +123,8 @@ def _write(out: Path, report: Report) -> None:
     write_json(out / "metrics.json", report.to_dict())
     write_text(out / "report.html", report.to_html(), overwrite=True)
     save(report.overlay(list(range(min(_SHOWN, len(report.dataset))))), out / "predictions.png")
-    for source, name in ((report.run.history, "error.png"), (report.run.folder / "sigma.png", "sigma.png")):
-        if source.is_file():
-            copy_file(source, out / name, overwrite=True)
+    for title, source in report.run.curves().items():
+        copy_file(source, out / _CURVES[title], overwrite=True)
 
 
 def _show(out: Path, run: RunFolder, report: Report, chosen: SimpleNamespace) -> None:
@@ -133,7 +133,7 @@ def _show(out: Path, run: RunFolder, report: Report, chosen: SimpleNamespace) ->
 
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
     title = f"{report.metrics['n_images']} test images of {chosen.size[1]} x {chosen.size[0]} px"
-    show_table(metric_rows(report.metrics), columns, title)
+    show_table(metric_rows(report.metrics), columns, title, hide=("rule",))  # report.html has the rules, too
     names, drawn = report.dataset.landmarks.names, len(LandmarkDataset.load(out / "data").landmarks)
     if len(names) < drawn:
         say(f"landmarks            {', '.join(names)} (of the {drawn} that are drawn; data.landmarks in the recipe)")

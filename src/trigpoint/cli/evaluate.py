@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trigpoint.cli.console import note, progress, refuse, say, show_table, write_json
+from trigpoint.cli.console import note, progress, refuse, say, show_table, tell_hidden, write_json
 from trigpoint.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def evaluate(
             )
     found = compare(reports) if against else reports[0]
     for warning in found.warnings:
-        note(f"warning: {warning}")
+        note(f"warning: {warning}", prose=True)
     where = "all rows" if split == "all" else f"split {split}"
     if str(json) != "-":
         _compared(found, where) if isinstance(found, Comparison) else _show(found, f"{run} on {where}")
@@ -105,12 +105,16 @@ def _compared(found: Comparison, where: str) -> None:
     first = next(iter(found.reports.values()))
     subjects = first.metrics["n_subjects"]
     counted = f"{first.metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
-    say(f"Runs compared on {where}: {counted}")  # no title, which would be folded to the width of the table
-    show_table(found.rows())
+    say(f"Runs compared on {where}: {counted}", prose=True)
+    hidden = show_table(found.rows(), hide=("worse", "better"))
     what = "F1" if first.detected is not None else "error"
     mark = "fewer instances missed or wrong" if first.detected is not None else "a smaller mean error"
-    say(f"difference: {what} of the run minus that of {next(iter(found.reports))}; better, worse: share of images with")
-    say(f"{mark} than there, and the other way round. In brackets: 95 % intervals over subjects.")
+    for line in (
+        f"difference: {what} of the run minus that of {next(iter(found.reports))}; better, worse: share of images with",
+        f"{mark} than there, and the other way round. In brackets: 95 % intervals over subjects.",
+    ):
+        say(line, prose=True)
+    tell_hidden(hidden, "--table FILE or --json FILE")
 
 
 def _show(report: Report, where: str) -> None:
@@ -120,13 +124,35 @@ def _show(report: Report, where: str) -> None:
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
     subjects = metrics["n_subjects"]
     counted = f"{metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
-    show_table(metric_rows(metrics), columns, f"{where}: {counted}")
+    hidden = list[str]()
+    if rows := metric_rows(metrics):
+        hidden += show_table(rows, columns, f"{where}: {counted}", hide=("rule",))
+    else:
+        say(f"{where}: {counted}", prose=True)
     for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
         rows = landmark_rows(metrics.get(key))
         if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):
             first = {"landmark": "counting"} if key == "detection_total" else {}
-            show_table(rows, {name: name for name in rows[0]} | first, title=key.replace("_", " "))
+            headings = {name: name for name in rows[0]} | first
+            hidden += show_table(rows, headings, title=key.replace("_", " "), hide=_least_wanted(rows[0]))
     if rows := measurement_rows(metrics):
-        show_table(rows, title="measurements (predicted minus annotated)")
+        title = "measurements (predicted minus annotated)"
+        hidden += show_table(rows, title=title, hide=("ICC", "SD", "unit", "n", "90 % interval"))
     for line in report.outlook:
-        say(line)
+        say(line, prose=True)
+    tell_hidden(hidden, "--table FILE, --html FILE or --json FILE")
+
+
+def _least_wanted(columns: Iterable[str]) -> list[str]:
+    """Columns of a table of landmarks that a narrow terminal has no room for, the least wanted first: lengths in px
+    beside those in mm, spreads, and success rates at the larger thresholds.
+
+    >>> _least_wanted(["landmark", "n_points", "mre_px", "mre_mm", "sd_mm", "sdr_mm 2.0", "sdr_mm 4.0"])
+    ['mre_px', 'sd_mm', 'sdr_mm 4.0', 'sdr_mm 2.0', 'n_points']
+    """
+    names = list(columns)
+    other = [name for name in names if name.endswith("_px") and name.replace("_px", "_mm") in names]
+    spreads = [name for name in names if name.startswith("sd_") and name not in other]
+    shares = [name for name in names if name.startswith("sdr_")][::-1]
+    counts = [name for name in ("true_positives", "false_positives", "misses") if name in names]
+    return [*other, *spreads, *shares, *counts, *(name for name in ("n_points", "distance_px") if name in names)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trigpoint.cli.console import note, refuse, show_table
+from trigpoint.cli.console import note, refuse, show_table, tell_hidden
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def runs(
     _show(rows, found, short_names(keys))
     for run in found:
         if run.problem:
-            note(f"{run.name}: {run.problem}")
+            note(f"{run.name}: {run.problem}", prose=True)
     if csv is not None:
         write_text(csv, _csv(found, keys, csv), overwrite=True)
         note(f"wrote {csv}")
@@ -121,9 +121,7 @@ def _show(rows: Sequence[Mapping[str, Any]], found: Sequence[FoundRun], short: M
     for name in ("test", "data"):
         if all(getattr(run, name) is None for run in found):
             headings.pop(name)
-    hidden = show_table(rows, headings, hide=hide)
-    if hidden:
-        note(f"not enough room for: {', '.join(hidden[::-1])}; widen the terminal, or write all with --csv FILE")
+    tell_hidden(show_table(rows, headings, hide=hide)[::-1], "--csv FILE")
     states = {state: sum(run.state == state for run in found) for state in ("finished", "unfinished", "broken")}
     note(f"{len(found)} runs: {', '.join(f'{count} {state}' for state, count in states.items() if count)}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trigpoint.cli.console import note, say, show_table
+from trigpoint.cli.console import note, say, show_table, tell_hidden
 
 _SHOWN = 10
 
@@ -59,7 +59,8 @@ def sweep(
     write_text(out / "trials.csv", column_text(table), overwrite=True)
     numbers = {key: table[key] for key in spaces}
     save(sweep_plot(numbers, table["error"], [k for k in spaces if spaces[k].kind == "loguniform"]), out / "trials.png")
-    show_table(found[:_SHOWN], title=f"{out}: {len(found)} trials, the best first")
+    hidden = show_table(found[:_SHOWN], title=f"{out}: {len(found)} trials, the best first", hide=("minutes", "state"))
+    tell_hidden(hidden, f"{out / 'trials.csv'}")
     best = next((row for row in found if row["state"] == "complete"), None)
     if best is None:
         note(f"{out}: no trial was finished")

@@ -91,8 +91,7 @@ def best_line(run: RunFolder) -> str:
 def _show(run: RunFolder, recipe: Recipe) -> None:
     say(f"best validation      {best_line(run)}")
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
-    curves = [str(file) for file in (run.history, run.folder / "sigma.png") if file.is_file()]
-    say(f"curves               {', '.join(curves)}")
+    say(f"curves               {', '.join(str(file) for file in run.curves().values())}")
     radius = run.read_landmarks().radius
     if all(math.isnan(value) for value in radius):
         say("radius               none: to say how far points may be off takes 9 validation subjects or more")

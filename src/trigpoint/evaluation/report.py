@@ -1,25 +1,23 @@
 """The result of an evaluation: numbers, of which run and data, and how they become figures and files."""
 
-import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
-from trigpoint.data.description import DEFAULT_TABLE
 from trigpoint.data.files import write_text
 from trigpoint.data.instances import ImageInstances
 from trigpoint.evaluation.figures import curve, write_figures
+from trigpoint.evaluation.galleries import galleries
 from trigpoint.evaluation.measuring import Measured
 from trigpoint.evaluation.tables import tables
 from trigpoint.evaluation.traces import Drawing
 from trigpoint.landmarks import FloatArray, Prediction
-from trigpoint.metrics import DetectionReport, PrecisionRecall, radial_error_mm
+from trigpoint.metrics import DetectionReport, PrecisionRecall, normalized_error, radial_error_mm
 from trigpoint.metrics.measurements import apart
 from trigpoint.report import (
     Panel,
@@ -32,12 +30,11 @@ from trigpoint.report import (
 )
 from trigpoint.report.style import figure_png
 from trigpoint.report.table_files import write_tables
+from trigpoint.report.views import Gallery
 from trigpoint.runs import RunFolder
 from trigpoint.runs.label_curve import outlook, read_curve
 
-PAGE = "http://127.0.0.1:8765/"
-"""Where ``trigpoint label`` serves its page, if the port is free."""
-_MOST_PIXELS = 512  # overlays of larger images are drawn smaller: a report is no place for full radiographs
+_MOST_PIXELS = 512  # a figure of many images draws larger ones smaller; the HTML report has them enlarged
 
 
 class Detected(NamedTuple):
@@ -76,11 +73,7 @@ class Report:
 
     def to_html(self, path: str | Path | None = None, overwrite: bool = False) -> str:
         """One self-contained HTML page with numbers, curves and overlays; also written to ``path`` when given."""
-        training = [
-            Picture(title, file)
-            for title, file in (("Training", self.run.history), ("Target width", self.run.folder / "sigma.png"))
-            if file.is_file()
-        ]
+        training = [Picture(title, file) for title, file in self.run.curves().items()]
         text = render_html(
             self.metrics,
             [*self.figures(), *training],
@@ -118,17 +111,41 @@ class Report:
             return "px", self.errors
         return "mm", radial_error_mm(self.prediction.points, self.dataset.points, spacings)
 
+    @cached_property
+    def leading(self) -> tuple[str, FloatArray]:
+        """Unit and errors (N, K) as a reader of this set asks for them: mm; else % of its normaliser; else px.
+
+        Millimetres and shares only where they are known of every annotated point.
+        """
+        unit, errors = self.lengths
+        marks = self.dataset.landmarks
+        if unit == "px" and self.detected is None and marks.normalizer is not None:
+            points = self.prediction.points, self.dataset.points
+            shares = 100 * normalized_error(*points, marks.normalizer, marks)
+            if (np.isnan(shares) == np.isnan(errors)).all():
+                return f"% of {marks.normalizer.name}", shares
+        return unit, errors
+
+    def length(self, position: int, landmark: int) -> str:
+        """The error of one landmark in one image, in the unit of ``leading``."""
+        unit, errors = self.leading
+        return f"{errors[position, landmark]:.2f} {unit}"
+
+    def row(self, position: int) -> int:
+        """The first row of the dataset that is of the image at this position."""
+        return position if self.detected is None else self.detected.images[position].rows[0]
+
     @property
     def outlook(self) -> list[str]:
         """What to expect of more labels, where ``trigpoint data curve`` has measured that."""
         curve = read_curve(self.run)
         return [] if curve is None else outlook(curve)
 
-    def figures(self) -> list[Picture]:
-        """Curves, and points over typical and over the worst images."""
-        names, (typical, worst) = self.dataset.landmarks.names, self.extremes()
+    def figures(self) -> list[Picture | Gallery]:
+        """Curves, points over typical and over the worst images, and the worst landmarks close by."""
+        names, pictures = self.dataset.landmarks.names, list[Picture | Gallery]()
         if self.detected is None:
-            pictures = [Picture("Cumulative error", curve({self.run.folder.name: self}))]
+            pictures.append(Picture("Cumulative error", curve({self.run.folder.name: self})))
             if len(names) > 1:
                 unit, errors = self.lengths
                 bars = {name: errors[:, k] for k, name in enumerate(names)}
@@ -136,15 +153,10 @@ class Report:
             if self.metrics.get("measurements"):
                 text = "differences against means (Bland and Altman); line: bias, dashed: 95 % limits of agreement"
                 pictures.append(Picture("Agreement of measurements", self._agreement(), text))
-            about = "nearest to the median error", "largest mean error"
         else:
             drawn = curve({self.run.folder.name: self})
-            pictures = [Picture("Precision and recall", drawn, "at every score; the threshold is that of the run")]
-            about = "as many errors as in the middle image", "most instances missed or wrong"
-        if typical:
-            pictures.append(Picture("Typical images", self.overlay(typical), about[0]))
-        if worst:
-            pictures.append(Picture("Worst images", self.overlay(worst), about[1], *self._review(worst)))
+            pictures.append(Picture("Precision and recall", drawn, "at every score; the threshold is that of the run"))
+        pictures += galleries(self)
         if law := read_curve(self.run):
             more = np.geomspace(law.counts.min(), 10 * law.counts.max(), 40)
             drawn = label_curve_plot(list(law.counts), list(law.errors), list(more), [law.expected(n) for n in more])
@@ -152,21 +164,10 @@ class Report:
         # patches need no more than to be as wide on the page as text
         return pictures + [Picture(one.title, figure_png(one.draw(), dpi=100), one.caption) for one in self.traces]
 
-    def _review(self, positions: list[int]) -> tuple[tuple[tuple[str, str], ...], str]:
-        """Where the labelling page shows these images, and the command that serves it."""
-        rows = positions if self.detected is None else [self.detected.images[i].rows[0] for i in positions]
-        names = [self.dataset.image_name(self.dataset.samples[row]) for row in rows]
-        table = self.dataset.table or self.dataset.folder
-        if table is None:  # it was made of an array, and nothing could be corrected
-            return (), ""
-        folder = Path(table).parent if Path(table).name == DEFAULT_TABLE else Path(table)
-        command = shlex.join(["trigpoint", "label", str(folder), "--run", str(self.run.folder)])
-        return tuple((name, f"{PAGE}?{urlencode({'name': name})}") for name in names), command
-
     def overlay(self, positions: list[int]) -> Figure:
         """Figure of the images at these positions with true and predicted points."""
         detected, found = self.detected, self.prediction.detections
-        rows = positions if detected is None else [detected.images[i].rows[0] for i in positions]
+        rows = [self.row(i) for i in positions]
         images, steps = [], []
         for row in rows:
             pixels = self.dataset.read(row).pixels
@@ -189,7 +190,7 @@ class Report:
     def extremes(self) -> tuple[list[int], list[int]]:
         """Images in the middle and at the end of those that are measured, by their errors."""
         if self.detected is None:
-            wrong = np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in self.errors])
+            wrong = np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in self.leading[1]])
             order, count = [int(i) for i in np.argsort(wrong) if not np.isnan(wrong[i])], 8
             worst = order[::-1][:count]
         else:  # of the images that show something, or were said to

@@ -296,6 +296,8 @@ def _band(axes: Axes, epochs: Sequence[float], table: Mapping[str, FloatArray]) 
 
 def _finish_epochs(axes: Axes, drawn: int, note: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if drawn and axes.dataLim.x0 >= 1:
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0.5))  # epochs count from 1, so none is marked before
     if drawn == 0:
         style.empty_note(axes, note)
 

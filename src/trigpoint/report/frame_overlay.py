@@ -11,9 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from trigpoint.geometry.points import from_grid, to_grid
 from trigpoint.landmarks import FloatArray
 from trigpoint.report.displayed import as_displayed
-from trigpoint.report.palette import NAMED, PREDICTED
+from trigpoint.report.palette import NAMED, colour_of
 
-_COLOURS = (PREDICTED, "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#FFFFFF")  # on dark and on light
 _SMALL, _LARGE = 512, 1024  # pixels of the longer side of a picture, where whole factors reach that
 _MANY = 30  # landmarks that small crosses leave more of the image visible of
 _FONTS = ("DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf", "NotoSans-Regular.ttf")  # with more than Latin letters
@@ -38,7 +37,7 @@ def draw_points(
     arm = (2 if points.shape[1] > _MANY else 4) * width
     places = [(k, *(round(float(value)) for value in points[n, k])) for n, k in np.argwhere(_known(points)).tolist()]
     for k, x, y in places:
-        for colour, more in (("#000000", 2), (_COLOURS[k % len(_COLOURS)], 0)):
+        for colour, more in (("#000000", 2), (colour_of(k), 0)):
             brush.line([(x - arm, y - arm), (x + arm, y + arm)], fill=colour, width=width + more)
             brush.line([(x - arm, y + arm), (x + arm, y - arm)], fill=colour, width=width + more)
     for k, x, y in places if len(names) <= NAMED else ():

@@ -1,6 +1,7 @@
 """One HTML file that carries everything: numbers, figures, settings, warnings and the rules behind the numbers."""
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
+from PIL import Image
 
 from trigpoint.errors import DataError
+from trigpoint.report.palette import MISTAKEN, PREDICTED, TRUTH
 from trigpoint.report.style import figure_png
 from trigpoint.report.tables import columns_of, landmark_rows, metric_rows, number, percent
+from trigpoint.report.views import Gallery, beside
 
+_DPI, _SHARP = 110, 2  # of a figure as it stands in the page, and how many times as many pixels it has, to be enlarged
+_OF_VIEW = ("title", "told", "size", "marks", "bones", "exact", "link", "small", "key")
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _PARTS = {  # table of the metrics: its title, and what its rows are
     "per_landmark": ("Per landmark", "Landmark"),
@@ -35,21 +41,16 @@ _HEADINGS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report: a matplotlib Figure, PNG or JPEG bytes, or the path of such a file.
-
-    ``links``: words and addresses below it, after ``before``, which may hold a command to run first.
-    """
+    """A figure of the report: a matplotlib Figure, PNG or JPEG bytes, or the path of such a file."""
 
     title: str
     image: Figure | bytes | Path
     caption: str = ""
-    links: tuple[tuple[str, str], ...] = ()
-    before: str = ""
 
 
 def render_html(
     metrics: Mapping[str, Any],
-    figures: Sequence[Picture] = (),
+    figures: Sequence[Picture | Gallery] = (),
     settings: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
     title: str = "Evaluation",
@@ -59,7 +60,7 @@ def render_html(
     """The report as text of one HTML file that needs no network.
 
     ``metrics`` has the keys of an evaluation's dict; null keys are left out and an unknown unit is said.
-    ``figures`` are embedded as base64. ``settings`` may be nested. ``spacing_source`` says where millimetres come from.
+    ``figures`` are embedded as base64, each once; a click shows them enlarged. ``settings`` may be nested. ``spacing_source`` says where millimetres come from.
     All text is escaped. Raises DataError for an unreadable figure.
     """
     how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
@@ -71,7 +72,11 @@ def render_html(
         metrics=metrics,
         measures=metric_rows(metrics),
         tables=_tables(metrics),
-        pictures=[{**vars(picture), "uri": _data_uri(picture)} for picture in figures],
+        pictures=[_gallery(one) if isinstance(one, Gallery) else _picture(one) for one in figures],
+        truth=TRUTH,
+        predicted=PREDICTED,
+        mistaken=MISTAKEN,
+        beside=beside,
         settings=_flatten(settings or {}),
         warnings=list(warnings),
         spacing_source=spacing_source,
@@ -123,13 +128,35 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
     return out
 
 
-def _data_uri(picture: Picture) -> str:
+def _picture(picture: Picture) -> dict[str, Any]:
+    """What the template needs: also how large the picture is in the page, pixels."""
     image, what = picture.image, f"report figure '{picture.title}'"
     if isinstance(image, Path):
         if not image.is_file():
             raise DataError(f"{what}: expected an image file, got no file at {image}; write it first")
         image = image.read_bytes()
-    data = figure_png(image) if isinstance(image, Figure) else image
+    scale = _SHARP if isinstance(image, Figure) else 1
+    data = figure_png(image, dpi=scale * _DPI) if isinstance(image, Figure) else image
+    uri = _data_uri(data, what)
+    try:
+        with Image.open(io.BytesIO(data)) as read:
+            width, height = read.size
+    except OSError as error:
+        raise DataError(f"{what}: expected a whole PNG or JPEG, got {error}; write it again") from None
+    size = {"width": width // scale, "height": height // scale}
+    return {"title": picture.title, "caption": picture.caption, "uri": uri, "command": "", **size}
+
+
+def _gallery(gallery: Gallery) -> dict[str, Any]:
+    what = f"report figure '{gallery.title}'"
+    views = [
+        {name: getattr(view, name) for name in _OF_VIEW} | {"uri": _data_uri(view.picture, what)}
+        for view in gallery.views
+    ]
+    return {**vars(gallery), "views": views}
+
+
+def _data_uri(data: bytes, what: str) -> str:
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

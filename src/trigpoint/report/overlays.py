@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from trigpoint.errors import DataError
-from trigpoint.landmarks import FloatArray, Spacing, spacing_pair
+from trigpoint.landmarks import FloatArray, LandmarkSet, Spacing, spacing_pair
 from trigpoint.report import style
 from trigpoint.report.displayed import ImageArray, as_displayed
+from trigpoint.report.palette import MISTAKEN
 
 PerImage = FloatArray | Sequence[FloatArray]  # (N, K, 2), or one (M, K, 2) for each image
 
-_WRONG = "#ff5a5f"
 _NOWHERE = np.full(2, np.nan)
-_SQUARE: dict[str, Any] = {"color": _WRONG, "marker": "s", "ms": 11, "mfc": "none", "mew": 1.6, "linestyle": ""}
+_SQUARE: dict[str, Any] = {"color": MISTAKEN, "marker": "s", "ms": 11, "mfc": "none", "mew": 1.6, "linestyle": ""}
 
 
 def image_panels(images: Sequence[ImageArray], captions: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
@@ -86,10 +86,10 @@ def prediction_overlay(
     else:
         from trigpoint.metrics.detection import radii
 
-        shown = _matched(true, found, radii(radius, count) / times, annotated)
+        shown = matched_points(true, found, radii(radius, count) / times, annotated)
     texts = style.captions_or_blank(captions, count)
     if true is not None and found is not None:
-        tell = _error if radius is None else _counts
+        tell = _error if radius is None else counts_told
         told = [tell(one, float(scale), mm) for one, scale, mm in zip(shown, times, spacings, strict=True)]
         texts = ["\n".join(part for part in pair if part) for pair in zip(texts, told, strict=True)]
     figure, panels = image_panels(images, texts, columns)
@@ -102,12 +102,16 @@ def prediction_overlay(
     return figure
 
 
-class _Shown(NamedTuple):
-    """Points of one image, (P, 2) each: row p of both is a pair, NaN = no partner. ``landmark`` (P,) when matched."""
+class Shown(NamedTuple):
+    """Points of one image, (P, 2) each: row p of both is a pair, NaN = no partner; ``landmark`` (P,) says of which.
+
+    ``matched``: pairs were found by distance, so a point without a partner is a miss or a false prediction.
+    """
 
     truth: FloatArray
     predicted: FloatArray
     landmark: Sequence[int] = ()
+    matched: bool = False
 
 
 def _instances(what: str, points: PerImage, count: int, names: Sequence[str]) -> list[FloatArray]:
@@ -121,7 +125,7 @@ def _instances(what: str, points: PerImage, count: int, names: Sequence[str]) ->
     return made
 
 
-def _in_order(truth: list[FloatArray] | None, predicted: list[FloatArray] | None, count: int) -> list[_Shown]:
+def _in_order(truth: list[FloatArray] | None, predicted: list[FloatArray] | None, count: int) -> list[Shown]:
     given = truth or predicted or [np.empty((0, 0, 2))] * count
     shown = []
     for i, like in enumerate(given):
@@ -130,14 +134,14 @@ def _in_order(truth: list[FloatArray] | None, predicted: list[FloatArray] | None
             raise DataError(
                 f"overlay: truth {a.shape}, predicted {b.shape}: expected them alike; give a radius to match"
             )
-        shown.append(_Shown(a.reshape(-1, 2), b.reshape(-1, 2)))
+        shown.append(Shown(a.reshape(-1, 2), b.reshape(-1, 2)))
     return shown
 
 
-def _matched(
+def matched_points(
     truth: list[FloatArray], predicted: list[FloatArray], radius: FloatArray, annotated: npt.ArrayLike | None
-) -> list[_Shown]:
-    """Pairs, misses and false predictions of each landmark."""
+) -> list[Shown]:
+    """Pairs, misses and false predictions of each image, nearer than ``radius`` (N,), as ``prediction_overlay``."""
     from trigpoint.metrics.detection import cells, match_instances  # with SciPy, which drawing itself does not need
 
     rows: list[list[tuple[FloatArray, FloatArray, int]]] = [[] for _ in truth]
@@ -148,7 +152,18 @@ def _matched(
         rows[i] += [(missed, _NOWHERE, k) for missed in np.delete(t, match.truth, axis=0)]
         rows[i] += [(_NOWHERE, false, k) for false in np.delete(p, match.pred, axis=0)]
     pairs = [np.array([row[:2] for row in of_image]).reshape(-1, 2, 2) for of_image in rows]
-    return [_Shown(p[:, 0], p[:, 1], [row[2] for row in of_image]) for p, of_image in zip(pairs, rows, strict=True)]
+    return [Shown(p[:, 0], p[:, 1], [row[2] for row in of_image], True) for p, of_image in zip(pairs, rows, strict=True)]
+
+
+def skeleton_lines(landmarks: LandmarkSet, points: FloatArray) -> FloatArray:
+    """The two ends (L, 2, 2) of each line of the skeleton, of the points (K, 2) of one instance; NaN = missing.
+
+    >>> marks = LandmarkSet(("a", "b", "c"), skeleton=(("c", "a"),))
+    >>> skeleton_lines(marks, np.array([[1.0, 2.0], [0.0, 0.0], [5.0, 6.0]])).tolist()
+    [[[5.0, 6.0], [1.0, 2.0]]]
+    """
+    ends = [[landmarks.index(name) for name in line] for line in landmarks.skeleton]
+    return np.asarray(points, dtype=np.float64)[np.array(ends, dtype=int).reshape(-1, 2)]
 
 
 def draw_points(axes: Axes, truth: FloatArray | None, predicted: FloatArray | None, names: Sequence[str] = ()) -> None:
@@ -173,9 +188,9 @@ def draw_points(axes: Axes, truth: FloatArray | None, predicted: FloatArray | No
                 style.note(axes, name, point)
 
 
-def _draw_matched(axes: Axes, shown: _Shown, names: Sequence[str]) -> None:
+def _draw_matched(axes: Axes, shown: Shown, names: Sequence[str]) -> None:
     """Points, squares around those without a partner, and names."""
-    truth, predicted, landmark = shown
+    truth, predicted, landmark, _ = shown
     draw_points(axes, truth, predicted)
     for gid, points, others in (("miss", truth, predicted), ("false", predicted, truth)):
         axes.plot(*points[np.isnan(others[:, 0])].T, gid=gid, path_effects=style.EDGE, **_SQUARE)
@@ -197,13 +212,14 @@ def mean_error(truth: FloatArray, predicted: FloatArray) -> tuple[float, int]:
     return float(errors.mean()) if errors.size else np.nan, int((annotated & ~given).sum())
 
 
-def _error(shown: _Shown, scale: float, spacing: Spacing | None) -> str:
+def _error(shown: Shown, scale: float, spacing: Spacing | None) -> str:
     mean, lost = mean_error(shown.truth, shown.predicted)
     error = "no error known" if np.isnan(mean) else f"error {_length(shown, scale, 2, spacing)}"
     return error + (f", {lost} not predicted" if lost else "")
 
 
-def _counts(shown: _Shown, scale: float, spacing: Spacing | None) -> str:
+def counts_told(shown: Shown, scale: float = 1.0, spacing: Spacing | None = None) -> str:
+    """How many of the points of an image are matched, missed and false, in words."""
     if not len(shown.truth):
         return "none annotated, none predicted"
     mean, missed = mean_error(shown.truth, shown.predicted)
@@ -213,7 +229,7 @@ def _counts(shown: _Shown, scale: float, spacing: Spacing | None) -> str:
     return "; ".join(parts + [f"{n} {what}" for n, what in ((missed, "missed"), (false, "false")) if n])
 
 
-def _length(shown: _Shown, scale: float, digits: int, spacing: Spacing | None) -> str:
+def _length(shown: Shown, scale: float, digits: int, spacing: Spacing | None) -> str:
     """The mean error in px of the original, and in mm."""
     pixels = scale * mean_error(shown.truth, shown.predicted)[0]
     text = f"{pixels:.{digits}f} px"

@@ -16,17 +16,22 @@ from trigpoint.data.table import Table
 from trigpoint.errors import DataError
 from trigpoint.landmarks import LandmarkSet, Sample
 from trigpoint.report import style
-from trigpoint.report.overlays import image_panels
+from trigpoint.report.overlays import image_panels, skeleton_lines
 
 _SIDES = {"first of a pair": "#E69F00", "second of a pair": "#56B4E9", "unpaired": "#ffffff"}
+_TEXT = 6.5  # size of names
+_NUMBERED = 30  # landmarks up to which points are numbered, where they are too many to be named
 _BLANK: npt.NDArray[np.uint8] = np.full((96, 96), 236, dtype=np.uint8)
 
 
-def contact_sheet(dataset: Table | LandmarkDataset, count: int = 24, columns: int = 6) -> Figure:
+def contact_sheet(
+    dataset: Table | LandmarkDataset, count: int = 24, columns: int = 6, numbers: bool | None = None
+) -> Figure:
     """``count`` images spread evenly over the set, with their landmarks, row, split and name.
 
-    The first landmark of each left/right pair is orange, the second blue, so a swap shows as a wrong colour. Occluded
-    landmarks are hollow. Several instances in one image are drawn into one panel. An image that cannot be read gets a
+    The first landmark of each left/right pair is orange, the second blue, so a swap shows as a wrong colour. Up to 12
+    landmarks are named. ``numbers``: instead they have their number from 1 on, so that a wrong order shows, and the key
+    below says which is which; None: from 13 to 30 landmarks. Occluded landmarks are hollow. Several instances in one image are drawn into one panel. An image that cannot be read gets a
     blank panel that says why. Raises DataError when the set has no row or ``count`` is below 1.
     """
     if count < 1 or not dataset.samples:
@@ -46,14 +51,19 @@ def contact_sheet(dataset: Table | LandmarkDataset, count: int = 24, columns: in
             pictures.append(_BLANK)
             faults.append(str(error).removeprefix(f"{samples[0].image}: "))
     figure, panels = image_panels(pictures, [_caption(samples) for samples in chosen], columns)
-    colours = _colours(dataset.landmarks)
+    colours, names = _colours(dataset.landmarks), dataset.landmarks.names
+    if numbers is None:
+        numbers = style.NAMED < len(names) <= _NUMBERED
+    labels = [str(k + 1) for k in range(len(names))] if numbers else names if len(names) <= style.NAMED else ()
     for axes, samples, fault in zip(panels, chosen, faults, strict=True):
         if fault:
             place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
             axes.text(0.5, 0.5, textwrap.fill(fault, 26), color="#a33b00", fontsize=7, **place)
             continue
         for sample in samples:
-            _draw(axes, sample, dataset.landmarks, colours)
+            _draw(axes, sample, dataset.landmarks, colours, labels)
+    if numbers:
+        _number_key(figure, names)
     _key(figure, set(colours), any((s.visibility == 1).any() for samples in chosen for s in samples))
     return figure
 
@@ -72,19 +82,29 @@ def _caption(samples: Sequence[Sample]) -> str:
     return f"row {sample.row}{more}" + (f" · {sample.split}" if sample.split else "") + f"\n{name}"
 
 
-def _draw(axes: Axes, sample: Sample, landmarks: LandmarkSet, colours: Sequence[str]) -> None:
+def _draw(
+    axes: Axes, sample: Sample, landmarks: LandmarkSet, colours: Sequence[str], labels: Sequence[str]
+) -> None:
     names = landmarks.names
-    size = 2.6 if len(names) > 30 else 4.5
-    for line in landmarks.skeleton:
-        x, y = np.where(sample.visibility > 0, sample.points.T, np.nan)[:, [names.index(name) for name in line]]
-        axes.plot(x, y, "-", color=style.MUTED, linewidth=0.8, zorder=1.5)
-    for name, point, seen, colour in zip(names, sample.points, sample.visibility, colours, strict=True):
+    size = 2.6 if len(names) > 30 else 4.5 if len(names) <= style.NAMED else 3.4
+    for line in skeleton_lines(landmarks, np.where(sample.visibility[:, None] > 0, sample.points, np.nan)):
+        x, y = line.T
+        axes.plot(x, y, "-", color="#ffffffc0", linewidth=0.8, zorder=1.5, path_effects=style.EDGE)
+    for k, (point, seen, colour) in enumerate(zip(sample.points, sample.visibility, colours, strict=True)):
         if seen == 0 or not np.isfinite(point).all():
             continue
         face: dict[str, Any] = {"markerfacecolor": colour if seen == 2 else "none", "path_effects": style.EDGE}
         axes.plot([point[0]], [point[1]], "o", color=colour, markersize=size, markeredgewidth=1.1, **face)
-        if len(names) <= style.NAMED:
-            style.note(axes, name, point, (4, 3), 6.5)
+        if labels:
+            style.note(axes, labels[k], point, (3, 2), _TEXT if len(names) <= style.NAMED else _TEXT - 1.2)
+
+
+def _number_key(figure: Figure, names: Sequence[str]) -> None:
+    """Which landmark has which number, below the panels."""
+    text = "    ".join(f"{k + 1}\u00a0{name.replace(' ', chr(160))}" for k, name in enumerate(names))
+    letters = max(20, int(19 * figure.get_figwidth()))  # that fit in a line of this size
+    wrapped = textwrap.fill(text, letters, break_long_words=False, break_on_hyphens=False)
+    figure.supxlabel(wrapped, fontsize=7.5, color=style.INK, x=0.01, ha="left", linespacing=1.4)
 
 
 def _key(figure: Figure, used: set[str], occluded: bool) -> None:

@@ -93,20 +93,36 @@ def console_table(rows: Sequence[Row], columns: Columns = None, title: str | Non
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Rows ``measure, value, rule`` of an evaluation's dict (mre_px, sdr_mm, nme, fr, auc, ci95, ...).
 
-    Lengths in mm come first when the spacing is known. A key that is null is left out, except that an unknown
-    mm length is said once. ``ci95`` gives the interval of a value under that value's own key.
+    What says most of a set comes first: lengths in mm, then shares of its normaliser, then px. A key that is null is
+    left out, except that an unknown mm length is said once. ``ci95`` gives the interval of a value under that value's
+    own key.
     """
     intervals = metrics.get("ci95") or {}
     rows: list[tuple[str, str, str]] = []
+    rows += _length_rows(metrics, intervals, "mm")
+    rows += _share_rows(metrics, intervals)
     if metrics.get("mre_mm") is None and metrics.get("mre_px") is not None:
         rows.append(("Lengths in mm", "unit unknown", "the data state no pixel spacing"))
-    for unit in ("mm", "px"):
-        for key, (label, rule) in _LENGTHS.items():
-            if (value := metrics.get(f"{key}_{unit}")) is not None:
-                rows.append((label, number(value, 2, unit, _interval(intervals, f"{key}_{unit}")), rule))
-        for limit, share in (metrics.get(f"sdr_{unit}") or {}).items():
-            text = percent(share, 1, _interval(intervals.get(f"sdr_{unit}"), limit))
-            rows.append((f"Success detection rate (SDR) at {limit} {unit}", text, f"error <= {limit} {unit}"))
+    rows += _length_rows(metrics, intervals, "px")
+    rows += _trust_rows(metrics)
+    return [{"measure": measure, "value": value, "rule": rule} for measure, value, rule in rows]
+
+
+def _length_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any], unit: str) -> list[tuple[str, str, str]]:
+    """MRE, SD, median and success rates in one unit."""
+    rows = []
+    for key, (label, rule) in _LENGTHS.items():
+        if (value := metrics.get(f"{key}_{unit}")) is not None:
+            rows.append((label, number(value, 2, unit, _interval(intervals, f"{key}_{unit}")), rule))
+    for limit, share in (metrics.get(f"sdr_{unit}") or {}).items():
+        text = percent(share, 1, _interval(intervals.get(f"sdr_{unit}"), limit))
+        rows.append((f"Success detection rate (SDR) at {limit} {unit}", text, f"error <= {limit} {unit}"))
+    return rows
+
+
+def _share_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What is measured in shares of the normaliser: NME, failure rate and area under the curve."""
+    rows = []
     nme, failure, area = (metrics.get(key) or {} for key in ("nme", "fr", "auc"))
     if nme.get("mean") is not None:
         name, text = nme.get("name"), percent(nme["mean"], 2, _interval(intervals, "nme"))
@@ -119,8 +135,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             (f"Area under the CED (AUC) to {limit}", text, f"area up to {limit}, divided by {limit}: 1 is perfect")
         )
-    rows += _trust_rows(metrics)
-    return [{"measure": measure, "value": value, "rule": rule} for measure, value, rule in rows]
+    return rows
 
 
 def _trust_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -38,6 +38,7 @@ from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 
+FIXED = "fixed"  # the schedule that leaves the widths of the targets as they are
 _ORIGIN = "begun from "  # a line of env.txt
 _PACKAGES = [
     "trigpoint",
@@ -89,6 +90,7 @@ class RunFolder:
         self.previous = self.folder / "previous.ckpt"
         self.metrics = self.folder / "metrics.csv"
         self.history = self.folder / "history.png"
+        self.sigma = self.folder / "sigma.png"
         self.env = self.folder / "env.txt"
         self.data = self.folder / "data.csv"
         self.skipped = self.folder / "skipped.csv"
@@ -302,10 +304,27 @@ class RunFolder:
             raise RunError(f"{self.weights}: {error}") from None
 
     def history_table(self) -> pd.DataFrame:
-        """``metrics.csv``, one row per epoch."""
+        """``metrics.csv``, one row per epoch, the first of which is 1."""
         if not self.metrics.is_file():
             raise RunError(f"{self.folder}: metrics.csv is missing; no epoch has been finished")
-        return _table(self.metrics, ("epoch",))
+        table = _table(self.metrics, ("epoch",))
+        if len(table) and table["epoch"].iloc[0] == 0:  # of a version that counted from 0
+            table["epoch"] += 1
+        return table
+
+    def curves(self) -> dict[str, Path]:
+        """The pictures of the training that there are, by their titles.
+
+        That of the target widths is not shown of a run whose schedule is fixed; earlier versions drew its level line.
+        """
+        drawn = {"Training": self.history} | ({"Target width": self.sigma} if self.widths_move() else {})
+        return {title: file for title, file in drawn.items() if file.is_file()}
+
+    def widths_move(self) -> bool:
+        """Whether the schedule of the recipe is one that moves the widths of the targets."""
+        method = getattr(self.any_recipe(), "method", None)
+        schedule = getattr(method, "schedule", None)
+        return schedule is not None and schedule.name != FIXED
 
     def epochs_done(self) -> int:
         """Number of finished epochs."""

@@ -212,9 +212,9 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
     table = draw_history(run, predictor.method.validation_metric())
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
     columns = {group: [f"sigma_{name}" for name in names] for group, names in members.items()}
-    if all(set(names) <= set(table.columns) for names in columns.values()):  # else no target widths
+    if run.widths_move() and all(set(names) <= set(table.columns) for names in columns.values()):
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
-        save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
+        save(sigma_curves(table["epoch"].to_list(), widths), run.sigma)
     made = calibrated(predictor, data, marks.landmarks, learned.points)
     run.write_trust(made.trust)
     own = made.calibration
