@@ -33,6 +33,20 @@ def test_train_names_the_curves_that_are_there(trained: Path) -> None:
     assert f"{trained / 'history.png'}, {trained / 'sigma.png'}" in result.stdout
 
 
+def test_a_run_whose_widths_stay_has_no_picture_of_them(
+    drawn: Path, recipe: Path, trained: Path, tmp_path: Path
+) -> None:
+    settings = ("method.schedule.name=fixed", "train.epochs=2", f"data.path={drawn}")
+    result = call("train", recipe, *settings, "--out", tmp_path / "run", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'run' / 'history.png'}\n" in result.stdout
+    sigma = tmp_path / "run" / "sigma.png"
+    assert not sigma.exists()
+    sigma.write_bytes((trained / "sigma.png").read_bytes())  # as earlier versions left it
+    page, moving = evaluate(tmp_path / "run", drawn).to_html(), evaluate(trained, drawn).to_html()
+    assert ["Target width" in page, "Target width" in moving] == [False, True]
+
+
 def test_predict_draws_a_path_and_the_glimpses_of_each_image(drawn: Path, glimpsed: Path, tmp_path: Path) -> None:
     images = [drawn / "images" / name for name in ("00003.png", "00004.png")]
     out, folder = tmp_path / "p.csv", tmp_path / "traced"

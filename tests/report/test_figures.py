@@ -55,6 +55,16 @@ def test_sigma_curves_name_few_series_and_band_many() -> None:
         figures.sigma_curves(epochs, {"eyes": [1.0]})
 
 
+def test_no_epoch_is_marked_before_the_first() -> None:
+    epochs = list(range(1, 101))
+    drawn = figures.error_curve(epochs, [1.0] * 100, [2.0] * 100).axes[1], figures.sigma_curves(epochs, {"a": epochs})
+    for axes in (drawn[0], drawn[1].axes[0]):
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.xaxis.get_majorticklocs() if low <= tick <= high]
+        assert min(ticks) >= 1
+        assert low < 1
+
+
 def test_error_curve_joins_across_epochs_without_validation() -> None:
     figure = figures.error_curve([1, 2, 3, 4], [1.0, 0.5, 0.2, 0.1], [np.nan, 3.0, np.nan, 2.0], unit="mm", best=4)
     above, below = figure.axes

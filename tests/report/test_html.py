@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from trigpoint.errors import DataError
+from trigpoint.landmarks import LandmarkSet
 from trigpoint.metrics import detection_scores
 from trigpoint.report.figures import ced_plot
 from trigpoint.report.html import Picture, render_html
+from trigpoint.report.overlays import Shown
+from trigpoint.report.views import Gallery, image_view, packed
 
 METRICS = {
     "n_images": 300, "n_landmarks": 2, "mre_px": 2.71, "sd_px": 1.9, "median_px": 1.85,
@@ -20,7 +26,7 @@ METRICS = {
     "per_landmark": {"tip": {"mre_px": 1.5, "sdr_mm": {"2.0": 0.75}}, "<b>base</b>": {"mre_px": 3.0}},
     "per_group": {"eyes": {"mre_px": 1.25}},
 }  # fmt: skip
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Balance(HTMLParser):
@@ -34,8 +40,17 @@ class Balance(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        pass  # as in <image .../>
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def gallery(text: str) -> Gallery:
+    shown = Shown(np.array([[1.0, 1.0], [2.0, 2.0]]), np.array([[3.0, 1.0], [np.nan, np.nan]]), range(2))
+    view = image_view(text, text, np.zeros((9, 9), np.uint8), shown, LandmarkSet((text, "b")), link="http://127.0.0.1/")
+    return Gallery(text, [view], text, f"trigpoint label {text}")
 
 
 def plain(page: str) -> str:
@@ -57,13 +72,31 @@ def test_report_states_numbers_and_rules() -> None:
     assert "tip 1.50 75.0" in text
 
 
+def test_the_first_numbers_are_in_the_unit_that_says_most() -> None:
+    def tiles(**changed: object) -> list[str]:
+        page = render_html(METRICS | changed)
+        shown = page.split('aria-label="Headline numbers">')[1].split("</section>")[0]
+        return [plain(f"</style>{one}") for one in shown.split('<div class="tile">')[1:]]
+
+    millimetres = tiles()
+    assert millimetres[0] == "0.27 mm mean radial error, SD 0.19"
+    assert millimetres[2] == "3.15 % mean error in shares of inter_ocular (NME)"
+    no_mm = {"mre_mm": None, "sdr_mm": None, "sdr_px": {"2.0": 0.5}}
+    shares = tiles(**no_mm)
+    assert [one.split()[1] for one in shares[:4]] == ["%", "%", "px", "%"]
+    assert shares[0].startswith("3.15 % mean error in shares")
+    assert tiles(**no_mm, nme=None, fr=None)[0] == "2.71 px mean radial error, SD 1.90"
+
+
 def test_report_is_well_formed_complete_and_loads_nothing() -> None:
-    page = render_html(METRICS, [Picture("CED", ced_plot({"a": [1.0, 2.0]}, 3.0))], {"train": {"lr": 0.1}}, ["careful"])
+    figures = [Picture("CED", ced_plot({"a": [1.0, 2.0]}, 3.0)), replace(gallery("x"), command="")]
+    page = render_html(METRICS, figures, {"train": {"lr": 0.1}}, ["careful"])
+    page = page.replace('href="http://127.0.0.1/"', "")  # where the labelling page is, which is not loaded
     balance = Balance()
     balance.feed(page)
     assert balance.open == []
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
-    assert len(sources) == 2
+    assert len(sources) == 3
     assert all(source.startswith("data:") for source in sources)
     assert not re.search(r"https?://|@import|url\(|<script", page)
     embedded = re.search(r'src="data:image/png;base64,([^"]+)"', page)
@@ -76,9 +109,13 @@ def test_report_is_well_formed_complete_and_loads_nothing() -> None:
 
 def test_everything_given_is_escaped() -> None:
     evil = "<script>alert(1)</script>"
-    png = b"\x89PNG\r\n\x1a\n"
     page = render_html(
-        {"mre_px": 1.0, "per_landmark": {evil: 1.0}}, [Picture(evil, png, evil)], {evil: evil}, [evil], evil, evil
+        {"mre_px": 1.0, "per_landmark": {evil: 1.0}},
+        [Picture(evil, packed(np.zeros((9, 9), np.uint8)), evil), gallery(evil)],
+        {evil: evil},
+        [evil],
+        evil,
+        evil,
     )
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 8
@@ -117,7 +154,13 @@ def test_detection_is_counted_both_ways_with_intervals() -> None:
 
 def test_figures_from_files_and_bad_ones(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
-    file.write_bytes(b"\xff\xd8\xff\xe0")
+    Image.new("L", (30, 20)).save(file)
+    page = render_html({}, [Picture("a", file)])
+    assert "width:30px;aspect-ratio:30/20" in page
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(DataError, match="expected a whole PNG or JPEG"):
+        render_html({}, [Picture("a", file)])
+    Image.new("L", (30, 20)).save(file)
     assert "data:image/jpeg;base64" in render_html({}, [Picture("a", file)])
     with pytest.raises(DataError, match="'gone'"):
         render_html({}, [Picture("gone", tmp_path / "gone.png")])

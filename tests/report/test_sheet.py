@@ -38,6 +38,29 @@ def test_sheet_spreads_over_the_set_and_marks_sides(tmp_path: Path) -> None:
     assert figure_png(figure)
 
 
+def many(folder: Path, count: int) -> Table:
+    file = folder / "a.png"
+    Image.fromarray(np.full((40, 60), 90, dtype=np.uint8)).save(file)
+    points = np.stack([np.linspace(5, 55, count), np.full(count, 20.0)], axis=1)
+    marks = LandmarkSet(tuple(f"mark {k}" for k in range(count)))
+    return Table(folder, "toy", folder, file, marks, (Sample(file, points, np.full(count, 2), row=2),))
+
+
+@pytest.mark.parametrize(("count", "numbered"), [(12, False), (13, True), (30, True), (31, False)])
+def test_more_landmarks_than_can_be_named_are_numbered_in_their_order(
+    tmp_path: Path, count: int, numbered: bool
+) -> None:
+    figure = contact_sheet(many(tmp_path, count))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    names = [f"mark {k}" for k in range(count)]
+    assert texts == ([str(k + 1) for k in range(count)] if numbered else names if count <= 12 else [])
+    key = figure.get_supxlabel().replace("\u00a0", " ").split()
+    assert (key[-3:] == [str(count), "mark", str(count - 1)]) == numbered
+    forced = contact_sheet(many(tmp_path, count), numbers=True)
+    assert forced.axes[0].texts[-1].get_text() == str(count)
+    assert not contact_sheet(many(tmp_path, 13), numbers=False).axes[0].texts
+
+
 def test_skeleton_joins_what_is_annotated(tmp_path: Path) -> None:
     marks = LandmarkSet(MARKS.names, skeleton=(("right", "left"), ("left", "tip")))
     figure = contact_sheet(replace(dataset(tmp_path, 1), landmarks=marks))

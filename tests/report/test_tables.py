@@ -42,6 +42,18 @@ def test_metric_rows_state_units_intervals_and_rules() -> None:
     assert [row["value"] for row in metric_rows(METRICS)].count("2.70 px [2.50, 2.90]") == 1
 
 
+def test_rows_in_mm_come_first_then_shares_then_px() -> None:
+    def units(metrics: dict[str, object]) -> list[str]:
+        marks = {"mm": "mm", "px": "px", "inter_ocular": "share", "0.08": "share"}
+        found = [next(unit for mark, unit in marks.items() if mark in f"{row}") for row in metric_rows(metrics)]
+        return list(dict.fromkeys(found))
+
+    assert units(METRICS) == ["mm", "share", "px"]
+    unknown = METRICS | dict.fromkeys(("mre_mm", "sd_mm", "median_mm", "sdr_mm"))
+    assert units(unknown) == ["share", "mm", "px"]  # that mm are not known is said before px
+    assert metric_rows(unknown)[0]["measure"].startswith("Normalised mean error")
+
+
 def test_null_keys_are_left_out_and_an_unknown_unit_is_said_once() -> None:
     nulls = dict.fromkeys(METRICS, None) | {"mre_px": 2.7, "sd_px": 1.0}
     values = [row["value"] for row in metric_rows(nulls)]

@@ -57,6 +57,7 @@ def test_the_whole_folder_is_read(name: str) -> None:
     assert run.recipe().method_name == name
     assert run.recipe().data.path == "data/heads"
     assert run.read_landmarks().landmarks.names == ("sella", "menton")
+    assert run.history_table()["epoch"].tolist() == list(range(1, run.epochs_done() + 1))  # 0.1 wrote them from 0
     assert len(run.history_table()) == run.epochs_done() == run.recipe().train.num_epochs
     assert set(run.parts()) == {"train", "val"}
     assert int(run.load_weights()[1]["epoch"]) in run.history_table()["epoch"].to_numpy()

@@ -73,7 +73,8 @@ def _show_report(report: CheckReport) -> None:
         prose=True,
     )
     if about.annotators:
-        say("annotators: " + ", ".join(f"{name} {count} images" for name, count in about.annotators.items()), prose=True)
+        named = ", ".join(f"{name} {count} images" for name, count in about.annotators.items())
+        say(f"annotators: {named}", prose=True)
     if about.splits:
         say("splits: " + ", ".join(f"{name} {count}" for name, count in about.splits.items()), prose=True)
     missing = {name: share for name, share in about.unlabelled.items() if share > 0}

@@ -60,7 +60,8 @@ def render_html(
     """The report as text of one HTML file that needs no network.
 
     ``metrics`` has the keys of an evaluation's dict; null keys are left out and an unknown unit is said.
-    ``figures`` are embedded as base64, each once; a click shows them enlarged. ``settings`` may be nested. ``spacing_source`` says where millimetres come from.
+    ``figures`` are embedded as base64, each once; a click shows them enlarged. ``settings`` may be nested.
+    ``spacing_source`` says where millimetres come from.
     All text is escaped. Raises DataError for an unreadable figure.
     """
     how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}

@@ -152,7 +152,9 @@ def matched_points(
         rows[i] += [(missed, _NOWHERE, k) for missed in np.delete(t, match.truth, axis=0)]
         rows[i] += [(_NOWHERE, false, k) for false in np.delete(p, match.pred, axis=0)]
     pairs = [np.array([row[:2] for row in of_image]).reshape(-1, 2, 2) for of_image in rows]
-    return [Shown(p[:, 0], p[:, 1], [row[2] for row in of_image], True) for p, of_image in zip(pairs, rows, strict=True)]
+    return [
+        Shown(p[:, 0], p[:, 1], [row[2] for row in of_image], True) for p, of_image in zip(pairs, rows, strict=True)
+    ]
 
 
 def skeleton_lines(landmarks: LandmarkSet, points: FloatArray) -> FloatArray:

@@ -31,8 +31,9 @@ def contact_sheet(
 
     The first landmark of each left/right pair is orange, the second blue, so a swap shows as a wrong colour. Up to 12
     landmarks are named. ``numbers``: instead they have their number from 1 on, so that a wrong order shows, and the key
-    below says which is which; None: from 13 to 30 landmarks. Occluded landmarks are hollow. Several instances in one image are drawn into one panel. An image that cannot be read gets a
-    blank panel that says why. Raises DataError when the set has no row or ``count`` is below 1.
+    below says which is which; None: from 13 to 30 landmarks. Occluded landmarks are hollow. Several instances in one
+    image are drawn into one panel. An image that cannot be read gets a blank panel that says why. Raises DataError when
+    the set has no row or ``count`` is below 1.
     """
     if count < 1 or not dataset.samples:
         raise DataError(f"contact sheet: expected rows to show, got {len(dataset.samples)} rows, {count} wanted")
@@ -82,9 +83,7 @@ def _caption(samples: Sequence[Sample]) -> str:
     return f"row {sample.row}{more}" + (f" · {sample.split}" if sample.split else "") + f"\n{name}"
 
 
-def _draw(
-    axes: Axes, sample: Sample, landmarks: LandmarkSet, colours: Sequence[str], labels: Sequence[str]
-) -> None:
+def _draw(axes: Axes, sample: Sample, landmarks: LandmarkSet, colours: Sequence[str], labels: Sequence[str]) -> None:
     names = landmarks.names
     size = 2.6 if len(names) > 30 else 4.5 if len(names) <= style.NAMED else 3.4
     for line in skeleton_lines(landmarks, np.where(sample.visibility[:, None] > 0, sample.points, np.nan)):

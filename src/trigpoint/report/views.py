@@ -19,6 +19,7 @@ from trigpoint.report.overlays import Shown, skeleton_lines
 from trigpoint.report.palette import NAMED, colour_of
 
 MOST_BYTES = 300_000  # of one image in the page: sixteen of them are 6.4 MB of text
+_MOST_OF_DETAIL = 60_000
 _SIDE = 1600  # pixels of the longer side that are kept
 _QUALITIES = (88, 78, 66)
 _LOSSLESS = 40_000  # bytes up to which pixels are kept exactly
@@ -140,7 +141,7 @@ def detail_view(
     width, height = right - left, bottom - top
     truth, found = (_place(point - (left, top), width, height) for point in points)
     mark = _mark(landmarks.names, k, truth, found, False)._replace(label=landmarks.names[k])
-    cut = packed(pixels[top:bottom, left:right])
+    cut = packed(pixels[top:bottom, left:right], most=_MOST_OF_DETAIL)
     return View(landmarks.names[k], told, cut, (width, height), [mark], exact=True, link=link)
 
 

@@ -1,0 +1,99 @@
+"""What the verbs print fits a terminal of 80 columns; into a pipe goes everything, on lines as long as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from cli_entry import call
+
+from trigpoint.cli.console import show_table
+from trigpoint.cli.evaluate import _show
+from trigpoint.evaluation import Report
+from trigpoint.landmarks import LandmarkSet, Normalizer
+from trigpoint.metrics.summary import summarize
+
+WIDTH = 80
+NAMES = tuple(f"landmark_of_a_head_{k}" for k in range(19))
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(WIDTH)}.items():
+        monkeypatch.setenv(name, value)
+
+
+def lines(text: str) -> list[str]:
+    """Without colours, and without the blanks that a terminal does not show."""
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).splitlines()]
+
+
+def measured(spacing: float | None) -> Report:
+    """What the printing of an evaluation takes of its report: 19 landmarks, with a normaliser."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(100, 900, (30, 19, 2))
+    marks = LandmarkSet(NAMES, {"all": NAMES}, normalizer=Normalizer("sella_nasion", between=NAMES[:2]))
+    given = None if spacing is None else np.full((30, 2), spacing)
+    metrics = summarize(truth + rng.normal(0, 9, truth.shape), truth, marks, given, [f"s{i}" for i in range(30)])
+    return cast(Report, SimpleNamespace(metrics=metrics, outlook=["More labels would bring " + 20 * "much "]))
+
+
+@pytest.mark.parametrize(("spacing", "unit", "first"), [(0.1, "mm", "Mean radial"), (None, "px", "Normalised")])
+def test_an_evaluation_fits(
+    narrow: None, capsys: pytest.CaptureFixture[str], spacing: float | None, unit: str, first: str
+) -> None:
+    _show(measured(spacing), "runs/heads on split test")
+    told = capsys.readouterr()
+    shown = lines(told.out)
+    assert max(map(len, shown)) <= WIDTH
+    assert shown[2].startswith(first)
+    start = shown.index("per landmark") + 1
+    heads = shown[start].split()
+    assert heads[:4] == ["landmark", "n_points", f"mre_{unit}", f"median_{unit}"]
+    assert heads[4].startswith("sdr_")
+    assert [line.split()[0] for line in shown[start + 1 : start + 20]] == list(NAMES)  # one line each, nothing folded
+    hidden = " ".join(told.err.split())
+    assert f"sd_{unit}" in hidden
+    assert hidden.endswith("widen the terminal, or write all with --table FILE, --html FILE or --json FILE")
+    assert max(map(len, lines(told.err))) <= WIDTH
+
+
+def test_a_pipe_gets_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(measured(0.1), "runs/heads on split test")
+    told = capsys.readouterr()
+    heads = next(line for line in told.out.splitlines() if line.startswith("landmark "))
+    for column in ("n_points", "mre_px", "sd_px", "median_px", "mre_mm", "sd_mm", "median_mm", "sdr_mm 4.0"):
+        assert column in heads
+    assert "Rule" in told.out
+    assert "More labels would bring " + 20 * "much " in told.out  # on one line
+    assert told.err == ""
+
+
+def test_a_table_without_room_keeps_what_is_not_to_be_hidden(narrow: None, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, Any]] = [{"name": "a" * 30, "wide": "b" * 60, "also": "c" * 10}]
+    assert show_table(rows, title="t" * 100, hide=("wide", "also")) == ["wide"]
+    shown = lines(capsys.readouterr().out)
+    assert max(map(len, shown)) <= WIDTH
+    assert shown[-1].split() == ["a" * 30, "c" * 10]
+
+
+def test_verbs_fit(narrow: None, drawn: Path, trained: Path, data: Path, tmp_path: Path) -> None:
+    (data / "images" / "00004.png").write_bytes(b"no image")
+    commands = [
+        ("evaluate", trained, "--data", drawn, "--device", "cpu"),
+        ("evaluate", trained, "--data", drawn, "--device", "cpu", "--split", "train"),  # with a long warning
+        ("data", "check", data),
+        ("data", "audit", drawn, "--no-images"),
+        ("runs", trained.parent),
+        ("recipes",),
+    ]
+    for command in commands:
+        result = call(*command)
+        assert result.exit_code in (0, 2), result.output
+        shown = [line for line in lines(result.stdout) if str(tmp_path) not in line]  # paths stay whole
+        assert shown, command
+        assert max(map(len, shown)) <= WIDTH, (command, shown)
