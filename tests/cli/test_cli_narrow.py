@@ -36,7 +36,8 @@ def measured(spacing: float | None) -> Report:
     """What the printing of an evaluation takes of its report: 19 landmarks, with a normaliser."""
     rng = np.random.default_rng(0)
     truth = rng.uniform(100, 900, (30, 19, 2))
-    marks = LandmarkSet(NAMES, {"all": NAMES}, normalizer=Normalizer("sella_nasion", between=NAMES[:2]))
+    length = Normalizer("sella_nasion", between=(NAMES[0], NAMES[1]))
+    marks = LandmarkSet(NAMES, groups={"all": NAMES}, normalizer=length)
     given = None if spacing is None else np.full((30, 2), spacing)
     metrics = summarize(truth + rng.normal(0, 9, truth.shape), truth, marks, given, [f"s{i}" for i in range(30)])
     return cast(Report, SimpleNamespace(metrics=metrics, outlook=["More labels would bring " + 20 * "much "]))

@@ -29,9 +29,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     shown = Shown(points, points + 3, range(14))
     whole = image_view("a.png", "mean error 4.24 px", pixels, shown, MARKS, [(points, False)], "http://127.0.0.1/?a")
     near = detail_view("4.24 px in a.png", pixels, points[:2], MARKS, 0)
-    figures = [Picture("Curve", ced_plot({"a": [1.0, 2.0]}, 3.0)), Gallery("Worst images", [whole] * 3, "", "label")]
+    curve, images = Picture("Curve", ced_plot({"a": [1.0, 2.0]}, 3.0)), Gallery("Worst", [whole] * 3, "", "label")
+    figures: list[Picture | Gallery] = [curve, images, Gallery("Worst landmarks", [near], details=True)]
     page = tmp_path_factory.mktemp("page") / "report.html"
-    page.write_text(render_html({"mre_px": 4.0}, [*figures, Gallery("Worst landmarks", [near], details=True)]))
+    page.write_text(render_html({"mre_px": 4.0}, figures))
     return page.as_uri()
 
 
@@ -52,9 +53,9 @@ def page(request: pytest.FixtureRequest, report: str) -> Iterator[Any]:
 @pytest.mark.parametrize("kind", [".gallery:not(.details)", ".details", ".room:has(img)"])
 def test_enter_enlarges_and_escape_brings_back(page: Any, kind: str) -> None:
     zoom = page.locator(f"{kind} .zoom").first
+    zoom.focus()
     before = zoom.bounding_box()
     at = page.evaluate("scrollY")
-    zoom.focus()
     page.keyboard.press("Enter")
     assert page.locator(":popover-open").count() == 1
     fits = zoom.bounding_box()

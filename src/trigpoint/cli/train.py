@@ -84,8 +84,8 @@ def best_line(run: RunFolder) -> str:
     measured = [(column, float(value)) for column, value in note.items() if column.startswith("val_")]
     if not measured:
         return "no validation error was measured"
-    column, value = measured[0]  # of a version that noted no words, and counted epochs from 0
-    return f"{column} {value:.2f} (epoch {int(note['epoch']) + 1} of {len(table)})"
+    column, value = measured[0]  # of a version that noted no words
+    return f"{column} {value:.2f} (epoch {note['epoch']} of {len(table)})"
 
 
 def _show(run: RunFolder, recipe: Recipe) -> None:

@@ -165,7 +165,8 @@ def skeleton_lines(landmarks: LandmarkSet, points: FloatArray) -> FloatArray:
     [[[5.0, 6.0], [1.0, 2.0]]]
     """
     ends = [[landmarks.index(name) for name in line] for line in landmarks.skeleton]
-    return np.asarray(points, dtype=np.float64)[np.array(ends, dtype=int).reshape(-1, 2)]
+    lines: FloatArray = np.asarray(points, dtype=np.float64)[np.array(ends, dtype=int).reshape(-1, 2)]
+    return lines
 
 
 def draw_points(axes: Axes, truth: FloatArray | None, predicted: FloatArray | None, names: Sequence[str] = ()) -> None:

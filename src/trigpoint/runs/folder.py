@@ -291,7 +291,7 @@ class RunFolder:
         write_bytes(self.weights, pack(state, note), overwrite=True)
 
     def load_weights(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Weights and their note, read without executing anything."""
+        """Weights and their note, whose epoch counts from 1; read without executing anything."""
         if not self.weights.is_file():
             raise RunError(
                 f"{self.folder}: expected weights.safetensors, got none; training has not reached its first "
@@ -299,9 +299,12 @@ class RunFolder:
                 "train into another --out"
             )
         try:
-            return unpack(self.weights)
+            state, note = unpack(self.weights)
         except ValueError as error:
             raise RunError(f"{self.weights}: {error}") from None
+        if "epoch" in note and "validated" not in note:  # of 0.1, which counted from 0 and noted no words
+            note = {**note, "epoch": str(int(note["epoch"]) + 1)}
+        return state, note
 
     def history_table(self) -> pd.DataFrame:
         """``metrics.csv``, one row per epoch, the first of which is 1."""
