@@ -217,6 +217,7 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
         save(sigma_curves(table["epoch"].to_list(), widths), run.folder / "sigma.png")
     made = calibrated(predictor, data, marks.landmarks, learned.points)
     run.write_trust(made.trust)
+    run.write_together(made.together)
     own = made.calibration
     now = replace(marks, landmarks=_naming(marks.landmarks, data), widths=made.widths)
     run.write_landmarks(replace(now, radius=own.radius, scale=own.scale, threshold=own.threshold))
