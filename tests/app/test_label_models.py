@@ -173,7 +173,7 @@ def test_a_learned_model_predicts_what_comes_next(
     until(lambda: 1 in runs.shown[0].found)
     time.sleep(0.1)
     assert set(runs.shown[0].found) == {1}
-    assert runs.of(2)[0] == {"run": tmp_path.name, "rows": None, "learned": True}  # asked for
+    assert runs.of(2)[0] == {"run": tmp_path.name, "rows": None, "learned": True, "together": None}  # asked for
     until(lambda: 2 in runs.shown[0].found)
     runs.end()
     runs.shown[0]._thread.join(60)
@@ -191,7 +191,7 @@ def test_a_run_beside_the_page(photos: Path, tmp_path: Path, fake: list[list[str
         client.get("/?token=secret")
         until(lambda: len(client.get("/api/predictions").json()["images"]) == 3)
         assert client.get("/api/images/1/predictions").json() == [
-            {"run": tmp_path.name, "rows": [{"tip": [1, 2, 0.5, 0.25]}], "learned": False}
+            {"run": tmp_path.name, "rows": [{"tip": [1, 2, 0.5, 0.25]}], "learned": False, "together": None}
         ]
         assert client.get("/api/learning").json() == {"phase": "off"}
         put(client, 1, state({"tip": [1, 2, 2]}))
