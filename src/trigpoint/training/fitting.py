@@ -111,6 +111,8 @@ def fit(
             raise SystemExit(0) from None  # with another code Lightning would kill the first process, which tells why
         other = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT  # what another was sent
         raise Stopped(next(iter(recorder.asked), other)) from None
+    finally:
+        torch.backends.cudnn.benchmark = False  # Lightning leaves it on, and predictions come in batches of all sizes
     if len(recorder.rows) < recipe.train.num_epochs:
         tell(early(run, recipe), bar.console)
     if told := summary(run.skipped):
