@@ -58,10 +58,7 @@ class Many:
 
     def checked(self, overlay: Path | None, trace: Path | None, report: Path | None, devices: int) -> Many:
         """The same. Raises ConfigError for options that do not go together."""
-        if self.launcher == "local":
-            for name, value in (("--jobs", self.jobs), ("--slurm", self.slurm or None)):
-                if value is not None:
-                    raise ConfigError(f"{name}: is of Slurm jobs, got --launcher local; add --launcher submitit")
+        check_local(self.launcher, self.jobs, self.slurm)
         if not self.asked:
             return self
         if self.launcher != "local" and self.shard is not None:
@@ -91,15 +88,27 @@ class Many:
             raise ConfigError(f"--shard: expected 1 to {count} of {count}, got '{self.shard}'; the first is 1/{count}")
         return int(number), int(count)
 
-    def options(self) -> dict[str, str]:
-        """Those of Slurm. Raises ConfigError."""
-        found = {}
-        for text in self.slurm:
-            key, equals, value = text.partition("=")
-            if not (key and equals and value):
-                raise ConfigError(f"--slurm: expected KEY=VALUE such as partition=gpu, got '{text}'")
-            found[key] = value
-        return found
+
+def slurm_options(texts: Sequence[str]) -> dict[str, str]:
+    """Options of jobs from ``KEY=VALUE`` each. Raises ConfigError.
+
+    >>> slurm_options(["partition=gpu", "gpus_per_node=1"])
+    {'partition': 'gpu', 'gpus_per_node': '1'}
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(f"--slurm: expected KEY=VALUE such as partition=gpu, got '{text}'")
+        found[key] = value
+    return found
+
+
+def check_local(launcher: str, jobs: int | None, slurm: Sequence[str]) -> None:
+    """Raise ConfigError for options of Slurm jobs without any."""
+    for name, value in (("--jobs", jobs), ("--slurm", slurm or None)):
+        if launcher == "local" and value is not None:
+            raise ConfigError(f"{name}: is of Slurm jobs, got --launcher local; add --launcher submitit")
 
 
 def predict_many(
@@ -114,10 +123,12 @@ def predict_many(
     from trigpoint.prediction.measurements import beside
     from trigpoint.prediction.sharing import interrupted, join, predict_blocks
     from trigpoint.prediction.stream import check_flags
-    from trigpoint.prediction.submitting import predict_in_jobs
+    from trigpoint.prediction.submitting import check_executor, predict_in_jobs
 
-    shard, options = many.own(), many.options()
+    shard, options = many.own(), slurm_options(many.slurm)
     check_table(out)
+    if many.launcher != "local":
+        check_executor(options, "--slurm ")
     names = _names(files, out)
     settings = {key: how[key] for key in ("batch_size", "device", "group", "spacing_mm")}
     job = Job(run, tuple(files), names, out, many.block_size or SIZE, **settings)

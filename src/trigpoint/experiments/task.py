@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +26,7 @@ from trigpoint.experiments.study import SLURM, Request
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods.base import NotFinite
 from trigpoint.prediction import Predictor
-from trigpoint.prediction.submitting import cancel, executor_of, result_of
+from trigpoint.prediction.submitting import cancel, check_executor, executor_of, result_of
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
@@ -172,8 +171,7 @@ def launched(
 def check_launcher(request: Request) -> None:
     """Raise ConfigError when jobs cannot be submitted as ``request`` says."""
     if request.launcher == "submitit":
-        with tempfile.TemporaryDirectory() as scratch:  # submitit makes the folder that it is given
-            executor_of(request.slurm, Path(scratch), SLURM)
+        check_executor(request.slurm, SLURM)
 
 
 def _submitted(

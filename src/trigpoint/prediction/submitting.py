@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +46,12 @@ def executor_of(options: Mapping[str, str], folder: Path, before: str = "slurm."
         wanted = f"{before}executor={cluster}: expected an executor that works here, got '{error}'"
         raise ConfigError(f"{wanted}; run this where srun is, or give {before}executor=local") from None
     return executor
+
+
+def check_executor(options: Mapping[str, str], before: str = "slurm.") -> None:
+    """Raise ConfigError, before any work, as ``executor_of`` does."""
+    with tempfile.TemporaryDirectory() as scratch:  # submitit makes the folder that it is given
+        executor_of(options, Path(scratch), before)
 
 
 def result_of(job: Any, name: str) -> Any:
