@@ -286,9 +286,10 @@ def test_blocks_of_another_prediction_are_refused(run: RunFolder, images: list[P
     ):
         with pytest.raises(RunError, match=rf"holds blocks of another prediction \({what}\); .*--force"):
             predict_blocks(changed, lambda: predictor)
-    changed = job_of(RunFolder(other), images, job.out)
+    changed = job_of(RunFolder(other), images, job.out, batch_size=3)
+    assert predict_blocks(job, lambda: predictor, replace=True) == (13, 23)  # its own are kept
     stray = job.file(0).read_bytes()
-    assert predict_blocks(changed, lambda: Predictor.load(other, "cpu"), anew=True) == (0, 23)
+    assert predict_blocks(changed, lambda: Predictor.load(other, "cpu"), replace=True) == (0, 23)
     changed.file(0).write_bytes(stray)  # of a shard that was still at work
     assert Blocks(changed).missing() == [0]
 

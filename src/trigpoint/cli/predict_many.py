@@ -149,7 +149,7 @@ def predict_many(
     with progress("predicting") as advance:
         if many.launcher == "local":
             before, total = predict_blocks(
-                job, loaded, processes=many.processes or 1, shard=shard, anew=how["overwrite"], progress=advance
+                job, loaded, processes=many.processes or 1, shard=shard, replace=how["overwrite"], progress=advance
             )
             if before:
                 note(f"{job.folder}: {before} of {total} images were done before")
@@ -160,7 +160,7 @@ def predict_many(
                 many.jobs or JOBS,
                 options,
                 processes=many.processes or 1,
-                anew=how["overwrite"],
+                replace=how["overwrite"],
                 progress=advance,
             )
     if shard is not None:

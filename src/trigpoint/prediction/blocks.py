@@ -119,27 +119,32 @@ class Blocks:
         self.about = job.about()
         self.key = hashlib.sha256(json.dumps(self.about).encode()).hexdigest()
 
-    def open(self, anew: bool = False) -> None:
-        """Make the folder, or go on with it; ``anew``: whatever it holds is removed.
+    def open(self, replace: bool = False) -> None:
+        """Make the folder, or go on with it; ``replace``: blocks of another prediction are removed.
 
-        Raises RunError where it holds blocks of another prediction.
+        Raises RunError where it holds such blocks.
         """
-        file = self.job.folder / JOB
-        if anew and file.is_file():
-            shutil.rmtree(self.job.folder)
-        if not file.is_file():
-            write_text(file, json.dumps(self.about, indent=1) + "\n", overwrite=True)
-            return
-        try:
-            there: Mapping[str, Any] = load_json(file)
-            other = [key for key, value in self.about.items() if there[key] != value]
-        except (KeyError, TypeError, TrigpointError):
-            other = ["damaged note"]
-        if other:
+        other = self._other()
+        if other and not replace:
             raise RunError(
                 f"{self.job.folder}: holds blocks of another prediction (another {' and '.join(other)}); give the same "
                 "run, images and options as before, or remove the folder, or begin anew with --force"
             )
+        if other:
+            shutil.rmtree(self.job.folder)
+        if not (self.job.folder / JOB).is_file():
+            write_text(self.job.folder / JOB, json.dumps(self.about, indent=1) + "\n", overwrite=True)
+
+    def _other(self) -> list[str]:
+        """In what the blocks that are there are of another prediction."""
+        file = self.job.folder / JOB
+        if not file.is_file():
+            return []
+        try:
+            there: Mapping[str, Any] = load_json(file)
+            return [key for key, value in self.about.items() if there[key] != value]
+        except (KeyError, TypeError, TrigpointError):
+            return ["damaged note"]
 
     def missing(self, among: Sequence[int] | None = None) -> list[int]:
         """Blocks that are not there, are damaged, or are of image files that have changed since."""

@@ -32,20 +32,20 @@ def predict_blocks(
     *,
     processes: int = 1,
     shard: tuple[int, int] | None = None,
-    anew: bool = False,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> tuple[int, int]:
     """Predict what is missing of a job's blocks, or of the ``shard`` (I, N) of them: the blocks I, I + N, ...
 
     So many ``processes`` of this machine take one block after the other; the first is this one, whose predictor
     ``load`` gives. Gives how many images were there before, and how many were to be there. Whatever ends it, finished
-    blocks stay, and a note on what ended it says so. ``anew``: what was there is removed first.
+    blocks stay, and a note on what ended it says so. ``replace``: blocks of another prediction are removed first.
 
     Raises RunError where the folder holds blocks of another prediction, or others are at the same blocks; DataError for
     an image that cannot be read.
     """
     blocks = Blocks(job)
-    blocks.open(anew)
+    blocks.open(replace)
     with blocks.held(shard):
         own = job.own(shard)
         missing = blocks.missing(own)
@@ -56,7 +56,7 @@ def predict_blocks(
                     job, load, missing, min(processes, len(missing)), lambda n: _say(progress, total - left + n, total)
                 )
         except BaseException as error:
-            done = len(own) - len(blocks.missing(own))
+            done = len(own) - len(missing) + sum(job.file(block).is_file() for block in missing)
             error.add_note(f"{job.folder}: {done} of {len(own)} blocks are done; the same command goes on")
             raise
     return total - left, total

@@ -79,7 +79,7 @@ def predict_in_jobs(
     options: Mapping[str, str],
     *,
     processes: int = 1,
-    anew: bool = False,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Predict what is missing of a job's blocks in so many jobs of one array, and wait for them.
@@ -87,7 +87,7 @@ def predict_in_jobs(
     Raises as ``executor_of``, ``predict_blocks`` and ``result_of``. When stopped, jobs that are there are cancelled.
     """
     blocks = Blocks(job)
-    blocks.open(anew)
+    blocks.open(replace)
     if not blocks.missing():
         return
     count = min(count, job.count)
