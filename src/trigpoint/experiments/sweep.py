@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trigpoint.config import parse_yaml
 from trigpoint.errors import ConfigError, TrigpointError, needed
-from trigpoint.prediction.submitting import cancel, check_executor, executor_of, result_of
+from trigpoint.prediction.submitting import check_executor, executor_of, wait_for
 from trigpoint.runs import RunFolder
 from trigpoint.training.landmarks import train
 
@@ -282,7 +282,7 @@ def work(sweep: Sweep) -> int:
 def sweep_in_jobs(sweep: Sweep, jobs: int, options: Mapping[str, str], tell: Callable[[str], None]) -> optuna.Study:
     """Train in so many jobs of an array, which share the trials, until there are enough.
 
-    Raises as ``Sweep.go_on``, ``submitting.executor_of`` and, for a job that failed, ``submitting.result_of``; what the
+    Raises as ``Sweep.go_on``, ``submitting.executor_of`` and, for a job that failed, ``submitting.wait_for``; what the
     others have trained is kept. When stopped, jobs are cancelled, and their trials go on another time.
     """
     check_executor(options, "--slurm ")
@@ -295,10 +295,8 @@ def sweep_in_jobs(sweep: Sweep, jobs: int, options: Mapping[str, str], tell: Cal
     begun = executor.map_array(work, [replace(mine, worker=number) for number in range(min(jobs, left))])
     tell(f"{mine.out}: {len(begun)} jobs share {left} trials")
     try:
-        for number, job in enumerate(begun, start=1):
-            result_of(job, f"job {number}/{len(begun)}")
+        wait_for(begun, "job")
     finally:
-        cancel(begun)
         mine.release(study)
     return study
 

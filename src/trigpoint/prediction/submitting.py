@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,23 @@ def result_of(job: Any, name: str) -> Any:
         raise RunError(f"{failed}; see {job.paths.stderr}, then run the same command again") from None
 
 
+def wait_for(jobs: Sequence[Any], what: str, ended: Callable[[], None] = lambda: None) -> None:
+    """Wait for all jobs, also where one fails, which is raised at the end as ``result_of`` does; when stopped, those
+    that are there are cancelled. ``what`` each is, in messages; ``ended`` is called after each."""
+    failed: RunError | None = None
+    try:
+        for number, job in enumerate(jobs, start=1):
+            try:
+                result_of(job, f"{what} {number}/{len(jobs)}")
+            except RunError as error:
+                failed = failed or error
+            ended()
+    finally:
+        cancel(jobs)
+    if failed is not None:
+        raise failed
+
+
 def cancel(jobs: Sequence[Any]) -> None:
     """End the jobs that are still there."""
     for job in jobs:
@@ -94,13 +111,12 @@ def predict_in_jobs(
     executor = executor_of(options, job.folder / "jobs", "--slurm ")
     file = job.keep()
     jobs = executor.map_array(_shard, [file] * count, range(1, count + 1), [count] * count, [processes] * count)
-    try:
-        for number, each in enumerate(jobs, start=1):
-            result_of(each, f"shard {number}/{count}")
-            if progress is not None:
-                progress(len(job.files) - job.length(blocks.missing()), len(job.files))
-    finally:
-        cancel(jobs)
+
+    def told() -> None:
+        if progress is not None:
+            progress(len(job.files) - job.length(blocks.missing()), len(job.files))
+
+    wait_for(jobs, "shard", told)
 
 
 def _shard(file: Path, number: int, count: int, processes: int) -> None:
