@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from trigpoint.config import parse_yaml
-from trigpoint.errors import ConfigError, RunError
+from trigpoint.errors import ConfigError, RunError, TrigpointError
 from trigpoint.prediction.base import Progress
 from trigpoint.prediction.blocks import Blocks, Job
 from trigpoint.prediction.sharing import loaded, predict_blocks
@@ -122,4 +122,8 @@ def predict_in_jobs(
 def _shard(file: Path, number: int, count: int, processes: int) -> None:
     """What a job does."""
     job = Job.of(file)
-    predict_blocks(job, lambda: loaded(job), processes=processes, shard=(number, count))
+    try:
+        predict_blocks(job, lambda: loaded(job), processes=processes, shard=(number, count))
+    except TrigpointError as error:
+        error.__notes__ = []  # the last line of the log, which is told, is to be the error
+        raise
