@@ -95,7 +95,7 @@ def test_the_worker_answers_line_by_line(tmp_path: Path, monkeypatch: pytest.Mon
     asked += [{"id": 5, "file": str(tmp_path / "a.png"), "look": True}]
     worker.main("run", io.StringIO("".join(f"{json.dumps(line)}\n" for line in asked)), out)
     hello, first, second, third = (json.loads(line) for line in out.getvalue().splitlines())
-    assert hello == {"landmarks": ["tip", "root"], "instances": False}
+    assert hello == {"landmarks": ["tip", "root"], "instances": False, "together": None}
     assert first == {"id": 3, "rows": [[[50, 30, 0.75, 0], None]], "look": [0.6, 0.8]}  # one point in all views
     assert third == {"id": 5, "look": [0.6, 0.8]}
     assert "expected an image file" in second["error"]

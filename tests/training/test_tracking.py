@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,14 @@ def read(folder: Path) -> tuple[set[str], dict[str, Any], list[dict[str, Any]], 
     return ids, config, rows, codes, files
 
 
+def ended(folder: Path, runs: int) -> tuple[set[str], dict[str, Any], list[dict[str, Any]], list[int], set[str]]:
+    """As ``read``, once all runs have ended: W&B's own process writes that a moment after it was told."""
+    until = time.monotonic() + 60
+    while len((found := read(folder))[3]) < runs and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
 @pytest.mark.slow
 def test_wandb_stays_on_the_machine_and_one_run_stays_one(
     data: Path, tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
@@ -253,7 +262,7 @@ def test_wandb_stays_on_the_machine_and_one_run_stays_one(
         trained(data, tmp_path / "one", "wandb", watch=stop)
     run = trained(data, tmp_path / "one", "wandb")
     assert wandb.run is None  # so that another training of this process is another run
-    ids, config, rows, codes, files = read(run.folder)
+    ids, config, rows, codes, files = ended(run.folder, 2)
     assert ids == {json.loads((run.folder / "tracking.json").read_text())["id"]}
     assert codes == [1, 0]
     assert config["method"]["network"]["width"] == 4
@@ -265,7 +274,7 @@ def test_wandb_stays_on_the_machine_and_one_run_stays_one(
     assert rows[-1]["final/val_mre_px"] == json.loads((run.folder / "record.json").read_text())["error"]
     assert {"card.md", "recipe.yaml", "record.json", "metrics.csv", "history.png"} <= files
     cli("evaluate", run.folder, "--data", data, "--html", tmp_path / "report.html")
-    again, _, rows, codes, files = read(run.folder)
+    again, _, rows, codes, files = ended(run.folder, 3)
     assert again == ids
     assert codes == [1, 0, 0]
     assert rows[-1]["test/mre_px"] > 0
