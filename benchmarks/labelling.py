@@ -5,10 +5,11 @@
 
 The annotator begins with no label. The first image costs a click per landmark. Then the room's ``Learner`` learns from
 what is labelled, again whenever there are ``--growth`` times as many labels, each network beginning from the one
-before; the annotator waits for it. Of each next image every proposal that is off by more than ``--tolerance`` pixels is
-dragged, for one click each, and the others are accepted as they are, so models learn from them too. A landmark that an
-image lacks costs a click, with and without proposals. The next images are those of ``trigpoint data next``, whose
-doubts are known of ``--pool`` images, or random.
+before; the annotator waits for it. Of each next image the first proposal that is off by more than ``--tolerance``
+pixels is dragged, for one click, others near it move along where the run says so, and so on until none is off. The
+rest are accepted as they are then, so models learn from them too. A landmark that an image lacks costs a click, with
+and without proposals. The next images are those of ``trigpoint data next``, whose doubts are known of ``--pool``
+images, or random.
 
 All that is known lies in the labelled folders below ``--out``: the same command goes on after it was stopped.
 """
@@ -42,9 +43,11 @@ from trigpoint.app.state import ABSENT, Mark, Row
 from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import FloatArray, Sample
+from trigpoint.metrics.together import Together, corrections
 from trigpoint.prediction.looks import Looks
 from trigpoint.prediction.views import mean_apart, predict_views_of
 from trigpoint.report import markdown_table
+from trigpoint.runs import RunFolder
 from trigpoint.synthetic import write_radiographs
 from trigpoint.training.planning.few import most_labels
 
@@ -107,20 +110,25 @@ class Annotator:
         notes = [(*map(int, entry.state.note.split()), entry.id) for entry in self.project.entries if entry.state.note]
         return [Label(image, clicks, learned) for _, clicks, learned, image in sorted(notes)]
 
-    def label(self, entry: Entry, proposed: FloatArray | None, learned: int = 0) -> None:
-        """Correct the proposals (K, 2) that are too far off, or place all points where there are none."""
-        marks, clicks, sample = dict[str, Mark](), 0, self.truth[entry.id]
-        for k, (name, seen) in enumerate(zip(self.project.names, sample.visibility, strict=True)):
-            true = (float(sample.points[k, 0]), float(sample.points[k, 1]))
-            guess = None if proposed is None else (float(proposed[k, 0]), float(proposed[k, 1]))
-            if seen > 0 and guess is not None and math.dist(guess, true) <= self.tolerance:
-                marks[name] = (*guess, 2)
-                continue
-            clicks += 1
-            if guess is not None:
-                self.corrected[name] += 1
-            marks[name] = (*true, 2) if seen > 0 else ABSENT
-        note = f"{len(self.labels())} {clicks} {learned}"
+    def label(
+        self, entry: Entry, proposed: FloatArray | None, learned: int = 0, together: Together | None = None
+    ) -> None:
+        """Correct the proposals (K, 2) that are too far off, of which others move along as ``together`` says, or place
+        all points where there are none."""
+        sample = self.truth[entry.id]
+        placed, seen = sample.points.copy(), sample.visibility > 0
+        clicked = np.ones(len(seen), bool)
+        if proposed is not None and (k := np.flatnonzero(seen & np.isfinite(proposed).all(-1))).size:
+            clicked[k] = dragged = corrections(together, proposed[k], placed[k], self.tolerance)
+            corrected = np.where(dragged[:, None], placed[k], np.nan)
+            rest = proposed[k] if together is None else together.moved(proposed[k], corrected)
+            placed[k] = np.where(dragged[:, None], placed[k], rest)
+            self.corrected.update(self.project.names[i] for i in np.flatnonzero(clicked))
+        marks: dict[str, Mark] = {
+            name: (float(placed[i, 0]), float(placed[i, 1]), 2) if seen[i] else ABSENT
+            for i, name in enumerate(self.project.names)
+        }
+        note = f"{len(self.labels())} {int(clicked.sum())} {learned}"
         state = entry.state.model_copy(update={"rows": [Row(marks=marks)], "note": note})
         self.project.save(entry.id, state, entry.revision)
 
@@ -160,7 +168,7 @@ def simulate(
         if not learned:
             annotator.label(waiting[0], None)
             continue
-        predictor = tp.Predictor.load(learned[-1])
+        predictor, together = tp.Predictor.load(learned[-1]), RunFolder(learned[-1]).read_together()
         count = min(learner.due(), most) - done
         if order == "chosen":
             pool = waiting[: max(setting.pool, count)]
@@ -172,7 +180,7 @@ def simulate(
         waiting = waiting[:count]
         found = predictor.predict([entry.file for entry in waiting]).points
         for entry, points in zip(waiting, found, strict=True):
-            annotator.label(entry, points, learner.before)
+            annotator.label(entry, points, learner.before, together)
         total = sum(one.clicks for one in annotator.labels())
         share = total / len(project.names) / (done + count)
         say(f"{order}: {done + count} of {len(project.entries)} images, {total} clicks, {share:.1%}")

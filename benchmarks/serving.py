@@ -27,7 +27,7 @@ import numpy as np
 
 from trigpoint.data.pixels.images import read_image
 from trigpoint.prediction import load_predictor
-from trigpoint.prediction.exported import usable_cores
+from trigpoint.prediction.exported import threads
 
 PORT = 18766
 _WAIT = 300.0  # seconds for a service to begin
@@ -45,9 +45,9 @@ def bare(model: Path, image: Path, count: int, decode: bool) -> tuple[float, flo
     def once(_: int) -> None:
         predictor.predict(read_image(image) if decode else known)
 
-    with ThreadPoolExecutor(usable_cores() if predictor.concurrent else 1) as threads:
+    with ThreadPoolExecutor(threads() if predictor.concurrent else 1) as pool:
         began, used = time.perf_counter(), time.process_time()
-        list(threads.map(once, range(count)))
+        list(pool.map(once, range(count)))
         return (time.perf_counter() - began) / count, (time.process_time() - used) / count
 
 

@@ -57,6 +57,9 @@ EXTRAS = {
     "export": ("onnx", "onnxscript"),
     "sweep": ("optuna",),
     "report": ("highdicom",),
+    "wandb": ("wandb",),
+    "parquet": ("pyarrow",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
 }
 """What is imported of packages that predicting with an exported model does not need, by the extra that brings them."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def put(client: TestClient, number: int, new: dict[str, Any], base: int = 0, sta
 
 
 @contextmanager
-def served(project: Project, access: Access | None = None, port: int = 0) -> Iterator[str]:
+def served(project: Project, access: Access | None = None, port: int = 0, runs: Sequence[Path] = ()) -> Iterator[str]:
     """The address, with its token, of a server in a thread of this process."""
     access = access or Access(token="secret")
     with socket.socket() as bound:
@@ -65,7 +65,7 @@ def served(project: Project, access: Access | None = None, port: int = 0) -> Ite
         bound.bind(("127.0.0.1", port))
         bound.listen(64)
         options: dict[str, Any] = {"log_level": "error", "ws": "websockets-sansio", "timeout_graceful_shutdown": 1}
-        server = uvicorn.Server(uvicorn.Config(make_app(project, access), **options))
+        server = uvicorn.Server(uvicorn.Config(make_app(project, access, runs=runs), **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         try:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from label_browser import NEEDED, Page
 from label_sets import open_project, served
-from test_label_page import CHROMIUM, FLAGS, Page, playwright
 
 from trigpoint.app.state import Row, State
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="of the development group")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium of the system: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+pytestmark = NEEDED
 
 
 def faults(page: Page) -> list[str]:

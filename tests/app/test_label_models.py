@@ -95,7 +95,7 @@ def test_the_worker_answers_line_by_line(tmp_path: Path, monkeypatch: pytest.Mon
     asked += [{"id": 5, "file": str(tmp_path / "a.png"), "look": True}]
     worker.main("run", io.StringIO("".join(f"{json.dumps(line)}\n" for line in asked)), out)
     hello, first, second, third = (json.loads(line) for line in out.getvalue().splitlines())
-    assert hello == {"landmarks": ["tip", "root"], "instances": False}
+    assert hello == {"landmarks": ["tip", "root"], "instances": False, "together": None}
     assert first == {"id": 3, "rows": [[[50, 30, 0.75, 0], None]], "look": [0.6, 0.8]}  # one point in all views
     assert third == {"id": 5, "look": [0.6, 0.8]}
     assert "expected an image file" in second["error"]
@@ -173,7 +173,7 @@ def test_a_learned_model_predicts_what_comes_next(
     until(lambda: 1 in runs.shown[0].found)
     time.sleep(0.1)
     assert set(runs.shown[0].found) == {1}
-    assert runs.of(2)[0] == {"run": tmp_path.name, "rows": None, "learned": True}  # asked for
+    assert runs.of(2)[0] == {"run": tmp_path.name, "rows": None, "learned": True, "together": None}  # asked for
     until(lambda: 2 in runs.shown[0].found)
     runs.end()
     runs.shown[0]._thread.join(60)
@@ -191,7 +191,7 @@ def test_a_run_beside_the_page(photos: Path, tmp_path: Path, fake: list[list[str
         client.get("/?token=secret")
         until(lambda: len(client.get("/api/predictions").json()["images"]) == 3)
         assert client.get("/api/images/1/predictions").json() == [
-            {"run": tmp_path.name, "rows": [{"tip": [1, 2, 0.5, 0.25]}], "learned": False}
+            {"run": tmp_path.name, "rows": [{"tip": [1, 2, 0.5, 0.25]}], "learned": False, "together": None}
         ]
         assert client.get("/api/learning").json() == {"phase": "off"}
         put(client, 1, state({"tip": [1, 2, 2]}))

@@ -16,6 +16,7 @@ from trigpoint.cli.evaluate import _show
 from trigpoint.evaluation import Report
 from trigpoint.landmarks import LandmarkSet, Normalizer
 from trigpoint.metrics.summary import summarize
+from trigpoint.synthetic import write_radiographs
 
 WIDTH = 80
 NAMES = tuple(f"landmark_of_a_head_{k}" for k in range(19))
@@ -84,11 +85,12 @@ def test_a_table_without_room_keeps_what_is_not_to_be_hidden(narrow: None, capsy
 
 def test_verbs_fit(narrow: None, drawn: Path, trained: Path, data: Path, tmp_path: Path) -> None:
     (data / "images" / "00004.png").write_bytes(b"no image")
+    heads = write_radiographs(tmp_path / "heads", 8, (64, 52))
     commands = [
         ("evaluate", trained, "--data", drawn, "--device", "cpu"),
         ("evaluate", trained, "--data", drawn, "--device", "cpu", "--split", "train"),  # with a long warning
         ("data", "check", data),
-        ("data", "audit", drawn, "--no-images"),
+        ("data", "audit", heads, "--no-images"),
         ("runs", trained.parent),
         ("recipes",),
     ]

@@ -287,7 +287,7 @@ def test_launchers_that_cannot_be_are_told_before_any_work(
         run_study(study, submitted(out, executor="slurm"))
     find_spec: Callable[[str], Any] = importlib.util.find_spec
     monkeypatch.setattr(
-        "trigpoint.experiments.task.find_spec", lambda name: None if name == "submitit" else find_spec(name)
+        "trigpoint.prediction.submitting.find_spec", lambda name: None if name == "submitit" else find_spec(name)
     )
     with pytest.raises(ConfigError, match=r"submitit, which is not installed; pip install 'trigpoint\[slurm\]'"):
         run_study(study, submitted(out))

@@ -154,3 +154,110 @@ def test_real_trainings_are_runs_like_any_other(tmp_path: Path) -> None:
     assert best.recipe().train.optimizer.lr == pytest.approx(table["train.optimizer.lr"][0])
     assert (out / "trials.png").is_file()
     assert "best" in result.output
+
+
+# -- jobs that share a sweep ----------------------------------------------------------------------------------------
+
+
+def test_workers_begin_no_trial_too_many_and_draw_different_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch)
+    one, two = (a_sweep(tmp_path, trials=5, launch="here", worker=number) for number in (0, 1))
+    train = sweeping.train
+    depth = []
+
+    def beside(*given: Any, **more: Any) -> RunFolder:
+        if not depth:  # while the first trains, the second does what is left
+            depth.append(1)
+            study = two.go_on(lambda line: None, False)
+            assert len(two.done(study)) == 4
+        return train(*given, **more)
+
+    monkeypatch.setattr(sweeping, "train", beside)
+    study = one.go_on(lambda line: None, False)
+    assert len(trainings.begun) == len(rows(study, SPACES)) == 5
+    assert len({values["train.optimizer.lr"] for _, values in trainings.begun}) == 5
+    assert (tmp_path / "sweep" / "study.journal").is_file()
+    assert not (tmp_path / "sweep" / "study.db").exists()
+    a_sweep(tmp_path, trials=6).go_on(lambda line: None, False)  # the journal is found again
+    assert len(trainings.begun) == 6
+
+
+def test_the_last_trial_that_two_begin_at_once_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = Trainings(monkeypatch)
+    mine = a_sweep(tmp_path, trials=1, launch="here")
+    other = mine.study().ask()
+    at_work = Sweep._at_work
+    monkeypatch.setattr(
+        Sweep, "_at_work", lambda self, study, before=np.inf: at_work(self, study, before) if before < np.inf else 0
+    )  # nobody was at work when it looked
+    other.set_user_attr("launch", "here")
+    study = mine.go_on(lambda line: None, False)
+    assert not trainings.begun
+    assert [row["state"] for row in rows(study, SPACES)] == ["running"]
+
+
+def test_what_a_killed_job_was_at_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = Trainings(monkeypatch)
+    trainings.stop_at = 2
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*given: Any, **more: Any) -> RunFolder:
+        try:
+            return trainings(*given, **more)
+        except KeyboardInterrupt:
+            raise Killed from None
+
+    monkeypatch.setattr(sweeping, "train", kill)
+    mine = a_sweep(tmp_path, trials=3, launch="here")
+    with pytest.raises(Killed):
+        mine.go_on(lambda line: None, False)
+    study = mine.study()
+    assert len(mine.done(study)) == 1
+    mine.release(study)
+    a_sweep(tmp_path, trials=3).go_on(lambda line: None, False)
+    assert trainings.begun[2] == trainings.begun[1]  # the same values into the same folder
+    assert len(trainings.begun) == 4
+    assert len(rows(study, SPACES)) == 3
+
+
+@pytest.mark.slow
+def test_jobs_of_submitit_share_the_trials(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    write_catheter(tmp_path / "set", 12, size=32, seed=1, splits={"train": 0.5, "val": 0.5})
+    small = ["method.network.name=unet", "method.network.width=2", "method.network.depth=1", "data.workers=0"]
+    fixed = [*small, f"data.path={tmp_path / 'set'}", "data.input.size=[32,32]", "train.epochs=1", "train.batch_size=4"]
+    out = tmp_path / "sweep"
+    asked = ["sweep", "fast", *fixed, "train.optimizer.lr=loguniform(1e-4,1e-2)", "--out", str(out), "--quiet"]
+    jobs = ["--launcher", "submitit", "--jobs", "2", "--slurm", "executor=local", "--slurm", "timeout_min=5"]
+    result = CliRunner().invoke(app, [*asked, *jobs, "--trials", "3"])
+    assert result.exit_code == 0, result.output
+    assert "2 jobs share 3 trials" in result.output
+    table = pd.read_csv(out / "trials.csv")
+    assert len(table) >= 3
+    assert table["train.optimizer.lr"].nunique() == len(table)
+    assert all((out / name / "weights.safetensors").is_file() for name in table["run"])
+    assert len(list((out / "jobs").glob("*_log.out"))) == 2
+    again = CliRunner().invoke(app, [*asked, *jobs, "--trials", "3"])  # all are done: no job is begun
+    assert again.exit_code == 0, again.output
+    assert "jobs share" not in again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--jobs", "2"], "--jobs: is of Slurm jobs, got --launcher local"),
+        (["--launcher", "submitit", "--slurm", "gpu"], "--slurm: expected KEY=VALUE"),
+        (["--launcher", "submitit", "--slurm", "executor=local", "--slurm", "partitoin=gpu"], "partitoin"),
+    ],
+)
+def test_options_of_jobs_that_cannot_be_are_refused(options: list[str], words: str, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    asked = ["sweep", "fast", "train.optimizer.lr=loguniform(1e-4,1e-2)", "--out", str(tmp_path / "sweep")]
+    result = CliRunner().invoke(app, [*asked, *options])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+    assert not (tmp_path / "sweep").exists()

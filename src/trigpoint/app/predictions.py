@@ -46,6 +46,8 @@ class Predictions:
         """What images look like, as vectors; None where that cannot be said."""
         self.problem = ""
         self.landmarks: list[str] = []
+        self.together: dict[str, float] | None = None
+        """How errors go together (``metrics.Together``); None: not at all."""
         self._first: list[int] = []
         self._wake = threading.Condition()
         self._ended = False
@@ -100,7 +102,7 @@ class Predictions:
         if "failed" in hello:
             self._fail(hello["failed"])
             return
-        self.landmarks = list(hello["landmarks"])
+        self.landmarks, self.together = list(hello["landmarks"]), hello.get("together")
         while (wanted := self._next()) is not None:
             number, only_look = wanted
             entry = self.project.entry(number)
@@ -207,7 +209,8 @@ class Runs:
         for one in self.shown:
             one.first(list(range(number, min(number + 6, len(self.project.entries)))))
         shown: list[dict[str, Any]] = [
-            {"run": one.name, "rows": one.found.get(number), "learned": self.learned} for one in self.shown
+            {"run": one.name, "rows": one.found.get(number), "learned": self.learned, "together": one.together}
+            for one in self.shown
         ]
         return shown
 

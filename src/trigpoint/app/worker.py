@@ -27,6 +27,7 @@ def main(run: str, lines: TextIO, out: TextIO) -> None:
     from trigpoint.prediction import Predictor
     from trigpoint.prediction.looks import Looks
     from trigpoint.prediction.views import predict_views
+    from trigpoint.runs import RunFolder
 
     looks = Looks() if Looks.known() else None
 
@@ -35,11 +36,12 @@ def main(run: str, lines: TextIO, out: TextIO) -> None:
         out.flush()
 
     try:
-        predictor = Predictor.load(run)
+        predictor, together = Predictor.load(run), RunFolder(run).read_together()
     except TrigpointError as error:
         say(failed=str(error))
         return
-    say(landmarks=predictor.landmarks.names, instances=predictor.threshold is not None)
+    said = None if together is None else together._asdict()
+    say(landmarks=predictor.landmarks.names, instances=predictor.threshold is not None, together=said)
     for line in lines:
         asked = json.loads(line)
         try:

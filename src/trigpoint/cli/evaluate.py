@@ -72,6 +72,8 @@ def evaluate(
     if html is not None:
         write_text(html, reports[0].to_html(), overwrite=True)
     _write(found, json, table or [], figure or [])
+    files = [] if against else [file for file in (json, html) if file is not None and str(file) != "-"]
+    _record(reports, split, files)
     for file in written:
         note(f"wrote {file}")
 
@@ -99,6 +101,15 @@ def _write(found: Report | Comparison, json: Path | None, tables: Sequence[Path]
         found.to_tables(file, overwrite=True)
     for file in figures:
         found.to_figures(file, overwrite=True)
+
+
+def _record(reports: Sequence[Report], split: str, files: Sequence[Path]) -> None:
+    """Add the numbers to what W&B or MLflow have of these runs."""
+    from trigpoint.training.tracking import noted, record_evaluation
+
+    for report in reports:
+        if record_evaluation(report.run, split, report.metrics, files, note):
+            note(f"recorded with {report.run.folder}: {(noted(report.run) or ('',))[0]}")
 
 
 def _compared(found: Comparison, where: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
+from trigpoint.cli.predict_many import BlockSize, Jobs, Launcher, Many, Processes, Shard, Slurm, predict_many
 from trigpoint.errors import ConfigError, TrigpointError
 
 if TYPE_CHECKING:
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
     from trigpoint.prediction.base import ImagePredictor
 
 _PATIENCE = 30.0
+Overlay = Annotated[
+    Path | None, typer.Option("--overlay", help="Draw images with their points into this folder or video (.mp4).")
+]
+Trace = Annotated[
+    Path | None, typer.Option("--trace", help="Runs with glimpses: draw into this folder how points were found.")
+]
+DicomReport = Annotated[
+    Path | None,
+    typer.Option("--dicom-report", help="Write a DICOM structured report of each DICOM image into this folder."),
+]
+Group = Annotated[
+    float | None,
+    typer.Option("--group", min=0.0, help="Multi-instance runs: join landmarks at most this many pixels apart."),
+]
+SpacingMm = Annotated[
+    str | None,
+    typer.Option("--spacing-mm", help="Millimetres per pixel of images that state none: 0.1, or 0.2,0.1 for x, y."),
+]
 
 
 def predict(
@@ -29,25 +48,12 @@ def predict(
         typer.Argument(help="Images, folders of images (with their subfolders), one video or stack of frames."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write.")] = Path("predictions.csv"),
-    overlay: Annotated[
-        Path | None, typer.Option("--overlay", help="Draw images with their points into this folder or video (.mp4).")
-    ] = None,
+    overlay: Overlay = None,
     every: Annotated[int, typer.Option("--every", min=1, help="Take only every N-th image or frame.")] = 1,
-    trace: Annotated[
-        Path | None, typer.Option("--trace", help="Runs with glimpses: draw into this folder how points were found.")
-    ] = None,
-    dicom_report: Annotated[
-        Path | None,
-        typer.Option("--dicom-report", help="Write a DICOM structured report of each DICOM image into this folder."),
-    ] = None,
-    group: Annotated[
-        float | None,
-        typer.Option("--group", min=0.0, help="Multi-instance runs: join landmarks at most this many pixels apart."),
-    ] = None,
-    spacing_mm: Annotated[
-        str | None,
-        typer.Option("--spacing-mm", help="Millimetres per pixel of images that state none: 0.1, or 0.2,0.1 for x, y."),
-    ] = None,
+    trace: Trace = None,
+    dicom_report: DicomReport = None,
+    group: Group = None,
+    spacing_mm: SpacingMm = None,
     flag: Annotated[
         bool, typer.Option("--flag", help="Mark images that a person should look at, in the column 'flag'.")
     ] = False,
@@ -57,6 +63,12 @@ def predict(
     devices: Annotated[
         int, typer.Option("--devices", min=1, help="Share images among this many GPUs or processes; not for videos.")
     ] = 1,
+    processes: Processes = None,
+    shard: Shard = None,
+    block_size: BlockSize = None,
+    launcher: Launcher = "local",
+    jobs: Jobs = None,
+    slurm: Slurm = None,
 ) -> None:
     """Find the landmarks in images or a video and write them to a table.
 
@@ -66,6 +78,9 @@ def predict(
 
     If the run's dataset names measurements, they are in a second table, OUT-measurements.csv, with the ends of 90 %
     intervals: NAME, NAME_low, NAME_high, and lengths in mm as NAME_mm.
+
+    Many images: --processes 4, or --shard 2/8 on each of 8 machines, keep finished blocks in OUT.blocks, and the same
+    command goes on where it was stopped. --out FILE.parquet writes Parquet.
 
     Images that are unlike those that the run was validated on are told: another size or turn of the figure, other grey
     values. --flag marks them as "unlike", and as "doubtful" those as hard as the hardest tenth in validation.
@@ -77,18 +92,24 @@ def predict(
 
     if trace is not None and is_model_file(run):
         raise ConfigError("--trace: draws what a run folder shows, got an exported model; give the run folder")
+    many = Many(processes, shard, block_size, launcher, jobs, slurm or ()).checked(
+        overlay, trace, dicom_report, devices
+    )
     how = {"batch_size": batch_size, "overwrite": force, "spacing_mm": _spacing(spacing_mm), "flag": flag}
     load = partial(_loaded, run, device, group, out, how)
     with _told_once():
-        refuse(out, force)
+        refuse(None if many.asked else out, force)
         if is_video(overlay) or any(has_frames(path) for path in images):
-            if dicom_report is not None:
-                raise ConfigError("--dicom-report: is for single images, got a video or frames; leave it out")
+            if single := "--dicom-report" if dicom_report is not None else many.asked:
+                raise ConfigError(f"{single}: is for single images, got a video or frames; leave it out")
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
             files = image_files(images, [run, overlay, trace], lambda count: note(f"passed over {count} other files"))
-            beside = _Beside(overlay, trace, dicom_report, run.name)
-            _predict_files(load, files[::every], out, beside, how | {"devices": devices})
+            if many.asked:
+                predict_many(load, run, files[::every], out, many, how | {"device": device, "group": group})
+            else:
+                beside = _Beside(overlay, trace, dicom_report, run.name)
+                _predict_files(load, files[::every], out, beside, how | {"devices": devices})
 
 
 def _spacing(text: str | None) -> Spacing | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trigpoint.cli.console import note, say, show_table, tell_hidden
+from trigpoint.cli.predict_many import JOBS, Jobs, Launcher, Slurm, check_local, slurm_options
 
 _SHOWN = 10
 
@@ -26,31 +27,41 @@ def sweep(
     trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trainings in all.")] = 20,
     storage: Annotated[
         str | None,
-        typer.Option(help="URL of a database that several machines share. Default: the file study.db in the folder."),
+        typer.Option(
+            help="URL of a database that several machines share, or journal:FILE. Default: a file in the folder."
+        ),
     ] = None,
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="End trainings early that are worse than most at that epoch.")
     ] = True,
     seed: Annotated[int, typer.Option("--seed", help="Of what is drawn.")] = 0,
+    launcher: Launcher = "local",
+    jobs: Jobs = None,
+    slurm: Slurm = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress of single trainings.")] = False,
 ) -> None:
     """Train a recipe many times with values drawn from spaces, and list what they led to.
 
     The values follow what worked so far (Optuna's TPE sampler). A trial is a run like any other, in OUT/trial-0000 and
     so on; the validation error decides. The same command goes on where it stopped, with more --trials too; started in
-    several terminals, or with --storage on several machines, it shares the trials. OUT/trials.csv has them all.
+    several terminals, or with --storage on several machines, it shares the trials. --launcher submitit shares them
+    among Slurm jobs. OUT/trials.csv has them all.
 
     Example: trigpoint sweep fast data.path=data/faces "train.optimizer.lr=loguniform(1e-4,1e-2)" --out sweeps/lr
     """
     from trigpoint.data.files import column_text, write_text
-    from trigpoint.experiments.sweep import Sweep, divided, rows
+    from trigpoint.experiments.sweep import Sweep, divided, rows, sweep_in_jobs
     from trigpoint.report.figures import sweep_plot
     from trigpoint.report.style import save
 
     spaces, fixed = divided(keys)
     whole = Sweep(recipe, spaces, fixed, out, trials, storage, prune, seed)
+    check_local(launcher, jobs, slurm or ())
+    options = slurm_options(slurm or ())
     try:
-        study = whole.go_on(note, not quiet)
+        study = (
+            whole.go_on(note, not quiet) if launcher == "local" else sweep_in_jobs(whole, jobs or JOBS, options, note)
+        )
     except KeyboardInterrupt as stop:
         stop.add_note(f"{out}: {len(whole.done(whole.study()))} of {trials} trials are done; the same command goes on")
         raise

@@ -196,6 +196,8 @@ def _integer(digits: str) -> int | float:
 
 def read_csv(path: str | Path, *, strict: bool = True) -> list[list[str]]:
     """The cells of a UTF-8 csv file. Raises DataError naming the file; without ``strict``, odd quotes are read past."""
+    if Path(path).suffix.lower() == ".parquet":
+        raise DataError(f"{path}: expected csv, which can be changed in place, got Parquet; write it as csv first")
     try:
         return list(csv.reader(io.StringIO(read_text(path), newline=""), strict=strict))
     except csv.Error as error:

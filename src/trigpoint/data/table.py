@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from trigpoint.data.columns import is_parquet, parquet_rows
 from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
 from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
 from trigpoint.data.names import ImageFinder
@@ -124,7 +125,7 @@ def _rows(file: Path) -> list[list[str]]:
     if not file.is_file():
         raise ProblemError(Problem(file, _NO_TABLE))
     try:
-        rows = read_csv(file)
+        rows = parquet_rows(file) if is_parquet(file) else read_csv(file)
     except DataError as error:
         raise ProblemError(Problem(file, str(error).removeprefix(str(file)).lstrip(":, "))) from None
     if not rows:

@@ -87,7 +87,7 @@ def _train(request: Request, folder: Path, test: LandmarkDataset) -> tuple[Float
     out = request.out / "dlib"
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as scratch:
-        table = _write_xml(Path(scratch), samples)
+        table = write_xml(Path(scratch), samples)
         start = time.perf_counter()
         dlib.train_shape_predictor(str(table), str(out / "predictor.dat"), options)
         minutes = (time.perf_counter() - start) / 60
@@ -97,7 +97,7 @@ def _train(request: Request, folder: Path, test: LandmarkDataset) -> tuple[Float
     return points, {**facts, "version": str(dlib.__version__)}
 
 
-def _write_xml(folder: Path, samples: Sequence[Sample]) -> Path:
+def write_xml(folder: Path, samples: Sequence[Sample]) -> Path:
     """dlib's own table, in which landmarks that are missing are left out, beside the images."""
     root = ElementTree.Element("dataset")
     images = ElementTree.SubElement(root, "images")

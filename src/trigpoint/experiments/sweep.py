@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigpoint.config import parse_yaml
 from trigpoint.errors import ConfigError, TrigpointError, needed
+from trigpoint.prediction.submitting import check_executor, executor_of, wait_for
 from trigpoint.runs import RunFolder
 from trigpoint.training.landmarks import train
 
@@ -30,6 +32,9 @@ KINDS = {
 _SPACE = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _FIRST = 5  # trials before any is ended early
 _RUN = "run"  # attribute of a trial: the folder of its run
+_LAUNCH = "launch"  # attribute of a trial: which jobs train it
+JOURNAL = "journal:"
+"""Begins a storage that is a file which machines share over a network, where SQLite must not be."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,9 @@ def divided(overrides: Sequence[str]) -> tuple[dict[str, Space], list[str]]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """``trials`` of ``recipe`` in ``out``; ``storage``: URL of a database, None: a file in ``out``. ``prune``: end
-    trials whose error is above the median of the others at the same epoch."""
+    """``trials`` of ``recipe`` in ``out``; ``storage``: URL of a database or ``journal:FILE``, None: a file in ``out``.
+    ``prune``: end trials whose error is above the median of the others at the same epoch. ``launch`` and ``worker``:
+    of one of several jobs, which draws numbers of its own, and begins no trial that the others already work at."""
 
     recipe: str
     spaces: Mapping[str, Space]
@@ -113,6 +119,8 @@ class Sweep:
     storage: str | None = None
     prune: bool = True
     seed: int = 0
+    launch: str = ""
+    worker: int = 0
 
     def go_on(self, tell: Callable[[str], None], progress: bool = True) -> optuna.Study:
         """Train until there are so many trials, those of other processes and of before included.
@@ -121,8 +129,10 @@ class Sweep:
         fails otherwise is told and counts as a trial.
         """
         study = self.study()
-        while len(self.done(study)) < self.trials:
+        while len(self.done(study)) + self._at_work(study) < self.trials:
             trial = study.ask()
+            if self._surplus(study, trial):
+                break
             name = trial.user_attrs.get(_RUN, f"trial-{trial.number:04d}")
             trial.set_user_attr(_RUN, name)
             values = {key: space.draw(trial, key) for key, space in self.spaces.items()}
@@ -130,21 +140,79 @@ class Sweep:
             self._run(study, trial, name, values, tell, progress)
         return study
 
+    def _at_work(self, study: optuna.Study, before: float = math.inf) -> int:
+        """How many trials the jobs of the same launch are at, of those with a number below ``before``."""
+        return sum(
+            not one.state.is_finished() and bool(self.launch) and one.user_attrs.get(_LAUNCH) == self.launch
+            for one in study.get_trials(deepcopy=False)
+            if one.number < before
+        )
+
+    def _surplus(self, study: optuna.Study, trial: optuna.Trial) -> bool:
+        """Whether others have begun the last trials at the same moment; then this one is none."""
+        if not self.launch:
+            return False
+        trial.set_user_attr(_LAUNCH, self.launch)
+        if len(self.done(study)) + self._at_work(study, trial.number) < self.trials:
+            return False
+        import optuna
+
+        trial.set_user_attr("stopped", True)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        if _RUN in trial.user_attrs:  # one that was to go on
+            study.enqueue_trial(trial.params, user_attrs={_RUN: trial.user_attrs[_RUN]})
+        return True
+
+    def release(self, study: optuna.Study) -> None:
+        """Let trials that jobs of this launch have left go on another time."""
+        import optuna
+
+        for one in study.get_trials(deepcopy=False):
+            if one.state == optuna.trial.TrialState.RUNNING and one.user_attrs.get(_LAUNCH) == self.launch:
+                trial = optuna.Trial(study, one._trial_id)
+                trial.set_user_attr("stopped", True)
+                study.tell(one.number, state=optuna.trial.TrialState.FAIL)
+                if _RUN in one.user_attrs:
+                    study.enqueue_trial(one.params, user_attrs={_RUN: one.user_attrs[_RUN]})
+
+    @property
+    def journal(self) -> Path:
+        """The file that jobs share where no storage is named."""
+        return self.out / "study.journal"
+
+    def _storage(self) -> Any:
+        """URL, or a storage of Optuna."""
+        given = self.storage
+        if given is None and (self.journal.is_file() or self.launch) and not (self.out / "study.db").is_file():
+            given = f"{JOURNAL}{self.journal}"
+        if given is None:
+            return f"sqlite:///{(self.out / 'study.db').resolve()}"
+        if not given.startswith(JOURNAL):
+            return given
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        return JournalStorage(JournalFileBackend(given.removeprefix(JOURNAL)))
+
     def study(self) -> optuna.Study:
         """The memory of the sweep."""
         with needed("a sweep"):
             import optuna
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.out.mkdir(parents=True, exist_ok=True)
-        url = self.storage or f"sqlite:///{(self.out / 'study.db').resolve()}"
         pruner = optuna.pruners.MedianPruner(n_startup_trials=_FIRST) if self.prune else optuna.pruners.NopPruner()
-        sampler = optuna.samplers.TPESampler(seed=None if self.storage else self.seed)
+        sampler = optuna.samplers.TPESampler(seed=None if self.storage else self.seed + 1000 * self.worker)
         try:
             study = optuna.create_study(
-                storage=url, sampler=sampler, pruner=pruner, study_name=self.out.resolve().name, load_if_exists=True
+                storage=self._storage(),
+                sampler=sampler,
+                pruner=pruner,
+                study_name=self.out.resolve().name,
+                load_if_exists=True,
             )
         except Exception as error:  # of many types: no such database, no driver for it, no rights
-            raise ConfigError(f"--storage {url}: {str(error).splitlines()[0]}") from None
+            where = self.storage or self.out
+            raise ConfigError(f"--storage {where}: {str(error).splitlines()[0]}") from None
         spaces = {key: [space.kind, *map(str, space.values)] for key, space in self.spaces.items()}
         mine = {"recipe": str(self.recipe), "fixed": list(self.fixed), "spaces": spaces}
         before = study.user_attrs.get("sweep")
@@ -204,6 +272,33 @@ class Sweep:
         except TrigpointError as error:
             study.tell(trial, state=states.FAIL)
             tell(f"{name}: failed: {error}")
+
+
+def work(sweep: Sweep) -> int:
+    """What a job does: train until there are enough trials; how many there are."""
+    return len(sweep.done(sweep.go_on(lambda text: print(text, flush=True), progress=False)))
+
+
+def sweep_in_jobs(sweep: Sweep, jobs: int, options: Mapping[str, str], tell: Callable[[str], None]) -> optuna.Study:
+    """Train in so many jobs of an array, which share the trials, until there are enough.
+
+    Raises as ``Sweep.go_on``, ``submitting.executor_of`` and, for a job that failed, ``submitting.wait_for``; what the
+    others have trained is kept. When stopped, jobs are cancelled, and their trials go on another time.
+    """
+    check_executor(options, "--slurm ")
+    mine = replace(sweep, launch=uuid.uuid4().hex)
+    study = mine.study()
+    left = mine.trials - len(mine.done(study))
+    if left <= 0:
+        return study
+    executor = executor_of(options, mine.out / "jobs", "--slurm ")
+    begun = executor.map_array(work, [replace(mine, worker=number) for number in range(min(jobs, left))])
+    tell(f"{mine.out}: {len(begun)} jobs share {left} trials")
+    try:
+        wait_for(begun, "job")
+    finally:
+        mine.release(study)
+    return study
 
 
 def _stopped(trial: optuna.trial.FrozenTrial) -> bool:

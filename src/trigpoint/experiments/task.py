@@ -7,39 +7,32 @@ import hashlib
 import io
 import json
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import yaml
 
-from trigpoint.config import parse_yaml
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.files import write_bytes
-from trigpoint.errors import ConfigError, RunError
+from trigpoint.errors import RunError
 from trigpoint.experiments.measures import Job
 from trigpoint.experiments.study import SLURM, Request
 from trigpoint.landmarks import FloatArray
 from trigpoint.methods.base import NotFinite
 from trigpoint.prediction import Predictor
+from trigpoint.prediction.submitting import cancel, check_executor, executor_of, result_of
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
-SIZES = ("mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
-SHARED = (*SIZES, "name", "timeout_min", "stderr_to_stdout")
-"""Parameters of submitit that every executor has; the others are Slurm's own."""
-DEFAULTS = {"name": "trigpoint", "timeout_min": 1440}  # submitit's own five minutes would cut trainings off
 BATCH = (16, 10_000_000)
 """Images, and input pixels, at most, that are predicted at a time."""
 
@@ -178,49 +171,18 @@ def launched(
 def check_launcher(request: Request) -> None:
     """Raise ConfigError when jobs cannot be submitted as ``request`` says."""
     if request.launcher == "submitit":
-        with tempfile.TemporaryDirectory() as scratch:  # submitit makes the folder that it is given
-            _executor(request, Path(scratch))
-
-
-def _executor(request: Request, folder: Path) -> Any:
-    if find_spec("submitit") is None:
-        fix = "which is not installed; pip install 'trigpoint[slurm]'"
-        raise ConfigError(f"launcher submitit: expected submitit, {fix}")
-    import submitit
-
-    options = dict(request.slurm)
-    cluster = options.pop("executor", "slurm")
-    try:
-        values = {key if key in SHARED else f"slurm_{key}": parse_yaml(text) for key, text in options.items()}
-        executor = submitit.AutoExecutor(folder, cluster=cluster)
-        executor.update_parameters(**(DEFAULTS | values))
-    except (NameError, AssertionError, yaml.YAMLError) as error:  # an unknown parameter, or one of another type
-        given = ", ".join(f"{SLURM}{key}={text}" for key, text in options.items())
-        raise ConfigError(f"{given}: expected parameters of submitit, got {' '.join(str(error).split())}") from None
-    except (RuntimeError, ValueError) as error:
-        wanted = f"{SLURM}executor={cluster}: expected an executor that works here, got '{error}'"
-        raise ConfigError(f"{wanted}; run this where srun is, or give {SLURM}executor=local") from None
-    return executor
+        check_executor(request.slurm, SLURM)
 
 
 def _submitted(
     request: Request, work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], names: Sequence[str]
 ) -> Iterator[ResultT]:
     """At most ``request.jobs`` jobs at a time, all when that is None."""
-    from submitit.core.utils import UncompletedJobError
-
-    executor, jobs = _executor(request, request.out / "jobs"), list[Any]()
+    executor, jobs = executor_of(request.slurm, request.out / "jobs", SLURM), list[Any]()
     try:
         for i, name in enumerate(names):
             while len(jobs) < min(len(tasks), i + (request.jobs or len(tasks))):
                 jobs.append(executor.submit(work, tasks[len(jobs)]))
-            try:
-                yield jobs[i].result()
-            except UncompletedJobError as error:
-                trace = str(error).partition("trace:")[2].strip("-\n ").partition("\n------")[0] or str(error)
-                failed = f"{name}: job {jobs[i].job_id} failed: {trace.strip().splitlines()[-1]}"
-                raise RunError(f"{failed}; see {jobs[i].paths.stderr}, then run the same command again") from None
+            yield result_of(jobs[i], name)
     finally:
-        for job in jobs:
-            if not job.done():
-                job.cancel()
+        cancel(jobs)

@@ -72,8 +72,12 @@ class Domain:
 
     def told(self, found: Sequence[ImageDetections], difficulty: Difficulty) -> list[str]:
         """What is unlike the validation images, in words, worst first; nothing where nothing is."""
+        return self.in_words(self.away(found, difficulty))
+
+    def in_words(self, far_away: Mapping[str, FloatArray]) -> list[str]:
+        """``told`` of what ``away`` gave of these images."""
         lines = []
-        for name, away in self.away(found, difficulty).items():
+        for name, away in far_away.items():
             known = away[np.isfinite(away)]
             far = known[np.abs(known) > FAR[name]]
             middle = float(np.median(known)) if len(known) >= SEVERAL else 0.0
@@ -81,7 +85,7 @@ class Domain:
                 lines.append((abs(middle), f"{self._words(name, middle)} on the whole"))
             elif len(far):
                 typical = float(np.median(far))
-                lines.append((abs(typical), f"{self._words(name, typical)} in {len(far)} of {len(found)} images"))
+                lines.append((abs(typical), f"{self._words(name, typical)} in {len(far)} of {len(away)} images"))
         return [text for _, text in sorted(lines, reverse=True)]
 
     def _words(self, name: str, away: float) -> str:

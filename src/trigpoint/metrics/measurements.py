@@ -51,12 +51,12 @@ def measure(points: ArrayLike, landmarks: LandmarkSet) -> dict[str, FloatArray]:
 
 
 def measure_each(
-    points: ArrayLike, landmarks: LandmarkSet, spacing_mm: ArrayLike | None = None
+    points: ArrayLike, landmarks: LandmarkSet, spacing_mm: ArrayLike | None = None, in_px: bool = False
 ) -> tuple[dict[str, FloatArray], str]:
     """As ``measure`` of ``points`` in pixels, in mm where the spacing of every image is known; and the unit of lengths.
 
     ``spacing_mm`` (N,) or (N, 2), NaN = unknown: then lengths are in pixels, and angles and ratios are those on the
-    object for the images whose spacing is known.
+    object for the images whose spacing is known. ``in_px``: so, too, where all are known, as for a part of the images.
 
     >>> marks = LandmarkSet(("a", "b"), measurements={"ab": {"distance": ["a", "b"]}})
     >>> found, unit = measure_each([[[0.0, 0.0], [3.0, 4.0]]], marks, [[0.2, 0.1]])
@@ -69,11 +69,11 @@ def measure_each(
     sides = as_array(spacing_mm)
     known = np.isfinite(sides.reshape(len(p), -1)).all(1)
     in_mm = measure(to_millimetres(p, np.where(known.reshape(-1, *[1] * (sides.ndim - 1)), sides, 1.0)), landmarks)
-    if known.all():
+    if known.all() and not in_px:
         return in_mm, "mm"
     lengths = [name for name in in_mm if quantity(name, landmarks.measurements) == LENGTH]
-    in_px = measure(p, landmarks)
-    return {name: in_px[name] if name in lengths else values for name, values in in_mm.items()}, "px"
+    plain = measure(p, landmarks)
+    return {name: plain[name] if name in lengths else values for name, values in in_mm.items()}, "px"
 
 
 def unit_of(name: str, measurements: Mapping[str, Measurement], length: str) -> str:

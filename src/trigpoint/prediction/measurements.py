@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trigpoint.data.files import column_text, write_text
+from trigpoint.data.columns import is_parquet, write_columns
 from trigpoint.data.measurements import HIGH, LOW, column, kind_of
 from trigpoint.data.pixels.images import image_spacing
 from trigpoint.data.table import refuse_formulas
 from trigpoint.errors import DataError, needed
 from trigpoint.landmarks import FloatArray, Measurement, Prediction, Spacing, Widths
 from trigpoint.metrics.measurements import measure_each, unit_of
-from trigpoint.prediction.table import TIME, Columns, named_as_written
+from trigpoint.prediction.table import TIME, named_as_written
 
 if TYPE_CHECKING:
     import pandas as pd
 
+BLIND = "lengths are in px"
 _RANGES = {"angle": (0.0, 180.0), "angle_between": (0.0, 180.0)} | dict.fromkeys(
     ("distance", "centroid_size", "ratio"), (0.0, np.inf)
 )  # values that a kind can have; others have a sign
@@ -36,15 +37,17 @@ def measurement_frame(
 
 
 def measurement_columns(
-    prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = ()
-) -> tuple[Columns, list[str]]:
+    prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = (), in_px: bool = False
+) -> tuple[dict[str, Any], list[str]]:
     """A row per image: its name, then each measurement of the run with the ends of its interval; and what to know of
     them.
 
     ``widths`` as ``Predictor.widths``, ``spacings`` the pixel size of each image, None = unknown. Lengths are in mm if
-    all are known (columns ``NAME_mm``, ``NAME_mm_low``, ``NAME_mm_high``), else all in px (``NAME``, ``NAME_low``,
-    ``NAME_high``). A value or an end that is not known is NaN. Raises DataError for multi-instance runs.
+    all are known and ``in_px`` is not asked (columns ``NAME_mm``, ``NAME_mm_low``, ``NAME_mm_high``), else all in px
+    (``NAME``, ``NAME_low``, ``NAME_high``). A value or an end that is not known is NaN. Raises DataError for
+    multi-instance runs.
 
+    >>> from trigpoint.data.files import column_text
     >>> from trigpoint.landmarks import ImageDetections, LandmarkSet
     >>> marks = LandmarkSet(("a", "b"), measurements={"ab": {"distance": ["a", "b"]}})
     >>> found = [ImageDetections("1.png", np.array([[[0.0, 0.0], [3.0, 4.0]]]), np.ones((1, 2)))]
@@ -58,8 +61,8 @@ def measurement_columns(
         raise DataError("measurements: expected a run that finds one of each landmark, got a multi-instance run")
     marks, count = prediction.landmarks, len(prediction)
     sides = np.array([pair or (np.nan, np.nan) for pair in spacings or [None] * count]).reshape(-1, 2)
-    found, length = measure_each(prediction.points, marks, sides)
-    columns: Columns = {"image": list(prediction.images)}
+    found, length = measure_each(prediction.points, marks, sides, in_px)
+    columns: dict[str, Any] = {"image": list(prediction.images)}
     if any(one.time_s is not None for one in prediction.detections):
         columns[TIME] = np.round([np.nan if one.time_s is None else one.time_s for one in prediction.detections], 6)
     unsure: dict[str, str] = {}
@@ -72,7 +75,7 @@ def measurement_columns(
         called = column(name, unit)
         for end, values in (("", found[name]), (LOW, low), (HIGH, high)):
             columns[f"{called}{end}"] = np.round(values, 4)
-    return columns, _notes(length, sides, marks.measurements, unsure)
+    return columns, [*blind(length, sides, marks.measurements), *_notes(unsure)]
 
 
 def spacings_of(files: Sequence[Path], otherwise: Spacing | None = None) -> list[Spacing | None]:
@@ -87,7 +90,7 @@ def beside(table: str | Path) -> Path:
     'out/predictions-measurements.csv'
     """
     path = Path(table)
-    return path.with_name(f"{path.stem}-measurements.csv")
+    return path.with_name(f"{path.stem}-measurements{path.suffix if is_parquet(path) else '.csv'}")
 
 
 def write_measurements(
@@ -103,7 +106,7 @@ def write_measurements(
     """
     columns, notes = measurement_columns(named_as_written(path, prediction), widths, spacings)
     refuse_formulas([*columns, *columns["image"]], str(path))
-    write_text(path, column_text(columns), overwrite=overwrite)
+    write_columns(path, columns, overwrite=overwrite)
     return notes
 
 
@@ -129,12 +132,17 @@ def _why(own: Mapping[str, float] | None, unit: str) -> str:
     return "the run had fewer than 9 validation subjects"
 
 
-def _notes(length: str, sides: FloatArray, measurements: dict[str, Measurement], unsure: dict[str, str]) -> list[str]:
+def blind(length: str, sides: FloatArray, measurements: Mapping[str, Measurement]) -> list[str]:
+    """What to know where lengths are in px for want of the pixel size (N, 2) of images, NaN = unknown."""
+    unknown = int(np.isnan(sides).any(1).sum())
+    if length != "px" or not unknown or "px" not in {unit_of(name, measurements, "px") for name in measurements}:
+        return []
+    of = "no image states" if unknown == len(sides) else f"{unknown} of {len(sides)} images do not state"
+    return [f"{BLIND}, for {of} a pixel size; if you know it: --spacing-mm"]
+
+
+def _notes(unsure: Mapping[str, str]) -> list[str]:
     notes = []
-    blind = int(np.isnan(sides).any(1).sum())
-    if length == "px" and blind and "px" in {unit_of(name, measurements, "px") for name in measurements}:
-        of = "no image states" if blind == len(sides) else f"{blind} of {len(sides)} images do not state"
-        notes.append(f"lengths are in px, for {of} a pixel size; if you know it: --spacing-mm")
     for reason in dict.fromkeys(unsure.values()):
         names = [name for name, why in unsure.items() if why == reason]
         notes.append(f"{', '.join(names)}: without interval, {reason}")

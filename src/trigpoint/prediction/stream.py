@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from trigpoint.data.columns import check_table
 from trigpoint.data.files import whole
 from trigpoint.data.pixels.frames import Frame, Frames, VideoWriter
 from trigpoint.data.table import refuse_formulas
@@ -54,7 +55,8 @@ def predict_files(
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
     """
-    _check_flags(predictor, flag)
+    check_flags(predictor, flag)
+    check_table(out)
     write = TableNames.of(Path(out)).write
     names = [write(file) for file in files]  # refused now, not after an hour of work
     found = list[ImageDetections]()
@@ -97,7 +99,8 @@ def predict_frames(
     that is drawn is finished where the work is stopped or the source is damaged (DataError), and is gone where the disk
     takes no more of it.
     """
-    _check_flags(predictor, flag)
+    check_flags(predictor, flag)
+    check_table(out)
     place = Path(source)
     drawn = None if overlay is None or is_video(Path(overlay)) else Path(overlay)
     frames, write = Frames(place, every, [drawn]), TableNames.of(Path(out)).write
@@ -125,7 +128,8 @@ def predict_frames(
     return predictor.joined(found)
 
 
-def _check_flags(predictor: ImagePredictor, flag: bool) -> None:
+def check_flags(predictor: ImagePredictor, flag: bool) -> None:
+    """Raise ConfigError where ``flag`` is asked of a run that cannot tell."""
     if flag and predictor.trust is None:
         raise ConfigError(
             f"--flag: expected a run that finds one of each landmark, trained with {SUBJECTS} validation subjects or "

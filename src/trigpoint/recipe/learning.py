@@ -121,6 +121,8 @@ class TrainConfig(Config):
     """Lightning's: how several processes train together."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the CPU; null: all."""
+    logger: Literal["tensorboard", "wandb", "mlflow"] = "tensorboard"
+    """Where the run is recorded besides its folder; wandb and mlflow send nothing unless their own variables say so."""
     init: str | None = None
     """Run folder whose weights training begins from; landmarks of equal names keep what they have learned."""
     only: tuple[str, ...] | None = None

@@ -7,6 +7,17 @@
 - ``provenance.py``: what the run has learned from, against other data
 """
 
-from trigpoint.runs.folder import LandmarkFile, RunFolder, environment_text
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trigpoint.imports import lazy
+
+if TYPE_CHECKING:
+    from trigpoint.runs.folder import LandmarkFile, RunFolder, environment_text
 
 __all__ = ["LandmarkFile", "RunFolder", "environment_text"]
+
+__getattr__ = lazy(  # a lock needs no PyTorch
+    __name__, {"trigpoint.runs.folder": ("LandmarkFile", "RunFolder", "environment_text")}
+)

@@ -3,6 +3,7 @@
 ``config.yaml`` the resolved recipe, ``plan.yaml`` the same with a planner's reasons (where it was planned),
 ``landmarks.yaml`` names, pairs, measurements, spacing, calibrated radii, intervals and threshold, and the landmarks
 that no training image annotated, ``trust.json`` how radii grow from image to image and what images are usual,
+``together.json`` how errors of neighbouring landmarks go together (where they do),
 ``record.json`` and ``card.md`` what a finished run notes of itself (``runs.record``),
 ``split.csv`` which image was learned from and which validated,
 ``weights.safetensors`` the best weights, ``last.ckpt`` to resume from and ``previous.ckpt`` the one before it,
@@ -33,6 +34,7 @@ from trigpoint.data.measurements import read_measurements
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, Widths, plain_spacing, spacing_pair
+from trigpoint.metrics.together import Together
 from trigpoint.metrics.trust import Trust
 from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
@@ -84,6 +86,7 @@ class RunFolder:
         self.plan = self.folder / "plan.yaml"
         self.landmarks = self.folder / "landmarks.yaml"
         self.trust = self.folder / "trust.json"
+        self.together = self.folder / "together.json"
         self.split = self.folder / "split.csv"
         self.weights = self.folder / "weights.safetensors"
         self.last = self.folder / "last.ckpt"
@@ -254,10 +257,20 @@ class RunFolder:
 
     def write_trust(self, trust: Trust | None) -> None:
         """Write ``trust.json``; without any there is none."""
-        if trust is None:
-            self.trust.unlink(missing_ok=True)
-        else:
-            write_text(self.trust, json.dumps(trust.to_dict()) + "\n", overwrite=True)
+        _write_json(self.trust, None if trust is None else trust.to_dict())
+
+    def read_together(self) -> Together | None:
+        """How errors of landmarks near one another go together; None where they do not, or nobody knows."""
+        if not self.together.is_file():
+            return None
+        try:
+            return Together.from_dict(json.loads(self.together.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.together, error) from None
+
+    def write_together(self, together: Together | None) -> None:
+        """Write ``together.json``; without anything to say there is none."""
+        _write_json(self.together, None if together is None else together._asdict())
 
     def origins(self) -> dict[str, str]:
         """Hashes of the runs that this one began from; none of a run that did not note them."""
@@ -347,6 +360,14 @@ def environment_text() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     lines.append(f"device {device}, {torch.get_num_threads()} threads")
     return "\n".join(lines) + "\n"
+
+
+def _write_json(file: Path, values: Mapping[str, Any] | None) -> None:
+    """Write values, or take the file away where there are none."""
+    if values is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_text(file, json.dumps(values) + "\n", overwrite=True)
 
 
 @cache

@@ -9,6 +9,7 @@ from trigpoint.landmarks import FloatArray, LandmarkSet, Prediction, Widths
 from trigpoint.methods.base import Calibration
 from trigpoint.methods.measuring import half_widths
 from trigpoint.metrics import radial_error
+from trigpoint.metrics.together import Together
 from trigpoint.metrics.trust import Trust
 from trigpoint.prediction import Predictor, Progress
 
@@ -21,6 +22,7 @@ class Calibrated(NamedTuple):
     trust: Trust | None
     widths: Widths
     error: float
+    together: Together | None
 
 
 def calibrated(
@@ -43,4 +45,5 @@ def calibrated(
     widths = half_widths(found, measured, result.scale)
     several = found.multi_instance
     error = float("nan") if several else float(np.nanmean(radial_error(found.points, measured.points)))
-    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error)
+    together = None if several else Together.fit(found.points, measured.points)
+    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error, together)

@@ -31,6 +31,7 @@ from trigpoint.methods.validation import ValidationMetric
 from trigpoint.prediction.engine import first_process
 from trigpoint.runs import RunFolder
 from trigpoint.training.plateau import Plateau
+from trigpoint.training.tracking import Tracker
 
 Watch = Callable[[dict[str, Any]], None]  # is given each row of metrics.csv
 SAVE_EVERY = 10.0
@@ -87,9 +88,10 @@ class Recorder(Checkpoint):
         announce: Callable[[L.Trainer, dict[str, Any]], None],
         patience: int | None = None,
         watch: Watch | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         super().__init__()
-        self.run = run
+        self.run, self.tracker = run, tracker
         self.plateau = Plateau(patience)
         self.epochs = 0  # that the last checkpoint has
         self.timer = timer
@@ -139,9 +141,8 @@ class Recorder(Checkpoint):
         }
         self.rows.append(row)
         self._end(trainer, pl_module)
-        if trainer.logger is not None:
-            shown = {key: value for key, value in row.items() if key != "epoch"}
-            trainer.logger.log_metrics(shown, step=row["epoch"])
+        if self.tracker is not None:
+            self.tracker.row({key: value for key, value in row.items() if key != "epoch"}, row["epoch"])
         if trainer.is_global_zero:
             self._keep_best(method, row)
             self._write()

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch.utils.data import DataLoader
@@ -37,6 +36,7 @@ from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, S
 from trigpoint.training.optimizers import fast_precision, keep_freed_memory, make_optimizers
 from trigpoint.training.resuming import REMEDY, Checkpoints, ResumePoint, note_data, note_recipe, resume_point, told
 from trigpoint.training.subsets import new_images
+from trigpoint.training.tracking import Tracker
 
 _SINGLE = (
     "a batch holds a single image, whose deepest maps have one cell: batch normalisation takes its running statistics "
@@ -57,6 +57,7 @@ def fit(
     point: ResumePoint,
     progress: bool,
     watch: Watch | None = None,
+    tracker: Tracker | None = None,
 ) -> None:
     """Train ``method`` on the input "train", choosing the weights on "val", from ``point`` of ``run`` on.
 
@@ -65,14 +66,14 @@ def fit(
     KeyboardInterrupt, when any of the processes was asked to stop.
     """
     timer, bar = Timer(), Progress()
-    recorder = Recorder(run, timer, bar.announce, recipe.train.patience, watch)
+    recorder = Recorder(run, timer, bar.announce, recipe.train.patience, watch, tracker)
     steady = Steady(recipe.seed)
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
     keep_freed_memory()
     batches = recipe.train.num_epochs * -(-inputs["train"].labelled // recipe.train.batch_size)
     search = batches * method.steps_per_batch >= SEARCH
-    trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method, search)
+    trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method, search, tracker)
     for data in inputs.values():
         if data.skips is not None:
             data.skips.file = run.skipped
@@ -111,6 +112,8 @@ def fit(
             raise SystemExit(0) from None  # with another code Lightning would kill the first process, which tells why
         other = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT  # what another was sent
         raise Stopped(next(iter(recorder.asked), other)) from None
+    finally:
+        torch.backends.cudnn.benchmark = False  # Lightning leaves it on, and predictions come in batches of all sizes
     if len(recorder.rows) < recipe.train.num_epochs:
         tell(early(run, recipe), bar.console)
     if told := summary(run.skipped):
@@ -267,7 +270,12 @@ def _engine(config: TrainConfig) -> dict[str, Any]:
 
 
 def _trainer(
-    config: TrainConfig, checkpoints: Checkpoints, callbacks: list[L.Callback], method: TrainedModule, search: bool
+    config: TrainConfig,
+    checkpoints: Checkpoints,
+    callbacks: list[L.Callback],
+    method: TrainedModule,
+    search: bool,
+    tracker: Tracker | None,
 ) -> L.Trainer:
     quiet()
     trainer = L.Trainer(
@@ -277,7 +285,7 @@ def _trainer(
         check_val_every_n_epoch=min(config.val_every, config.num_epochs),  # or there would be no weights
         callbacks=callbacks,
         plugins=checkpoints,
-        logger=TensorBoardLogger(checkpoints.run.folder, name="", version="tensorboard"),
+        logger=False if tracker is None else tracker.logger,
         enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,

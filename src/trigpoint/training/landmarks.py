@@ -35,7 +35,7 @@ from trigpoint.training.callbacks import Watch
 from trigpoint.training.fitting import alone, check_engine, draw_history, early, fit, go_on, tell, writing
 from trigpoint.training.planning import is_dataset, planned
 from trigpoint.training.remarks import remarks, untaught
-from trigpoint.training.resuming import extended, settled, trained
+from trigpoint.training.resuming import ResumePoint, extended, settled, trained
 from trigpoint.training.source import train_source
 from trigpoint.training.stages import readable
 from trigpoint.training.subsets import (
@@ -47,6 +47,7 @@ from trigpoint.training.subsets import (
     kept,
     new_images,
 )
+from trigpoint.training.tracking import check_logger, tracked
 
 LEARNED = 0.9  # of the error of an answer that does not look at the image: what a planned run has to fall below
 
@@ -93,6 +94,7 @@ def train(
     for problem in parts["train"].problems:
         tell(str(problem))
     check_engine(chosen.train, len(image_names(parts["val"])))
+    check_logger(chosen.train)
     runs = stages.there(chosen, run if existed else None)
     L.seed_everything(chosen.seed, workers=True, verbose=False)  # before the weights are drawn
     method = build_method(chosen, parts["train"].landmarks, stages=runs)
@@ -114,13 +116,27 @@ def train(
         if chosen.method.stages():
             stages.prepare(chosen, method, runs, inputs["val"], run, lambda stage, out: train(stage, (), out, progress))
             L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
-        fit(chosen, method, inputs, run, go_on(chosen, inputs, run, marks, new), progress, watch)
-        if first_process():
-            with writing(run):
-                finish(run, readable(chosen, parts["val"]), parts["train"])
-            if run.plan.is_file():
-                _check_learned(run, method.metric, parts)
+        _fit(chosen, method, inputs, parts, run, go_on(chosen, inputs, run, marks, new), progress, watch)
+        if first_process() and run.plan.is_file():
+            _check_learned(run, method.metric, parts)
     return run
+
+
+def _fit(
+    recipe: Recipe,
+    method: LandmarkMethod,
+    inputs: dict[str, InputDataset],
+    parts: dict[str, LandmarkDataset],
+    run: RunFolder,
+    point: ResumePoint,
+    progress: bool,
+    watch: Watch | None,
+) -> None:
+    """Train from ``point`` on, calibrate, and record both."""
+    with writing(run), tracked(recipe, run, tell) as tracker:
+        fit(recipe, method, inputs, run, point, progress, watch, tracker)
+        if first_process():
+            finish(run, readable(recipe, parts["val"]), parts["train"])
 
 
 def _begin(
@@ -217,6 +233,7 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
         save(sigma_curves(table["epoch"].to_list(), widths), run.sigma)
     made = calibrated(predictor, data, marks.landmarks, learned.points)
     run.write_trust(made.trust)
+    run.write_together(made.together)
     own = made.calibration
     now = replace(marks, landmarks=_naming(marks.landmarks, data), widths=made.widths)
     run.write_landmarks(replace(now, radius=own.radius, scale=own.scale, threshold=own.threshold))

@@ -119,7 +119,7 @@ def check_same(recipe: Recipe | SourceRecipe, stored: Recipe | SourceRecipe, run
     they hold, and where and how fast it is computed, may change."""
     free = {
         "data": {"workers", "cache", "on_error", "on_change"},
-        "train": {"accelerator", "devices", "num_nodes", "strategy", "threads"},
+        "train": {"accelerator", "devices", "num_nodes", "strategy", "threads", "logger"},
     }
     ours, theirs = recipe.model_dump(mode="json"), stored.model_dump(mode="json")
     for section in sorted(set(ours) - {"name", "description"}):

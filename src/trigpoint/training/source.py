@@ -31,8 +31,9 @@ from trigpoint.nn.source import pooled_logits
 from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import SourceDataConfig, SourceRecipe
 from trigpoint.runs import RunFolder
-from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, writing
+from trigpoint.training.fitting import alone, check_engine, draw_history, fit, go_on, tell, writing
 from trigpoint.training.resuming import settled, trained
+from trigpoint.training.tracking import check_logger, tracked
 
 
 class ClassError(ValidationMetric):
@@ -131,6 +132,7 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
     if existed and trained(run, recipe) and run.history.is_file():
         return run
     check_engine(recipe.train, len(names["val"]))
+    check_logger(recipe.train)
     inputs = {}
     for part, augment in (("train", recipe.data.augment), ("val", None)):
         pipeline = InputPipeline(recipe.data.input, parts[part].landmarks, augment)
@@ -145,9 +147,10 @@ def train_source(recipe: SourceRecipe, run: RunFolder, progress: bool = True) ->
                 run.write_about(recipe, names)
         if recipe.train.threads:
             torch.set_num_threads(recipe.train.threads)
-        fit(recipe, module, inputs, run, go_on(recipe, inputs, run), progress)
-        if first_process():
-            with writing(run):
+        point = go_on(recipe, inputs, run)
+        with writing(run), tracked(recipe, run, tell) as tracker:
+            fit(recipe, module, inputs, run, point, progress, tracker=tracker)
+            if first_process():
                 draw_history(run, module.metric)
     return run
 

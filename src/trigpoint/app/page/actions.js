@@ -36,7 +36,7 @@ async function placeNext({ store, viewer, panel, grid, proposals, open }) {
     return;
   }
   if (!viewer.picture || store.readOnly) return;
-  const guess = proposals.shown ? proposals.guess(name) : undefined;
+  const guess = proposals.shown ? proposals.proposed(name) : undefined;
   if (guess) {
     store.how = "accepted";
     store.place(guess[0], guess[1]);

@@ -71,9 +71,10 @@ export class Overlay {
         for (const [name, guess] of Object.entries(row)) {
           const k = store.landmarks.indexOf(name);
           if (k < 0) continue;
-          const at = viewer.toScreen(guess[0], guess[1]);
           const mark = store.state.rows[index]?.marks[name];
           if (mark !== undefined && found.learned) continue; // it has done its work
+          const shown = (mark === undefined && run === 0 && index === store.row && proposals.proposed(name)) || guess;
+          const at = viewer.toScreen(shown[0], shown[1]);
           if (Array.isArray(mark)) paintLink(pen, viewer.toScreen(mark[0], mark[1]), at, hue(k));
           paintGuess(pen, at.x, at.y, hue(k), run > 0);
           const named = mark === undefined && this.names && store.landmarks.length <= NAMED;

@@ -2,10 +2,12 @@
 
 import { ask } from "./api.js";
 import { get } from "./dom.js";
+import { moved } from "./together.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {[number, number, number, number | null]} Guess x, y, score, how far views lie apart */
-/** @typedef {{run: string, rows: Record<string, Guess>[] | null, learned: boolean}} Found */
+/** @typedef {import("./together.js").Together} Together */
+/** @typedef {{run: string, rows: Record<string, Guess>[] | null, learned: boolean, together: Together | null}} Found */
 /** @typedef {{error: (number | null)[], doubt: (number | null)[], apart: (number | null)[], gain?: number}} Compared */
 /** @typedef {{runs: string[], images: Record<string, Compared>, total: number}} All */
 
@@ -25,6 +27,9 @@ export class Proposals extends EventTarget {
     this.image = -1;
     this.asked = 0;
     this.wanted = false;
+    /** Where proposals have moved, by landmark; null: to be computed. @type {Record<string, Guess> | null} */
+    this.moved = null;
+    for (const kind of ["state", "image", "set"]) store.addEventListener(kind, () => (this.moved = null));
     store.addEventListener("image", () => this.fetch());
     store.addEventListener("news", (event) => this.told(/** @type {CustomEvent} */ (event).detail));
     for (const kind of ["state", "image", "set"]) store.addEventListener(kind, () => this.describe());
@@ -41,6 +46,7 @@ export class Proposals extends EventTarget {
   }
 
   changed() {
+    this.moved = null;
     this.describe();
     this.dispatchEvent(new Event("changed"));
   }
@@ -94,13 +100,22 @@ export class Proposals extends EventTarget {
     return this.found[run]?.rows?.[this.store.row]?.[name];
   }
 
+  /** Where a landmark is proposed now that others were corrected. @param {string} name @returns {Guess | undefined} */
+  proposed(name) {
+    const found = this.found[0];
+    const guesses = found?.rows?.[this.store.row];
+    if (!guesses || !found.together || this.store.set.instances) return this.guess(name);
+    this.moved ??= moved(guesses, this.store.current.marks, found.together);
+    return this.moved[name];
+  }
+
   /** Proposals of landmarks that are left to label. @returns {[string, Guess][]} */
   get open() {
     if (!this.shown || this.store.readOnly) return [];
     /** @type {[string, Guess][]} */
     const open = [];
     for (const name of this.store.left) {
-      const guess = this.guess(name);
+      const guess = this.proposed(name);
       if (guess) open.push([name, guess]);
     }
     return open;
@@ -159,7 +174,7 @@ export class Proposals extends EventTarget {
   onImage() {
     if (!this.found.length) return "";
     if (!this.found[0].rows) return "Predicting…";
-    if (this.found[0].learned) return "";
+    if (this.found[0].learned) return this.found[0].together ? "Proposals near one that you correct move along." : "";
     const errors = this.errors();
     if (!errors.length) return "";
     const mean = errors.reduce((sum, [, error]) => sum + error, 0) / errors.length;
