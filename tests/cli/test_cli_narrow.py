@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 from cli_entry import call
 
@@ -85,7 +86,11 @@ def test_a_table_without_room_keeps_what_is_not_to_be_hidden(narrow: None, capsy
 
 def test_verbs_fit(narrow: None, drawn: Path, trained: Path, data: Path, tmp_path: Path) -> None:
     (data / "images" / "00004.png").write_bytes(b"no image")
-    heads = write_radiographs(tmp_path / "heads", 8, (64, 52))
+    heads = write_radiographs(tmp_path / "heads", 24, (64, 52))
+    table = pd.read_csv(heads / "landmarks.csv")
+    table.loc[3, ["sella_x", "menton_x"]] = table.loc[3, ["menton_x", "sella_x"]].to_numpy()
+    table.loc[3, ["sella_y", "menton_y"]] = table.loc[3, ["menton_y", "sella_y"]].to_numpy()
+    table.to_csv(heads / "landmarks.csv", index=False)
     commands = [
         ("evaluate", trained, "--data", drawn, "--device", "cpu"),
         ("evaluate", trained, "--data", drawn, "--device", "cpu", "--split", "train"),  # with a long warning
