@@ -61,7 +61,7 @@ class Together(NamedTuple):
         """How errors of ``points`` (N, K, 2) go together: what would have saved the most corrections of images that
         the network has not learned, in which a person corrects the points in their order; None where that is less
         than a tenth of them, or where too few errors are known."""
-        known = np.isfinite(points).all(-1) & np.isfinite(truth).all(-1)
+        known = np.asarray(np.isfinite(points - truth).all(-1))
         if known.sum() < LEAST_POINTS or points.shape[1] > MOST_LANDMARKS:
             return None
         chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), _IMAGES)).round().astype(int))

@@ -20,7 +20,8 @@ export function moved(guesses, marks, together) {
   names.forEach((name, k) => {
     const mark = marks[name];
     if (!Array.isArray(mark)) return;
-    const wrong = [0, 1].map((axis) => mark[axis] - points[k][axis] - shift[k][axis]);
+    const [[x, y], [dx, dy]] = [points[k], shift[k]];
+    const wrong = [mark[0] - x - dx, mark[1] - y - dy];
     const own = Float64Array.from(errors[k]);
     points.forEach((_, j) => {
       const share = own[j] / own[k];
@@ -39,8 +40,9 @@ export function moved(guesses, marks, together) {
 
 /** How the errors of points correlate. @param {Guess[]} points @param {Together} together @returns {Float64Array[]} */
 function correlations(points, { length, alone }) {
-  const middle = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
-  const squares = points.reduce((sum, [x, y]) => sum + (x - middle[0]) ** 2 + (y - middle[1]) ** 2, 0);
+  const left = points.reduce((sum, [x]) => sum + x, 0) / points.length;
+  const top = points.reduce((sum, [, y]) => sum + y, 0) / points.length;
+  const squares = points.reduce((sum, [x, y]) => sum + (x - left) ** 2 + (y - top) ** 2, 0);
   const size = Math.max(Math.sqrt(squares / points.length), 1e-9);
   return points.map(([x, y], j) =>
     Float64Array.from(points, ([u, v], k) => (j === k ? 1 : (1 - alone) * Math.exp(-Math.hypot(x - u, y - v) / size / length))),
