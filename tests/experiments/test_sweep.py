@@ -224,7 +224,7 @@ def test_what_a_killed_job_was_at_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(rows(study, SPACES)) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_jobs_of_submitit_share_the_trials(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     write_catheter(tmp_path / "set", 12, size=32, seed=1, splits={"train": 0.5, "val": 0.5})

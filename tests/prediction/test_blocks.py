@@ -350,7 +350,7 @@ def test_shards_share_the_blocks_and_the_plain_command_joins_them(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.soak), signal.SIGTERM])
 def test_two_processes_that_are_ended_go_on_where_they_were(
     number: int, run: RunFolder, images: list[Path], tmp_path: Path
 ) -> None:
@@ -444,7 +444,7 @@ def test_jobs_of_submitit_share_the_blocks(run: RunFolder, images: list[Path], t
     assert not (tmp_path / "p.csv.blocks").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_job_that_fails_is_named_with_its_log(run: RunFolder, images: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     bad = tmp_path / "bad.png"

@@ -89,7 +89,7 @@ def test_mlflow_has_the_recipe_the_epochs_the_measures_and_the_card(
     assert there.data.metrics["final/val_mre_px"] == record["error"]
     assert there.data.metrics["best/val_mre_px"] == pytest.approx(history["val_mre_px"].min())
     files = {file.path for file in client.list_artifacts(there.info.run_id)}
-    assert {"card.md", "config.yaml", "record.json", "metrics.csv", "history.png", "sigma.png"} == files
+    assert {"card.md", "config.yaml", "record.json", "metrics.csv", "history.png"} == files
     kept = Path(client.download_artifacts(there.info.run_id, "card.md"))
     assert kept.read_text() == (run.folder / "card.md").read_text()
     assert [found.name for found in find_runs(tmp_path / "runs")] == ["one"]  # the copies are no runs

@@ -86,10 +86,13 @@ class Together(NamedTuple):
 
 def corrections(together: Together | None, points: FloatArray, truth: FloatArray, far: float) -> npt.NDArray[np.bool_]:
     """Which points (K, 2) a person corrects who puts the first that is ``far`` off where it belongs, until none is."""
-    corrected, now = np.full_like(points, np.nan), points
-    done = np.zeros(len(points), bool)
-    while (wrong := ~done & (np.linalg.norm(now - truth, axis=-1) > far)).any():
+    left, done = truth - points, np.zeros(len(points), bool)
+    shared = np.eye(len(points)) if together is None else together.correlation(points)
+    while (wrong := ~done & (np.linalg.norm(left, axis=-1) > far)).any():
         first = int(np.argmax(wrong))
-        done[first], corrected[first] = True, truth[first]
-        now = points if together is None else together.moved(points, corrected)
+        done[first] = True
+        share = shared[first] / shared[first, first]  # as ``moved``, one correction after another
+        left = left - share[:, None] * left[first]
+        shared = shared - np.outer(share, shared[first])
+        left[done], shared[done], shared[:, done] = 0.0, 0.0, 0.0
     return done
