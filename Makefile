@@ -55,7 +55,7 @@ test: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict src
-	$(QUIET) $(PY) -m pytest -n $(JOBS) --dist loadfile -m "not soak"
+	$(QUIET) $(PY) -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0 -m "not soak"
 
 bench: setup
 	-$(PY) -m pip install --quiet --no-deps landmarker  # what we are compared with; without it only our numbers
@@ -70,7 +70,7 @@ site: setup
 
 soak: setup
 	-$(PY) -m pip install --quiet atheris  # fuzzing led by coverage; without it that part is left out
-	$(QUIET) TRIGPOINT_FUZZ_INPUTS=$(TRIGPOINT_FUZZ_INPUTS) $(PY) -m pytest -q -n $(JOBS) --dist load -m soak --durations=10
+	$(QUIET) TRIGPOINT_FUZZ_INPUTS=$(TRIGPOINT_FUZZ_INPUTS) $(PY) -m pytest -q -n $(JOBS) --dist load --max-worker-restart=0 -m soak --durations=10
 	@set -e; for round in $$(seq 1 $(ROUNDS)); do \
 	  echo "round $$round of $(ROUNDS)"; \
 	  $(QUIET) HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -n $(JOBS) --dist loadfile \

@@ -41,6 +41,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture(autouse=True)
+def _no_signal_watch() -> Iterator[None]:
+    """``end_in_time`` is for a process of its own: here it would end all tests, some time after one raised a signal."""
+    yield
+    left = signal.set_wakeup_fd(-1)
+    assert left == -1, "expected no watch over signals after a test, got one; start the program in a process of its own"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _blank_figures() -> Iterator[None]:
     """Figures stay blank. Tests of what they show ask for ``painted``."""

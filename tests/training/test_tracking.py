@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from trigpoint.cli import app
 from trigpoint.config import parse
 from trigpoint.errors import ConfigError, RunError, Stopped
 from trigpoint.recipe import Recipe
@@ -106,19 +108,13 @@ def test_mlflow_has_the_recipe_the_epochs_the_measures_and_the_card(
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def cli() -> Callable[..., str]:
     """Runs a command in this process and gives what it told."""
 
     def call(*arguments: object) -> str:
-        from trigpoint.cli import main
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["trigpoint", *map(str, arguments)])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        out = capsys.readouterr()
-        assert not ended.value.code, out.err
-        return out.out + out.err
+        result = CliRunner().invoke(app, [str(each) for each in arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
 
     return call
 
