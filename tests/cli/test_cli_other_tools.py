@@ -52,6 +52,20 @@ def test_what_a_reader_leaves_out_is_printed(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_a_set_without_its_images_is_told(tmp_path: Path) -> None:
+    PIL.Image.new("L", (30, 20)).save(tmp_path / "a.png")
+    (tmp_path / "a.pts").write_text("version: 1\nn_points: 1\n{\n2 3\n}\n")
+    convert = ("data", "convert", tmp_path, "--from", "pts", "--out")
+    assert "no images" not in run(*convert, tmp_path / "native")[1]
+    code, text = run(*convert, tmp_path / "yolo", "--to", "yolo")
+    assert code == 0
+    assert "only annotations were written, no images; --option copy=true copies them" in text
+    assert "no images; put them where the other tool looks" in run(*convert, tmp_path / "o.json", "--to", "coco")[1]
+    code, text = run(*convert, tmp_path / "copied", "--to", "yolo", "--option", "copy=true")
+    assert (tmp_path / "copied" / "images" / "a.png").is_file()
+    assert "no images" not in text
+
+
 def test_a_labelled_video_becomes_a_dataset_again_and_again(tmp_path: Path) -> None:
     sio = pytest.importorskip("sleap_io")
     from trigpoint.data.pixels.frames import VideoWriter
