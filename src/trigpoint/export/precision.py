@@ -20,6 +20,7 @@ from trigpoint.export.writing import about, model_bytes
 from trigpoint.methods.graph import GraphStep
 from trigpoint.prediction import Predictor
 from trigpoint.prediction.exported import ExportedPredictor
+from trigpoint.prediction.onnx_runtime import onnx_runtime
 
 CALIBRATED = 32  # images, evenly spread over those given; more hardly move the ranges
 WEIGHTED = ("Conv", "MatMul", "Gemm")  # operators that int8 computes
@@ -44,6 +45,7 @@ def lowered(
 
 def _half(model: ModelProto) -> ModelProto:
     """A model that computes in float16 and takes and gives float32."""
+    onnx_runtime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
@@ -88,6 +90,7 @@ def _eight_bits(model: ModelProto, inputs: Sequence[npt.NDArray[np.float32]]) ->
 
     The ranges of their inputs are those met with ``inputs``.
     """
+    onnx_runtime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     name = model.graph.input[0].name

@@ -20,6 +20,7 @@ from trigpoint.metrics.domain import look_of
 from trigpoint.metrics.trust import Trust
 from trigpoint.prediction.base import Found, Image, ImagePredictor, Stored, is_lazy, stored_pixels
 from trigpoint.prediction.model_file import read_about, read_model
+from trigpoint.prediction.onnx_runtime import onnx_runtime
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _ROUNDING = 1 - 1e-5  # of a threshold, which was the score of an instance: that one is still found
@@ -60,8 +61,7 @@ class ExportedPredictor(ImagePredictor):
     @classmethod
     def of(cls, data: bytes, path: str | Path, device: str = "auto") -> ExportedPredictor:
         """As ``load`` for the bytes of a model that were read, or not yet written."""
-        import onnxruntime as runtime
-
+        runtime = onnx_runtime()
         there = runtime.get_available_providers()
         names = [_PROVIDERS[device]] if device in _PROVIDERS else [_PROVIDERS["cuda"]] * (device == "auto")
         chosen = [name for name in names if name in there]
