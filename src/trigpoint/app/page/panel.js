@@ -116,12 +116,19 @@ export class Panel {
     if (next) dress(get("next-dot"), store.landmarks.indexOf(next));
     get("next-dot").hidden = !next;
     get("next-hint").textContent = next
-      ? "Click where it is."
+      ? this.hint(next)
       : total
         ? "Enter: next image to label."
         : "Name the landmarks to begin.";
     get("next-buttons").hidden = !next || store.readOnly;
     this.updateExample(next);
+  }
+
+  /** What to do with a landmark that is left. @param {string} landmark */
+  hint(landmark) {
+    const { proposals } = this;
+    const proposed = proposals.open.some(([name]) => name === landmark);
+    return proposed ? "Click where it is, or accept its proposal." : "Click where it is.";
   }
 
   /** @param {string} landmark */

@@ -160,7 +160,7 @@ export class Proposals extends EventTarget {
     get("model-title").textContent = this.title();
     const open = this.open.length;
     get("accept").hidden = !open;
-    get("accept-count").textContent = String(open);
+    get("accept-count").textContent = open === 1 ? "1 proposal" : `${open} proposals`;
     get("model-text").textContent = this.onImage();
   }
 
@@ -174,9 +174,10 @@ export class Proposals extends EventTarget {
   onImage() {
     if (!this.found.length) return "";
     if (!this.found[0].rows) return "Predicting…";
-    if (this.found[0].learned) return this.found[0].together ? "Proposals near one that you correct move along." : "";
+    const along = this.found[0].together && !this.store.set.instances ? "; others near it move along" : "";
+    const hint = this.open.length ? `Drag a proposal to correct it${along}.` : "";
     const errors = this.errors();
-    if (!errors.length) return "";
+    if (this.found[0].learned || !errors.length) return hint;
     const mean = errors.reduce((sum, [, error]) => sum + error, 0) / errors.length;
     const [name, worst] = errors[0];
     return `Labels and predictions are ${mean.toFixed(1)} px apart, at most ${worst.toFixed(1)} px (${name}).`;
