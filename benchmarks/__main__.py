@@ -11,31 +11,39 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import audit, codec, coverage, foveated, instances, labelling, radii, throughput, training, transfer
+from benchmarks import (
+    audit,
+    codec,
+    coverage,
+    domain,
+    foveated,
+    instances,
+    labelling,
+    radii,
+    throughput,
+    training,
+    transfer,
+)
 from benchmarks.scale import scale
 from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
 
 PARTS = ("throughput", "codec", "instances", "training", "transfer", "foveated")
+OWN = {"labelling": labelling, "audit": audit, "coverage": coverage, "radii": radii, "domain": domain}
+"""What has options of its own, and is not about speed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> str:
     """Measure, and return the text that is printed."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["labelling"]:
-        return labelling.main(given[1:])  # clicks; it has options of its own
-    if given[:1] == ["audit"]:
-        return audit.main(given[1:])
-    if given[:1] == ["coverage"]:
-        return coverage.main(given[1:])
-    if given[:1] == ["radii"]:
-        return radii.main(given[1:])
+    if given and given[0] in OWN:
+        return OWN[given[0]].main(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of trigpoint, as ratios.")
     parser.add_argument(
         "what",
         nargs="?",
-        choices=[*PARTS, "scale", "labelling", "audit", "coverage", "radii"],
-        help="one part; none: all but the last five",
+        choices=[*PARTS, "scale", *OWN],
+        help=f"one part; none: all but the last {1 + len(OWN)}",
     )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")
