@@ -556,3 +556,10 @@ def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
         train("fast", out=tmp_path / "other", minutes=5)
     assert "limit: 8  # given on the command line" in text
     assert "epochs: 1  # given on the command line" in text
+
+
+def test_one_look_needs_no_patience() -> None:
+    found = plan(replace(FACES, validation=5000), 3, SLOW)
+    assert value(found, "train.val_every") == value(found, "train.epochs")
+    assert "patience" not in found.values()["train"]
+    assert any(line.endswith("one look at 5000 validation images") for line in found.told())

@@ -180,7 +180,7 @@ def _cascade(
     coarse = nested(
         [*inputs, *_inputs(view, found), *_augment(facts, view), *rest, *_epochs(first, found, facts.images)]
     )
-    del coarse["train"]["patience"]
+    coarse["train"].pop("patience", None)
     colours = loading[0]
     left = budget.seconds - seconds
     trial = cascade.choices(facts, coarse, colours, left, left / cascade.FINE_STEPS)
@@ -237,8 +237,12 @@ def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | Non
     time = "" if minutes is None else f", as many as {minutes:g} minutes have"
     validation = budget.facts.validation
     few = f"; {validation} say little, so the last weights may be as good" if validation < FEW_LOOKED_AT else ""
-    return [
+    looked = f"{'one look' if looks == 1 else f'{looks} looks'} at {validation} validation images{few}"
+    choices = [
         Choice("train.epochs", epochs, f"{epochs * per_epoch} steps{time}"),
-        Choice("train.val_every", every, f"{looks} looks at {validation} validation images{few}"),
-        Choice("train.patience", patience, f"training ends when {patience} looks in a row find no smaller error"),
+        Choice("train.val_every", every, looked),
     ]
+    if patience < looks:  # else it cannot end sooner
+        why = f"training ends when {patience} looks in a row find no smaller error"
+        choices.append(Choice("train.patience", patience, why))
+    return choices
