@@ -9,7 +9,7 @@ import pandas as pd
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.evaluation import Report
-from trigpoint.evaluation.report import Detected
+from trigpoint.evaluation.result import Detected
 from trigpoint.landmarks import FloatArray, ImageDetections, LandmarkSet, Normalizer, Prediction
 from trigpoint.metrics import detection_scores, precision_recall, radial_error
 from trigpoint.metrics.summary import summarize

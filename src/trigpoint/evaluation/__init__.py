@@ -2,7 +2,7 @@
 
 - ``measure.py``: ``evaluate``
 - ``agreement.py``: annotators of the same images against each other
-- ``report.py``: ``Report``, its figures and its page; ``traces.py``: pictures of the glimpses
+- ``result.py``: what was found; ``report.py``: ``Report``, its figures and page; ``traces.py``: pictures of glimpses
 - ``comparing.py``: ``compare``, several runs on the same images; ``pairing.py``: that they are, and the differences
 - ``tables.py``, ``figures.py``: the numbers and figures of a report as files for a paper
 """

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data.files import refuse_existing
 from trigpoint.errors import ConfigError
+from trigpoint.evaluation.result import Result
 from trigpoint.evaluation.tables import interval_of
 from trigpoint.report.detection_figures import precision_recall_of_runs, precision_recall_plot
 from trigpoint.report.figures import ced_plot
 from trigpoint.report.landmark_figures import Dot, landmark_dots
 from trigpoint.report.style import FORMATS, save
-
-if TYPE_CHECKING:
-    from trigpoint.evaluation.report import Report
 
 SHOWN = 0.98  # of the errors; the largest would squeeze the others
 _DPI = 300  # as journals ask
@@ -36,7 +33,7 @@ def figure_files(path: str | Path) -> list[Path]:
     return [file, file.with_name(f"{file.stem}-landmarks{file.suffix}")]
 
 
-def write_figures(path: str | Path, reports: Mapping[str, Report], *, overwrite: bool = False) -> list[Path]:
+def write_figures(path: str | Path, reports: Mapping[str, Result], *, overwrite: bool = False) -> list[Path]:
     """Write the curve and the landmarks of reports on the same images, by the names of their runs; gives the files.
 
     The title is left to the caption of the paper. Raises DataError for a file that exists, before any is written.
@@ -49,7 +46,7 @@ def write_figures(path: str | Path, reports: Mapping[str, Report], *, overwrite:
     return files
 
 
-def curve(reports: Mapping[str, Report], title: str | None = None) -> Figure:
+def curve(reports: Mapping[str, Result], title: str | None = None) -> Figure:
     """Cumulative errors in mm, where they are known of all images, else px; of multi-instance runs precision against
     recall."""
     first = next(iter(reports.values()))
@@ -67,7 +64,7 @@ def curve(reports: Mapping[str, Report], title: str | None = None) -> Figure:
     return ced_plot(errors, max(limit, 1e-3), first.lengths[0], **titled)
 
 
-def landmarks(reports: Mapping[str, Report]) -> Figure:
+def landmarks(reports: Mapping[str, Result]) -> Figure:
     """Mean error of each landmark with its interval; of several instances recall, precision and F1, or of several runs
     F1."""
     first = next(iter(reports.values()))
@@ -82,7 +79,7 @@ def landmarks(reports: Mapping[str, Report]) -> Figure:
     return landmark_dots(shown, "share", share=True)
 
 
-def _errors(report: Report, with_median: bool) -> dict[str, Dot]:
+def _errors(report: Result, with_median: bool) -> dict[str, Dot]:
     """Of each landmark; medians only where they do not crowd."""
     unit, errors = report.lengths
     dots = {}
@@ -94,6 +91,6 @@ def _errors(report: Report, with_median: bool) -> dict[str, Dot]:
     return dots
 
 
-def _scores(report: Report, key: str) -> dict[str, Dot]:
+def _scores(report: Result, key: str) -> dict[str, Dot]:
     found = {} if report.detected is None else report.detected.scores.per_landmark["strict"]
     return {name: Dot(getattr(scores, key), *scores.intervals.get(key, ())) for name, scores in found.items()}

@@ -5,19 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
 
 from trigpoint.data.description import DEFAULT_TABLE
+from trigpoint.evaluation.result import Result
 from trigpoint.landmarks import FloatArray
 from trigpoint.report.displayed import as_displayed
 from trigpoint.report.overlays import Shown, counts_told, matched_points, mean_error
 from trigpoint.report.views import Gallery, View, detail_view, image_view
-
-if TYPE_CHECKING:
-    from trigpoint.evaluation.report import Report
 
 PAGE = "http://127.0.0.1:8765/"
 """Where ``trigpoint label`` serves its page, if the port is free."""
@@ -28,7 +25,7 @@ _MATCHED = "ring: annotated, cross: predicted, line between them: a pair, square
 _JOINED = "; lines of the skeleton: blue annotated, orange and dashed predicted"
 
 
-def galleries(report: Report) -> list[Gallery]:
+def galleries(report: Result) -> list[Gallery]:
     """Typical images, worst images and worst landmarks of a report; what has none is left out.
 
     Each image is read once, and only one is in memory at a time.
@@ -59,7 +56,7 @@ def galleries(report: Report) -> list[Gallery]:
     return [gallery for gallery in made if gallery.views]
 
 
-def worst_landmarks(report: Report) -> list[tuple[int, int]]:
+def worst_landmarks(report: Result) -> list[tuple[int, int]]:
     """The (image, landmark) pairs with the largest errors, at most 3 of one image.
 
     None of a multi-instance run: its errors are misses and false predictions, which have no distance that could be
@@ -78,7 +75,7 @@ def worst_landmarks(report: Report) -> list[tuple[int, int]]:
     return found
 
 
-def _details_told(report: Report) -> str:
+def _details_told(report: Result) -> str:
     lost = int(np.isinf(report.errors).sum())
     more = f"; {lost} that were not predicted are not shown" if lost else ""
     return (
@@ -87,7 +84,7 @@ def _details_told(report: Report) -> str:
     )
 
 
-def _caption(report: Report, which: int) -> str:
+def _caption(report: Result, which: int) -> str:
     if report.detected is None:
         about, marks = ("nearest to the median error", "largest mean error")[which], _MARKS
     else:
@@ -95,7 +92,7 @@ def _caption(report: Report, which: int) -> str:
     return f"{about}; {marks}" + (_JOINED if report.dataset.landmarks.skeleton else "")
 
 
-def _shown(report: Report, i: int) -> tuple[Shown, list[tuple[FloatArray, bool]]]:
+def _shown(report: Result, i: int) -> tuple[Shown, list[tuple[FloatArray, bool]]]:
     """Points of an image by pairs, and the instances whose landmarks are joined by lines."""
     detected, count = report.detected, len(report.dataset.landmarks)
     if detected is None:
@@ -109,7 +106,7 @@ def _shown(report: Report, i: int) -> tuple[Shown, list[tuple[FloatArray, bool]]
     return shown, [(points, False) for points in image.points]
 
 
-def _telling(report: Report) -> Callable[[int, Shown], str]:
+def _telling(report: Result) -> Callable[[int, Shown], str]:
     """Words for an image by its number and its points."""
     if report.detected is not None:
         return lambda i, shown: counts_told(shown)
@@ -126,7 +123,7 @@ def _telling(report: Report) -> Callable[[int, Shown], str]:
 class _Links:
     """Where the labelling page shows images of a report, and the ``command`` that serves it."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Result) -> None:
         self.dataset, self.command = report.dataset, ""
         table = report.dataset.table or report.dataset.folder
         if table is not None:  # else it was made of an array, and nothing could be corrected

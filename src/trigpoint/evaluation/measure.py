@@ -10,7 +10,8 @@ from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.instances import ImageInstances
 from trigpoint.errors import DataError
 from trigpoint.evaluation.measuring import compared, with_measurements
-from trigpoint.evaluation.report import Detected, Report
+from trigpoint.evaluation.report import Report
+from trigpoint.evaluation.result import Detected
 from trigpoint.evaluation.traces import traced
 from trigpoint.evaluation.trusted import trust_numbers
 from trigpoint.landmarks import Prediction

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from trigpoint.errors import DataError
-from trigpoint.evaluation.report import Detected, Report
+from trigpoint.evaluation.report import Report
+from trigpoint.evaluation.result import Detected
 from trigpoint.evaluation.tables import bounds, interval_of, scores_row
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import DetectionCounts

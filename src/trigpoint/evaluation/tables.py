@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from trigpoint.evaluation.result import Result
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import DetectionCounts, bootstrap_interval, mean_error, median_error, normalized_error
 from trigpoint.metrics.detection_report import DetectionReport, ratio
 from trigpoint.metrics.functional import mean_by_image, plain, plain_pair
 from trigpoint.report.table_files import Tables
 from trigpoint.report.tables import Row, number, percent
-
-if TYPE_CHECKING:
-    from trigpoint.evaluation.report import Report
 
 SHEETS = ("landmarks", "images", "subjects")
 TOTAL = "all landmarks"
@@ -31,7 +29,7 @@ class Measured(NamedTuple):
     group: int
 
 
-def tables(report: Report) -> Tables:
+def tables(report: Result) -> Tables:
     """Everything that ``--table`` writes: per landmark, per image, per subject."""
     measured = images_of(report)
     if report.detected is None:
@@ -55,7 +53,7 @@ def tables(report: Report) -> Tables:
     return Tables(dict(zip(SHEETS, sheets, strict=True)), paper, about(report))
 
 
-def images_of(report: Report) -> list[Measured]:
+def images_of(report: Result) -> list[Measured]:
     """The images of a report in the order of its numbers."""
     data = report.dataset
     rows = range(len(data)) if report.detected is None else [image.rows[0] for image in report.detected.images]
@@ -71,7 +69,7 @@ def images_of(report: Report) -> list[Measured]:
     ]
 
 
-def about(report: Report) -> list[str]:
+def about(report: Result) -> list[str]:
     """What the numbers are of, and whether there are intervals."""
     metrics = report.metrics
     subjects = metrics["n_subjects"]
@@ -97,7 +95,7 @@ def bounds(key: str, pair: Sequence[float] | None) -> Row:
 # -- one instance in an image ---------------------------------------------------------------------------------------
 
 
-def _landmarks(report: Report, unit: str, errors: FloatArray) -> list[dict[str, Any]]:
+def _landmarks(report: Result, unit: str, errors: FloatArray) -> list[dict[str, Any]]:
     rows = []
     for k, (name, found) in enumerate(report.metrics["per_landmark"].items()):
         mean = f"mre_{unit}"
@@ -110,7 +108,7 @@ def _landmarks(report: Report, unit: str, errors: FloatArray) -> list[dict[str, 
     return rows
 
 
-def _total(report: Report, unit: str) -> Row:
+def _total(report: Result, unit: str) -> Row:
     found = report.metrics
     mean = f"mre_{unit}"
     row = {"landmark": TOTAL, "n_points": found["n_points"], mean: found[mean], **bounds(mean, found["ci95"].get(mean))}
@@ -138,7 +136,7 @@ def _printed(row: Row, unit: str) -> Row:
     }
 
 
-def _images(report: Report, measured: Sequence[Measured], unit: str, errors: FloatArray) -> list[dict[str, Any]]:
+def _images(report: Result, measured: Sequence[Measured], unit: str, errors: FloatArray) -> list[dict[str, Any]]:
     names, marks = report.dataset.landmarks.names, report.dataset.landmarks
     normalized = None
     if marks.normalizer is not None:
