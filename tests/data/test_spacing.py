@@ -22,8 +22,7 @@ from trigpoint.landmarks import LandmarkSet, Sample, spacing_pair
 from trigpoint.metrics import radial_error, radial_error_mm, to_millimetres
 from trigpoint.metrics.summary import summarize
 from trigpoint.report.overlays import prediction_overlay
-from trigpoint.runs import RunFolder
-from trigpoint.runs.folder import LandmarkFile
+from trigpoint.runs import LandmarkFile, RunFolder
 
 OBLONG = (0.2, 0.1)
 ERROR = float(np.hypot(0.6, 0.4))  # mm of 3 px in x and 4 px in y

@@ -1,6 +1,6 @@
 """What a run folder is, and where its data came from.
 
-- ``folder.py``: the files of a run
+- ``folder.py``: the files of a run; ``landmark_file.py``: what it finds; ``environment.py``: versions and device
 - ``label_curve.py``: what trainings with fewer labels say of more
 - ``listing.py``: the runs below a folder
 - ``lock.py``: one training at a time
@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 from trigpoint.imports import lazy
 
 if TYPE_CHECKING:
-    from trigpoint.runs.folder import LandmarkFile, RunFolder, environment_text
+    from trigpoint.runs.environment import environment_text
+    from trigpoint.runs.folder import RunFolder
+    from trigpoint.runs.landmark_file import LandmarkFile
 
 __all__ = ["LandmarkFile", "RunFolder", "environment_text"]
 
 __getattr__ = lazy(  # a lock needs no PyTorch
-    __name__, {"trigpoint.runs.folder": ("LandmarkFile", "RunFolder", "environment_text")}
+    __name__,
+    {
+        "trigpoint.runs.environment": ("environment_text",),
+        "trigpoint.runs.folder": ("RunFolder",),
+        "trigpoint.runs.landmark_file": ("LandmarkFile",),
+    },
 )

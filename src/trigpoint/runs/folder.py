@@ -15,66 +15,28 @@ temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock`` is held 
 """
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from trigpoint import __version__
-from trigpoint.config import read_yaml, to_yaml
+from trigpoint.config import to_yaml
 from trigpoint.data.files import write_bytes, write_text
-from trigpoint.data.measurements import read_measurements
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
-from trigpoint.errors import ConfigError, DataError, RunError
-from trigpoint.landmarks import COVERAGE, FloatArray, LandmarkSet, Spacing, Widths, plain_spacing, spacing_pair
+from trigpoint.errors import ConfigError, RunError
 from trigpoint.metrics.together import Together
 from trigpoint.metrics.trust import Trust
 from trigpoint.nn.pretrained import notes
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
+from trigpoint.runs.environment import environment_text
+from trigpoint.runs.landmark_file import LandmarkFile, damaged
 
 FIXED = "fixed"  # the schedule that leaves the widths of the targets as they are
 _ORIGIN = "begun from "  # a line of env.txt
-_PACKAGES = [
-    "trigpoint",
-    "torch",
-    "torchvision",
-    "timm",
-    "lightning",
-    "torchmetrics",
-    "numpy",
-    "pandas",
-    "scipy",
-    "pillow",
-    "pydicom",
-    "tifffile",
-    "safetensors",
-    "pydantic",
-]
-
-
-@dataclass(frozen=True)
-class LandmarkFile:
-    """Content of ``landmarks.yaml``. ``radius`` and ``scale``: see ``Prediction.radii``; empty before they are
-    calibrated, which is the last thing that training does. ``threshold``: score above which an instance counts, chosen
-    on the validation images; only of multi-instance runs, whose ``radius`` is that of the pairs there. ``untaught``:
-    landmarks that no training image annotates, which predictions leave blank. ``widths``: of each measurement, half the
-    width of its interval by unit, see ``methods.measuring``; NaN where too few subjects validated."""
-
-    landmarks: LandmarkSet
-    spacing_mm: Spacing | None = None
-    radius: FloatArray = field(default_factory=lambda: np.zeros(0))
-    threshold: float | None = None
-    scale: float | None = None
-    untaught: tuple[str, ...] = ()
-    widths: Widths = field(default_factory=dict)
 
 
 class RunFolder:
@@ -197,51 +159,11 @@ class RunFolder:
 
     def read_landmarks(self) -> LandmarkFile:
         """Names, spacing and radii."""
-        if not self.landmarks.is_file():
-            raise RunError(f"{self.landmarks}: is missing; put it back, or train into another --out")
-        values = read_yaml(self.landmarks)
-        try:
-            wrong: list[str] = []
-            read_measurements(values.get("measurements") or {}, wrong)
-            if wrong:
-                raise ValueError(wrong[0])
-            marks = LandmarkSet.from_dict(values)
-            radius = values.get("radius_px")
-            numbers = np.array([] if radius is None else [radius.get(name) for name in marks.names], dtype=np.float64)
-            spacing = spacing_pair(values.get("spacing_mm"))
-            threshold, scale = (
-                None if values.get(key) is None else float(values[key]) for key in ("threshold", "radius_scale")
-            )
-            untaught = tuple(str(name) for name in values.get("untaught") or ())
-            if unknown := [name for name in untaught if name not in marks.names]:
-                raise ValueError(f"untaught: unknown landmark '{unknown[0]}'")
-            widths = {
-                str(name): {str(unit): float(np.nan if width is None else width) for unit, width in one.items()}
-                for name, one in (values.get("measurement_half_widths") or {}).items()
-            }
-            return LandmarkFile(marks, spacing, numbers, threshold, scale, untaught, widths)
-        except (AttributeError, KeyError, TypeError, ValueError, ConfigError, DataError) as error:
-            raise _damaged(self.landmarks, error) from None
+        return LandmarkFile.read(self.landmarks)
 
     def write_landmarks(self, marks: LandmarkFile) -> None:
         """Write ``landmarks.yaml``."""
-        values = marks.landmarks.to_dict()
-        values["spacing_mm"] = plain_spacing(marks.spacing_mm)
-        if len(marks.radius):
-            values["radius_coverage"] = COVERAGE
-            pairs = zip(marks.landmarks.names, marks.radius, strict=True)
-            values["radius_px"] = {name: None if np.isnan(r) else round(float(r), 4) for name, r in pairs}
-            values["radius_scale"] = marks.scale
-        if marks.threshold is not None:
-            values["threshold"] = marks.threshold
-        if marks.widths:
-            values["measurement_half_widths"] = {
-                name: {unit: None if np.isnan(width) else float(f"{width:.6g}") for unit, width in one.items()}
-                for name, one in marks.widths.items()
-            }
-        if marks.untaught:
-            values["untaught"] = list(marks.untaught)
-        write_text(self.landmarks, to_yaml(values), overwrite=True)
+        marks.write(self.landmarks)
 
     def read_trust(self, count: int) -> Trust | None:
         """What is known of the errors of the ``count`` landmarks beside their radii; None of runs without."""
@@ -252,7 +174,7 @@ class RunFolder:
             if len(found.difficulty.mean) != count:
                 raise ValueError(f"expected {count} landmarks, got {len(found.difficulty.mean)}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _damaged(self.trust, error) from None
+            raise damaged(self.trust, error) from None
         return found
 
     def write_trust(self, trust: Trust | None) -> None:
@@ -266,7 +188,7 @@ class RunFolder:
         try:
             return Together.from_dict(json.loads(self.together.read_text(encoding="utf-8")))
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(self.together, error) from None
+            raise damaged(self.together, error) from None
 
     def write_together(self, together: Together | None) -> None:
         """Write ``together.json``; without anything to say there is none."""
@@ -353,31 +275,12 @@ def _split_rows(split: Mapping[str, list[str]], since: int | None = None) -> pd.
     return rows if since is None else rows.assign(since=str(since))
 
 
-def environment_text() -> str:
-    """Versions and device, as a bug report needs them."""
-    lines = [f"python {platform.python_version()}", f"platform {platform.platform()}"]
-    lines += [_version(package) for package in _PACKAGES]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    lines.append(f"device {device}, {torch.get_num_threads()} threads")
-    return "\n".join(lines) + "\n"
-
-
 def _write_json(file: Path, values: Mapping[str, Any] | None) -> None:
     """Write values, or take the file away where there are none."""
     if values is None:
         file.unlink(missing_ok=True)
     else:
         write_text(file, json.dumps(values) + "\n", overwrite=True)
-
-
-@cache
-def _version(package: str) -> str:
-    if package == "trigpoint":  # also where it runs from its source, without being installed
-        return f"trigpoint {__version__}"
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"{package} not installed as a package"
 
 
 def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
@@ -387,12 +290,7 @@ def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
     try:
         table: pd.DataFrame = pd.read_csv(file, **options)
     except (OSError, ValueError) as error:  # what pandas raises for no table derives from ValueError
-        raise _damaged(file, error) from None
+        raise damaged(file, error) from None
     if missing := [column for column in columns if column not in table]:
-        raise _damaged(file, KeyError(f"no column {missing[0]}"))
+        raise damaged(file, KeyError(f"no column {missing[0]}"))
     return table
-
-
-def _damaged(file: Path, error: Exception) -> RunError:
-    what = " ".join(str(part) for part in error.args) or type(error).__name__
-    return RunError(f"{file}: expected what training wrote, got a damaged file ({what}); put it back, or train again")
