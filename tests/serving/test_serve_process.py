@@ -86,6 +86,13 @@ def test_one_process_from_begin_to_end(model: Path, tmp_path: Path) -> None:
         assert answer["model"]["name"] == "points"
         with pytest.raises(HTTPError, match="422"):
             urlopen(Request(address, b"bad"), timeout=30)
+        with contextlib.ExitStack() as many:
+            long = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {32 << 20}\r\n\r\n".encode()
+            for _ in range(8):  # all the bytes that there may be at a time, as they say
+                many.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)).sendall(long)
+            time.sleep(0.3)
+            with pytest.raises(HTTPError, match="429"):  # read by a client that sends its whole body first
+                urlopen(Request(address, bytes(24 << 20)), timeout=30)
         began = time.monotonic()
         assert b" 408 " in raw(port, head + b"\r\n" + png()[:30])  # the rest never comes
         assert raw(port, b"POST /predict HTTP/1.1\r\nHost: x") == b""  # a head that never ends
@@ -106,7 +113,7 @@ def test_one_process_from_begin_to_end(model: Path, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["err"]  # nothing is kept
 
 
-def test_bad_options_are_refused(model: Path, tmp_path: Path) -> None:
+def test_bad_options_are_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told(*options: str) -> str:
         result = CliRunner().invoke(app, ["serve", *options])
         assert result.exit_code == 2
@@ -119,9 +126,17 @@ def test_bad_options_are_refused(model: Path, tmp_path: Path) -> None:
         assert f"--port {port}, --host 127.0.0.1: expected a free port" in told(str(model), "--port", port)
     assert "--token: expected one" in told(str(model), "--host", "0.0.0.0")
     assert "no such model" in told(str(tmp_path / "no.onnx"))
+    (model.parent / "folder.onnx").mkdir()  # what a container makes of a file that is not there
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(model.read_bytes()[:-9])
     assert "cut.onnx" in told(str(cut))
+    assert "folder.onnx: expected a model" in told(str(model.parent / "folder.onnx"))
+
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)  # a container without /tmp
+    assert "expected a folder for the sockets of the decoders, got none; mount one" in told(str(model))
 
 
 def test_an_image_that_hangs_or_crashes_a_library_ends_its_decoder_only() -> None:

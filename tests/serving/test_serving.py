@@ -221,6 +221,39 @@ def test_what_waits_is_predicted_together_and_more_is_refused(made: Service, tol
     assert made.room.now == 0
 
 
+def test_bodies_together_are_bounded(told: Told) -> None:
+    made = service(told, Limits(seconds=60.0, queue=64, bytes=1000))
+    with TestClient(made.app) as client, ThreadPoolExecutor(16) as threads:
+        told.go.clear()
+        padded = png() + bytes(1000 - len(png()))
+        waiting = [threads.submit(client.post, "/predict", content=padded) for _ in range(8)]
+        wait_for(lambda: made.room.now == 8)
+        for body in (png(), iter([png()])):  # which states no length
+            refused = client.post("/predict", content=body)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            assert "expected at most 8000 bytes of requests at a time" in refused.json()["error"]
+        told.go.set()
+        assert {one.result().status_code for one in waiting} == {200}
+        assert client.post("/predict", content=iter([png()])).status_code == 200
+
+
+def test_large_images_are_predicted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    monkeypatch.setattr(Told, "concurrent", True)
+    made = service(told, Limits(seconds=60.0, pixels=1000), threads=3)
+    with TestClient(made.app) as client, ThreadPoolExecutor(8) as threads:
+        for size, together in (((40, 20), 1), ((20, 20), 2), ((10, 10), 3)):
+            told.go.clear()
+            asked = told.asked
+            waiting = [threads.submit(client.post, "/predict", content=png(1, size)) for _ in range(4)]
+            wait_for(lambda: told.asked == asked + together and made.room.now == 4)  # noqa: B023
+            time.sleep(0.2)
+            assert told.asked == asked + together  # the others wait
+            told.go.set()
+            assert {one.result().status_code for one in waiting} == {200}
+        assert made.batcher._now == 0
+
+
 def test_late_answers_and_slow_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Told()
     made = service(slow, Limits(seconds=3.0))

@@ -25,6 +25,7 @@ from trigpoint.prediction.onnx_runtime import onnx_runtime
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _ROUNDING = 1 - 1e-5  # of a threshold, which was the score of an instance: that one is still found
 _BESIDE = ("spread",)  # outputs that stand beside the points
+_LARGE = 4_000_000  # pixels of an image whose memory is given back after it; else a service keeps that of its largest
 
 
 class ExportedPredictor(ImagePredictor):
@@ -46,6 +47,8 @@ class ExportedPredictor(ImagePredictor):
         self.method_name = about["method"]
         self.about, self._session = about, session
         self.trust = None if about.get("trust") is None else Trust.from_dict(about["trust"])
+        self._given_back = onnx_runtime().RunOptions()
+        self._given_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._outputs = [output.name for output in session.get_outputs()]
         self._threshold: float | None = about["threshold"]
 
@@ -118,7 +121,7 @@ class ExportedPredictor(ImagePredictor):
         if self._threshold is not None:
             limit = self._threshold if threshold is None else threshold
             given["threshold"] = np.array(_ROUNDING * limit, np.float32)
-        found = self._session.run(None, given)
+        found = self._session.run(None, given, self._given_back if values.shape[0] * values.shape[1] > _LARGE else None)
         return {name: np.asarray(one, np.float64) for name, one in zip(self._outputs, found, strict=True)}
 
 

@@ -54,6 +54,9 @@ def read_model(path: str | Path) -> bytes:
     check_path(file)
     if not file.exists():
         raise RunError(f"{file}: no such model; check the path, or make one: trigpoint export RUN --out {file}")
+    if file.is_dir():
+        got = "got a folder, which containers make of a file that is missing"
+        raise RunError(f"{file}: expected a model, {got}; check the path")
     with open_file(file) as stream:
         data = stream.read(_MOST)
     found = _last(data)

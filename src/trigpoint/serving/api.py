@@ -28,6 +28,7 @@ from trigpoint.serving.limits import Limits
 from trigpoint.serving.metrics import Metrics
 
 _GONE = 499  # what nginx calls a client that did not wait for the answer
+_DECODERS = 4  # decoding takes far less time than predicting, and each holds an image
 _NAME = 255  # letters of a file's name that are given back
 _BINARY = {"type": "string", "format": "binary"}
 _TYPES = ("image/png", "image/jpeg", "image/tiff", "application/dicom", "application/octet-stream")
@@ -82,8 +83,10 @@ class Service:
 
     @asynccontextmanager
     async def _life(self, app: FastAPI) -> AsyncIterator[None]:
-        self.decoders = Decoders(max(2, self._threads), self.limits)
-        self.batcher = Batcher(self.predictor, self._batch, self._threads, self.metrics.batch.observe)
+        self.decoders = Decoders(min(_DECODERS, max(2, self._threads)), self.limits)
+        self.batcher = Batcher(
+            self.predictor, self._batch, self._threads, self.limits.pixels, self.metrics.batch.observe
+        )
         self.decoders.start()
         self.batcher.start()
         try:

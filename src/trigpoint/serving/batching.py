@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from trigpoint.data.pixels.images import ImageData
@@ -25,16 +26,24 @@ class Batcher:
     """One predictor for all requests.
 
     Nothing waits to be joined by others: a batch is what came while the one before was predicted, up to ``most``
-    images. A predictor that several threads may call gets ``threads`` of them, and each image alone.
+    images. A predictor that several threads may call gets ``threads`` of them, and each image alone; those that are
+    predicted side by side have ``pixels`` at most, or it is one: predicting takes far more memory than the image.
     """
 
     def __init__(
-        self, predictor: ImagePredictor, most: int, threads: int, told: Callable[[int], None] = lambda count: None
+        self,
+        predictor: ImagePredictor,
+        most: int,
+        threads: int,
+        pixels: int,
+        told: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.predictor = predictor
         self._most = 1 if predictor.concurrent else most
         self._count = threads if predictor.concurrent else 1
         self._told = told
+        self._pixels, self._now = pixels, 0  # of the images that are predicted
+        self._changed = asyncio.Condition()
         self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="predict")
         self._waiting: deque[_Waiting] = deque()
         self._some = asyncio.Event()
@@ -70,7 +79,8 @@ class Batcher:
                 self._some.clear()
                 continue
             images, threshold = [one.image for one in part], part[0].threshold
-            results = await loop.run_in_executor(self._threads, self._results, images, threshold)
+            async with self._room_for(images):
+                results = await loop.run_in_executor(self._threads, self._results, images, threshold)
             self._told(len(part))
             for one, result in zip(part, results, strict=True):
                 if one.answer.done():
@@ -80,6 +90,20 @@ class Batcher:
                 else:
                     one.answer.set_result(result)
             del part, images, results, one, result  # not kept until the next ones come
+
+    @asynccontextmanager
+    async def _room_for(self, images: Sequence[ImageData]) -> AsyncIterator[None]:
+        """Wait until these may be predicted beside the others."""
+        count = sum(image.height * image.width for image in images)
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._now or self._now + count <= self._pixels)
+            self._now += count
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._now -= count
+                self._changed.notify_all()
 
     def _taken(self) -> list[_Waiting]:
         """The next images of one threshold, without those that were given up."""

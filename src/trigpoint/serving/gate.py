@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from trigpoint.serving.asgi import (
     LOCAL,
@@ -32,20 +32,20 @@ _SAFE = (b"x-content-type-options", b"nosniff")
 
 
 class FullError(Exception):
-    """There is no room for so many images now."""
+    """There is no room for so much now."""
 
 
 class Room:
-    """Images that are received, wait or are worked on: ``now`` of at most ``most``."""
+    """Images, or bytes of requests, that are received, wait or are worked on: ``now`` of at most ``most``."""
 
-    def __init__(self, most: int) -> None:
-        self.most, self.now = most, 0
+    def __init__(self, most: int, what: str = "images") -> None:
+        self.most, self.now, self.what = most, 0, what
 
     @contextmanager
     def taken(self, count: int) -> Iterator[None]:
-        """Room for so many images until the block ends. Raises FullError."""
+        """Room for so many until the block ends. Raises FullError."""
         if self.now + count > self.most:
-            raise FullError
+            raise FullError(f"expected at most {self.most} {self.what} at a time, got more; send it again in a second")
         self.now += count
         try:
             yield
@@ -62,6 +62,7 @@ class Gate:
     def __init__(self, app: App, limits: Limits, room: Room, metrics: Metrics, token: str | None, host: str) -> None:
         self._app, self._limits, self._room, self._metrics = app, limits, room, metrics
         self._token, self._local = token, host in LOCAL
+        self._bodies = Room(limits.held_bytes, "bytes of requests")
         self.leaving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,20 +98,25 @@ class Gate:
         if problem:
             await answer(send, 413, problem)
         elif scope["path"] == PREDICT and scope["method"] == "POST":
-            await self._predict(scope, receive, send)
+            stated = int(headers.get("content-length", self._limits.bytes))
+            await self._predict(scope, receive, send, stated)
         else:
             await self._in_time(scope, receive, send)
 
-    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _predict(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
         if self.leaving:
             closing = [_AGAIN, (b"connection", b"close")]
             await answer(send, 503, "the service ends; send it to another, or again when it is back", closing)
             return
+        let_in = False
         try:
-            with self._room.taken(1):
+            with self._room.taken(1), self._bodies.taken(length):
+                let_in = True
                 await self._in_time(scope, receive, send)
-        except FullError:
-            await answer(send, 429, full(self._room), [_AGAIN])
+        except FullError as error:
+            if not let_in:
+                await _drained(receive, self._limits.seconds)
+            await answer(send, 429, str(error), [_AGAIN])
 
     async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         whole, answered = False, False
@@ -146,6 +152,9 @@ class Gate:
         return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token.encode())
 
 
-def full(room: Room) -> str:
-    """What is said where there is no room."""
-    return f"expected at most {room.most} images at a time, got more; send it again in a second"
+async def _drained(receive: Receive, seconds: float) -> None:
+    """Take what still comes of a request and forget it: many clients read the answer only after they have sent all."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive()).get("more_body", False):
+                pass

@@ -20,6 +20,11 @@ class Limits:
     connections: int = 512
 
     @property
+    def held_bytes(self) -> int:
+        """Of the bodies of all requests at a time."""
+        return 8 * self.bytes
+
+    @property
     def decoding(self) -> float:
         """Seconds that decoding one image may take; in the others it is predicted."""
         return self.seconds / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,13 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         raise ConfigError(f'serve needs {error.name}, which is missing; pip install "trigpoint[serve]"') from None
     if wanted.host not in LOCAL and not wanted.token:
         got = f"got --host {wanted.host} alone"
-        raise ConfigError(f"--token: expected one where other machines can reach the service, {got}; give --token")
+        fix = "give --token, or set TRIGPOINT_TOKEN"
+        raise ConfigError(f"--token: expected one where other machines can reach the service, {got}; {fix}")
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        got = "got none; mount one, such as docker run --tmpfs /tmp"
+        raise ConfigError(f"expected a folder for the sockets of the decoders, {got}") from None
     from trigpoint.serving.decoding import prepare
 
     prepare()
