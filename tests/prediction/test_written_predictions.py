@@ -48,7 +48,7 @@ def test_tables_are_those_of_pandas_to_the_byte(kind: type[np.floating], thresho
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"), [((20, 30), (360, 540)), ((700, 600), (700, 600)), ((2100, 1500), (700, 500))]
+    ("shape", "size"), [((20, 30), (360, 540)), ((700, 600), (700, 600)), ((2100, 1500), (1050, 750))]
 )
 def test_crosses_are_where_the_points_are_in_every_size(shape: tuple[int, int], size: tuple[int, int]) -> None:
     point = np.array([0.3 * shape[1], 0.6 * shape[0]])
@@ -66,7 +66,27 @@ def test_names_are_written_beside_few_points_and_not_over_the_border() -> None:
     changed = np.nonzero((plain != named).any((0, 2)))[0]
     assert changed.min() > 30
     assert changed.max() < 385
-    assert not (draw_points(black, points, names=["n"] * 13) != plain).any()
+    assert not (draw_points(black, points, names=["n"] * 41) != plain).any()
+
+
+def test_more_points_are_numbered_and_a_key_names_them() -> None:
+    black, count = np.zeros((600, 800, 3), np.uint8), 20
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    points = np.stack([400 + 60 * np.cos(angles), 300 + 60 * np.sin(angles)], -1)[None]
+    points[0, 3] = np.nan  # has no number, but a row in the key
+    plain, numbered = (draw_points(black, points, names=names) for names in ((), ["n"] * count))
+    y, x = np.nonzero((plain != numbered).any(-1))
+    away = np.hypot(x - 400, y - 300)
+    assert away.min() > 60  # outside of the ring, where there is room
+    assert away.max() < 110
+    names = [f"landmark number {k}" for k in range(count)]
+    drawn = draw_image(black, points, names=names)
+    assert drawn.shape[1:] == (800, 3)
+    np.testing.assert_array_equal(drawn[:600], draw_points(black, points, names=names))
+    other = draw_image(black, points, names=[*names[:3], "gonion", *names[4:]])
+    assert (other[:600] == drawn[:600]).all()
+    assert (other[600:] != drawn[600:]).any()
+    assert draw_image(black[:, :150], points, names=names).shape[1] == 150  # narrower than a column of the key
 
 
 def test_pictures_are_written_in_colour_and_named_as_asked(tmp_path: Path) -> None:
