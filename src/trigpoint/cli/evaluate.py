@@ -129,7 +129,7 @@ def _compared(found: Comparison, where: str) -> None:
 
 
 def _show(report: Report, where: str) -> None:
-    from trigpoint.report.tables import landmark_rows, measurement_rows, metric_rows
+    from trigpoint.report.tables import annotator_rows, landmark_rows, measurement_rows, metric_rows
 
     metrics = report.metrics
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
@@ -146,6 +146,13 @@ def _show(report: Report, where: str) -> None:
             first = {"landmark": "counting"} if key == "detection_total" else {}
             headings = {name: name for name in rows[0]} | first
             hidden += show_table(rows, headings, title=key.replace("_", " "), hide=_least_wanted(rows[0]))
+    pairs, against = annotator_rows(metrics)
+    if pairs:
+        hidden += show_table(pairs, title="model and annotators, mean distances")
+    if 0 < len(against) <= _LISTED:
+        hidden += show_table(against, title="model against annotators", hide=("images",))
+    if metrics.get("standing"):
+        say(metrics["standing"], prose=True)
     if rows := measurement_rows(metrics):
         title = "measurements (predicted minus annotated)"
         hidden += show_table(rows, title=title, hide=("ICC", "SD", "unit", "n", "90 % interval"))

@@ -9,6 +9,7 @@ import numpy as np
 from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.instances import ImageInstances
 from trigpoint.errors import DataError
+from trigpoint.evaluation.beside_annotators import beside_annotators
 from trigpoint.evaluation.measuring import compared, with_measurements
 from trigpoint.evaluation.report import Report
 from trigpoint.evaluation.result import Detected
@@ -64,6 +65,7 @@ def evaluate(
             measured, more = compared(predictor, found, dataset)
             metrics["measurements"], metrics["ci95"]["measurements"] = more["numbers"], more["ci95"]
             warnings += more["notes"]
+        warnings += _beside(metrics, dataset, found)
         errors = radial_error(found.points, dataset.points)
         metrics |= trust_numbers(found, errors, predictor.trust)
         if predictor.trust is not None and (unlike := predictor.trust.told(found.detections)):
@@ -87,6 +89,18 @@ def evaluate(
     }
     errors = np.full((len(images), len(dataset.landmarks)), np.nan)
     return Report(metrics=metrics, prediction=found, errors=errors, detected=detected, **report)
+
+
+def _beside(metrics: dict[str, Any], dataset: LandmarkDataset, found: Prediction) -> list[str]:
+    """Add the distances to the annotators; a warning where their tables cannot be read."""
+    try:
+        beside = beside_annotators(dataset, found.points)
+    except DataError as error:
+        return [f"annotators: not compared with; {error}"]
+    if beside is not None:
+        metrics |= {"annotators": beside.pairs, "against_annotators": beside.landmarks, "standing": beside.told()}
+        metrics["ci95"] |= beside.ci95
+    return []
 
 
 def _chosen(

@@ -37,7 +37,10 @@ def draw_points(
     brush = ImageDraw.Draw(image)
     width = max(1, round(min(image.size) / 240))
     arm = (2 if points.shape[1] > _MANY else 3 if points.shape[1] > NAMED else 4) * width
-    places = [(k, *(round(float(value)) for value in points[n, k])) for n, k in np.argwhere(_known(points)).tolist()]
+    places = [
+        (k, round(float(points[n, k, 0])), round(float(points[n, k, 1])))
+        for n, k in np.argwhere(_known(points)).tolist()
+    ]
     for k, x, y in places:
         for colour, more in (("#000000", 2), (colour_of(k), 0)):
             brush.line([(x - arm, y - arm), (x + arm, y + arm)], fill=colour, width=width + more)

@@ -23,6 +23,8 @@ _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _PARTS = {  # table of the metrics: its title, and what its rows are
     "per_landmark": ("Per landmark", "Landmark"),
     "per_group": ("Per group", "Group"),
+    "annotators": ("Model and annotators: mean distances", "Between"),
+    "against_annotators": ("Model against annotators, as far as two have labelled", "Landmark"),
     "measurements": ("Measurements", "Measurement"),
     "detection": ("Detection of instances", "Landmark"),
     "detection_lenient": ("Detection of instances, misses counted leniently", "Landmark"),
@@ -33,6 +35,9 @@ _HEADINGS = {
     "mre_px": "MRE (px)", "sd_px": "SD (px)", "median_px": "Median (px)", "distance_px": "Distance (px)",
     "mre_mm": "MRE (mm)", "sd_mm": "SD (mm)", "median_mm": "Median (mm)", "nme": "NME",
     "precision": "Precision", "recall": "Recall", "f1": "F1",
+    "model_mm": "Model to one (mm)", "model_px": "Model to one (px)",
+    "annotators_mm": "Two of them (mm)", "annotators_px": "Two of them (px)",
+    "difference_mm": "Difference (mm)", "difference_px": "Difference (px)",
     "unit": "Unit", "n_images": "Images", "n_subjects": "Subjects", "n_unpredicted": "Not predicted", "mae": "MAE",
     "bias": "Bias", "sd": "SD", "limits": "95 % limits", "icc": "ICC(2,1)", "half_width": "90 % interval, ±",
     "within": "Within it", "true_positives": "Found", "false_positives": "False", "misses": "Missed",

@@ -190,6 +190,29 @@ def measurement_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def annotator_rows(metrics: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of ``annotators`` and ``against_annotators`` of an evaluation's dict, each number with its interval.
+
+    >>> pairs = {"model - ann": {"mre_mm": 1.5, "n_images": 9}}
+    >>> annotator_rows({"annotators": pairs, "ci95": {"annotators": {"model - ann": {"mre_mm": [1.2, 1.8]}}}})
+    ([{'between': 'model - ann', 'MRE mm': '1.50 [1.20, 1.80]', 'images': 9}], [])
+    """
+    names = {"mre": "MRE", "model": "model to one", "annotators": "two of them", "difference": "difference"}
+    found = []
+    for key, first in (("annotators", "between"), ("against_annotators", "landmark")):
+        bounds = (metrics.get("ci95") or {}).get(key) or {}
+        rows = []
+        for name, values in (metrics.get(key) or {}).items():
+            row: dict[str, Any] = {first: name}
+            for part, value in values.items():
+                what, _, unit = part.rpartition("_")
+                own = number(value, interval=_interval(bounds.get(name), part))
+                row |= {"images": value} if part == "n_images" else {f"{names[what]} {unit}": own}
+            rows.append(row)
+        found.append(rows)
+    return found[0], found[1]
+
+
 def _interval(intervals: Any, key: str) -> list[float] | None:
     pair = intervals.get(key) if isinstance(intervals, Mapping) else None
     return list(map(float, pair)) if isinstance(pair, Sequence) and len(pair) == 2 and None not in pair else None
