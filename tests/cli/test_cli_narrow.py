@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from cli_entry import call
+from typer.testing import CliRunner
 
+from trigpoint.cli import app
 from trigpoint.cli.console import show_table
 from trigpoint.cli.evaluate import _show
 from trigpoint.evaluation import Report
@@ -105,3 +108,15 @@ def test_verbs_fit(narrow: None, drawn: Path, trained: Path, data: Path, tmp_pat
         shown = [line for line in lines(result.stdout) if str(tmp_path) not in line]  # paths stay whole
         assert shown, command
         assert max(map(len, shown)) <= WIDTH, (command, shown)
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "sweep", "serve", "data next", "data agreement"])
+def test_help_flows(narrow: None, verb: str) -> None:
+    shown = lines(CliRunner().invoke(app, [*verb.split(), "--help"]).output)
+    start = next(i for i, line in enumerate(shown) if "Usage:" in line) + 1
+    about = shown[start : next(i for i, line in enumerate(shown) if line.startswith("╭"))]
+    paragraphs = [part.splitlines() for part in "\n".join(about).strip().split("\n\n")]
+    for part in paragraphs:
+        if part and not part[0].startswith(" Example"):
+            for line, following in itertools.pairwise(part):
+                assert len(line) + 1 + len(following.split()[0]) > WIDTH - 2, line

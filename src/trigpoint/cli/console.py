@@ -20,7 +20,28 @@ _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were 
 _SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
-class Verbs(TyperGroup):
+class Flowing(TyperGroup):
+    """A group whose verbs' help flows: a paragraph is broken where the terminal ends, not where the source does."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """As in typer."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help and not isinstance(command, TyperGroup):
+            command.help = flowing(command.help)
+        return command
+
+
+def flowing(text: str) -> str:
+    """Paragraphs on a line each; but examples, which have a line each, and a word in front.
+
+    >>> flowing("Find points.\\n\\nThe table has\\nscores.\\n\\nExample: run a\\nTo compare: run b")
+    'Find points.\\n\\nThe table has scores.\\n\\nExample: run a\\nTo compare: run b'
+    """
+    parts = text.split("\n\n")
+    return "\n\n".join(part if part.lstrip().startswith("Example") else " ".join(part.split()) for part in parts)
+
+
+class Verbs(Flowing):
     """The group of all verbs; turns bad input, Ctrl-C and SIGTERM into a message and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

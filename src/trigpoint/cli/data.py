@@ -9,7 +9,7 @@ import typer
 
 from trigpoint.cli.annotators import agreement, consensus
 from trigpoint.cli.auditing import audit, next_images
-from trigpoint.cli.console import BAD_INPUT, note, progress, refuse, say, show_table, write_json
+from trigpoint.cli.console import BAD_INPUT, Flowing, note, progress, refuse, say, show_table, write_json
 from trigpoint.cli.convert import Force, Images, convert, merge
 from trigpoint.errors import ConfigError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trigpoint.data.quality.checks import CheckReport
 
 app = typer.Typer(
+    cls=Flowing,
     help="Check, draw, convert, join and split datasets; tile images; say what to label; compare annotators.",
     no_args_is_help=True,
 )

@@ -146,7 +146,7 @@ def _trust_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         held = percent(radius["held"]) + (f" ({', '.join(parts)})" if parts else "")
         rows.append(("Error within the radius", held, f"promised {radius['promised']:.0%}; thirds by expected error"))
     if flagged := metrics.get("flagged"):
-        large = f"{percent(flagged['large_errors'])} of errors over {flagged['large_px']:.1f} px"
+        large = f"{percent(flagged['large_errors'])} of the large errors"
         rows.append(
             (f"In the {percent(flagged['images'])} of images flagged", large, "the largest tenth of all errors")
         )
