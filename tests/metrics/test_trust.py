@@ -150,6 +150,10 @@ def test_other_grey_values_are_told() -> None:
     found, _ = drawn(1, 7)
     found[0].look = (0.95, 0.2)
     assert trust.told(found.detections) == ["pixels are brighter by 55% of their range in 1 of 1 images"]
+    several, _ = drawn(3, 7)
+    several[1].look, several[1].image = (0.95, 0.2), "ward/b.png"
+    (told,) = [line for line in trust.told(several.detections) if "brighter" in line]
+    assert told.endswith("in 1 of 3 images, such as b.png")
     found[0].look = None  # read by tiles: not known
     assert trust.told(found.detections) == []
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,10 @@ class Domain:
 
     def told(self, found: Sequence[ImageDetections], difficulty: Difficulty) -> list[str]:
         """What is unlike the validation images, in words, worst first; nothing where nothing is."""
-        return self.in_words(self.away(found, difficulty))
+        return self.in_words(self.away(found, difficulty), [one.image for one in found])
 
-    def in_words(self, far_away: Mapping[str, FloatArray]) -> list[str]:
-        """``told`` of what ``away`` gave of these images."""
+    def in_words(self, far_away: Mapping[str, FloatArray], names: Sequence[str] = ()) -> list[str]:
+        """``told`` of what ``away`` gave of these images; the worst is called by its name, if ``names`` are given."""
         lines = []
         for name, away in far_away.items():
             known = away[np.isfinite(away)]
@@ -84,8 +85,10 @@ class Domain:
             if abs(middle) >= SHIFTED:
                 lines.append((abs(middle), f"{self._words(name, middle)} on the whole"))
             elif len(far):
-                typical = float(np.median(far))
-                lines.append((abs(typical), f"{self._words(name, typical)} in {len(far)} of {len(away)} images"))
+                typical, worst = float(np.median(far)), int(np.nanargmax(np.abs(away)))
+                such = f", such as {Path(names[worst]).name}" if len(away) > 1 and names and names[worst] else ""
+                text = f"{self._words(name, typical)} in {len(far)} of {len(away)} images{such}"
+                lines.append((abs(typical), text))
         return [text for _, text in sorted(lines, reverse=True)]
 
     def _words(self, name: str, away: float) -> str:
