@@ -218,6 +218,7 @@ def join(
     """
     blocks, trust = Blocks(job), predictor.trust
     away: list[Mapping[str, Any]] = []
+    images: list[str] = []
     with blocks.held(None):
         if missing := blocks.missing():
             raise RunError(f"{job.folder}: expected all {job.count} blocks, {len(missing)} are missing; predict them")
@@ -234,10 +235,11 @@ def join(
                 measuring.add(prediction, spacings)
                 if trust is not None and trust.domain is not None:
                     away.append(trust.domain.away(found, trust.difficulty))
+                    images += [one.image for one in found]
     if tell is not None:
         if trust is not None and trust.domain is not None and away:
             whole = {name: np.concatenate([one[name] for one in away]) for name in away[0]}
-            if unlike := trust.domain.in_words(whole):
+            if unlike := trust.domain.in_words(whole, images):
                 tell(f"not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}")
         for note in measuring.notes:
             tell(note)
