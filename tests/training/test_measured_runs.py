@@ -156,6 +156,25 @@ def test_evaluate_tells_agreement_and_coverage(heads: tuple[Path, Path], tmp_pat
     assert "Agreement of measurements" in html
     assert "<h2>Measurements</h2>" in html
     assert "ICC(2,1)" in html
+    asked = [
+        "--table",
+        str(tmp_path / "e.csv"),
+        "--table",
+        str(tmp_path / "e.tex"),
+        "--figure",
+        str(tmp_path / "e.png"),
+    ]
+    done = CliRunner().invoke(app, [*arguments[:4], *asked])
+    assert done.exit_code == 0, done.output
+    for ending in ("csv", "tex", "png"):
+        assert f"wrote {tmp_path / 'e-measurements'}.{ending}" in done.output
+    table = pd.read_csv(tmp_path / "e-measurements.csv").set_index("measurement")
+    assert table.loc["SNG", "bias"] == pytest.approx(one["bias"], abs=1e-4)
+    (tmp_path / "e.csv").unlink()
+    refused = CliRunner().invoke(
+        app, [*arguments[:4], "--table", str(tmp_path / "f.csv"), "--figure", str(tmp_path / "e-measurements.png")]
+    )
+    assert refused.exit_code == 2
 
 
 def test_a_finished_run_is_calibrated_for_measurements_that_come_later(

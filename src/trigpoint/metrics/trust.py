@@ -50,8 +50,8 @@ class Trust:
         return [str(flag) for flag in flags]
 
     def marks(self, found: Sequence[ImageDetections]) -> list[str]:
-        """As ``flags``, for those who see an image alone: ``shifted`` in all others where the images together are unlike
-        the validation images, so that radii do not hold in any of them."""
+        """As ``flags``, for those who see an image alone: where the images together are unlike the validation images,
+        so that radii do not hold in any of them, ``shifted`` of all that are not ``unlike`` themselves."""
         flags = self.flags(found)
         if self.domain is None or not found or not self.domain.shifted(found, self.difficulty):
             return flags
