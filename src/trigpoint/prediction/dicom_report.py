@@ -109,7 +109,7 @@ def _report(
     source = image.SOPClassUID, image.SOPInstanceUID
     algorithm = sr.AlgorithmIdentification(name=f"trigpoint {run}"[:_LONGEST], version=__version__)
     marks = [sr.QualitativeEvaluation(_code("trust", _TRUST), _code(flag, _MARKS[flag]))] if flag else None
-    whole = [("whole image", dict[str, Any]())] if flag else []
+    whole: list[tuple[str, list[Any]]] = [("whole image", [])] if flag else []
     groups: list[Any] = []
     one = prediction[i].best()
     for k, name in enumerate(prediction.landmarks.names):
