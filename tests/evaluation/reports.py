@@ -9,9 +9,11 @@ import pandas as pd
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.evaluation import Report
+from trigpoint.evaluation.measuring import Measured
 from trigpoint.evaluation.result import Detected
 from trigpoint.landmarks import FloatArray, ImageDetections, LandmarkSet, Normalizer, Prediction
 from trigpoint.metrics import detection_scores, precision_recall, radial_error
+from trigpoint.metrics.measured import summarize_measurements
 from trigpoint.metrics.summary import summarize
 from trigpoint.runs import RunFolder
 
@@ -45,6 +47,20 @@ def report(data: LandmarkDataset, errors: FloatArray, run: str = "runs/a") -> Re
     return Report(
         metrics=metrics, prediction=prediction, errors=wrong, dataset=data, run=RunFolder(Path(run)), split="test"
     )
+
+
+def measuring() -> Report:
+    """The report of 12 images with two measurements, an angle and a ratio."""
+    made = report(truth(12), np.ones((12, 3)))
+    true = np.linspace(70.0, 92.0, 12)
+    off = np.tile([1.0, -0.5, 0.25], 4)
+    values = {"SNA": (true + off, true), "share_1": ((true + off) / 100, true / 100)}
+    found, right = ({name: pair[i] for name, pair in values.items()} for i in range(2))
+    units = {"SNA": "deg", "share_1": "ratio"}
+    numbers, between = summarize_measurements(found, right, units, made.dataset.groups, {"SNA": 1.0})
+    made.metrics["measurements"], made.metrics["ci95"]["measurements"] = numbers, between
+    made.measured = Measured(found, right, units)
+    return made
 
 
 def detecting(found: list[list[list[float]]], run: str = "runs/several") -> Report:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from reports import NAMES, detecting, report, truth
+from reports import NAMES, detecting, measuring, report, truth
 
 from trigpoint.errors import ConfigError, DataError
-from trigpoint.evaluation.figures import curve, landmarks
+from trigpoint.evaluation.figures import curve, landmarks, write_figures
 from trigpoint.report import Picture
 from trigpoint.report.landmark_figures import Dot, landmark_dots
 from trigpoint.report.style import PALETTE
@@ -89,3 +89,14 @@ def test_several_instances_have_precision_against_recall(tmp_path: Path) -> None
     both = curve({"a": made, "b": made})
     assert [text.get_text() for text in both.axes[0].get_legend().get_texts()][:2] == ["a (AP 0.320)", "b (AP 0.320)"]
     assert rows(landmarks({"a": made, "b": made})) == ["tip"]
+
+
+def test_measurements_have_a_figure_of_their_own(tmp_path: Path) -> None:
+    files = measuring().to_figures(tmp_path / "e.svg")
+    assert [file.name for file in files] == ["e.svg", "e-landmarks.svg", "e-measurements.svg"]
+    assert all(file.stat().st_size > 2000 for file in files)
+    assert [file.name for file in report(truth(13), ERRORS).to_figures(tmp_path / "f.svg")] == [
+        "f.svg",
+        "f-landmarks.svg",
+    ]
+    assert len(write_figures(tmp_path / "g.svg", {"a": measuring(), "b": measuring()})) == 2

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from reports import NAMES, detecting, report, truth
+from reports import NAMES, detecting, measuring, report, truth
 
 from trigpoint.errors import ConfigError, DataError
+from trigpoint.evaluation import compare
 from trigpoint.report.table_files import Tables, latex, write_tables
+from trigpoint.runs import RunFolder
 
 ERRORS = np.array([[1.0, 2.0, 9.0], [3.0, 4.0, 5.0]] + [[1.0, 2.0, np.inf]] * 10)  # the first chin is not annotated
 
@@ -136,3 +138,40 @@ def test_multi_instance_runs_have_recall_precision_and_distance(tmp_path: Path) 
     text = (tmp_path / "e.tex").read_text()
     assert r"Landmark & n & Recall (\%) & Precision (\%) & F1 (\%) & Distance (px) \\" in text
     assert "tip & 10 & 50.0 [" in text
+
+
+def test_measurements_have_a_table_a_sheet_and_a_paper_of_their_own(tmp_path: Path) -> None:
+    made = measuring()
+    assert made.to_tables(tmp_path / "e.csv")[-1] == tmp_path / "e-measurements.csv"
+    table = pd.read_csv(tmp_path / "e-measurements.csv")
+    assert table["measurement"].tolist() == ["SNA", "share_1"]
+    assert table["unit"].tolist() == ["deg", "ratio"]
+    assert {"n_images", "n_subjects", "sd", "limits_low", "limits_high", "icc", "icc_low", "mae_high"} <= set(table)
+    one = table.iloc[0]
+    assert (one["bias"], one["mae"], one["half_width"], one["within"]) == (0.25, 0.5833, 1.0, 1.0)
+    assert one["bias_low"] < one["bias"] < one["bias_high"]
+    assert one["icc_low"] < one["icc"] < one["icc_high"]
+    assert one["limits_high"] - one["bias"] == pytest.approx(1.96 * one["sd"], abs=1e-3)
+    assert made.to_tables(tmp_path / "e.tex") == [tmp_path / "e.tex", tmp_path / "e-measurements.tex"]
+    text = (tmp_path / "e-measurements.tex").read_text()
+    assert "12 images of 6 subjects" in text.splitlines()[0]
+    assert r"Measurement & n & Mean abs. error & Bias & SD & 95 \% limits & ICC(2,1) \\" in text
+    assert "SNA (deg) & 12 & 0.58 [" in text
+    assert r"share\_1 & 12 & 0.006 [" in text
+    pytest.importorskip("openpyxl")
+    made.to_tables(tmp_path / "e.xlsx")
+    sheets = pd.read_excel(tmp_path / "e.xlsx", sheet_name=None)
+    assert list(sheets) == ["landmarks", "images", "subjects", "measurements"]
+    pd.testing.assert_frame_equal(sheets["measurements"], table, check_dtype=False)
+
+
+def test_a_comparison_has_the_measurements_of_each_run(tmp_path: Path) -> None:
+    runs = [measuring(), measuring()]
+    runs[1].run = RunFolder(Path("runs/b"))
+    files = compare(runs).to_tables(tmp_path / "e.csv")
+    assert files[-1].name == "e-measurements.csv"
+    table = pd.read_csv(files[-1])
+    assert list(zip(table["measurement"], table["run"], strict=True)) == [
+        (name, run) for name in ("SNA", "share_1") for run in ("a", "b")
+    ]
+    assert compare(runs).to_tables(tmp_path / "e.tex") == [tmp_path / "e.tex"]

@@ -98,7 +98,8 @@ def call(*arguments: object) -> Any:
 def test_blocks_give_the_tables_of_one_call(
     spacing: Any, run: RunFolder, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if spacing == "some":  # a block with and one without: lengths are in px, angles those on the object
+    lengths = {None: ["width"], "some": ["width", "width_mm"]}.get(spacing, ["width_mm"])
+    if spacing == "some":  # a block with and one without: angles are those on the object
         known = {file for i, file in enumerate(images) if i < 7}
         monkeypatch.setattr(measurements, "image_spacing", lambda file: ((0.2, 0.1) if file in known else None, None))
         spacing = None
@@ -114,6 +115,7 @@ def test_blocks_give_the_tables_of_one_call(
     assert other.read_text() == one.read_text()
     assert set(pd.read_csv(other)["flag"].dropna()) >= {"unlike"}
     assert measurements.beside(other).read_text() == measurements.beside(one).read_text()
+    assert [name for name in pd.read_csv(measurements.beside(one)) if name in ("width", "width_mm")] == lengths
     assert [text.replace(other.stem, one.stem) for text in told["blocks"]] == told["one"]
     assert any("brighter" in text for text in told["one"])
     assert not job.folder.exists()

@@ -8,44 +8,20 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from dicoms import radiograph
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 from typer.testing import CliRunner
 
 from trigpoint.cli import app
 from trigpoint.errors import DataError
 from trigpoint.landmarks import ImageDetections, LandmarkSet, Prediction
+from trigpoint.metrics.trust import DOUBTFUL, SHIFTED, UNLIKE
 from trigpoint.prediction.dicom_report import report_names, write_reports
 from trigpoint.prediction.measurements import measurement_columns
 
 hd = pytest.importorskip("highdicom")
 NAMES = ("sella", "nasion", "a point with a name longer than sixteen")
 MARKS = LandmarkSet(NAMES, measurements={"SN": {"distance": list(NAMES[:2])}, "SNA": {"angle": list(NAMES)}})
-
-
-def radiograph(file: Path, **other: Any) -> Path:
-    """A small DICOM image as an archive has it."""
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = ComputedRadiographyImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
-    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
-    data.PatientID, data.PatientName, data.Modality = "4711", "Doe^Jane", "CR"
-    data.Rows, data.Columns, data.SamplesPerPixel = 60, 50, 1
-    data.PhotometricInterpretation, data.PixelRepresentation = "MONOCHROME2", 0
-    data.BitsAllocated = data.BitsStored = 8
-    data.HighBit = 7
-    data.PixelSpacing = [0.1, 0.1]
-    data.PixelData = bytes(3000)
-    for key, value in other.items():
-        if value is None:
-            delattr(data, key)
-        else:
-            setattr(data, key, value)
-    data.save_as(file, enforce_file_format=True)
-    return file
 
 
 def prediction(count: int) -> Prediction:
@@ -106,3 +82,52 @@ def test_images_that_no_report_can_name_are_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 2
     assert "expected DICOM images, got 1 others" in " ".join([result.output, str(result.exception)])
+
+
+def test_lengths_are_in_mm_in_every_report_whose_image_states_a_pixel_size(tmp_path: Path) -> None:
+    files = [radiograph(tmp_path / f"{name}.dcm") for name in "ab"]
+    reports = report_names(files, tmp_path / "out")
+    alone = measurement_columns(prediction(1), {"SN": {"mm": 0.5, "px": 4.0}, "SNA": {}}, [(0.1, 0.1)])[0]
+    mixed, notes = measurement_columns(prediction(2), {"SN": {"mm": 0.5, "px": 4.0}, "SNA": {}}, [(0.1, 0.1), None])
+    assert [mixed[f"SN_mm{end}"][0] for end in ("", "_low", "_high")] == [3.05, 2.55, 3.55]
+    assert np.isnan([mixed[f"SN_mm{end}"][1] for end in ("", "_low", "_high")]).all()
+    assert mixed["SN"].tolist() == [30.5, 30.5]  # px of all, so that they can be compared
+    assert list(mixed)[1:7] == ["SN", "SN_low", "SN_high", "SN_mm", "SN_mm_low", "SN_mm_high"]
+    assert any(
+        "lengths are in px, and in mm (NAME_mm) where" in note and "1 of 2 images do not" in note for note in notes
+    )
+    write_reports(prediction(1), files[:1], reports[:1], alone, "run")
+    before = report_values(reports[0])
+    write_reports(prediction(2), files, reports, mixed, "run", overwrite=True)
+    assert report_values(reports[0])["SN"] == before["SN"]
+    assert report_values(reports[0])["SN"]["SN"] == (pytest.approx(3.05), "mm")
+    ends = [f"SN, {end} end of the 90% interval" for end in ("low", "high")]
+    assert report_values(reports[1])["SN"] == {"SN": (30.5, "{pixels}")} | {
+        end: (value, "{pixels}") for end, value in zip(ends, (26.5, 34.5), strict=True)
+    }
+
+
+def report_values(file: Any) -> dict[str, dict[str, tuple[float, str]]]:
+    groups = hd.sr.srread(file).content.get_image_measurement_groups()
+    return {group.tracking_identifier: values(group) for group in groups}
+
+
+@pytest.mark.parametrize("flag", [UNLIKE, DOUBTFUL, SHIFTED])
+def test_an_image_for_which_radii_may_not_hold_is_marked_in_its_report(flag: str, tmp_path: Path) -> None:
+    files = [radiograph(tmp_path / f"{name}.dcm") for name in "ab"]
+    reports = report_names(files, tmp_path / "out")
+    measured, _ = measurement_columns(prediction(2), {"SN": {"mm": 0.5}}, [(0.1, 0.1)] * 2)
+    write_reports(prediction(2), files, reports, measured, "run", flags=[flag, ""])
+    marked, plain = (hd.sr.srread(report).content for report in reports)
+    first = marked.get_image_measurement_groups()[0]
+    assert first.tracking_identifier == "whole image"
+    groups = [*marked.get_image_measurement_groups(), *marked.get_planar_roi_measurement_groups()]
+    assert len(groups) == 1 + 2 + 3  # nobody who opens one of them alone misses it
+    for group in groups:
+        (told,) = group.get_qualitative_evaluations()
+        assert told.name.meaning == "Trust in radii and intervals"
+        assert told.value.value == flag
+        assert told.value.meaning.startswith({SHIFTED: "together unlike"}.get(flag, flag))
+        assert ("do not hold" in told.value.meaning) == (flag != DOUBTFUL)
+    for group in (*plain.get_image_measurement_groups(), *plain.get_planar_roi_measurement_groups()):
+        assert not group.get_qualitative_evaluations()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from dicoms import radiograph
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -79,6 +80,52 @@ def test_images_that_are_unlike_are_told_and_flagged(trained: tuple[Path, Path],
     plain = tmp_path / "plain.csv"
     predict_files(Predictor.load(run), sorted((tmp_path / "new").glob("*.png")), plain)
     assert "flag" not in pd.read_csv(plain)
+
+
+@pytest.mark.parametrize("asked", [[], ["--flag"]])
+def test_a_structured_report_has_the_flag_whether_or_not_the_table_has(
+    asked: list[str], trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    hd = pytest.importorskip("highdicom")
+    data, run = trained
+    white = np.full((96, 80), 250, np.uint8)
+    white[::7] = 245
+    usual = np.asarray(Image.open(files(data)[0]).convert("L"))
+    for name, pixels in {"white": white, "usual": usual}.items():
+        size = {"Rows": pixels.shape[0], "Columns": pixels.shape[1]}
+        radiograph(tmp_path / f"{name}.dcm", PixelData=pixels.tobytes(), **size)
+    out, reports = tmp_path / "found.csv", tmp_path / "reports"
+    images = [str(tmp_path / f"{name}.dcm") for name in ("white", "usual")]
+    result = CliRunner().invoke(
+        app, ["predict", str(run), *images, "--out", str(out), "--dicom-report", str(reports), *asked]
+    )
+    assert result.exit_code == 0, result.output
+    flags = [
+        {
+            one.value.value
+            for group in content.get_planar_roi_measurement_groups()
+            for one in group.get_qualitative_evaluations()
+        }
+        for content in (hd.sr.srread(reports / f"{name}_report.dcm").content for name in ("white", "usual"))
+    ]
+    assert flags[0] == {"unlike"}
+    assert "unlike" not in flags[1]
+
+
+def test_images_that_are_unlike_together_are_marked_each(trained: tuple[Path, Path]) -> None:
+    data, run = trained
+    trust = Predictor.load(run).trust
+    assert trust is not None
+    found = Predictor.load(run).predict([sample.image for sample in LandmarkDataset.load(data, split="val").samples])
+    assert trust.marks(found.detections) == trust.flags(found.detections)
+    assert trust.domain is not None
+    middle, spread = trust.domain.usual["brightness"]
+    for one in found.detections:  # too little to be told of a single image
+        one.look = (middle + 2 * spread, 0.2 if one.look is None else one.look[1])
+    assert any("on the whole" in text for text in trust.told(found.detections))
+    flags, marks = trust.flags(found.detections), trust.marks(found.detections)
+    assert "shifted" in marks
+    assert all(mark == ("unlike" if flag == "unlike" else "shifted") for flag, mark in zip(flags, marks, strict=True))
 
 
 def test_a_run_that_cannot_tell_refuses_to_flag(trained: tuple[Path, Path], tmp_path: Path) -> None:

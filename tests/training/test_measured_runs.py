@@ -156,6 +156,19 @@ def test_evaluate_tells_agreement_and_coverage(heads: tuple[Path, Path], tmp_pat
     assert "Agreement of measurements" in html
     assert "<h2>Measurements</h2>" in html
     assert "ICC(2,1)" in html
+    endings = {"csv": "--table", "tex": "--table", "png": "--figure"}
+    asked = [text for ending, option in endings.items() for text in (option, str(tmp_path / f"e.{ending}"))]
+    done = CliRunner().invoke(app, [*arguments[:4], *asked])
+    assert done.exit_code == 0, done.output
+    for ending in endings:
+        assert f"wrote {tmp_path / 'e-measurements'}.{ending}" in done.output
+    table = pd.read_csv(tmp_path / "e-measurements.csv").set_index("measurement")
+    assert table.loc["SNG", "bias"] == pytest.approx(one["bias"], abs=1e-4)
+    for rest in ("", "-images", "-subjects"):
+        (tmp_path / f"e{rest}.csv").unlink()
+    refused = CliRunner().invoke(app, [*arguments[:4], "--table", str(tmp_path / "e.csv")])
+    assert refused.exit_code == 2
+    assert "e-measurements.csv: exists already" in refused.output
 
 
 def test_a_finished_run_is_calibrated_for_measurements_that_come_later(

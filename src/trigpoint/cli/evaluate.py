@@ -32,13 +32,16 @@ def evaluate(
         typer.Option(
             "--table",
             metavar="FILE",
-            help="Write the numbers of each landmark, image and subject: .csv, .xlsx, or .tex for a paper.",
+            help="Write the numbers of each landmark, image, subject and measurement: .csv, .xlsx, or .tex for a "
+            "paper.",
         ),
     ] = None,
     figure: Annotated[
         list[Path] | None,
         typer.Option(
-            "--figure", metavar="FILE", help="Draw the cumulative errors and each landmark: .pdf, .svg or .png."
+            "--figure",
+            metavar="FILE",
+            help="Draw the cumulative errors, each landmark and the agreement of measurements: .pdf, .svg or .png.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
@@ -56,7 +59,7 @@ def evaluate(
 
     if against and html is not None:
         raise DataError("--html: expected one run, got --against; leave one of the two out, or write --figure")
-    written = _writable([json, html], table or [], figure or [], force)
+    _check_new([json, html], table or [], figure or [], force, several=bool(against))
     reports = []
     for each in (run, *(against or [])):
         with progress(f"predicting {each}" if against else "predicting") as advance:
@@ -71,36 +74,45 @@ def evaluate(
         _compared(found, where) if isinstance(found, Comparison) else _show(found, f"{run} on {where}")
     if html is not None:
         write_text(html, reports[0].to_html(), overwrite=True)
-    _write(found, json, table or [], figure or [])
+    written = _write(found, json, table or [], figure or [])
     files = [] if against else [file for file in (json, html) if file is not None and str(file) != "-"]
     _record(reports, split, files)
-    for file in written:
+    for file in [*filter(None, [html]), *written]:
         note(f"wrote {file}")
 
 
-def _writable(files: Sequence[Path | None], tables: Sequence[Path], figures: Sequence[Path], force: bool) -> list[Path]:
-    """What will be written. Raises DataError for a file that exists, or that two of the options would write."""
+def _check_new(
+    files: Sequence[Path | None], tables: Sequence[Path], figures: Sequence[Path], force: bool, several: bool
+) -> None:
+    """Raise DataError for a file that exists, or that two of the options would write, those of measurements among them:
+    whether there are any is known only after the work."""
     from trigpoint.evaluation.figures import figure_files
-    from trigpoint.evaluation.tables import SHEETS
+    from trigpoint.evaluation.tables import MEASUREMENTS, SHEETS
     from trigpoint.report.table_files import table_files
 
     found = [file for file in files if file is not None and str(file) != "-"]
-    found += [each for file in tables for each in table_files(file, SHEETS[1:])]
-    found += [each for file in figures for each in figure_files(file)]
+    papers = [] if several else [MEASUREMENTS]
+    found += [each for file in tables for each in table_files(file, [*SHEETS[1:], MEASUREMENTS], papers)]
+    found += [each for file in figures for each in figure_files(file, measured=not several)]
     for i, file in enumerate(found):
         refuse(file, force)
         if file in found[:i]:
             raise DataError(f"{file}: expected each file once, got it twice; give another name")
-    return found
 
 
-def _write(found: Report | Comparison, json: Path | None, tables: Sequence[Path], figures: Sequence[Path]) -> None:
+def _write(
+    found: Report | Comparison, json: Path | None, tables: Sequence[Path], figures: Sequence[Path]
+) -> list[Path]:
+    """Write all but the page; gives the files."""
+    written = list[Path]()
     if json is not None:
         write_json(json, found.to_dict())
+        written += [] if str(json) == "-" else [json]
     for file in tables:
-        found.to_tables(file, overwrite=True)
+        written += found.to_tables(file, overwrite=True)
     for file in figures:
-        found.to_figures(file, overwrite=True)
+        written += found.to_figures(file, overwrite=True)
+    return written
 
 
 def _record(reports: Sequence[Report], split: str, files: Sequence[Path]) -> None:

@@ -222,7 +222,8 @@ def _write_reports(
     if predictor.measures:
         measured, _ = measurement_columns(found, predictor.widths, spacings_of(files, how["spacing_mm"]))
     with progress("writing reports") as advance:
-        done = write_reports(found, files, reports, measured, beside.model, how["overwrite"], advance)
+        flags = [] if predictor.trust is None else predictor.trust.marks(found.detections)
+        done = write_reports(found, files, reports, measured, beside.model, how["overwrite"], advance, flags)
     left = len(files) - done
     note(
         f"wrote {done} DICOM reports into {beside.reports}"

@@ -13,7 +13,16 @@ from trigpoint.evaluation.figures import write_figures
 from trigpoint.evaluation.measure import evaluate
 from trigpoint.evaluation.pairing import alike, measured, paired
 from trigpoint.evaluation.report import Report
-from trigpoint.evaluation.tables import SHEETS, TOTAL, Measured, about, by_subject, images_of
+from trigpoint.evaluation.tables import (
+    MEASUREMENTS,
+    SHEETS,
+    TOTAL,
+    Measured,
+    about,
+    by_subject,
+    images_of,
+    measurement_numbers,
+)
 from trigpoint.metrics import mean_error
 from trigpoint.metrics.functional import plain
 from trigpoint.prediction import Progress
@@ -59,7 +68,10 @@ class Comparison:
         return [self._printed(row) for row in self.total]
 
     def to_tables(self, path: str | Path, overwrite: bool = False) -> list[Path]:
-        """Write the comparison of each landmark, image and subject; gives the files, which are as those of a report."""
+        """Write the comparison of each landmark, image and subject; gives the files, which are as those of a report.
+
+        Measurements are those of each run, one below the other.
+        """
         return write_tables(path, self._tables(), overwrite=overwrite)
 
     def to_figures(self, path: str | Path, overwrite: bool = False) -> list[Path]:
@@ -87,8 +99,18 @@ class Comparison:
             if row["run"] != next(iter(self.reports)):
                 cells[f"Difference of {row['run']} ({unit})"] = _cell(row, "difference", share, signed=True)
         sheets = self.per_landmark, self._images(images), self._subjects(images)
+        named: dict[str, Sequence[Row]] = dict(zip(SHEETS, sheets, strict=True))
+        if measurements := self._measurements():
+            named[MEASUREMENTS] = measurements
         lines = [f"Differences are to {next(iter(self.reports))}, paired by image and landmark."]
-        return Tables(dict(zip(SHEETS, sheets, strict=True)), list(paper.values()), [*about(first), *lines])
+        return Tables(named, list(paper.values()), [*about(first), *lines])
+
+    def _measurements(self) -> list[dict[str, Any]]:
+        """Those of one run below those of the other, by measurement."""
+        rows = [{"run": name, **row} for name, report in self.reports.items() for row in measurement_numbers(report)]
+        names = list(dict.fromkeys(row["measurement"] for row in rows))
+        rows.sort(key=lambda row: names.index(row["measurement"]))
+        return [{"measurement": row["measurement"], **row} for row in rows]
 
     def _images(self, measured: Sequence[Measured]) -> list[dict[str, Any]]:
         return [

@@ -1,4 +1,5 @@
-"""The figures of reports, of one run or of several on the same images: cumulative errors, and each landmark."""
+"""The figures of reports, of one run or of several on the same images: cumulative errors, each landmark, and of one
+run how predicted and annotated measurements agree."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from matplotlib.figure import Figure
 from trigpoint.data.files import refuse_existing
 from trigpoint.errors import ConfigError
 from trigpoint.evaluation.result import Result
-from trigpoint.evaluation.tables import interval_of
+from trigpoint.evaluation.tables import MEASUREMENTS, interval_of
+from trigpoint.metrics.measurements import apart
+from trigpoint.report.agreement_figures import Panel, bland_altman
 from trigpoint.report.detection_figures import precision_recall_of_runs, precision_recall_plot
 from trigpoint.report.figures import ced_plot
 from trigpoint.report.landmark_figures import Dot, landmark_dots
@@ -21,27 +24,33 @@ SHOWN = 0.98  # of the errors; the largest would squeeze the others
 _DPI = 300  # as journals ask
 
 
-def figure_files(path: str | Path) -> list[Path]:
-    """What ``write_figures`` writes: the curve, and beside it the landmarks. Raises ConfigError for another ending.
+def figure_files(path: str | Path, measured: bool = False) -> list[Path]:
+    """What ``write_figures`` writes: the curve, and beside it the landmarks, and the measurements where any are
+    ``measured``. Raises ConfigError for another ending.
 
-    >>> [file.name for file in figure_files("errors.pdf")]
-    ['errors.pdf', 'errors-landmarks.pdf']
+    >>> [file.name for file in figure_files("errors.pdf", measured=True)]
+    ['errors.pdf', 'errors-landmarks.pdf', 'errors-measurements.pdf']
     """
     file = Path(path)
     if file.suffix.lower() not in FORMATS:
         raise ConfigError(f"{file}: expected a figure ending in {', '.join(FORMATS)}, got '{file.suffix}'; rename it")
-    return [file, file.with_name(f"{file.stem}-landmarks{file.suffix}")]
+    more = ("landmarks", MEASUREMENTS) if measured else ("landmarks",)
+    return [file, *(file.with_name(f"{file.stem}-{name}{file.suffix}") for name in more)]
 
 
 def write_figures(path: str | Path, reports: Mapping[str, Result], *, overwrite: bool = False) -> list[Path]:
-    """Write the curve and the landmarks of reports on the same images, by the names of their runs; gives the files.
+    """Write the curve and the landmarks of reports on the same images, by the names of their runs; of a single report
+    also the agreement of its measurements, if there are any. Gives the files.
 
     The title is left to the caption of the paper. Raises DataError for a file that exists, before any is written.
     """
-    files = figure_files(path)
+    only = next(iter(reports.values())) if len(reports) == 1 else None
+    measured = only is not None and bool(only.metrics.get(MEASUREMENTS))
+    files = figure_files(path, measured)
     for file in files:
         refuse_existing(file, overwrite)
-    for file, figure in zip(files, (curve(reports, title=""), landmarks(reports)), strict=True):
+    figures = [curve(reports, title=""), landmarks(reports), *([agreement(only)] if only and measured else [])]
+    for file, figure in zip(files, figures, strict=True):
         save(figure, file, _DPI)
     return files
 
@@ -77,6 +86,17 @@ def landmarks(reports: Mapping[str, Result]) -> Figure:
     measures = {"recall": "recall", "precision": "precision", "F1": "f1"}
     shown = {label: _scores(first, key) for label, key in measures.items()}
     return landmark_dots(shown, "share", share=True)
+
+
+def agreement(report: Result) -> Figure:
+    """Bland-Altman plots of the measurements of a report that has any."""
+    assert report.measured is not None  # where there are numbers of measurements
+    panels = {}
+    for name, numbers in report.metrics[MEASUREMENTS].items():
+        truth, unit = report.measured.truth[name], report.measured.units[name]
+        off = apart(report.measured.found[name], truth, unit)
+        panels[name] = Panel(truth + off / 2, off, unit, numbers["bias"], numbers["limits"])
+    return bland_altman(panels)
 
 
 def _errors(report: Result, with_median: bool) -> dict[str, Dot]:

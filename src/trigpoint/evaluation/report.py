@@ -7,15 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trigpoint.data.files import write_text
-from trigpoint.evaluation.figures import curve, write_figures
+from trigpoint.evaluation.figures import agreement, curve, write_figures
 from trigpoint.evaluation.galleries import galleries
 from trigpoint.evaluation.result import Result
 from trigpoint.evaluation.tables import tables
-from trigpoint.metrics.measurements import apart
 from trigpoint.report import (
-    Panel,
     Picture,
-    bland_altman,
     label_curve_plot,
     per_landmark_bars,
     prediction_overlay,
@@ -49,10 +46,11 @@ class Report(Result):
         return text
 
     def to_tables(self, path: str | Path, overwrite: bool = False) -> list[Path]:
-        """Write the numbers of each landmark, image and subject; gives the files.
+        """Write the numbers of each landmark, image, subject and measurement; gives the files.
 
-        ``errors.csv``: the landmarks, and ``errors-images.csv`` and ``errors-subjects.csv`` beside it; .xlsx: a sheet
-        for each; .tex: the landmarks, for a paper. Lengths as in ``lengths``; of multi-instance runs px.
+        ``errors.csv``: the landmarks, and beside it ``errors-images.csv``, ``errors-subjects.csv`` and, where any are
+        measured, ``errors-measurements.csv``; .xlsx: a sheet for each; .tex: the landmarks, for a paper, and
+        ``errors-measurements.tex``. Lengths as in ``lengths``; of multi-instance runs px.
         """
         return write_tables(path, tables(self), overwrite=overwrite)
 
@@ -60,7 +58,8 @@ class Report(Result):
         """Write figures for a paper, .pdf, .svg or .png; gives the files.
 
         ``errors.pdf``: the cumulative errors, and ``errors-landmarks.pdf``: the mean error of each landmark with its
-        interval; of multi-instance runs precision against recall, and both and F1 of each landmark.
+        interval; of multi-instance runs precision against recall, and both and F1 of each landmark. Where any are
+        measured ``errors-measurements.pdf``: Bland-Altman plots of the measurements.
         """
         return write_figures(path, {self.run.folder.name: self}, overwrite=overwrite)
 
@@ -75,7 +74,7 @@ class Report(Result):
                 pictures.append(Picture("Error per landmark", per_landmark_bars(bars, unit)))
             if self.metrics.get("measurements"):
                 text = "differences against means (Bland and Altman); line: bias, dashed: 95 % limits of agreement"
-                pictures.append(Picture("Agreement of measurements", self._agreement(), text))
+                pictures.append(Picture("Agreement of measurements", agreement(self), text))
         else:
             drawn = curve({self.run.folder.name: self})
             pictures.append(Picture("Precision and recall", drawn, "at every score; the threshold is that of the run"))
@@ -109,12 +108,3 @@ class Report(Result):
         ]
         look |= {"radius": detected.scores.radius[positions], "annotated": [image.annotated for image, _, _ in shown]}
         return prediction_overlay(images, truths, kept, self.dataset.landmarks.names, columns=3, **look)
-
-    def _agreement(self) -> Figure:
-        assert self.measured is not None  # where there are numbers of measurements
-        panels = {}
-        for name, numbers in self.metrics["measurements"].items():
-            truth, unit = self.measured.truth[name], self.measured.units[name]
-            off = apart(self.measured.found[name], truth, unit)
-            panels[name] = Panel(truth + off / 2, off, unit, numbers["bias"], numbers["limits"])
-        return bland_altman(panels)

@@ -13,9 +13,10 @@ from trigpoint.metrics import DetectionCounts, bootstrap_interval, mean_error, m
 from trigpoint.metrics.detection_report import DetectionReport, ratio
 from trigpoint.metrics.functional import mean_by_image, plain, plain_pair
 from trigpoint.report.table_files import Tables
-from trigpoint.report.tables import Row, number, percent
+from trigpoint.report.tables import UNKNOWN, Row, number, percent
 
 SHEETS = ("landmarks", "images", "subjects")
+MEASUREMENTS = "measurements"  # a sheet of those that have any
 TOTAL = "all landmarks"
 _SHARES = ("precision", "recall", "f1")
 
@@ -30,7 +31,8 @@ class Measured(NamedTuple):
 
 
 def tables(report: Result) -> Tables:
-    """Everything that ``--table`` writes: per landmark, per image, per subject."""
+    """Everything that ``--table`` writes: per landmark, per image, per subject, and per measurement where there are
+    any."""
     measured = images_of(report)
     if report.detected is None:
         unit, errors = report.lengths
@@ -50,7 +52,12 @@ def tables(report: Result) -> Tables:
         )
         total = {"landmark": TOTAL, **scores_row(scores, "detection_total", "strict")}
         paper = [_printed_detection(row) for row in (*sheets[0], total)]
-    return Tables(dict(zip(SHEETS, sheets, strict=True)), paper, about(report))
+    named = dict(zip(SHEETS, sheets, strict=True))
+    measurements = measurement_numbers(report)
+    if not measurements:
+        return Tables(named, paper, about(report))
+    papers = {MEASUREMENTS: [_printed_measurement(row) for row in measurements]}
+    return Tables(named | {MEASUREMENTS: measurements}, paper, about(report), papers=papers)
 
 
 def images_of(report: Result) -> list[Measured]:
@@ -90,6 +97,47 @@ def bounds(key: str, pair: Sequence[float] | None) -> Row:
     """Two columns of an interval."""
     low, high = pair if pair is not None else (None, None)
     return {f"{key}_low": low, f"{key}_high": high}
+
+
+# -- measurements ---------------------------------------------------------------------------------------------------
+
+
+def measurement_numbers(report: Result) -> list[dict[str, Any]]:
+    """All that is known of each measurement, predicted minus annotated, with the intervals for new subjects."""
+    between = (report.metrics.get("ci95") or {}).get(MEASUREMENTS) or {}
+    return [
+        {
+            "measurement": name,
+            **{key: found[key] for key in ("unit", "n_images", "n_subjects", "n_unpredicted", "mae")},
+            **bounds("mae", between.get(name, {}).get("mae")),
+            "bias": found["bias"],
+            **bounds("bias", between.get(name, {}).get("bias")),
+            "sd": found["sd"],
+            **bounds("limits", found["limits"]),
+            "icc": found["icc"],
+            **bounds("icc", between.get(name, {}).get("icc")),
+            **{key: found[key] for key in ("half_width", "within")},
+        }
+        for name, found in (report.metrics.get(MEASUREMENTS) or {}).items()
+    ]
+
+
+def _printed_measurement(row: Row) -> Row:
+    def shown(key: str, digits: int) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return number(row[key], digits, interval=None if low is None else (low, high))
+
+    digits, unit = (3, "") if row["unit"] == "ratio" else (2, f" ({row['unit']})")
+    low, high = row["limits_low"], row["limits_high"]
+    return {
+        "Measurement": f"{row['measurement']}{unit}",
+        "n": number(row["n_images"]),
+        "Mean abs. error": shown("mae", digits),
+        "Bias": shown("bias", digits),
+        "SD": number(row["sd"], digits),
+        "95 % limits": UNKNOWN if low is None else f"{number(low, digits)} to {number(high, digits)}",
+        "ICC(2,1)": shown("icc", 3),
+    }
 
 
 # -- one instance in an image ---------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ class Domain:
         far = [np.abs(np.nan_to_num(away)) > FAR[name] for name, away in self.away(found, difficulty).items()]
         return np.any(far, axis=0) if far else np.zeros(len(found), bool)
 
+    def shifted(self, found: Sequence[ImageDetections], difficulty: Difficulty) -> bool:
+        """Whether the images together are unlike the validation images, whatever each of them is."""
+        return any(abs(_middle(away)) >= SHIFTED for away in self.away(found, difficulty).values())
+
     def told(self, found: Sequence[ImageDetections], difficulty: Difficulty) -> list[str]:
         """What is unlike the validation images, in words, worst first; nothing where nothing is."""
         return self.in_words(self.away(found, difficulty), [one.image for one in found])
@@ -81,7 +85,7 @@ class Domain:
         for name, away in far_away.items():
             known = away[np.isfinite(away)]
             far = known[np.abs(known) > FAR[name]]
-            middle = float(np.median(known)) if len(known) >= SEVERAL else 0.0
+            middle = _middle(away)
             if abs(middle) >= SHIFTED:
                 lines.append((abs(middle), f"{self._words(name, middle)} on the whole"))
             elif len(far):
@@ -146,6 +150,12 @@ def numbers_of(found: Sequence[ImageDetections], difficulty: Difficulty) -> dict
     looks = np.array([(np.nan, np.nan) if one.look is None else one.look for one in found])
     numbers["brightness"], numbers["contrast"] = looks[:, 0], np.log(looks[:, 1].clip(1e-3))
     return numbers
+
+
+def _middle(away: FloatArray) -> float:
+    """Of SD that images are away, 0 where they are too few to tell."""
+    known = away[np.isfinite(away)]
+    return float(np.median(known)) if len(known) >= SEVERAL else 0.0
 
 
 def _turned(degrees: FloatArray) -> FloatArray:

@@ -51,27 +51,33 @@ def measure(points: ArrayLike, landmarks: LandmarkSet) -> dict[str, FloatArray]:
 
 
 def measure_each(
-    points: ArrayLike, landmarks: LandmarkSet, spacing_mm: ArrayLike | None = None, in_px: bool = False
+    points: ArrayLike, landmarks: LandmarkSet, spacing_mm: ArrayLike | None = None, length: str | None = None
 ) -> tuple[dict[str, FloatArray], str]:
     """As ``measure`` of ``points`` in pixels, in mm where the spacing of every image is known; and the unit of lengths.
 
     ``spacing_mm`` (N,) or (N, 2), NaN = unknown: then lengths are in pixels, and angles and ratios are those on the
-    object for the images whose spacing is known. ``in_px``: so, too, where all are known, as for a part of the images.
+    object for the images whose spacing is known. ``length``: px or mm whatever is known; then lengths in mm are NaN in
+    the images whose spacing is not known.
 
     >>> marks = LandmarkSet(("a", "b"), measurements={"ab": {"distance": ["a", "b"]}})
     >>> found, unit = measure_each([[[0.0, 0.0], [3.0, 4.0]]], marks, [[0.2, 0.1]])
     >>> found["ab"].round(4).tolist(), unit
     ([0.7211], 'mm')
+    >>> points = [[[0.0, 0.0], [3.0, 4.0]]] * 2
+    >>> measure_each(points, marks, [[0.2, 0.1], [np.nan, np.nan]], "mm")[0]["ab"].round(4).tolist()
+    [0.7211, nan]
     """
     p = as_array(points)
-    if spacing_mm is None or not len(p):
-        return measure(p, landmarks), "px"
+    if not len(p):
+        return measure(p, landmarks), length or "px"
+    if spacing_mm is None:
+        spacing_mm = np.full(len(p), np.nan)
     sides = as_array(spacing_mm)
     known = np.isfinite(sides.reshape(len(p), -1)).all(1)
     in_mm = measure(to_millimetres(p, np.where(known.reshape(-1, *[1] * (sides.ndim - 1)), sides, 1.0)), landmarks)
-    if known.all() and not in_px:
-        return in_mm, "mm"
     lengths = [name for name in in_mm if quantity(name, landmarks.measurements) == LENGTH]
+    if (length or ("mm" if known.all() else "px")) == "mm":
+        return in_mm | {name: np.where(known, in_mm[name], np.nan) for name in lengths}, "mm"
     plain = measure(p, landmarks)
     return {name: plain[name] if name in lengths else values for name, values in in_mm.items()}, "px"
 

@@ -12,7 +12,7 @@ from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
 from trigpoint.metrics.difficulty import Difficulty
 from trigpoint.metrics.domain import Domain
 
-DOUBTFUL, UNLIKE = "doubtful", "unlike"
+DOUBTFUL, UNLIKE, SHIFTED = "doubtful", "unlike", "shifted"
 UNLIKE_ADVICE = "Radii and measured errors do not hold for such images: look at them, and label and train on some"
 
 
@@ -48,6 +48,14 @@ class Trust:
         if self.domain is not None:
             flags[self.domain.unlike(found, self.difficulty)] = UNLIKE
         return [str(flag) for flag in flags]
+
+    def marks(self, found: Sequence[ImageDetections]) -> list[str]:
+        """As ``flags``, for those who see an image alone: where the images together are unlike the validation images,
+        so that radii do not hold in any of them, ``shifted`` of all that are not ``unlike`` themselves."""
+        flags = self.flags(found)
+        if self.domain is None or not found or not self.domain.shifted(found, self.difficulty):
+            return flags
+        return [UNLIKE if flag == UNLIKE else SHIFTED for flag in flags]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, as they are written."""

@@ -1,9 +1,9 @@
 """Predictions as DICOM structured reports, which picture archives and viewers keep beside the images (TID 1500).
 
 Each landmark is a point of the image it was found in, with its score and radius; measurements have a group each, with
-the ends of their interval. DICOM counts from the outer corner of the top-left pixel, we from its centre: a point is
-half a pixel more there in x and y (PS3.3 C.18.6.1.2). Reports say that a device made them, and that nobody has verified
-them.
+the ends of their interval. Where radii may not hold for an image, a qualitative evaluation in each of these groups says
+so. DICOM counts from the outer corner of the top-left pixel, we from its centre: a point is half a pixel more there in
+x and y (PS3.3 C.18.6.1.2). Reports say that a device made them, and that nobody has verified them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from trigpoint.errors import DataError, needed
 from trigpoint.geometry import to_corner
 from trigpoint.landmarks import COVERAGE, Prediction
 from trigpoint.metrics.measurements import unit_of
+from trigpoint.metrics.trust import DOUBTFUL, SHIFTED, UNLIKE
 from trigpoint.prediction.files import drawing_names
 
 SCHEME = "99TRIGPOINT"
@@ -33,6 +34,12 @@ _UNITS = {
     "px": ("{pixels}", "pixels"),
     "ratio": ("1", "no units"),
 }
+_TRUST = "Trust in radii and intervals"
+_MARKS = {
+    UNLIKE: "unlike images validated on: radii and intervals do not hold",
+    SHIFTED: "together unlike images validated on: radii do not hold",
+    DOUBTFUL: "doubtful: as hard as the hardest tenth in validation",
+}  # as long as a meaning may be
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _BLANK = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
@@ -59,11 +66,13 @@ def write_reports(
     run: str,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    flags: Sequence[str] = (),
 ) -> int:
     """Write the report of each image that has one, whole or not at all, and give their number.
 
-    ``measured``: the columns of ``measurement_columns``, empty without measurements; ``run`` names the model. Raises
-    ConfigError where highdicom is not installed, and DataError for an image without the identifiers of its study.
+    ``measured``: the columns of ``measurement_columns``, empty without measurements; ``run`` names the model; ``flags``
+    of each image as ``Trust.marks`` gives them, empty where the run cannot tell. Raises ConfigError where highdicom is
+    not installed, and DataError for an image without the identifiers of its study.
     """
     with needed("DICOM reports"):
         import highdicom  # noqa: F401
@@ -72,7 +81,9 @@ def write_reports(
     for i, (file, report) in enumerate(zip(files, reports, strict=True)):
         if report is not None:
             written = BytesIO()
-            _report(prediction, i, file, measured, run, series, done + 1).save_as(written, enforce_file_format=True)
+            flag = flags[i] if flags else ""
+            made = _report(prediction, i, file, measured, run, series, done + 1, flag)
+            made.save_as(written, enforce_file_format=True)
             write_bytes(report, written.getvalue(), overwrite=overwrite)
             done += 1
         if progress is not None:
@@ -88,6 +99,7 @@ def _report(
     run: str,
     series: str,
     number: int,
+    flag: str,
 ) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
@@ -96,6 +108,8 @@ def _report(
     image = _identified(file)
     source = image.SOPClassUID, image.SOPInstanceUID
     algorithm = sr.AlgorithmIdentification(name=f"trigpoint {run}"[:_LONGEST], version=__version__)
+    marks = [sr.QualitativeEvaluation(_code("trust", _TRUST), _code(flag, _MARKS[flag]))] if flag else None
+    whole: list[tuple[str, list[Any]]] = [("whole image", [])] if flag else []
     groups: list[Any] = []
     one = prediction[i].best()
     for k, name in enumerate(prediction.landmarks.names):
@@ -111,14 +125,16 @@ def _report(
                 finding_type=_code(f"LM{k}", name),
                 algorithm_id=algorithm,
                 measurements=[_number(what, value, unit) for what, value, unit in numbers if np.isfinite(value)],
+                qualitative_evaluations=marks,
             )
         )
-    for name, values in _measurements(prediction, measured, i).items():
+    for name, values in [*whole, *_measurements(prediction, measured, i).items()]:
         groups.append(
             sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=sr.TrackingIdentifier(_uid(f"{source[1]} {name}"), name),
                 algorithm_id=algorithm,
-                measurements=values,
+                measurements=values or None,
+                qualitative_evaluations=marks,
                 source_images=[sr.SourceImageForMeasurementGroup(*source)],
             )
         )
@@ -133,17 +149,18 @@ def _report(
 
 
 def _measurements(prediction: Prediction, measured: Mapping[str, Sequence[float]], i: int) -> dict[str, list[Any]]:
-    """Of each measurement its value and the ends of its interval, as far as they are known."""
+    """Of each measurement its value and the ends of its interval, as far as they are known; in mm where the pixel size
+    of this image is."""
     found = dict[str, list[Any]]()
     named = prediction.landmarks.measurements
     for name in named:
-        length = "mm" if column(name, "mm") in measured else "px"
-        unit = unit_of(name, named, length)
         values = [(name, ""), (f"{name}, low end of the {COVERAGE:.0%} interval", LOW)]
         values.append((f"{name}, high end of the {COVERAGE:.0%} interval", HIGH))
-        own = [(what, measured.get(f"{column(name, unit)}{end}", [np.nan] * (i + 1))[i]) for what, end in values]
-        if known := [_number(what, value, unit) for what, value in own if np.isfinite(value)]:
-            found[name] = known
+        for unit in (unit_of(name, named, "mm"), unit_of(name, named, "px")):
+            own = [(what, measured.get(f"{column(name, unit)}{end}", [np.nan] * (i + 1))[i]) for what, end in values]
+            if known := [_number(what, value, unit) for what, value in own if np.isfinite(value)]:
+                found[name] = known
+                break
     return found
 
 

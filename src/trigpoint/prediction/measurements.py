@@ -37,15 +37,16 @@ def measurement_frame(
 
 
 def measurement_columns(
-    prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = (), in_px: bool = False
+    prediction: Prediction, widths: Widths, spacings: Sequence[Spacing | None] = (), lengths: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str]]:
     """A row per image: its name, then each measurement of the run with the ends of its interval; and what to know of
     them.
 
-    ``widths`` as ``Predictor.widths``, ``spacings`` the pixel size of each image, None = unknown. Lengths are in mm if
-    all are known and ``in_px`` is not asked (columns ``NAME_mm``, ``NAME_mm_low``, ``NAME_mm_high``), else all in px
-    (``NAME``, ``NAME_low``, ``NAME_high``). A value or an end that is not known is NaN. Raises DataError for
-    multi-instance runs.
+    ``widths`` as ``Predictor.widths``, ``spacings`` the pixel size of each image, None = unknown. Lengths are in the
+    units ``lengths``, see ``lengths_of``: in mm (columns ``NAME_mm``, ``NAME_mm_low``, ``NAME_mm_high``) if all pixel
+    sizes are known, in px (``NAME``, ``NAME_low``, ``NAME_high``) if none is, else both, where those in mm are of the
+    images whose pixel size is known. A value or an end that is not known is NaN. Raises DataError for multi-instance
+    runs.
 
     >>> from trigpoint.data.files import column_text
     >>> from trigpoint.landmarks import ImageDetections, LandmarkSet
@@ -61,21 +62,37 @@ def measurement_columns(
         raise DataError("measurements: expected a run that finds one of each landmark, got a multi-instance run")
     marks, count = prediction.landmarks, len(prediction)
     sides = np.array([pair or (np.nan, np.nan) for pair in spacings or [None] * count]).reshape(-1, 2)
-    found, length = measure_each(prediction.points, marks, sides, in_px)
+    units = lengths or lengths_of(sides)
+    found = {unit: measure_each(prediction.points, marks, sides, unit)[0] for unit in units}
     columns: dict[str, Any] = {"image": list(prediction.images)}
     if any(one.time_s is not None for one in prediction.detections):
         columns[TIME] = np.round([np.nan if one.time_s is None else one.time_s for one in prediction.detections], 6)
-    unsure: dict[str, str] = {}
+    unsure: dict[str, list[str]] = {}
     for name, one in marks.measurements.items():
-        unit = unit_of(name, marks.measurements, length)
-        width = width_of(prediction, widths.get(name, {}), unit)
-        if count and np.isnan(width).all():
-            unsure[name] = _why(widths.get(name), unit)
-        low, high = _ends(found[name], width, one)
-        called = column(name, unit)
-        for end, values in (("", found[name]), (LOW, low), (HIGH, high)):
-            columns[f"{called}{end}"] = np.round(values, 4)
-    return columns, [*blind(length, sides, marks.measurements), *_notes(unsure)]
+        for unit, values in {
+            unit_of(name, marks.measurements, length): found[length][name] for length in units
+        }.items():
+            width = width_of(prediction, widths.get(name, {}), unit)
+            if count and np.isnan(width).all():
+                unsure.setdefault(_why(widths.get(name), unit), []).append(name)
+            low, high = _ends(values, width, one)
+            called = column(name, unit)
+            for end, of_it in (("", values), (LOW, low), (HIGH, high)):
+                columns[f"{called}{end}"] = np.round(of_it, 4)
+    notes = [f"{', '.join(dict.fromkeys(names))}: without interval, {why}" for why, names in unsure.items()]
+    return columns, [*blind(sides, marks.measurements), *notes]
+
+
+def lengths_of(sides: FloatArray) -> tuple[str, ...]:
+    """The units in which lengths of images of this pixel size (N, 2) are given, NaN = unknown.
+
+    In px are all of them if any is unknown, so that they can be compared, and in mm those that are known.
+
+    >>> lengths_of(np.array([[0.1, 0.1], [np.nan, np.nan]])), lengths_of(np.array([[0.1, 0.1]]))
+    (('px', 'mm'), ('mm',))
+    """
+    known = np.isfinite(sides).all(1)
+    return ("px",) if not known.any() else ("mm",) if known.all() else ("px", "mm")
 
 
 def spacings_of(files: Sequence[Path], otherwise: Spacing | None = None) -> list[Spacing | None]:
@@ -132,18 +149,12 @@ def _why(own: Mapping[str, float] | None, unit: str) -> str:
     return "the run had fewer than 9 validation subjects"
 
 
-def blind(length: str, sides: FloatArray, measurements: Mapping[str, Measurement]) -> list[str]:
+def blind(sides: FloatArray, measurements: Mapping[str, Measurement]) -> list[str]:
     """What to know where lengths are in px for want of the pixel size (N, 2) of images, NaN = unknown."""
     unknown = int(np.isnan(sides).any(1).sum())
-    if length != "px" or not unknown or "px" not in {unit_of(name, measurements, "px") for name in measurements}:
+    if not unknown or "px" not in {unit_of(name, measurements, "px") for name in measurements}:
         return []
-    of = "no image states" if unknown == len(sides) else f"{unknown} of {len(sides)} images do not state"
-    return [f"{BLIND}, for {of} a pixel size; if you know it: --spacing-mm"]
-
-
-def _notes(unsure: Mapping[str, str]) -> list[str]:
-    notes = []
-    for reason in dict.fromkeys(unsure.values()):
-        names = [name for name, why in unsure.items() if why == reason]
-        notes.append(f"{', '.join(names)}: without interval, {reason}")
-    return notes
+    if unknown == len(sides):
+        return [f"{BLIND}, for no image states a pixel size; if you know it: --spacing-mm"]
+    some = f"{unknown} of {len(sides)} images do not; if you know their pixel size: --spacing-mm"
+    return [f"{BLIND}, and in mm (NAME_mm) where an image states its pixel size: {some}"]

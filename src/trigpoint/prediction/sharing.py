@@ -19,7 +19,7 @@ from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.blocks import JOB, Blocks, Job
 from trigpoint.prediction.files import check_headers
-from trigpoint.prediction.measurements import BLIND, beside, blind, measurement_columns
+from trigpoint.prediction.measurements import BLIND, beside, blind, lengths_of, measurement_columns
 from trigpoint.prediction.table import prediction_columns
 
 Tell = Callable[[str], None]
@@ -256,20 +256,19 @@ class _Measuring:
         self._write: Callable[[Columns], None] | None = None
 
     def open(self, stack: ExitStack, blocks: Blocks) -> None:
-        """Begin the table; in px where the pixel size of any image is not known."""
+        """Begin the table; its columns follow from the pixel sizes of all images, not from those of a block."""
         if not self.predictor.measures:
             return
         sides = np.concatenate([blocks.spacings(block) for block in range(blocks.job.count)])
-        self.in_px = bool(np.isnan(sides).any())
-        marks = self.predictor.landmarks
-        self._say(blind("px" if self.in_px else "mm", sides, marks.measurements))
+        self.lengths = lengths_of(sides)
+        self._say(blind(sides, self.predictor.landmarks.measurements))
         self._write = stack.enter_context(columns_writer(self.out, overwrite=True))
 
     def add(self, prediction: Prediction, spacings: Sequence[Spacing | None]) -> None:
         """The rows of some images."""
         if self._write is None:
             return
-        columns, notes = measurement_columns(prediction, self.predictor.widths, spacings, self.in_px)
+        columns, notes = measurement_columns(prediction, self.predictor.widths, spacings, self.lengths)
         refuse_formulas([*columns, *columns["image"]], str(self.out))
         self._write(columns)
         self._say([note for note in notes if not note.startswith(BLIND)])

@@ -47,7 +47,7 @@ def predict_files(
 ) -> Prediction:
     """What is found in these images, written as a table to ``out``, in which they are named as its reader takes them.
 
-    Measurements of the run are in a table of their own, see ``prediction.measurements.beside``, in mm where each image
+    Measurements of the run are in a table of their own, see ``prediction.measurements.beside``, in mm where an image
     states its pixel size or else ``spacing_mm`` does; ``tell`` is given what to know of it, and in what the images are
     unlike those of validation. With ``flag`` the table says which images a person should look at; ConfigError where
     the run cannot tell.

@@ -4,7 +4,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,23 +26,27 @@ _WIDEST = 40  # characters of a column of a sheet
 class Tables:
     """The tables of one subject: ``sheets`` by name, of which the first is the main one, with plain numbers.
 
-    ``paper`` is the main one in rounded text, as it is printed, with ``last`` rows of totals; ``about`` says of what
-    the numbers are.
+    ``paper`` is the main one in rounded text, as it is printed, with ``last`` rows of totals; ``papers`` are others of
+    the sheets in rounded text. ``about`` says of what the numbers are.
     """
 
     sheets: Mapping[str, Sequence[Row]]
     paper: Sequence[Row]
     about: Sequence[str] = ()
     last: int = 1
+    papers: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
-def table_files(path: str | Path, more: Sequence[str]) -> list[Path]:
-    """Where ``write_tables`` writes: of .csv a file for each of the ``more`` tables beside ``path``, else ``path``.
+def table_files(path: str | Path, more: Sequence[str], papers: Sequence[str] = ()) -> list[Path]:
+    """Where ``write_tables`` writes: ``path``, and beside it a file for each of the ``more`` tables where that is .csv,
+    and for each of the ``papers`` where it is .tex.
 
     Raises ConfigError for another ending, and for .xlsx without the package that writes it.
 
     >>> [file.name for file in table_files("errors.csv", ["images", "subjects"])]
     ['errors.csv', 'errors-images.csv', 'errors-subjects.csv']
+    >>> [file.name for file in table_files("errors.tex", ["images", "measurements"], ["measurements"])]
+    ['errors.tex', 'errors-measurements.tex']
     """
     file = Path(path)
     ending = file.suffix.lower()
@@ -52,8 +56,8 @@ def table_files(path: str | Path, more: Sequence[str]) -> list[Path]:
         raise ConfigError(
             f'{file}: xlsx needs a package that is not installed; pip install "trigpoint[excel]", or write .csv'
         )
-    beside = [file.with_name(f"{file.stem}-{name}{file.suffix}") for name in more] if ending == ".csv" else []
-    return [file, *beside]
+    names = {".csv": more, ".tex": papers}.get(ending, ())
+    return [file, *(file.with_name(f"{file.stem}-{name}{file.suffix}") for name in names)]
 
 
 def write_tables(path: str | Path, tables: Tables, *, overwrite: bool = False) -> list[Path]:
@@ -62,13 +66,15 @@ def write_tables(path: str | Path, tables: Tables, *, overwrite: bool = False) -
     Raises DataError for a file that exists, before any is written, and for names that a spreadsheet would calculate.
     """
     more = list(tables.sheets)[1:]
-    files = table_files(path, more)
+    files = table_files(path, more, list(tables.papers))
     for file in files:
         refuse_existing(file, overwrite)
     frames = {name: _frame(rows) for name, rows in tables.sheets.items()}
     ending = files[0].suffix.lower()
     if ending == ".tex":
-        write_text(files[0], latex(tables), overwrite=overwrite)
+        others = [replace(tables, paper=rows, last=0) for rows in tables.papers.values()]
+        for file, one in zip(files, [tables, *others], strict=True):
+            write_text(file, latex(one), overwrite=overwrite)
         return files
     for frame in frames.values():
         refuse_formulas(
