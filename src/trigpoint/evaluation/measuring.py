@@ -16,7 +16,9 @@ from trigpoint.landmarks import FloatArray, LandmarkSet, Measurement, Prediction
 from trigpoint.metrics.measured import summarize_measurements
 from trigpoint.metrics.measurements import measure_each, unit_of
 from trigpoint.prediction import Predictor
-from trigpoint.prediction.measurements import width_of
+from trigpoint.prediction.measurements import why_without, width_of
+
+_NAMED = 8  # measurements in a note
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ def compared(predictor: Predictor, prediction: Prediction, dataset: LandmarkData
         notes.append(f"{_listed(blind)}: no image has all the landmarks annotated that it needs, so not measured")
     if other := [name for name in marks.measurements if name in predictor.landmarks.measurements and name not in same]:
         notes.append(f"{_listed(other)}: the run measures it in another way, so its interval is not that of this one")
-    if without := [name for name in numbers if name not in other and not np.isfinite(widths.get(name, np.nan)).all()]:
-        why = "the run has none in this unit: too few validation subjects (9 are needed), or not calibrated for it"
-        notes.append(f"{_listed(without)}: no interval, {why}; the same 'trigpoint train' calibrates a finished run")
+    without = dict[str, list[str]]()
+    for name in numbers:
+        if name not in other and not np.isfinite(widths.get(name, np.nan)).all():
+            without.setdefault(why_without(predictor.widths.get(name), units[name]), []).append(name)
+    notes += [f"{_listed(names)}: no interval, {why}" for why, names in without.items()]
     return Measured(found, truth, units), {"numbers": numbers, "ci95": intervals, "notes": notes}
 
 
@@ -86,4 +90,5 @@ def _meaning(name: str, marks: LandmarkSet) -> Any:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return f"measurement{'' if len(names) == 1 else 's'} {', '.join(names)}"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"measurement{'' if len(names) == 1 else 's'} {', '.join(names[:_NAMED])}{more}"

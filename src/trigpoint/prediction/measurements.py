@@ -74,7 +74,7 @@ def measurement_columns(
         }.items():
             width = width_of(prediction, widths.get(name, {}), unit)
             if count and np.isnan(width).all():
-                unsure.setdefault(_why(widths.get(name), unit), []).append(name)
+                unsure.setdefault(why_without(widths.get(name), unit), []).append(name)
             low, high = _ends(values, width, one)
             called = column(name, unit)
             for end, of_it in (("", values), (LOW, low), (HIGH, high)):
@@ -141,7 +141,8 @@ def _ends(values: FloatArray, width: FloatArray, one: Measurement) -> tuple[Floa
     return np.maximum(values - width, least), np.minimum(values + width, most)
 
 
-def _why(own: Mapping[str, float] | None, unit: str) -> str:
+def why_without(own: Mapping[str, float] | None, unit: str) -> str:
+    """Why a measurement has no interval in a unit: ``own`` are those that the run knows, by unit."""
     if own is None:
         return "the run was not calibrated for it; run its 'trigpoint train' again, which does that"
     if unit not in own:
