@@ -11,8 +11,9 @@ from typing import Any
 
 from trigpoint.data.files import write_text
 from trigpoint.errors import RunError
-from trigpoint.landmarks import COVERAGE
+from trigpoint.landmarks import COVERAGE, Spacing
 from trigpoint.runs.folder import RunFolder
+from trigpoint.runs.landmark_file import LandmarkFile
 
 RECORD, CARD = "record.json", "card.md"
 _NAMED = 12
@@ -91,7 +92,7 @@ def card(run: RunFolder, record: Record) -> str:
         f"{validated} images of {people[1]} subjects, {record.size[1]} x {record.size[0]} pixels (median), which chose "
         "the weights, so that new ones may be a little worse:",
         "",
-        *_measured(record, radii, marks.threshold),
+        *_measured(record, radii, marks),
         "",
         "Measure it on images of subjects that it has never seen: `trigpoint evaluate RUN --data FOLDER --split test`.",
         "",
@@ -111,12 +112,24 @@ def card(run: RunFolder, record: Record) -> str:
     return "\n".join(lines)
 
 
-def _measured(record: Record, radii: list[float], threshold: float | None) -> list[str]:
-    lines = [] if math.isnan(record.error) else [f"- mean radial error: {record.error:.2f} px"]
+def _measured(record: Record, radii: list[float], marks: LandmarkFile) -> list[str]:
+    lines = [] if math.isnan(record.error) else [f"- mean radial error: {_length(record.error, marks.spacing_mm, 2)}"]
     if radii:
-        low, high = min(radii), max(radii)
-        width = f"{low:.1f} px" if len(radii) == 1 else f"{low:.1f} to {high:.1f} px, by landmark"
+        low, high = (_length(end, marks.spacing_mm) for end in (min(radii), max(radii)))
+        width = low if len(radii) == 1 else f"{low} to {high}, by landmark"
         lines.append(f"- radius that the error stays below in {COVERAGE:.0%} of new images like these: {width}")
     else:
         lines.append("- no radius: too few subjects were validated on to say how far points may be off")
-    return lines + ([] if threshold is None else [f"- an instance counts from a score of {threshold:.3g} on"])
+    return lines + (
+        [] if marks.threshold is None else [f"- an instance counts from a score of {marks.threshold:.3g} on"]
+    )
+
+
+def _length(pixels: float, spacing: Spacing | None, digits: int = 1) -> str:
+    """A length in mm where all training images have the same square pixels, and in px.
+
+    >>> _length(23.68, (0.1, 0.1)), _length(23.68, None)
+    ('2.4 mm (23.7 px)', '23.7 px')
+    """
+    px = f"{pixels:.{digits}f} px"
+    return px if spacing is None or spacing[0] != spacing[1] else f"{pixels * spacing[0]:.{digits}f} mm ({px})"
