@@ -18,6 +18,7 @@ from typing import Any
 
 from trigpoint import __version__
 from trigpoint.errors import ConfigError
+from trigpoint.export.card_html import card_html
 from trigpoint.report.page import SHARED
 
 PAGE = Path(__file__).parent / "page"
@@ -57,6 +58,7 @@ def page_text(model: bytes, about: Mapping[str, Any], name: str) -> str:
         "main": main,
         "what": html.escape(_what(about["landmarks"]["landmarks"])),
         "licence": html.escape(f"{RUNTIME}\n\n{(VENDOR / 'onnxruntime-LICENSE.txt').read_text(encoding='utf-8')}"),
+        "card": card_html(about.get("card")),
         "parts": "\n".join(parts),
     }
     text = re.sub(r"\{([a-z]+)\}", lambda found: values[found[1]], _read("index.html"))
