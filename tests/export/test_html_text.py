@@ -113,6 +113,14 @@ def test_the_model_card_is_in_the_page(model: bytes, text: str) -> None:
     assert "This detector has no model card" in text  # of a file that was made without a run
 
 
+def test_ids_are_there_once(text: str) -> None:
+    ids = re.findall(
+        r' id="([^"]+)"', re.sub(r"<script[^>]*module.*?</script>|<style>.*?</style>", "", text, flags=re.DOTALL)
+    )
+    assert {"card", "unlike", "flag"} <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
 def test_own_files_name_no_address() -> None:
     for file in OWN:
         source = file.read_text(encoding="utf-8")
