@@ -62,6 +62,7 @@ def attempt(folder: Path) -> None:
     assert importlib.util.find_spec("torch") is None, "expected an installation without PyTorch"
     images, model = folder / "heads" / "images", folder / "heads.onnx"
     trigpoint("--help")
+    trigpoint("verify", model)
     trigpoint("predict", model, images, "--out", folder / "found.csv", "--overlay", folder / "drawn", "--force")
     same(folder / "found.csv", folder / "wanted.csv")
     same(folder / "found-measurements.csv", folder / "wanted-measurements.csv")

@@ -83,6 +83,44 @@ def test_names_are_no_html(text: str) -> None:
     assert dict(about["facts"])["Not learned"] == "never"
 
 
+CARD = """# heads: a model that finds 3 landmarks
+
+- **Finds**: tip, <b>elbow</b>
+
+## Measured on
+
+12 images of 9 subjects,
+120 x 90 pixels:
+
+- mean radial error: 1.25 px
+
+## Not for
+
+- decisions that nobody checks {name}
+"""
+
+
+def test_the_model_card_is_in_the_page(model: bytes, text: str) -> None:
+    made = pages.page_text(model, about_of(model) | {"card": CARD}, NAME)
+    found = re.search(r'<section id="card"[^>]*>(.*?)</section>', made, re.DOTALL)
+    assert found is not None
+    assert found[1] == (
+        "<h3>heads: a model that finds 3 landmarks</h3><ul><li><b>Finds</b>: tip, &lt;b&gt;elbow&lt;/b&gt;</li></ul>"
+        "<h4>Measured on</h4><p>12 images of 9 subjects, 120 x 90 pixels:</p>"
+        "<ul><li>mean radial error: 1.25 px</li></ul>"
+        "<h4>Not for</h4><ul><li>decisions that nobody checks {name}</li></ul>"
+    )
+    assert "This detector has no model card" in text  # of a file that was made without a run
+
+
+def test_ids_are_there_once(text: str) -> None:
+    ids = re.findall(
+        r' id="([^"]+)"', re.sub(r"<script[^>]*module.*?</script>|<style>.*?</style>", "", text, flags=re.DOTALL)
+    )
+    assert {"card", "unlike", "flag"} <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
 def test_own_files_name_no_address() -> None:
     for file in OWN:
         source = file.read_text(encoding="utf-8")

@@ -182,10 +182,22 @@ def test_a_look_is_that_of_the_range() -> None:
     assert look_of(large, None) == pytest.approx((0.5, 0.5), abs=0.01)
 
 
+def test_a_missing_point_says_nothing_of_the_others() -> None:
+    difficulty = fitted()[0].difficulty
+    points = difficulty.mean[None].copy()
+    points[0, 3] = np.nan
+    away = difficulty.away(points + 100)
+    assert np.isnan(away[0, 3])
+    np.testing.assert_allclose(np.delete(away[0], 3), 0, atol=1e-6)
+
+
 def test_a_shape_moved_turned_and_scaled_onto_the_mean_is_the_mean() -> None:
     mean = MEAN[:, 0] + 1j * MEAN[:, 1]
     moved = (mean * 3 * np.exp(0.7j) + 5 - 2j)[None]
     back, factor = onto(moved, mean)
     np.testing.assert_allclose(back[0], mean, atol=1e-9)
     assert factor[0] == pytest.approx(np.exp(-0.7j) / 3)
+    back, _ = onto(np.where([True, True, True, False, True], moved, np.nan), mean)
+    assert np.isnan([back[0, 3].real, back[0, 3].imag]).all()
+    np.testing.assert_allclose(np.delete(back[0], 3), np.delete(mean, 3), atol=1e-9)
     assert Domain.of([], fitted()[0].difficulty) is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from trigpoint.errors import DataError, RunError
 from trigpoint.prediction import Predictor, Progress
+from trigpoint.prediction.model_check import OTHER, SAME, UNKNOWN, Check
 from trigpoint.runs import RunFolder, environment_text
 from trigpoint.runs.provenance import data_changed
 from trigpoint.runs.record import Record, digest, read_record
@@ -17,16 +17,7 @@ from trigpoint.training.calibrating import calibrated
 from trigpoint.training.stages import readable
 from trigpoint.training.subsets import kept
 
-SAME, OTHER, UNKNOWN = "as recorded", "differs", "cannot be told"
 PIXELS, SHARE = 0.02, 0.01  # that the error and the radii may differ by: other devices round otherwise
-
-
-class Check(NamedTuple):
-    """``outcome``: one of the three above; ``text``: what was found."""
-
-    what: str
-    outcome: str
-    text: str
 
 
 def verify(run: str | Path | RunFolder, device: str = "auto", progress: Progress | None = None) -> list[Check]:

@@ -18,13 +18,16 @@ from typing import Any
 
 from trigpoint import __version__
 from trigpoint.errors import ConfigError
+from trigpoint.export.card_html import card_html
+from trigpoint.metrics import difficulty, domain
+from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.report.page import SHARED
 
 PAGE = Path(__file__).parent / "page"
 VENDOR = PAGE / "vendor"
 RUNTIME = "onnxruntime-web 1.30.0"
 """What lies in ``page/vendor``, unchanged but for the comment that names its source map."""
-MAIN = ("dom", "heads", "files", "detector", "marks", "pen", "store", "table", "view", "lists", "keys", "main")
+MAIN = ("dom", "heads", "files", "detector", "marks", "pen", "trust", "store", "table", "view", "lists", "keys", "main")
 WORKER = ("heads", "png", "reading", "worker")
 """Modules, each after those that it uses at once."""
 USUAL, MOST = 25_000_000, 200_000_000
@@ -57,6 +60,7 @@ def page_text(model: bytes, about: Mapping[str, Any], name: str) -> str:
         "main": main,
         "what": html.escape(_what(about["landmarks"]["landmarks"])),
         "licence": html.escape(f"{RUNTIME}\n\n{(VENDOR / 'onnxruntime-LICENSE.txt').read_text(encoding='utf-8')}"),
+        "card": card_html(about.get("card")),
         "parts": "\n".join(parts),
     }
     text = re.sub(r"\{([a-z]+)\}", lambda found: values[found[1]], _read("index.html"))
@@ -143,5 +147,22 @@ def _for_page(about: Mapping[str, Any], name: str) -> dict[str, Any]:
         "landmarks": marks["landmarks"],
         "skeleton": marks.get("skeleton", []),
         "threshold": about["threshold"],
+        "trust": _for_flags(about),
         "facts": [[key, text] for key, text in facts.items() if text],
     }
+
+
+def _for_flags(about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the page flags images by, and the constants of its rules; None where the run cannot say it."""
+    if about.get("trust") is None or about["threshold"] is not None:
+        return None
+    rules = {
+        "far": domain.FAR,
+        "shifted": domain.SHIFTED,
+        "several": domain.SEVERAL,
+        "leastScore": difficulty.LEAST_SCORE,
+        "leastDoubt": float(difficulty.LEAST),
+        "mostDoubt": float(difficulty.MOST),
+        "advice": UNLIKE_ADVICE,
+    }
+    return {**about["trust"], "rules": rules}

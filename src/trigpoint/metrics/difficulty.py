@@ -31,6 +31,7 @@ FLAGGED = 0.1  # share of the validation images that are doubtful enough for a p
 LEAST, MOST = np.exp(-1.0), np.exp(2.0)  # of a doubt
 LEAST_SCORE = 1e-3
 NEAR = 0.1  # of the median error: smaller ones are as good
+UNKNOWN = complex(np.nan, np.nan)  # NaN alone has the imaginary part 0, which would count
 ALONE = 0.1  # share of its own variance that each coordinate has beside what it shares with the others, at least
 
 
@@ -151,7 +152,7 @@ def onto(shapes: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     own, goal = np.where(known, own - centre, 0), np.where(known, goal - middle, 0)
     power = (own.conj() * own).real.sum(1)
     factor = np.where(power > 0, (own.conj() * goal).sum(1) / np.where(power > 0, power, 1), np.nan)
-    return np.where(np.isfinite(shapes), (shapes - centre) * factor[:, None] + middle, np.nan), factor
+    return np.where(np.isfinite(shapes), (shapes - centre) * factor[:, None] + middle, UNKNOWN), factor
 
 
 def _shape_model(points: FloatArray) -> tuple[FloatArray, FloatArray]:

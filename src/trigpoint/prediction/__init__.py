@@ -1,7 +1,7 @@
 """A trained run applied to images.
 
 - ``base.py``: what all predictors do; ``predictor.py``: ``Predictor``, of a run; ``exported.py``: of an exported model
-- ``model_file.py``: the file of an exported model
+- ``model_file.py``: the file of an exported model; ``model_check.py``: whether it is as it was made, and its card
 - ``table.py``: predictions as native tables; ``measurements.py``: angles and lengths in them, with intervals
 - ``stream.py``: folders, files and videos to a table; ``files.py``: how their images are found and named
 - ``drawing.py``: images with what was found in them

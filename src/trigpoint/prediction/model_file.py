@@ -74,18 +74,26 @@ def read_model(path: str | Path) -> bytes:
     return data
 
 
+def hash_of(data: bytes) -> str:
+    """The hash that the bytes of a model state, hexadecimal digits; see ``read_model``."""
+    found = _last(data)
+    if found is None:
+        raise ValueError("expected the bytes of an exported model")
+    return found[1].decode()
+
+
 def _last(data: bytes) -> re.Match[bytes] | None:
     """Where the hash is: what stands after the graph, whatever the graph contains."""
     return next(iter([*_HASH.finditer(data)][-1:]), None)
 
 
 def read_about(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
-    """What a model says of itself by its metadata. Raises RunError for one of a newer trigpoint."""
+    """What a model says of itself by its metadata, and its ``format``. Raises RunError for one of a newer trigpoint."""
     version = int(entries.get(FORMAT_KEY, "0"))
-    if version != FORMAT:
+    if version > FORMAT:
         raise RunError(
             f"{path}: expected a model of format {FORMAT}, got {version}, which a newer trigpoint wrote; "
             "pip install --upgrade trigpoint"
         )
     about: dict[str, Any] = json.loads(entries[ABOUT_KEY])
-    return about
+    return about | {"format": version}

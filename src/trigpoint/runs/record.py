@@ -106,7 +106,8 @@ def card(run: RunFolder, record: Record) -> str:
         if marks.threshold is None
         else "- counting what is hidden: instances that are not seen are not found.",
         "",
-        "Check that the run is as it was made: `trigpoint verify RUN`.",
+        "Check that the run, or a model exported from it, is as it was made: `trigpoint verify RUN`, `trigpoint verify "
+        "MODEL.onnx`.",
         "",
     ]
     return "\n".join(lines)

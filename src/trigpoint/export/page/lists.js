@@ -35,10 +35,11 @@ export class Lists {
         list.append(make("li", {}, button));
       }
       const corrected = store.corrected(item);
-      const state = { waiting: "waiting", refused: item.text, done: corrected ? `${corrected} corrected` : "found" }[item.state];
+      const done = corrected ? `${corrected} corrected` : item.flag?.text || "found";
+      const state = { waiting: "waiting", refused: item.text, done }[item.state];
       const text = /** @type {HTMLElement} */ (button.lastChild);
       if (text.textContent !== state) text.textContent = state;
-      button.dataset.state = item.state === "done" && corrected ? "corrected" : item.state;
+      button.dataset.state = item.state !== "done" ? item.state : corrected ? "corrected" : item.flag?.kind ? "flagged" : "done";
       button.toggleAttribute("aria-current", item === store.item);
       if (item === store.item) button.setAttribute("aria-current", "true");
     }
@@ -55,6 +56,7 @@ export class Lists {
     get("size").textContent = item?.width ? `${item.width} × ${item.height}` : "";
     const nothing = item?.state === "done" ? "No instance was found." : (item?.text && `This image ${item.text}`) || "Waiting.";
     get("nothing").textContent = item && !row ? nothing : "";
+    get("flag").textContent = item?.flag?.text ?? "";
     const focused = document.activeElement?.closest("#landmarks") ? store.active : -1;
     get("landmarks").replaceChildren(...(row ? about.landmarks.map((name, k) => this.landmark(name, k)) : []));
     if (focused >= 0) /** @type {HTMLElement | null} */ (get("landmarks").children[focused]?.firstChild)?.focus();

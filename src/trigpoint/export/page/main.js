@@ -56,6 +56,8 @@ async function work() {
   }
   working = false;
   progress();
+  get("unlike").textContent = store.unlike();
+  get("unlike").hidden = !get("unlike").textContent;
 }
 
 function following() {
@@ -71,7 +73,9 @@ function progress() {
   bar.value = total - waiting;
   const left = done && waiting ? `, about ${duration((seconds / done) * waiting)} left` : "";
   const not = refused ? `, ${refused} could not be read` : "";
-  get("progress").textContent = total ? `${done} of ${total} images done${not}${left}` : "";
+  const flagged = store.items.filter((item) => item.flag?.kind).length;
+  const look = flagged ? `, ${flagged} to look at` : "";
+  get("progress").textContent = total ? `${done} of ${total} images done${look}${not}${left}` : "";
   get("save", HTMLButtonElement).disabled = !done;
 }
 

@@ -1,12 +1,15 @@
 /** The images, what was found in them, and what was corrected. */
 
+import { Trust } from "./trust.js";
+
 /** @typedef {import("./types.js").About} About */
+/** @typedef {import("./types.js").Flag} Flag */
 /** @typedef {import("./types.js").Found} Found */
 /** @typedef {import("./files.js").Given} Given */
 /** @typedef {[number, number] | null} Point x, y in pixels of the image; null: no such landmark */
 /** @typedef {{points: Point[], found: Point[], scores: number[], radius: number[], spread: number[]}} Row */
 /** @typedef {"waiting" | "done" | "refused"} State */
-/** @typedef {{name: string, file: File, state: State, text: string, width: number, height: number, rows: Row[]}} Item */
+/** @typedef {{name: string, file: File, state: State, text: string, width: number, height: number, rows: Row[], flag: Flag | null}} Item */
 /** @typedef {{item: Item, row: number, k: number, before: Point, after: Point}} Change */
 
 const FORMULA = /^[=+\-@\t\r]/; // what a spreadsheet would run
@@ -31,6 +34,7 @@ export class Store extends EventTarget {
     this.done = [];
     this.saved = true;
     this.spread = false; // whether the model tells it
+    this.trust = about.trust && new Trust(about.trust);
   }
 
   /** @param {string} kind */
@@ -49,7 +53,7 @@ export class Store extends EventTarget {
         continue;
       }
       /** @type {Item} */
-      const item = { name, file, state: "waiting", text: "", width: 0, height: 0, rows: [] };
+      const item = { name, file, state: "waiting", text: "", width: 0, height: 0, rows: [], flag: null };
       if (before) this.refuse(item, "has the name of another image in the list. Drop the folder that holds both.");
       else if (FORMULA.test(name)) this.refuse(item, "has a name that a spreadsheet would take for a formula. Rename it.");
       else known.set(name, item);
@@ -83,7 +87,7 @@ export class Store extends EventTarget {
       }
       return made;
     });
-    Object.assign(item, { state: "done", width: found.width, height: found.height });
+    Object.assign(item, { state: "done", width: found.width, height: found.height, flag: this.trust?.of(found) ?? null });
     this.saved = false;
     this.emit("items");
     if (item === this.item) this.emit("points");
@@ -143,6 +147,11 @@ export class Store extends EventTarget {
     this.item.rows.push({ points: [...nothing], found: nothing, scores: blank, radius: blank, spread: blank });
     this.choose(this.item.rows.length - 1, 0);
     this.emit("points");
+  }
+
+  /** What is unlike the validation images, of all images that are done. */
+  unlike() {
+    return this.trust?.told(this.items.flatMap(({ flag }) => (flag ? [flag.far] : []))) ?? "";
   }
 
   /** How many points were set by hand or removed. @param {Item} item */

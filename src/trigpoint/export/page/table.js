@@ -16,23 +16,25 @@ function number(value, digits) {
 const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 /**
- * A row per image, or per instance; blank = no such landmark. A point that was set by hand has no score and no radius,
+ * A row per image, or per instance; blank = no such landmark; `flag` where the run can say it. A point that was set by hand has no score and no radius,
  * which are those of the model.
  *
  * @param {Store} store
  */
-export function tableText({ about, items, spread }) {
+export function tableText({ about, items, spread, trust }) {
   const { landmarks, threshold } = about;
   const several = threshold !== null;
   const ends = ["x", "y", "score", "radius", ...(spread ? ["spread"] : [])];
-  const lines = [["image", ...(several ? ["instance"] : []), ...landmarks.flatMap((name) => ends.map((end) => `${name}_${end}`))]];
+  const head = ["image", ...(trust ? ["flag"] : [])];
+  const lines = [[...head, ...(several ? ["instance"] : []), ...landmarks.flatMap((name) => ends.map((end) => `${name}_${end}`))]];
   /** @param {Row} row */
   const cells = (row) => landmarks.flatMap((_, k) => cellsOf(row, k, ends.length));
-  for (const { name, state, rows } of items) {
+  for (const { name, state, rows, flag } of items) {
     if (state !== "done") continue;
+    const first = [name, ...(trust ? [flag?.kind ?? ""] : [])];
     const kept = several ? rows.filter((row) => row.points.some(Boolean)) : rows;
-    kept.forEach((row, i) => lines.push([name, ...(several ? [String(i + 1)] : []), ...cells(row)]));
-    if (!kept.length) lines.push([name, "", ...landmarks.flatMap(() => ends.map(() => ""))]);
+    kept.forEach((row, i) => lines.push([...first, ...(several ? [String(i + 1)] : []), ...cells(row)]));
+    if (!kept.length) lines.push([...first, "", ...landmarks.flatMap(() => ends.map(() => ""))]);
   }
   return lines.map((line) => line.map(field).join(",") + "\n").join("");
 }

@@ -36,14 +36,33 @@ async function begin(asked) {
 }
 
 /** @param {Picture} picture @returns {Promise<Found>} */
-async function find({ width, height, channels, values, white }) {
+async function find(picture) {
+  const { width, height, channels, values, white } = picture;
   const image = new runtime.Tensor("float32", Float32Array.from(values), [height, width, channels]);
   const given = { image, value_range: new runtime.Tensor("float32", Float32Array.of(0, white), [2]) };
   if (threshold !== null) Object.assign(given, { threshold: new runtime.Tensor("float32", Float32Array.of(ROUNDING * threshold), []) });
   const found = await session.run(given);
-  const { points, scores, radius, spread } = found;
+  const { points, scores, radius, spread, scale } = found;
   const count = threshold === null ? points.dims[0] : instances(scores.data, points.dims[0], points.dims[1]);
-  return { width, height, count, points: points.data, scores: scores.data, radius: radius.data, spread: spread?.data ?? null };
+  const numbers = { points: points.data, scores: scores.data, radius: radius.data, spread: spread?.data ?? null };
+  return { width, height, count, ...numbers, scale: Number(scale.data[0]), look: lookOf(picture) };
+}
+
+/** Mean and SD of about 10,000 pixels, those of trigpoint.metrics.domain. @param {Picture} picture @returns {[number, number]} */
+function lookOf({ width, height, channels, values, white }) {
+  const step = Math.max(1, Math.floor(Math.sqrt((width * height) / 1e4)));
+  let [count, sum, squares] = [0, 0, 0];
+  for (let y = 0; y < height; y += step) {
+    for (let x = 0; x < width; x += step) {
+      for (let c = 0; c < channels; c += 1, count += 1) {
+        const share = values[(y * width + x) * channels + c] / white;
+        sum += share;
+        squares += share * share;
+      }
+    }
+  }
+  const mean = sum / count;
+  return [mean, Math.sqrt(Math.max(0, squares / count - mean * mean))];
 }
 
 /** The rows that hold an instance; a graph gives a row of nothing where there is none.
