@@ -31,7 +31,7 @@ FLAGS = ["--disable-gpu", "--disable-background-networking", "--disable-componen
 TELL = """({ values, images }) => {
   const trust = new Trust(values);
   const flags = images.map((image) => trust.of(image));
-  return { flags, told: trust.told(flags.map((flag) => flag.far)) }; }"""
+  return { flags, told: trust.told(flags.map((flag) => flag.far), images.map((image) => image.name)) }; }"""
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +151,7 @@ def test_flags_are_those_of_python_to_the_last_image(browser: Any, model: Path, 
     trust = Trust.from_dict(values)
     images = [
         {
+            "name": one.image,
             "points": [float(value) for value in one.points.ravel()],
             "scores": [float(value) for value in one.scores.ravel()],
             "spread": one.numbers["spread"].ravel().tolist() if one.numbers else None,

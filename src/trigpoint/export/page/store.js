@@ -151,7 +151,8 @@ export class Store extends EventTarget {
 
   /** What is unlike the validation images, of all images that are done. */
   unlike() {
-    return this.trust?.told(this.items.flatMap(({ flag }) => (flag ? [flag.far] : []))) ?? "";
+    const flagged = this.items.flatMap(({ flag, name }) => (flag ? [{ far: flag.far, name }] : []));
+    return this.trust?.told(flagged.map(({ far }) => far), flagged.map(({ name }) => name.split("/").at(-1) ?? "")) ?? "";
   }
 
   /** How many points were set by hand or removed. @param {Item} item */

@@ -121,8 +121,8 @@ export class Trust {
     return far;
   }
 
-  /** What is unlike the validation images in several, worst first. @param {Record<string, number>[]} each what `of` gives as `far` */
-  told(each) {
+  /** What is unlike the validation images in several, worst first. @param {Record<string, number>[]} each what `of` gives as `far` @param {string[]} names of the images */
+  told(each, names) {
     const { far: limits, shifted, several } = this.rules;
     /** @type {[number, string][]} */
     const lines = [];
@@ -131,7 +131,11 @@ export class Trust {
       const far = there.filter((away) => Math.abs(away) > limits[name]);
       const middle = there.length >= several ? medianOf(there) : 0;
       if (Math.abs(middle) >= shifted) lines.push([Math.abs(middle), `${this.words(name, middle)} on the whole`]);
-      else if (far.length) lines.push([Math.abs(medianOf(far)), `${this.words(name, medianOf(far))} in ${far.length} of ${each.length} images`]);
+      else if (far.length) {
+        const worst = each.reduce((most, one, i) => (Math.abs(one[name]) > Math.abs(each[most][name] || 0) ? i : most), 0);
+        const such = each.length > 1 && names[worst] ? `, such as ${names[worst]}` : "";
+        lines.push([Math.abs(medianOf(far)), `${this.words(name, medianOf(far))} in ${far.length} of ${each.length} images${such}`]);
+      }
     }
     const worst = lines.sort((a, b) => b[0] - a[0]).map(([, text]) => text);
     return worst.length ? `Not as in the validation images: ${worst.join("; ")}. ${this.rules.advice}.` : "";
