@@ -133,6 +133,10 @@ def _chosen(
         warnings.append("measurements: not measured, for they need one of each landmark, got a multi-instance run")
     if not (aligned.visibility != 0).any():
         raise DataError(f"{where}: expected annotations of {_some(common)} to measure, got none; annotate some images")
+    shown = np.flatnonzero((aligned.visibility != 0).any(1))
+    if predictor.threshold is None and len(shown) < len(aligned):
+        warnings.append(f"{len(aligned) - len(shown)} of {len(aligned)} images: not annotated, so not measured")
+        aligned = aligned.subset([int(i) for i in shown])
     if empty := [n for n in common if not (aligned.visibility[:, names.index(n)] != 0).any()]:
         warnings.append(f"{_some(empty)}: annotated in no image of the subset, so not measured")
     return aligned, warnings

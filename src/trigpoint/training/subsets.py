@@ -172,6 +172,7 @@ def divided(recipe: Recipe, data: LandmarkDataset) -> Parts:
         drawn = _drawn(recipe, training)
         validation = training.subset([i for i, part in enumerate(drawn) if part == "val"])
         training = training.subset([i for i, part in enumerate(drawn) if part == "train"])
+    validation = validation.subset(_annotated(validation))  # the others measure nothing
     _check_subjects(recipe, training, validation)
     labelled, rest = _labelled(recipe.data, training, recipe.seed)
     for subset, samples in (("training", labelled), ("validation", validation)):
@@ -199,18 +200,15 @@ def _validates_itself(recipe: Recipe, training: LandmarkDataset) -> bool:
 
 
 def _drawn(recipe: Recipe, training: LandmarkDataset) -> list[str]:
-    """Which rows validate where the table does not say so: of the subjects, or, where those drawn have no annotation,
-    of the annotated ones. Raises DataError where there is nothing to draw from."""
+    """Which rows validate where the table does not say so: subjects, drawn from the annotated rows, so that images
+    without labels take no place in validation; these go where their subject is. Raises DataError where there is
+    nothing to draw from."""
     shares = {"train": 1 - recipe.data.val_share, "val": recipe.data.val_share}
     known = [i for i, sample in enumerate(training.samples) if (sample.visibility > 0).any()]
     try:
-        drawn = list(divided_rows(training, shares, recipe.seed)[0])
-        if known and not any(drawn[i] == "val" for i in known):
-            within = divided_rows(training.subset(known), shares, recipe.seed)[0]
-            home = dict(zip([training.groups[i] for i in known], within, strict=True))
-            drawn = [home.get(group, "train") for group in training.groups]
-            for i, part in zip(known, within, strict=True):
-                drawn[i] = part
+        drawn = _drawn_of(training, _annotated(training), shares, recipe.seed)
+        if known and not any(drawn[i] == "val" for i in known):  # of a set with instances
+            drawn = _drawn_of(training, known, shares, recipe.seed)
     except DataError:
         where = f"split '{recipe.data.train}'" if training.samples[0].split else "the table"
         raise DataError(
@@ -221,14 +219,25 @@ def _drawn(recipe: Recipe, training: LandmarkDataset) -> list[str]:
     return drawn
 
 
-def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tuple[LandmarkDataset, LandmarkDataset]:
-    """The labelled images to learn from, and all others of the training split.
+def _drawn_of(training: LandmarkDataset, rows: list[int], shares: dict[str, float], seed: int) -> list[str]:
+    """The part of each row, drawn from some; others go where their subject is, else into training."""
+    within = divided_rows(training.subset(rows), shares, seed)[0]
+    home = dict(zip([training.groups[i] for i in rows], within, strict=True))
+    drawn = [home.get(group, "train") for group in training.groups]
+    for i, part in zip(rows, within, strict=True):
+        drawn[i] = part
+    return drawn
 
-    In a set with instances an image without any point is labelled: nothing is there.
-    """
+
+def _annotated(data: LandmarkDataset) -> list[int]:
+    """Rows that say anything. In a set with instances an image without any point does: nothing is there."""
+    return [i for i, sample in enumerate(data.samples) if data.instances or (sample.visibility > 0).any()]
+
+
+def _labelled(settings: DataConfig, training: LandmarkDataset, seed: int) -> tuple[LandmarkDataset, LandmarkDataset]:
+    """The labelled images to learn from, and all others of the training split."""
     whole = training
-    if not training.instances:
-        training = training.subset([i for i, sample in enumerate(training.samples) if (sample.visibility > 0).any()])
+    training = training.subset(_annotated(training))
     if settings.fraction is not None or settings.limit is not None:
         images = len(training.by_image())
         count = settings.limit or round(float(settings.fraction or 0) * images)
