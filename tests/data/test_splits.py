@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -139,6 +140,22 @@ def test_blocks_hold_each_split_and_follow_one_another(numbers: list[int], seed:
     in_order = [splits[n] for n in sorted(numbers)]
     assert set(in_order) == {"train", "val", "test"}
     assert len([1 for a, b in pairwise(in_order) if a != b]) == 2
+
+
+def test_labelled_rows_are_divided_first(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "d", [f"{n}.png,,s{n}" for n in range(40)])
+    file = folder / "landmarks.csv"
+    table = pd.read_csv(file)
+    points = [name for name in table if name.endswith(("_x", "_y"))]
+    table.loc[30:, points] = None
+    table.to_csv(file, index=False)
+    told: list[str] = []
+    counts = split_dataset(folder, {"train": 0.7, "val": 0.15, "test": 0.15}, tell=told.append)
+    splits = stored(folder)
+    labelled = [splits[f"{n}.png"] for n in range(30)]
+    assert sum(counts.values()) == 40
+    assert {name: labelled.count(name) for name in counts} == {"train": 21, "val": 5, "test": 4}
+    assert "10 of 40 rows have no label yet; the others are divided first" in told
 
 
 def test_only_blank_rows_are_filled(tmp_path: Path) -> None:

@@ -187,13 +187,37 @@ def split_dataset(
         own = [pictures[sample.image] for sample in dataset.samples]
         groups, notes = joined(dataset.groups, own, len(parts))
         try:
-            splits = grouped_split(groups, parts, seed, stored)
+            splits = grouped_split(groups, parts, seed, _labelled_first(dataset, groups, parts, seed, stored, tell))
         except DataError as error:
             raise DataError(f"{dataset.table}: {error}") from None
         for note in notes:
             tell(note)
     write_split(folder, splits, force=True)
     return {name: splits.count(name) for name in dict.fromkeys([*parts, *splits])}
+
+
+def _labelled_first(
+    dataset: LandmarkDataset,
+    groups: Sequence[str],
+    parts: Mapping[str, float],
+    seed: int,
+    stored: Sequence[str],
+    tell: Callable[[str], None],
+) -> Sequence[str]:
+    """``stored``, or, where all are blank and some images have no label, the splits of those that have: each subset
+    gets its share of them, whatever it gets of the others. As stored where the labelled are too few for that."""
+    known = [i for i, sample in enumerate(dataset.samples) if dataset.instances or (sample.visibility > 0).any()]
+    if any(stored) or not 0 < len(known) < len(dataset):
+        return stored
+    tell(f"{len(dataset) - len(known)} of {len(dataset)} rows have no label yet; the others are divided first")
+    try:
+        own = grouped_split([groups[i] for i in known], parts, seed)
+    except DataError:
+        return stored
+    first = [""] * len(dataset)
+    for i, split in zip(known, own, strict=True):
+        first[i] = split
+    return first
 
 
 def _between(dataset: LandmarkDataset, stored: Sequence[str]) -> tuple[str, ...]:
