@@ -105,6 +105,14 @@ def test_an_annotator_of_other_landmarks_and_without_spacing(folder: Path) -> No
     assert found.landmarks["nasion"]["annotators_px"] == pytest.approx(4.0)  # of the two who have it
 
 
+def test_an_annotator_who_is_called_model_stays_one(folder: Path) -> None:
+    text = (folder / "dataset.yaml").read_text()
+    (folder / "dataset.yaml").write_text(text.replace("ann: ann.csv", "model: ann.csv"))
+    found = compared(folder, 0.0)
+    assert list(found.pairs) == ["model (of this run) - model", "model (of this run) - ben", "model - ben"]
+    assert found.landmarks[POOLED]["difference_mm"] == pytest.approx(-1.0)
+
+
 def test_a_damaged_table_is_a_warning(folder: Path) -> None:
     from trigpoint.evaluation.measure import _beside
     from trigpoint.landmarks import ImageDetections, Prediction

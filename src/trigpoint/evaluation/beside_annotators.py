@@ -71,7 +71,8 @@ def beside_annotators(data: LandmarkDataset, points: FloatArray) -> Beside | Non
         return None
     known = np.isfinite(data.spacings).all()
     unit, scale = ("mm", data.spacings) if known else ("px", np.ones_like(data.spacings))
-    people = {MODEL: points, **placed}
+    model = MODEL if MODEL not in placed else f"{MODEL} (of this run)"  # an annotator may be called so
+    people = {model: points, **placed}
     apart = {
         pair: np.linalg.norm((people[pair[0]] - people[pair[1]]) * scale[:, None], axis=-1)
         for pair in combinations(people, 2)
@@ -81,8 +82,8 @@ def beside_annotators(data: LandmarkDataset, points: FloatArray) -> Beside | Non
         if np.isfinite(distances).any():
             _add(found.pairs, found.ci95["annotators"], " - ".join(pair), {f"mre_{unit}": distances}, data.groups)
     if len(placed) > 1:
-        ours = _mean([one for pair, one in apart.items() if MODEL in pair])
-        theirs = _mean([one for pair, one in apart.items() if MODEL not in pair])
+        ours = _mean([one for pair, one in apart.items() if model in pair])
+        theirs = _mean([one for pair, one in apart.items() if model not in pair])
         both = np.isfinite(ours) & np.isfinite(theirs)
         ours, theirs = (np.where(both, one, np.nan) for one in (ours, theirs))
         for k, name in enumerate([*data.landmarks.names, POOLED]):
