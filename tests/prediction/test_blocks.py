@@ -333,7 +333,22 @@ def test_shards_share_the_blocks_and_the_plain_command_joins_them(
         text = " ".join(told.output.split())
         assert f"shard {number}/3 is done, {there} of 6 blocks are there" in text
         assert "the same command without --shard writes the table" in text
+        assert "have nothing to do" not in text
     assert not (tmp_path / "p.csv").exists()
+    few = call(
+        "predict",
+        run.folder,
+        images[0].parent,
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path.with_suffix(".few") / "few.csv",
+        "--shard",
+        "2/3",
+    )
+    told = " ".join(few.output.split())
+    assert "23 images are 1 block of 256, so 2 of the shards have nothing to do" in told
+    assert "divide them with --block-size 8" in told
     with locked(tmp_path / "p.csv.blocks" / "shard-2-of-3.lock"):
         told = call(*command)
         assert told.exit_code == 2

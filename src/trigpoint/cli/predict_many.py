@@ -190,6 +190,12 @@ def _tell_shard(job: Job, shard: tuple[int, int]) -> None:
 
     missing = len(Blocks(job).missing())
     note(f"{job.folder}: shard {shard[0]}/{shard[1]} is done, {job.count - missing} of {job.count} blocks are there")
+    if job.count < shard[1]:
+        each = -(-len(job.files) // shard[1])
+        what = f"{len(job.files)} images are {job.count} block{'s' if job.count > 1 else ''} of {job.size}"
+        note(
+            f"{what}, so {shard[1] - job.count} of the shards have nothing to do; divide them with --block-size {each}"
+        )
     if missing:
         note("when all shards are done, the same command without --shard writes the table")
     else:
