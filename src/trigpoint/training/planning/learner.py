@@ -6,6 +6,7 @@ from typing import Any
 
 from trigpoint.codecs import InstanceHeatmap
 from trigpoint.codecs.instances import SMALLEST_WINDOW
+from trigpoint.metrics.shape_prior import LEAST_LANDMARKS, LEAST_SHAPES
 from trigpoint.nn.pretrained import PRETRAINED, at_hand
 from trigpoint.training.planning.choices import Choice
 from trigpoint.training.planning.facts import Facts
@@ -102,6 +103,14 @@ def batch_size(facts: Facts) -> tuple[int, str]:
     if facts.images < FEW_IMAGES:
         return FEW_BATCH, f"below {FEW_IMAGES} images more steps are worth more than larger batches"
     return 8, f"{facts.images} images"
+
+
+def shape_prior(facts: Facts) -> list[Choice]:
+    """Whether the labelled shapes are asked where points are likely."""
+    if facts.instances is not None or facts.landmarks < LEAST_LANDMARKS or facts.images < LEAST_SHAPES:
+        return []
+    why = "points are drawn to what the labelled shapes make likely, if that errs less on the validation images"
+    return [Choice("train.shape_prior", True, why)]
 
 
 def channels(facts: Facts) -> Choice:

@@ -61,6 +61,7 @@ def make_plan(
     wanted = CONTINUED if again else STEPS[start]
     loading = [learner.channels(facts), *learner.loading(facts)]
     rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training(again)]
+    rest += learner.shape_prior(facts)
     trial = _recipe_of_side([Choice("data.path", path), *loading, *rest], given)
     known = speed.times(FINER_COSTS) if speed and several else speed
     first = known or measure(trial, landmarks)
@@ -208,7 +209,8 @@ def _cascade(
     coarse = nested(
         [*inputs, *_inputs(view, found), *_augment(facts, view), *rest, *_epochs(first, found, facts.images)]
     )
-    coarse["train"].pop("patience", None)
+    for key in ("patience", "shape_prior"):
+        coarse["train"].pop(key, None)
     colours = loading[0]
     left = budget.seconds - seconds
     trial = cascade.choices(facts, coarse, colours, left, left / cascade.FINE_STEPS)
