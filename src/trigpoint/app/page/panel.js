@@ -119,9 +119,10 @@ export class Panel {
     get("next-hint").textContent = next
       ? this.hint(next)
       : total
-        ? "Enter: next image to label."
+        ? "Go on with the next image to label."
         : "Name the landmarks to begin.";
     get("next-buttons").hidden = !next || store.readOnly;
+    get("go-on").hidden = Boolean(next) || !total;
     this.updateExample(next);
   }
 
