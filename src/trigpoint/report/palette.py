@@ -8,7 +8,8 @@ from trigpoint.report.page import SHARED
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 TRUTH, PREDICTED = "#56B4E9", "#E69F00"
 # the pages that run scripts have them from the same file, so a landmark has one colour everywhere
-OF_LANDMARKS = tuple(re.findall(r'"(#[0-9A-F]{6})"', (SHARED / "colours.js").read_text(encoding="utf-8")))
+_PAGE = (SHARED / "colours.js").read_text(encoding="utf-8")
+OF_LANDMARKS: tuple[str, ...] = tuple(re.findall(r'"(#[0-9A-F]{6})"', _PAGE))
 MISTAKEN = "#ff5a5f"  # a missed annotation, a false prediction
 NAMED = 12  # with more landmarks than this the names would hide the image
 
