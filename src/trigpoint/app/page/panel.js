@@ -122,7 +122,7 @@ export class Panel {
         ? "Go on with the next image to label."
         : "Name the landmarks to begin.";
     get("next-buttons").hidden = !next || store.readOnly;
-    get("go-on").hidden = Boolean(next) || !total;
+    get("go-row").hidden = Boolean(next) || !total;
     this.updateExample(next);
   }
 
