@@ -136,6 +136,17 @@ class RunFolder:
             )
         return found
 
+    def located(self) -> Recipe:
+        """The recipe with ``data.path`` as the present working folder finds it: as it stands, else, where it was given
+        relative to another one, from the nearest folder around the run that has it."""
+        recipe = self.recipe()
+        path = recipe.data.path
+        if path is None or Path(path).exists():
+            return recipe
+        around = (folder / path for folder in self.folder.resolve().parents)
+        found = next((str(place) for place in around if place.exists()), path)
+        return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": found})})
+
     def source_recipe(self) -> SourceRecipe:
         """The resolved recipe of a source model."""
         found = self.any_recipe()
