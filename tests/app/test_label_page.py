@@ -341,3 +341,31 @@ def test_input_and_saves_are_fast(page: Page) -> None:
     assert len(handled) > 40
     assert np.median(handled) < 16
     assert np.median(saves) < 1000  # below 50 where the machine does nothing else
+
+
+@pytest.mark.parametrize("size", [(90, 40), (40, 90)])
+def test_the_ring_on_an_example_lies_on_its_landmark(browser: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    """Also where the picture is narrower or lower than the room for it."""
+    (tmp_path / "set").mkdir()
+    for name in "ab":
+        PIL.Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / "set" / f"{name}.png")
+    with served(open_project(tmp_path / "set", "tip,tail")) as address:
+        page = Page(browser, address)
+        x, y = size[1] * 0.75, size[0] * 0.25
+        page.run(f"store.place({x}, {y}); store.place(5, 5);")
+        page.saved()
+        page.run("open(1);")
+        page.wait("window.trigpoint.store.image === 1 && !document.getElementById('example').hidden")
+        page.wait("document.getElementById('example-whole').complete")
+        for width in (1280, 800, 400):
+            page.page.set_viewport_size({"width": width, "height": 800})
+            page.page.wait_for_timeout(100)
+            ring, whole = (page.page.locator(name).bounding_box() for name in ("#example-ring", "#example-whole"))
+            across = (ring["x"] + ring["width"] / 2 - whole["x"]) / whole["width"] * size[1] - 0.5
+            down = (ring["y"] + ring["height"] / 2 - whole["y"]) / whole["height"] * size[0] - 0.5
+            pixel = size[1] / whole["width"]
+            assert (across, down) == pytest.approx((x, y), abs=pixel), width
+            assert whole["width"] / whole["height"] == pytest.approx(size[1] / size[0], rel=0.03)
+            near = page.page.locator("#example-near").bounding_box()
+            assert near["width"] == pytest.approx(near["height"], abs=1)
+        page.close()

@@ -240,7 +240,7 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
     before = beginning.held_shape(predictor.recipe, run, marks.landmarks.names) if held else None
     made = calibrated(predictor, data, marks.landmarks, learned.points, held=held, shape=before)
     if made.shape is None and predictor.recipe.train.shape_prior and not held:
-        tell("train.shape_prior: the labelled shapes do not make points more exact here, so they are not asked")
+        tell("train.shape_prior: left out, for points drawn to the labelled shapes are not more exact here")
     run.write_shape(made.shape)
     run.write_trust(made.trust)
     run.write_together(made.together)

@@ -148,6 +148,7 @@ export class Panel {
     const version = `${this.store.set.began}-${found.revision}`;
     get("example-whole", HTMLImageElement).src = `${address}/thumbnail?v=${version}`;
     get("example-near", HTMLImageElement).src = `${address}/detail?x=${found.x}&y=${found.y}&half=${half}&v=${version}`;
+    get("example-frame").style.setProperty("--ratio", String(found.width / found.height));
     const ring = get("example-ring");
     ring.style.left = `${(100 * (found.x + 0.5)) / found.width}%`;
     ring.style.top = `${(100 * (found.y + 0.5)) / found.height}%`;
