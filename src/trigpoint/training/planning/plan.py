@@ -27,6 +27,7 @@ START = 8.0  # seconds for processes to begin, for curves and files
 MOST_BESIDES = 0.4  # share of the time that may go to anything but learning before a plan says that it is too short
 FEW_LOOKED_AT = 5  # validation images, of which fewer say little
 CONTINUED = 250  # optimizer steps from weights that have learned the task before its input grows
+LEAST_SHIFT, MOST_SHIFT = 0.04, 0.25  # share of the input's side
 PATIENCE = 0.6  # share of the validations after which a training that gets no better ends
 
 
@@ -212,19 +213,40 @@ def _augment(facts: Facts, view: View) -> list[Choice]:
     spread = min(0.4, max(0.08, 2 * more * poses.scale))
     factors = [round(math.exp(-spread), 2), round(math.exp(spread), 2)]
     sizes = f"twice the SD of the sizes that the labels show ({poses.scale:.0%}){few}, at least 8 %"
-    shift = round(min(0.25, max(0.04, 1.5 * more * poses.shift * max(facts.size) / view.longer)), 2)
+    sizes = sizes if poses.known else "one landmark shows no size"
+    larger = max(facts.size) / view.longer
+    wanted, room = 1.5 * more * poses.shift * larger, facts.room * larger
+    shift = round(min(MOST_SHIFT, max(LEAST_SHIFT, min(wanted, room))), 2)
+    moved = f"the labels move by {poses.shift:.0%} of the image (SD)"
+    if room < min(wanted, MOST_SHIFT):
+        moved += f", and have room for {facts.room:.0%} (median) until one leaves it"
     choices = [
         Choice("data.augment.rotation", turn, why),
         Choice("data.augment.scale", factors, sizes),
-        Choice("data.augment.shift", shift, f"the labels move by {poses.shift:.0%} of the image (SD)"),
+        Choice("data.augment.shift", shift, moved),
         Choice("data.augment.gamma", 0.3),
         Choice("data.augment.noise", 0.02),
     ]
-    if facts.pairs:
-        choices.append(Choice("data.augment.flip", 0.5, "dataset.yaml names the left and right landmarks"))
+    choices += _flips(facts)
     if facts.images < learner.FEW_IMAGES:
         choices.append(Choice("data.augment.blur", 0.5, f"below {learner.FEW_IMAGES} images everything is varied more"))
     return choices
+
+
+def _flips(facts: Facts) -> list[Choice]:
+    """Mirrored images where it is known which landmarks they show: from ``pairs``, or because the labels have both."""
+    if facts.pairs:
+        return [Choice("data.augment.flip", 0.5, "dataset.yaml names the left and right landmarks")]
+    if not facts.poses.mirrored:
+        return []
+    share = f"{facts.poses.mirrored:.0%} of the labelled shapes are mirror images of the others"
+    if facts.sided or facts.poses.sided:
+        why = f"{share}, but left and right differ; name them as pairs in dataset.yaml, and mirrored images help"
+        return [Choice("data.augment.flip", 0.0, why)]
+    return [
+        Choice("data.augment.flip", 0.5, f"{share}, with the same names"),
+        Choice("data.augment.swap", False, "so each landmark keeps its name in a mirrored image"),
+    ]
 
 
 def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | None = None) -> list[Choice]:
