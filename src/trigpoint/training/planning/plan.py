@@ -6,6 +6,7 @@ learn.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -62,13 +63,13 @@ def make_plan(
     rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training(again)]
     trial = _recipe_of_side([Choice("data.path", path), *loading, *rest], given)
     known = speed.times(FINER_COSTS) if speed and several else speed
+    begin = time.monotonic() - spent  # timing steps takes of the time, too
     first = known or measure(trial, landmarks)
-    besides = START + spent + facts.decoding * (facts.images + 2 * facts.validation)
-    seconds = 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
-    budget = Budget(seconds, facts, first, batch, *_fetching(facts, batch, loading))
+    budget = Budget(_left(facts, minutes, begin), facts, first, batch, *_fetching(facts, batch, loading))
     view, found = _input(facts, budget, wanted, minutes, given, stride)
     if speed is None and max(found.size) > 1.5 * max(SIDES):  # again, near the size that it will be
-        budget = replace(budget, speed=measure(trial, landmarks, near(found.size)))
+        nearer = measure(trial, landmarks, near(found.size))
+        budget = replace(budget, speed=nearer, seconds=_left(facts, minutes, begin))
         view, found = _input(facts, budget, wanted, minutes, given, stride)
     head = [Choice("name", "planned"), Choice("data.path", path)]
     if _may_refine(facts, view, found, given):
@@ -90,6 +91,12 @@ def make_plan(
         *_epochs(budget, found, images, minutes),
     ]
     return Plan(tuple(choices))
+
+
+def _left(facts: Facts, minutes: float, begin: float) -> float:
+    """Seconds that are left for learning of a training that began at ``begin`` (``time.monotonic``)."""
+    besides = START + time.monotonic() - begin + facts.decoding * (facts.images + 2 * facts.validation)
+    return 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
 
 
 def _recipe_of_side(base: list[Choice], given: Mapping[str, Any]) -> Callable[[int], Recipe]:
