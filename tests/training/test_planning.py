@@ -22,7 +22,7 @@ from trigpoint.synthetic import write_instruments, write_radiographs
 from trigpoint.training import train
 from trigpoint.training.planning import Facts, Plan, facts_of, make_plan, plan_for, race
 from trigpoint.training.planning.cascade import fine_options, glimpse_step
-from trigpoint.training.planning.facts import box_of, described, room_of
+from trigpoint.training.planning.facts import box_of, described
 from trigpoint.training.planning.machine import Machine, this_machine
 from trigpoint.training.planning.poses import Poses, poses_of
 from trigpoint.training.planning.repeats import between_annotators, label_noise
@@ -284,18 +284,6 @@ def test_timing_steps_takes_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None
     given = {"data": {"input": {"size": [128, 160]}}}
     epochs = [make_plan(FACES, MARKS, "data", 3, speed, given).values()["train"]["epochs"] for speed in (None, SLOW)]
     assert epochs[0] < 0.87 * epochs[1]
-
-
-@pytest.mark.parametrize(("room", "expected"), [(1.0, 0.25), (0.1, 0.1), (0.0, 0.04)])
-def test_landmarks_are_not_shifted_out_of_the_image(room: float, expected: float) -> None:
-    widely = replace(FACES, poses=Poses(4, 0.05, 0.3, False, True), room=room)
-    assert value(plan(widely), "data.augment.shift") == expected
-
-
-def test_the_room_is_that_of_the_outermost_landmark() -> None:
-    points = np.array([[[10.0, 20.0], [60, 30]], [[np.nan, np.nan], [40, 5]]])
-    sizes = np.array([[50, 100], [50, 100]])
-    assert room_of([points[:1], points[1:]], sizes) == pytest.approx((0.1 + 0.05) / 2)
 
 
 def test_label_noise_is_measured_on_copies_and_repeated_rows(tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.landmarks import FloatArray
@@ -31,8 +29,7 @@ class Facts:
     as a share of the image's longer side, median. ``missing``: share of the annotations that are not there.
     ``instances``: median number of objects in an image; None where there is one each; ``apart``: distance of the same
     landmark of two objects, for the closest twentieth (NaN without). ``box``: left, top, right, bottom around all
-    landmarks as shares of the images' sides, and ``edges``, the largest SD of its sides from image to image. ``room``:
-    how far the landmarks of an image can move until one leaves it, as a share of its longer side, median. ``noise``:
+    landmarks as shares of the images' sides, and ``edges``, the largest SD of its sides from image to image. ``noise``:
     how far two labels of the same point are apart, of ``repeats`` pairs (NaN without); ``people``: the same of
     annotators with tables of their own. ``sided``: names of landmarks tell left from right. ``bytes`` of an image when
     decoded, mean; seconds for its ``decoding``, and for ``preparing`` an input of it.
@@ -58,7 +55,6 @@ class Facts:
     apart: float = float("nan")
     box: Box = (0.0, 0.0, 1.0, 1.0)
     edges: float = 0.0
-    room: float = 1.0
     noise: float = float("nan")
     repeats: int = 0
     people: People = field(default_factory=People)
@@ -82,7 +78,6 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
     shapes = shapes[:: max(1, len(shapes) // SHAPES)]
     decoded = look_at(images)
     box, edges = box_of([points[list(rows[i])] / sizes[k][::-1] for k, i in enumerate(chosen)])
-    room = room_of([points[list(rows[i])] for i in chosen], sizes)
     noise, repeats = label_noise(training)
     sides = sizes.max(axis=1)
     memory = decoded.pixel * float(sizes.prod(axis=1).mean())
@@ -107,7 +102,6 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         apart=_apart(training),
         box=box,
         edges=edges,
-        room=room,
         noise=noise,
         repeats=repeats,
         people=between_annotators(training),
@@ -176,18 +170,6 @@ def box_of(shares: Sequence[FloatArray]) -> tuple[Box, float]:
     low, high = np.minimum(sides.min(axis=0), mean - 4 * spread), np.maximum(sides.max(axis=0), mean + 4 * spread)
     left, top, right, bottom = (float(value) for value in (*low[:2], *high[2:]))
     return (left, top, right, bottom), float(spread.max())
-
-
-def room_of(points: Sequence[FloatArray], sizes: npt.NDArray[Any]) -> float:
-    """Distance from the points (M, K, 2) of an image to the nearest of its edges as a share of its longer side, median
-    over the images. ``sizes`` (N, 2): height and width."""
-    found = []
-    for image, (height, width) in zip(points, sizes.tolist(), strict=True):
-        known = image[np.isfinite(image).all(axis=-1)]
-        if len(known):
-            near = np.concatenate([known, [width - 1, height - 1] - known]).min()
-            found.append(max(0.0, float(near)) / max(height, width))
-    return float(np.median(found)) if found else 1.0
 
 
 def described(facts: Facts) -> Sequence[str]:

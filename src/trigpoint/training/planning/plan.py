@@ -28,7 +28,6 @@ START = 8.0  # seconds for processes to begin, for curves and files
 MOST_BESIDES = 0.4  # share of the time that may go to anything but learning before a plan says that it is too short
 FEW_LOOKED_AT = 5  # validation images, of which fewer say little
 CONTINUED = 250  # optimizer steps from weights that have learned the task before its input grows
-LEAST_SHIFT, MOST_SHIFT = 0.04, 0.25  # share of the input's side
 PATIENCE = 0.6  # share of the validations after which a training that gets no better ends
 
 
@@ -221,16 +220,11 @@ def _augment(facts: Facts, view: View) -> list[Choice]:
     factors = [round(math.exp(-spread), 2), round(math.exp(spread), 2)]
     sizes = f"twice the SD of the sizes that the labels show ({poses.scale:.0%}){few}, at least 8 %"
     sizes = sizes if poses.known else "one landmark shows no size"
-    larger = max(facts.size) / view.longer
-    wanted, room = 1.5 * more * poses.shift * larger, facts.room * larger
-    shift = round(min(MOST_SHIFT, max(LEAST_SHIFT, min(wanted, room))), 2)
-    moved = f"the labels move by {poses.shift:.0%} of the image (SD)"
-    if room < min(wanted, MOST_SHIFT):
-        moved += f", and have room for {facts.room:.0%} (median) until one leaves it"
+    shift = round(min(0.25, max(0.04, 1.5 * more * poses.shift * max(facts.size) / view.longer)), 2)
     choices = [
         Choice("data.augment.rotation", turn, why),
         Choice("data.augment.scale", factors, sizes),
-        Choice("data.augment.shift", shift, moved),
+        Choice("data.augment.shift", shift, f"the labels move by {poses.shift:.0%} of the image (SD)"),
         Choice("data.augment.gamma", 0.3),
         Choice("data.augment.noise", 0.02),
     ]
