@@ -5,8 +5,8 @@
 
 The annotator begins with no label. The first image costs a click per landmark. Then the room's ``Learner`` learns from
 what is labelled, again whenever there are ``--growth`` times as many labels, each network beginning from the one
-before; the annotator waits for it. Of each next image the first proposal that is off by more than ``--tolerance``
-pixels is dragged, for one click, others near it move along where the run says so, and so on until none is off. The
+before; the annotator waits for it. Of each next image the proposal that is farthest off is dragged, for one click,
+others near it move along where the run says so, and so on until none is off by more than ``--tolerance`` pixels. The
 rest are accepted as they are then, so models learn from them too. A landmark that an image lacks costs a click, with
 and without proposals. The next images are those of ``trigpoint data next``, whose doubts are known of ``--pool``
 images, or random.

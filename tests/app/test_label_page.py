@@ -167,6 +167,36 @@ def test_a_click_on_the_picture_before_labels_nothing(page: Page) -> None:
     page.wait("window.trigpoint.store.mark('tip')")
 
 
+def test_a_picture_that_is_seen_whole_stays_whole(page: Page) -> None:
+    """In a window of another size, until somebody zooms; so it does while the page is laid out around it."""
+    whole = "return Math.abs(viewer.osd.viewport.getZoom() / viewer.osd.viewport.getHomeZoom() - 1) < 1e-6;"
+    for width, height in ((400, 800), (1280, 520), (1280, 800)):
+        before = page.run("return viewer.osd.viewport.getContainerSize().y;")
+        page.page.set_viewport_size({"width": width, "height": height})
+        page.wait(f"window.trigpoint.viewer.osd.viewport.getContainerSize().y !== {before}")
+        page.page.wait_for_timeout(50)
+        assert page.run(whole), (width, height)
+    page.run("viewer.zoomBy(2);")
+    scale = page.run("return viewer.osd.viewport.zoomSpring.target.value * viewer.osd.viewport.getContainerSize().x;")
+    page.page.set_viewport_size({"width": 1280, "height": 600})
+    page.page.wait_for_timeout(200)
+    assert not page.run(whole)
+    assert page.run("return viewer.scale * viewer.picture.width;") == pytest.approx(
+        scale, rel=1e-3
+    )  # as large as before
+
+
+def test_a_button_goes_on_where_there_is_no_keyboard(page: Page) -> None:
+    button = page.page.locator("#go-on")
+    assert not button.is_visible()
+    names = page.run("return store.landmarks;")
+    for step in range(len(names)):
+        page.run(f"store.place({20 + 9 * step}, 30);")
+    button.click()
+    page.wait("window.trigpoint.store.image === 1")
+    assert not button.is_visible()
+
+
 def test_an_answer_that_comes_late_does_not_take_back_newer_work(page: Page, photos: Path) -> None:
     """As when the connection is made anew while somebody goes on labelling."""
     page.page.keyboard.press("Enter")

@@ -42,9 +42,10 @@ def test_the_page_works_without_a_network() -> None:
 
 
 LOOKS = """
-import { corners, hue, outline } from "{}";
-const looks = [...Array(90).keys()].map((k) => hue(k) + outline(k, 5));
-console.log(JSON.stringify([looks, [...Array(90).keys()].map((k) => corners(k, 5).length)]));
+import { hue } from "./colours.js";
+import { corners, outline } from "{}";
+const looks = [...Array(100).keys()].map((k) => hue(k) + outline(k, 5));
+console.log(JSON.stringify([looks, [...Array(100).keys()].map((k) => corners(k, 5).length)]));
 """
 
 
@@ -52,13 +53,13 @@ def test_landmarks_look_unlike_each_other(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node")
-    for file in (PAGE / "marks.js", SHARED / "dom.js"):
+    for file in (PAGE / "marks.js", SHARED / "colours.js", SHARED / "dom.js"):
         shutil.copy(file, tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     script = tmp_path / "looks.js"
     script.write_text(LOOKS.replace("{}", "./marks.js"), encoding="utf-8")
     done = subprocess.run([node, str(script)], capture_output=True, text=True, check=True)
     looks, corners = json.loads(done.stdout)
-    assert len(set(looks)) == len(set(looks[:45])) == 45  # nine colours in five shapes
-    assert corners[:10] == [0] * 9 + [4]  # few landmarks are all circles
-    assert {look[:7] for look in looks} == {look[:7] for look in looks[:9]}
+    assert len(set(looks)) == 100  # twenty colours in five shapes
+    assert corners[:11] == [0] * 10 + [4]  # few landmarks are all circles
+    assert {look[:7] for look in looks} == {look[:7] for look in looks[:20]}

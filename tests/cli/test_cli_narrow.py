@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,13 +19,16 @@ from typer.testing import CliRunner
 
 from trigpoint.cli import app
 from trigpoint.cli.console import show_table
-from trigpoint.cli.evaluate import _show
+from trigpoint.cli.evaluate import _compared, _show
+from trigpoint.cli.reproduce import _show as _show_findings
 from trigpoint.evaluation import Report
+from trigpoint.experiments.findings import Claim, Findings, Table
 from trigpoint.landmarks import LandmarkSet, Normalizer
 from trigpoint.metrics.summary import summarize
 from trigpoint.synthetic import write_radiographs
 
 WIDTH = 80
+VERBS = ("label", "train", "sweep", "serve", "reproduce", "verify", "data show", "data split", "data convert")
 NAMES = tuple(f"landmark_of_a_head_{k}" for k in range(19))
 
 
@@ -110,6 +116,54 @@ def test_verbs_fit(narrow: None, drawn: Path, trained: Path, data: Path, tmp_pat
         assert max(map(len, shown)) <= WIDTH, (command, shown)
 
 
+def flows(part: list[str]) -> bool:
+    """Whether every line of a paragraph is as full as it can be."""
+    return all(len(line) + 1 + len(after.split()[0]) > WIDTH - 2 for line, after in itertools.pairwise(part))
+
+
+def test_a_comparison_flows(narrow: None, capsys: pytest.CaptureFixture[str]) -> None:
+    report = SimpleNamespace(metrics={"n_subjects": 12, "n_images": 12}, detected=None)
+    rows = [{"run": "a", "error (px)": "0.77"}]
+    _compared(cast(Any, SimpleNamespace(reports={"runs/planned": report}, rows=lambda: rows)), "split test")
+    shown = lines(capsys.readouterr().out)
+    start = next(i for i, line in enumerate(shown) if line.startswith("difference: "))
+    assert max(map(len, shown)) <= WIDTH
+    assert flows(shown[start:]), shown
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_an_experiment_fits(
+    narrow: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    errors = [f"error {k}" for k in range(5)]
+    rows: list[dict[str, Any]] = [
+        {"labelled": share, "method": method, **dict.fromkeys(errors, "12.34 ± 0.56 px"), "paper": 9.1}
+        for share in ("5 %", "10 %")
+        for method in ("from scratch", "fine-tuned")
+    ]
+    long = "with words that say " * 9
+    found = Findings("Cross-task " + long, long, [Table("Table 1: errors", rows, long)], [Claim(long, True, long)], {})
+    _show_findings(found, Path("reproduced/cross-task-small"))
+    shown = lines(capsys.readouterr().out)
+    assert max(map(len, shown)) <= width
+    heads = [line for line in shown if line.startswith("labelled  method ")]
+    assert len(heads) > 1  # what has no room follows below
+    assert [key for key in [*errors, "paper"] if not any(key in line for line in heads)] == []
+    assert sum(line.count("12.34 ± 0.56 px") for line in shown) == 4 * len(errors)  # no cell is folded
+
+
+def test_no_help_is_cut_in_a_narrow_terminal() -> None:
+    """In processes of their own: the runner of the tests makes help 80 columns wide."""
+    narrow = os.environ | {"COLUMNS": "60"}
+    for verb in VERBS:
+        command = [sys.executable, "-m", "trigpoint", *verb.split(), "--help"]
+        shown = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=True, env=narrow
+        ).stdout.splitlines()
+        assert not [line for line in shown if "…" in line or len(line) > 60], verb
+
+
 @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "sweep", "serve", "data next", "data agreement"])
 def test_help_flows(narrow: None, verb: str) -> None:
     shown = lines(CliRunner().invoke(app, [*verb.split(), "--help"]).output)
@@ -118,5 +172,4 @@ def test_help_flows(narrow: None, verb: str) -> None:
     paragraphs = [part.splitlines() for part in "\n".join(about).strip().split("\n\n")]
     for part in paragraphs:
         if part and not part[0].startswith(" Example"):
-            for line, following in itertools.pairwise(part):
-                assert len(line) + 1 + len(following.split()[0]) > WIDTH - 2, line
+            assert flows(part), part

@@ -43,13 +43,13 @@ def test_types(tmp_path: Path) -> None:
 
 def test_a_page_has_no_file_of_the_shared_names() -> None:
     shared = {file.name for file in own(SHARED)}
-    assert shared == {"dom.js", "frame.css", "pen.js"}
+    assert shared == {"colours.js", "dom.js", "frame.css", "pen.js"}
     for page in PAGES.values():
         assert not shared & {file.name for file in own(page)}
         imports = re.findall(
             r'from "\./([a-z]+\.js)"', "\n".join(file.read_text("utf-8") for file in page.glob("*.js"))
         )
-        assert {"dom.js", "pen.js"} <= set(imports) <= shared | {file.name for file in own(page)}
+        assert {"colours.js", "dom.js", "pen.js"} <= set(imports) <= shared | {file.name for file in own(page)}
 
 
 def test_shared_files_are_short_and_name_no_address() -> None:

@@ -16,6 +16,8 @@ from faults import draw, tiny
 
 import trigpoint as tp
 from trigpoint.data import LandmarkDataset
+from trigpoint.evaluation.verify import SAME, verify
+from trigpoint.export.export import validation_images
 from trigpoint.landmarks import FloatArray
 from trigpoint.runs import RunFolder
 
@@ -62,3 +64,21 @@ def test_a_moved_folder_in_another_process_of_more_threads(run: RunFolder, data:
 @pytest.mark.parametrize("device", DEVICES)
 def test_another_device(device: str, run: RunFolder, data: Path) -> None:
     assert np.abs(points(run, data, device) - points(run, data)).max() <= (NEAR if device == "cpu" else NEAR_ON_GPU)
+
+
+def test_data_given_from_another_working_folder_are_found(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained as ``data`` in one folder, verified and exported in another."""
+    shutil.copytree(data, tmp_path / "project" / "data")
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    recipe = tiny(Path("data"), 1)
+    tp.train(recipe, out="runs/one", progress=False)
+    monkeypatch.chdir(tmp_path / "else")
+    run = RunFolder(Path("../project/runs/one"))
+    assert Path(str(run.located().data.path)).resolve() == tmp_path / "project" / "data"
+    assert {check.what: check.outcome for check in verify(run.folder)}["data"] == SAME
+    assert validation_images(run)
+    (tmp_path / "else" / "data").mkdir()  # what is there counts first
+    assert run.located().data.path == "data"

@@ -111,12 +111,9 @@ def test_a_plan_takes_the_time_that_it_is_given(minutes: int, images: int, valid
     recipe = load_recipe(plan(facts, minutes=minutes).values())
     steps = recipe.train.num_epochs * -(-images // recipe.train.batch_size)
     height, width = recipe.data.input.size
-    looks = (
-        recipe.train.num_epochs
-        // recipe.train.val_every
-        * validation
-        * SLOW.predict(height, width, recipe.train.batch_size)
-    )
+    look = validation * SLOW.predict(height, width, recipe.train.batch_size)
+    views = 1 + getattr(recipe.method, "flip_test")  # noqa: B009  (of the heatmap method)
+    looks = recipe.train.num_epochs // recipe.train.val_every * look * views
     taken = steps * SLOW.step(height, width, recipe.train.batch_size) + looks
     assert 0.8 * minutes < taken / 60 < 1.1 * minutes
 
@@ -197,7 +194,8 @@ def test_the_region_of_landmarks_is_shown_where_it_brings_resolution() -> None:
     assert left < 0.3 - 0.03
     assert top < 0.3 - 0.03
     assert right == bottom == pytest.approx(0.99, abs=0.011)
-    whole_image = load_recipe(plan(replace(RADIOGRAPHS, box=(0.02, 0.02, 0.98, 0.98)), minutes=20).values())
+    all_over, heatmap = replace(RADIOGRAPHS, box=(0.02, 0.02, 0.98, 0.98)), {"method": {"name": "heatmap"}}
+    whole_image = load_recipe(make_plan(all_over, MARKS, "data", 20, SLOW, heatmap).values())
     assert whole_image.data.input.region is None
     scale = recipe.data.input.size[0] / (bottom - top)
     assert scale > 1.2 * whole_image.data.input.size[0]
@@ -265,9 +263,9 @@ def test_large_inputs_are_timed_near_their_size(monkeypatch: pytest.MonkeyPatch)
         return Speed(0.0, 4e-6 if sides else 1e-6)  # so large ones take four times as long as the small ones said
 
     monkeypatch.setattr("trigpoint.training.planning.plan.measure", measured)
-    found = make_plan(RADIOGRAPHS, MARKS, "data", 30).values()["data"]["input"]["size"]
-    expected = plan(RADIOGRAPHS, 30, Speed(0.0, 4e-6)).values()["data"]["input"]["size"]
-    hasty = plan(RADIOGRAPHS, 30, Speed(0.0, 1e-6)).values()["data"]["input"]["size"]
+    speeds = None, Speed(0.0, 4e-6), Speed(0.0, 1e-6)
+    plans = [make_plan(RADIOGRAPHS, MARKS, "data", 30, speed, {"method": {"name": "heatmap"}}) for speed in speeds]
+    found, expected, hasty = (each.values()["data"]["input"]["size"] for each in plans)
     assert timed == [near(tuple(hasty))]
     assert found == expected < hasty
 
@@ -462,8 +460,8 @@ def test_inputs_fit_into_the_memory() -> None:
         plan(replace(half, machine=Machine(8, 1e12, "a GPU", memory)), 1000, FAST) for memory in (8e9, 100e9)
     )
     height, width = small.values()["data"]["input"]["size"]
-    assert 8 * height * width * 1000 < 8e9 < 8 * height * width * 3000
-    assert any("8 images fit into the memory" in line for line in small.told())
+    assert 4 * height * width * 1000 < 8e9 < 4 * height * width * 3000
+    assert any("4 images fit into the memory" in line for line in small.told())
     assert value(large, "data.input.size") == [1216, 992]
 
 
@@ -577,3 +575,26 @@ def test_one_look_needs_no_patience() -> None:
     assert value(found, "train.val_every") == value(found, "train.epochs")
     assert "patience" not in found.values()["train"]
     assert any(line.endswith("one look at 5000 validation images") for line in found.told())
+
+
+def test_few_images_with_pairs_are_predicted_with_their_mirror_images() -> None:
+    assert value(plan(), "method.flip_test") is True
+    for changed in (replace(FACES, pairs=False), replace(FACES, images=150), replace(FACES, instances=2)):
+        assert "flip_test" not in plan(changed).values()["method"]
+    given = {"data": {"augment": {"flip": 0.0}}}
+    assert "flip_test" not in make_plan(FACES, MARKS, "data", 10, SLOW, given).values()["method"]
+    without = make_plan(FACES, MARKS, "data", 10, SLOW, {"method": {"flip_test": False}})
+    assert load_recipe(without.values()).train.num_epochs >= load_recipe(plan().values()).train.num_epochs
+    assert "flip_test" not in plan(replace(FACES, validation=3000)).values()["method"]  # looking twice takes too long
+    foveated = make_plan(FACES, MARKS, "data", 10, SLOW, {"method": {"name": "foveated"}})
+    assert "flip_test" not in foveated.values()["method"]
+
+
+def test_batches_get_smaller_where_that_leaves_time_for_a_larger_input() -> None:
+    more = replace(FACES, images=200)
+    found = load_recipe(plan(more, minutes=8).values())
+    large = load_recipe(make_plan(more, MARKS, "data", 8, SLOW, {"train": {"batch_size": 8}}).values())
+    assert found.train.batch_size == 4
+    assert max(found.data.input.size) > max(large.data.input.size)
+    assert load_recipe(plan(more, minutes=1000).values()).train.batch_size == 8  # nothing to gain
+    assert load_recipe(plan(replace(FACES, images=2000), minutes=8).values()).train.batch_size == 8  # seen too seldom

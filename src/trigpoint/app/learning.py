@@ -26,6 +26,7 @@ from trigpoint.nn.pretrained import at_hand
 from trigpoint.runs import RunFolder
 from trigpoint.training.planning import can_continue
 from trigpoint.training.planning.few import WEIGHTS, most_labels
+from trigpoint.training.planning.learner import FEW_IMAGES
 
 FEWEST = 5
 """Labelled images from which a network learns something."""
@@ -167,6 +168,8 @@ class Learner:
         table = snapshot_file(self.project)
         command = [sys.executable, "-m", "trigpoint", "train", str(table), "--minutes", f"{minutes:g}"]
         command += [f"train.init={old}" for old in before if can_continue(RunFolder(old))]
+        if self.project.pairs and not self.project.opened.instances and images >= FEW_IMAGES:
+            command.append("method.flip_test=true")  # below, plans do so; it saves a person's time
         command += [*self.overrides(images), "--out", str(run), "--quiet"]
         if self.polite and (nice := shutil.which("nice")):
             command = [nice, "-n", "10", *command]  # the page goes first

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from trigpoint.errors import REFUSED, DataError, TrigpointError, missing, stoppable
 
 BAD_INPUT = 2
+_BOXED = 80  # columns of a terminal from which on help stands in boxes
 _RESUMED = ("train", "demo", "reproduce")  # verbs that take up where they were stopped
 _SYSTEM = (*REFUSED, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -28,6 +30,8 @@ class Flowing(TyperGroup):
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help and not isinstance(command, TyperGroup):
             command.help = flowing(command.help)
+        if isinstance(command, TyperCommand) and shutil.get_terminal_size().columns < _BOXED:
+            command.rich_markup_mode = None  # boxes and columns leave too little room: words would be cut
         return command
 
 
@@ -147,10 +151,12 @@ def show_table(
     columns: Mapping[str, str] | None = None,
     title: str = "",
     hide: Sequence[str] = (),
+    parts: bool = False,
 ) -> list[str]:
     """A table on stdout: as wide as the terminal, or in a pipe or file as it needs.
 
-    In a terminal that is too narrow, columns of ``hide`` are left out, the first of them first; gives those.
+    In a terminal that is too narrow, columns of ``hide`` are left out, the first of them first; gives those. With
+    ``parts`` none is lost: what has no room beside the others follows below, after the columns that tell rows apart.
     """
     from rich.console import Console
     from rich.text import Text
@@ -167,12 +173,40 @@ def show_table(
                 break
             if key in shown:
                 hidden.append(shown.pop(key))
-        console.print(console_table(rows, shown))
+        if parts:
+            fitting = _fitting(
+                rows, shown, lambda some: wide.measure(console_table(rows, some)).maximum <= console.width
+            )
+        else:
+            fitting = [shown]
+        for number, some in enumerate(fitting):
+            console.print(*([""] if number else []), console_table(rows, some), sep="\n")
         return hidden
     with wide.capture() as text:
         wide.print(console_table(rows, shown, title or None))
     say("\n".join(line.rstrip() for line in text.get().splitlines()))
     return hidden
+
+
+def _fitting(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], fits: Callable[[dict[str, str]], bool]
+) -> list[dict[str, str]]:
+    """Columns in groups that fit, each after the first columns by which the rows differ.
+
+    >>> _fitting([{"a": 1, "b": 2, "c": 3}], {"a": "a", "b": "b", "c": "c"}, lambda some: len(some) < 3)
+    [{'a': 'a', 'b': 'b'}, {'a': 'a', 'c': 'c'}]
+    """
+    names = list(columns)
+    known = next(
+        (n for n in range(1, len(names)) if len({tuple(row.get(k) for k in names[:n]) for row in rows}) == len(rows)), 1
+    )
+    lead = {key: columns[key] for key in names[:known]}
+    groups = [dict(lead)]
+    for key in names[known:]:
+        if len(groups[-1]) > known and not fits({**groups[-1], key: columns[key]}):
+            groups.append(dict(lead))
+        groups[-1][key] = columns[key]
+    return groups
 
 
 def tell_hidden(columns: Sequence[str], where: str) -> None:

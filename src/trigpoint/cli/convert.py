@@ -137,7 +137,10 @@ def _write(
             return dataset.save(out, images="link" if link else "copy", overwrite=force, progress=advance)
     if link:
         raise ConfigError("--link: only a native dataset holds images; leave it out")
-    FORMATS[form](**options).write(written_to(dataset, origin), out, overwrite=force)
+    writer = FORMATS[form](**options)
+    writer.write(written_to(dataset, origin), out, overwrite=force)
+    for text in writer.untold:
+        note(f"warning: {out}: {text}", prose=True)
     return out
 
 

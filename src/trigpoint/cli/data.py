@@ -145,7 +145,7 @@ def curve(
         typer.Option("--quick", help="As many epochs as the run in place of as many steps: less than one training."),
     ] = False,
 ) -> None:
-    """Say what more labels would bring: train with fewer, and draw a power law through the errors.
+    """Say what more labels would bring: train with fewer, and draw a law through the errors.
 
     The trainings are in RUN/curve, and a stopped one is gone on with. 'trigpoint evaluate' then shows the result, too.
 

@@ -132,11 +132,12 @@ def _compared(found: Comparison, where: str) -> None:
     hidden = show_table(found.rows(), hide=("worse", "better"))
     what = "F1" if first.detected is not None else "error"
     mark = "fewer instances missed or wrong" if first.detected is not None else "a smaller mean error"
-    for line in (
-        f"difference: {what} of the run minus that of {next(iter(found.reports))}; better, worse: share of images with",
-        f"{mark} than there, and the other way round. In brackets: 95 % intervals over subjects.",
-    ):
-        say(line, prose=True)
+    base = next(iter(found.reports))
+    say(
+        f"difference: {what} of the run minus that of {base}; better, worse: share of images with {mark} than there, "
+        "and the other way round. In brackets: 95 % intervals over subjects.",
+        prose=True,
+    )
     tell_hidden(hidden, "--table FILE or --json FILE")
 
 

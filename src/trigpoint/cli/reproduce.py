@@ -92,18 +92,21 @@ def reproduce(
 
 def _show(findings: "Findings", out: Path) -> None:
     """Tables and claims; the figures are named."""
-    say(f"{findings.title}\n\n{findings.setting}")
+    say(findings.title, prose=True)
+    say()
+    say(findings.setting, prose=True)
     for warning in findings.warnings:
-        note(f"warning: {warning}")
+        note(f"warning: {warning}", prose=True)
     for table in findings.tables:
         say()
-        show_table(table.rows, title=table.title)
-        say(table.note)
+        show_table(table.rows, title=table.title, parts=True)
+        say(table.note, prose=True)
     if findings.claims:
         say("\nClaims")
     for claim in findings.claims:
-        say(f"- {claim.text}: {claim.outcome.upper()}. {claim.numbers}")
-    say(f"\n{out / 'table.md'}, {out / 'results.json'}, {len(findings.figures)} figures beside them")
+        say(f"- {claim.text}: {claim.outcome.upper()}. {claim.numbers}", prose=True)
+    say()
+    say(f"{out / 'table.md'}, {out / 'results.json'}, {len(findings.figures)} figures beside them", prose=True)
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

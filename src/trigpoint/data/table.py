@@ -23,13 +23,22 @@ from trigpoint.data.description import DESCRIPTION, Description, Problem, Proble
 from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
 from trigpoint.data.names import ImageFinder
 from trigpoint.data.table_names import OnePlace, TableNames, below, canonical, may_leave
-from trigpoint.data.written import OBLONG, format_number, refuse_formulas, set_writer, table_text, write_table
+from trigpoint.data.written import (
+    OBLONG,
+    format_number,
+    format_place,
+    refuse_formulas,
+    set_writer,
+    table_text,
+    write_table,
+)
 from trigpoint.errors import DataError, did_you_mean
 from trigpoint.landmarks import ABSENT, LandmarkSet, Sample, Spacing, spacing_pair
 
 __all__ = [
     "Table",
     "format_number",
+    "format_place",
     "parse_rows",
     "raise_problems",
     "read_table",

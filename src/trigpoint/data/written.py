@@ -101,6 +101,15 @@ def refuse_formulas(cells: Sequence[str], where: str) -> None:
         raise DataError(f"{where}: expected plain text for a table, {got}; rename it")
 
 
+def format_place(value: float) -> str:
+    """A coordinate that was calculated, in at most six decimals: what rounding of floats leaves behind is not written.
+
+    >>> format_place(600 - 356.842), format_place(3.0), format_place(float("nan"))
+    ('243.158', '3', '')
+    """
+    return format_number(round(value, 6) + 0.0)  # + 0.0: no -0
+
+
 def format_number(value: float) -> str:
     """Shortest text that reads back to the same float; NaN is blank.
 

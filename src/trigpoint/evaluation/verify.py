@@ -55,7 +55,7 @@ def _versions(folder: RunFolder) -> Check:
 
 
 def _data(folder: RunFolder) -> Check:
-    path = folder.recipe().data.path
+    path = folder.located().data.path
     if path is None or not Path(path).exists() or not folder.data.is_file():
         return Check("data", UNKNOWN, f"{path or 'the dataset'} is not there, or the run has no data.csv")
     changed = data_changed(folder, folder.read_landmarks().landmarks.names)
@@ -65,13 +65,13 @@ def _data(folder: RunFolder) -> Check:
 def _predictions(
     folder: RunFolder, predictor: Predictor, record: Record | None, progress: Progress | None
 ) -> list[Check]:
-    recipe, marks = folder.recipe(), folder.read_landmarks()
+    recipe, marks = folder.located(), folder.read_landmarks()
     try:
         parts, _ = kept(recipe, folder)
         data = readable(recipe, parts["val"])
     except (DataError, RunError) as error:
         return [Check(what, UNKNOWN, str(error)) for what in ("error", "radii")]
-    made = calibrated(predictor, data, marks.landmarks, parts["train"].points, progress)
+    made = calibrated(predictor, data, marks.landmarks, parts["train"].points, progress, True, predictor.shape)
     checks = []
     if record is None or math.isnan(record.error):
         checks.append(Check("error", UNKNOWN, "the run noted none"))

@@ -16,6 +16,7 @@ from trigpoint.export.algebra import TRANSLATIONS
 from trigpoint.export.doubting import doubt_of
 from trigpoint.export.nodes import OPSET, Ends, Graph
 from trigpoint.export.preparing import prepare
+from trigpoint.export.shaping import likely_points
 from trigpoint.geometry.graph import F32, F64, Back
 from trigpoint.methods.graph import GraphStep, Nodes, Preparing, example_values
 from trigpoint.prediction import Predictor
@@ -126,6 +127,8 @@ def _finish(g: Graph, predictor: Predictor, values: Mapping[str, str], back: Bac
         g.Concat(*(g.Unsqueeze(one, [0]) for one in pair), axis=0) for pair in ((back.x, back.y), (back.left, back.top))
     )
     points = g.Add(g.Mul(g.Cast(g.Squeeze(values["points"], [0]), to=F64), factors), shifts)
+    if predictor.shape is not None:
+        points = likely_points(g, predictor.shape, points)
     scores = g.Cast(g.Squeeze(values["scores"], [0]), to=F32)
     scale = g.Sqrt(g.Abs(g.Mul(back.x, back.y)))
     radii = np.asarray(predictor.radii, np.float64)

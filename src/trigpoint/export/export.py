@@ -180,7 +180,7 @@ def refuse_farther(found: Difference, limit: float | None) -> None:
 
 def validation_images(folder: RunFolder) -> list[Path]:
     """The images that the run was validated on. Raises DataError where they are not there."""
-    recipe, names = folder.recipe(), folder.parts().get("val", [])
+    recipe, names = folder.located(), folder.parts().get("val", [])
     wanted = "give images to check the export on: --check IMAGES"
     if not names or recipe.data.path is None:
         raise DataError(f"{folder.folder}: expected a run with validation images, got none; {wanted}")

@@ -27,7 +27,22 @@ PAGE = Path(__file__).parent / "page"
 VENDOR = PAGE / "vendor"
 RUNTIME = "onnxruntime-web 1.30.0"
 """What lies in ``page/vendor``, unchanged but for the comment that names its source map."""
-MAIN = ("dom", "heads", "files", "detector", "marks", "pen", "trust", "store", "table", "view", "lists", "keys", "main")
+MAIN = (
+    "dom",
+    "heads",
+    "files",
+    "detector",
+    "colours",
+    "marks",
+    "pen",
+    "trust",
+    "store",
+    "table",
+    "view",
+    "lists",
+    "keys",
+    "main",
+)
 WORKER = ("heads", "png", "reading", "worker")
 """Modules, each after those that it uses at once."""
 USUAL, MOST = 25_000_000, 200_000_000

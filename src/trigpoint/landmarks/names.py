@@ -79,20 +79,20 @@ class LandmarkSet:
             raise DataError(f"unknown landmark '{name}'; {did_you_mean(name, self.names)}")
         return self.names.index(name)
 
-    def flip_permutation(self) -> IntArray:
-        """Order of the landmarks after a horizontal flip, shape (K,).
+    def flip_permutation(self, without: str = "data.augment.flip=0") -> IntArray:
+        """Order of the landmarks after a horizontal flip, shape (K,); ``without``: what asks for no flip.
 
         Raises DataError when no pairs are named nor ruled out, or one of a pair is left out.
         """
         if self.mirrors is False:
             raise DataError(
                 "a flip swaps left and right landmarks, but of one of the pairs only one landmark is used; "
-                "use both (data.landmarks) or set data.augment.flip=0"
+                f"use both (data.landmarks) or set {without}"
             )
         if not self.pairs and self.names and not self.mirrors:
             raise DataError(
                 "a flip swaps left and right landmarks, but the dataset names no pairs; add 'pairs: [[left, right], "
-                "...]' to dataset.yaml, or 'pairs: []' where each landmark mirrors itself, or set data.augment.flip=0"
+                f"...]' to dataset.yaml, or 'pairs: []' where each landmark mirrors itself, or set {without}"
             )
         order = np.arange(len(self.names))
         for a, b in self.pairs:

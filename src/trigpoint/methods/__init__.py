@@ -52,6 +52,7 @@ def build_method(
     epochs = None if given.train.epochs == "auto" else given.train.epochs
     kind: Any = METHOD.find(given.method_name)
     built: LandmarkMethod = kind(given.method, landmarks.names, channels, size, epochs, given.train.ema, **more)
+    built.meet(landmarks)
     if fetch:
         built.check_data(recipe.data)
     return built

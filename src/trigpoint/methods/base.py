@@ -19,7 +19,7 @@ from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.input.augment import InputPipeline
 from trigpoint.data.input.loading import InputDataset, InstanceInputs
 from trigpoint.errors import ConfigError, RunError
-from trigpoint.landmarks import Batch, Detections, FloatArray, Prediction
+from trigpoint.landmarks import Batch, Detections, FloatArray, LandmarkSet, Prediction
 from trigpoint.methods.averaging import RunningAverage
 from trigpoint.methods.graph import GraphStep
 from trigpoint.methods.validation import (
@@ -187,6 +187,12 @@ class LandmarkMethod(TrainedModule, ABC):
         """What is found, in pixels of the original images, by the weights of ``inference_network``."""
 
     # -- data and stages --------------------------------------------------------------------------------------------
+
+    def meet(self, landmarks: LandmarkSet) -> None:
+        """Told once, right after it is built, what the landmarks are to one another, such as left and right.
+
+        Raises DataError where an option needs to know what they do not say.
+        """
 
     def check_data(self, data: DataConfig) -> None:
         """Raise ConfigError for options of the data that the method cannot use."""

@@ -120,11 +120,15 @@ class CascadeMethod(FoveatedMethod):
         self.network.coarse = coarse.network.requires_grad_(False)
         for glimpses in self.network.networks:  # untrained, it leaves the coarse points where they are
             nn.init.zeros_(cast(GlimpseNetwork, glimpses).last.weight)
-        self.decode = coarse.decode_output  # how its maps become points
+        # how the coarse stage makes maps, and points of them
+        self.applied, self.decode, self.meet_coarse = coarse.applied, coarse.decode_output, coarse.meet
         self.small = InputPipeline(seen, LandmarkSet(landmark_names))
         self.ema = ema
         self.keep_average()
         self.coarse_sd: Tensor | None = None
+
+    def meet(self, landmarks: LandmarkSet) -> None:
+        self.meet_coarse(landmarks)
 
     def take_stage(self, name: str, run: StageRun) -> None:
         """The trained coarse weights, and how far they err on images that they were not trained on."""
@@ -158,7 +162,7 @@ class CascadeMethod(FoveatedMethod):
         back = torch.stack([matrix for _, _, matrix in prepared]).to(images.device)
         coarse: Any = network.coarse
         with torch.autocast(images.device.type, enabled=False):
-            maps = coarse(images.contiguous(memory_format=torch.channels_last)).float()
+            maps = self.applied(coarse, images.contiguous(memory_format=torch.channels_last))
             return self._coarse_guess(maps, back).to(batch.images)
 
     def _coarse_guess(self, maps: Tensor, back: Tensor) -> Tensor:
@@ -169,7 +173,7 @@ class CascadeMethod(FoveatedMethod):
         return self.around(torch.where(found[..., None], guess, self.used.start_mean))
 
     def graph_steps(self) -> list[GraphStep]:
-        coarse = Applying(cast(nn.Module, self.used.coarse), lambda network, images: network(images).float())
+        coarse = Applying(cast(nn.Module, self.used.coarse), self.applied)
         return [
             GraphStep(Preparing(self.small.config), ("images",), ("small", "back")),
             GraphStep(coarse, ("small",), ("coarse_maps",), network=True),

@@ -3,7 +3,7 @@
 One training step: encode the points as Gaussian maps of each landmark's current width, let the network predict them,
 compare (``losses``); with ``transfer``, stay near what a source model of another task says. One epoch: average each
 landmark's loss over all images, processes and only where it is annotated, and let the schedule set the next widths.
-Prediction: the network's maps, decoded to input pixels.
+Prediction: the network's maps, with ``flip_test`` their mean with those of the mirror image, decoded to input pixels.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trigpoint.codecs import GaussianHeatmap
 from trigpoint.config import Component
 from trigpoint.errors import ConfigError
 from trigpoint.geometry import map_points
-from trigpoint.landmarks import Batch, Detections
+from trigpoint.landmarks import Batch, Detections, LandmarkSet
 from trigpoint.methods.base import StageRun, own_share, take_sums
 from trigpoint.methods.graph import Calling, GraphStep
 from trigpoint.methods.losses import LOSS, MapLoss
@@ -40,6 +40,8 @@ class HeatmapMethod(MapMethod):
         """How the width of the targets moves."""
         loss: Annotated[Component, LOSS] = LOSS.default("mse")
         """How maps are compared with their targets."""
+        flip_test: bool = False
+        """Predict from the mean of the maps of an image and of its mirror image: more exact, in twice the time."""
         transfer: CrossTask.Config | None = None
         """Regulariser by a frozen source model."""
 
@@ -66,6 +68,14 @@ class HeatmapMethod(MapMethod):
                 method.transfer, self.network, method.network, channels, (stages or {}).get("source")
             )
         self.codec = GaussianHeatmap(input_size, self.network.stride, method)
+        if method.flip_test and input_size[1] % self.network.stride:
+            raise ConfigError(
+                f"method.flip_test: expected an input whose width is a multiple of {self.network.stride}, so that the "
+                f"cells of a map and of its mirror image lie on each other, got {input_size[1]}; round it in "
+                "data.input.size"
+            )
+        self.flip_test = method.flip_test
+        self.flipped: list[int] | None = None  # which landmark each is in the mirror image
         self.loss: MapLoss = LOSS.find(method.loss.name)(method.loss)
         self.loss.check(self.codec)
         self.build_schedule(method.schedule, self.codec.map_size, epochs)
@@ -79,6 +89,16 @@ class HeatmapMethod(MapMethod):
         self.transfer_loss = float("nan")  # mean over the images of the last epoch
 
     transfer_sums: Tensor
+
+    def meet(self, landmarks: LandmarkSet) -> None:
+        if self.flip_test:
+            self.flipped = landmarks.flip_permutation("method.flip_test=false").tolist()
+
+    def applied(self, network: nn.Module, images: Tensor) -> Tensor:
+        if self.flipped is None:
+            return super().applied(network, images)
+        plain, mirrored = super().applied(network, torch.cat([images, images.flip(-1)])).chunk(2)
+        return (plain + mirrored[:, self.flipped].flip(-1)) / 2
 
     def check_data(self, data: DataConfig) -> None:
         """As every method, and refuse data that a source cannot be compared on."""

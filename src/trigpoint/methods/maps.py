@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trigpoint import config
 from trigpoint.errors import ConfigError
@@ -189,15 +189,18 @@ class MapMethod(LandmarkMethod):
     @torch.no_grad()
     def outputs(self, images: Tensor) -> Tensor:
         """The network's output (B, K, h, w) float32 for inputs (B, C, H, W)."""
-        return cast(Tensor, self.inference_network()(channels_last(images)).float())
+        return self.applied(self.inference_network(), channels_last(images))
+
+    def applied(self, network: nn.Module, images: Tensor) -> Tensor:
+        """What the ``network`` says of the images, float32, as predictions take it."""
+        return cast(Tensor, network(images).float())
 
     def heatmaps(self, images: Tensor) -> Tensor:
         return self.outputs(images)
 
     def map_step(self, takes: str = "images", gives: str = "maps") -> GraphStep:
         """The network's output (1, K, h, w) float32 as a step of a graph."""
-        apply = Applying(self.inference_network(), lambda network, images: network(images).float())
-        return GraphStep(apply, (takes,), (gives,), network=True)
+        return GraphStep(Applying(self.inference_network(), self.applied), (takes,), (gives,), network=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The learned schedule is a module and saved with the weights; the others add their own state."""

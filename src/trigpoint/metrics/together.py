@@ -59,7 +59,7 @@ class Together(NamedTuple):
     @classmethod
     def fit(cls, points: FloatArray, truth: FloatArray) -> Together | None:
         """How errors of ``points`` (N, K, 2) go together: what would have saved the most corrections of images that
-        the network has not learned, in which a person corrects the points in their order; None where that is less
+        the network has not learned, in which a person corrects the worst point first; None where that is less
         than a tenth of them, or where too few errors are known."""
         known = np.asarray(np.isfinite(points - truth).all(-1))
         if known.sum() < LEAST_POINTS or points.shape[1] > MOST_LANDMARKS:
@@ -85,11 +85,12 @@ class Together(NamedTuple):
 
 
 def corrections(together: Together | None, points: FloatArray, truth: FloatArray, far: float) -> npt.NDArray[np.bool_]:
-    """Which points (K, 2) a person corrects who puts the first that is ``far`` off where it belongs, until none is."""
+    """Which points (K, 2) a person corrects who puts the one that is farthest off where it belongs, until none is
+    ``far`` off."""
     left, done = truth - points, np.zeros(len(points), bool)
     shared = np.eye(len(points)) if together is None else together.correlation(points)
-    while (wrong := ~done & (np.linalg.norm(left, axis=-1) > far)).any():
-        first = int(np.argmax(wrong))
+    while (off := np.where(done, 0.0, np.linalg.norm(left, axis=-1))).max(initial=0.0) > far:
+        first = int(np.argmax(off))
         done[first] = True
         share = shared[first] / shared[first, first]  # as ``moved``, one correction after another
         left = left - share[:, None] * left[first]

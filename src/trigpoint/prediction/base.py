@@ -16,6 +16,7 @@ from trigpoint.data.pixels.images import MAX_PIXELS, ImageData, image_size, read
 from trigpoint.data.tiled.image import is_tiled
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import CANDIDATES, FloatArray, ImageDetections, LandmarkSet, Prediction, Widths
+from trigpoint.metrics.shape_prior import ShapePrior
 from trigpoint.metrics.trust import Trust
 from trigpoint.prediction.grouping import group_by_proximity
 
@@ -60,6 +61,8 @@ class ImagePredictor(ABC):
         self._blank = [landmarks.index(name) for name in self.untaught]
         self.trust: Trust | None = None
         """How radii grow from image to image, and which images are unlike those of validation; None: not known."""
+        self.shape: ShapePrior | None = None
+        """What the labelled shapes say of found points; None: nothing, or what finds them knows it already."""
         self.group: float | None = None
         """Original pixels that two landmarks of one object are apart at most; None: instances are landmark by landmark.
         Beyond the papers, see ``prediction.grouping``."""

@@ -29,7 +29,8 @@ from trigpoint.runs.lock import locked
 JOB, WORK = "job.json", "images.json"
 SIZE = 256
 """Images of a block."""
-_MODEL = ("weights.safetensors", "config.yaml", "landmarks.yaml", "trust.json")  # of a run folder: what decides
+# what decides of a run folder
+_MODEL = ("weights.safetensors", "config.yaml", "landmarks.yaml", "trust.json", "shape.json")
 
 
 @dataclass(frozen=True)

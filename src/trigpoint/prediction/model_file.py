@@ -74,14 +74,6 @@ def read_model(path: str | Path) -> bytes:
     return data
 
 
-def hash_of(data: bytes) -> str:
-    """The hash that the bytes of a model state, hexadecimal digits; see ``read_model``."""
-    found = _last(data)
-    if found is None:
-        raise ValueError("expected the bytes of an exported model")
-    return found[1].decode()
-
-
 def _last(data: bytes) -> re.Match[bytes] | None:
     """Where the hash is: what stands after the graph, whatever the graph contains."""
     return next(iter([*_HASH.finditer(data)][-1:]), None)

@@ -68,6 +68,7 @@ class Predictor(ImagePredictor):
         own = (marks.threshold, marks.scale, marks.untaught, marks.widths)
         loaded = cls(method, recipe, marks.landmarks, radius, _device(device), *own)
         loaded.trust = folder.read_trust(len(marks.landmarks))
+        loaded.shape = folder.read_shape(len(marks.landmarks))
         return loaded
 
     @property
@@ -79,6 +80,8 @@ class Predictor(ImagePredictor):
         with self.method.above(threshold):
             detected, scales, looks = self._detected(part)
         points, scores = (values.double().cpu().numpy() for values in (detected.points, detected.scores))
+        if self.shape is not None:
+            points = self.shape.applied(points)
         numbers = {key: values.double().cpu().numpy() for key, values in detected.numbers.items()}
         return Found(points, scores, numbers, scales, looks)
 

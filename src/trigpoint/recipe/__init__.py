@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trigpoint.config import Choice, Component, Config, apply_overrides, parse
 from trigpoint.errors import ConfigError
@@ -120,6 +120,12 @@ class SourceRecipe(WeightsConfig):
     """Share of a label that is spread over all classes."""
     train: TrainConfig = TrainConfig()
     """How it is trained."""
+
+    @model_validator(mode="after")
+    def _check_shapes(self) -> SourceRecipe:
+        if self.train.shape_prior:
+            raise ValueError("train.shape_prior: expected none with classes, which have no shape; set it to false")
+        return self
 
 
 def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:

@@ -121,6 +121,9 @@ class TrainConfig(Config):
     """Lightning's: how several processes train together."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the CPU; null: all."""
+    shape_prior: bool = False
+    """After training, draw predicted points to what the labelled shapes make likely, if that errs less in validation
+    images; for methods that find one of each landmark."""
     logger: Literal["tensorboard", "wandb", "mlflow"] = "tensorboard"
     """Where the run is recorded besides its folder; wandb and mlflow send nothing unless their own variables say so."""
     init: str | None = None

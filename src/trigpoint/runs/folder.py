@@ -27,6 +27,7 @@ from trigpoint.config import to_yaml
 from trigpoint.data.files import write_bytes, write_text
 from trigpoint.data.quality.fingerprint import ImageRecord, fingerprint, last_records, to_csv
 from trigpoint.errors import ConfigError, RunError
+from trigpoint.metrics.shape_prior import ShapePrior
 from trigpoint.metrics.together import Together
 from trigpoint.metrics.trust import Trust
 from trigpoint.nn.pretrained import notes
@@ -48,6 +49,7 @@ class RunFolder:
         self.plan = self.folder / "plan.yaml"
         self.landmarks = self.folder / "landmarks.yaml"
         self.trust = self.folder / "trust.json"
+        self.shape = self.folder / "shape.json"
         self.together = self.folder / "together.json"
         self.split = self.folder / "split.csv"
         self.weights = self.folder / "weights.safetensors"
@@ -134,6 +136,17 @@ class RunFolder:
             )
         return found
 
+    def located(self) -> Recipe:
+        """The recipe with ``data.path`` as the present working folder finds it: as it stands, else, where it was given
+        relative to another one, from the nearest folder around the run that has it."""
+        recipe = self.recipe()
+        path = recipe.data.path
+        if path is None or Path(path).exists():
+            return recipe
+        around = (folder / path for folder in self.folder.resolve().parents)
+        found = next((str(place) for place in around if place.exists()), path)
+        return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": found})})
+
     def source_recipe(self) -> SourceRecipe:
         """The resolved recipe of a source model."""
         found = self.any_recipe()
@@ -180,6 +193,22 @@ class RunFolder:
     def write_trust(self, trust: Trust | None) -> None:
         """Write ``trust.json``; without any there is none."""
         _write_json(self.trust, None if trust is None else trust.to_dict())
+
+    def read_shape(self, count: int) -> ShapePrior | None:
+        """What the labelled shapes say of the ``count`` landmarks; None of runs that do not ask them."""
+        if not self.shape.is_file():
+            return None
+        try:
+            found = ShapePrior.from_dict(json.loads(self.shape.read_text(encoding="utf-8")))
+            if len(found.mean) != count:
+                raise ValueError(f"expected {count} landmarks, got {len(found.mean)}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged(self.shape, error) from None
+        return found
+
+    def write_shape(self, shape: ShapePrior | None) -> None:
+        """Write ``shape.json``; without any there is none."""
+        _write_json(self.shape, None if shape is None else shape.to_dict())
 
     def read_together(self) -> Together | None:
         """How errors of landmarks near one another go together; None where they do not, or nobody knows."""

@@ -31,7 +31,7 @@ def seen_before(run: RunFolder, dataset: LandmarkDataset) -> list[str]:
 
 def known_subjects(run: RunFolder, data: str | Path | LandmarkDataset, measured: LandmarkDataset) -> list[str]:
     """A warning where images to be ``measured`` are of subjects whose other images in ``data`` the run learned from."""
-    home = run.recipe().data.path
+    home = run.located().data.path
     if home is None or not run.split.is_file() or not any(sample.subject for sample in measured.samples):
         return []
     whole = data if isinstance(data, LandmarkDataset) else LandmarkDataset.load(data, check_images=False)
@@ -92,7 +92,7 @@ def data_changed(run: RunFolder, names: Sequence[str]) -> list[str]:
 
     ``names`` are the landmarks of the run. Files of the same size and time count as the same.
     """
-    path = run.recipe().data.path
+    path = run.located().data.path
     if path is None or not Path(path).exists() or not run.data.is_file():
         return []
     records = read_records(run.data)

@@ -1,11 +1,13 @@
 """A run that begins from another: the landmarks it has, whether it fits, and what is told of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from trigpoint.config import Config
 from trigpoint.errors import ConfigError, RunError, did_you_mean
 from trigpoint.methods import LandmarkMethod
 from trigpoint.methods.base import StageRun
+from trigpoint.metrics.shape_prior import ShapePrior
 from trigpoint.nn.weights import checksum
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
@@ -68,6 +70,19 @@ def begin(recipe: Recipe, method: LandmarkMethod, run: RunFolder) -> list[str]:
     if recipe.train.only is not None:
         told.append(f"only {', '.join(recipe.train.only)} will be learned, all else stays as it is")
     return told
+
+
+def held_shape(recipe: Recipe, run: RunFolder, names: Sequence[str]) -> ShapePrior | None:
+    """What shapes say of the landmarks ``names`` of a run that learns only some: the others' points stay where they
+    are, so it is what the run that it begins from says, and nothing of the new ones."""
+    if run.shape.is_file():  # of an earlier calibration
+        return run.read_shape(len(names))
+    first = begun_from(recipe)
+    if first is None:
+        return None
+    theirs = first.read_landmarks().landmarks.names
+    found = first.read_shape(len(theirs))
+    return None if found is None else found.among(theirs, names)
 
 
 def check_only(recipe: Recipe, names: tuple[str, ...]) -> None:

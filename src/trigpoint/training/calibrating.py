@@ -9,6 +9,7 @@ from trigpoint.landmarks import FloatArray, LandmarkSet, Prediction, Widths
 from trigpoint.methods.base import Calibration
 from trigpoint.methods.measuring import half_widths
 from trigpoint.metrics import radial_error
+from trigpoint.metrics.shape_prior import ShapePrior
 from trigpoint.metrics.together import Together
 from trigpoint.metrics.trust import Trust
 from trigpoint.prediction import Predictor, Progress
@@ -23,6 +24,7 @@ class Calibrated(NamedTuple):
     widths: Widths
     error: float
     together: Together | None
+    shape: ShapePrior | None
 
 
 def calibrated(
@@ -31,12 +33,19 @@ def calibrated(
     landmarks: LandmarkSet,
     shapes: FloatArray,
     progress: Progress | None = None,
+    held: bool = False,
+    shape: ShapePrior | None = None,
 ) -> Calibrated:
     """Radii, threshold and intervals from the validation images ``data``; ``shapes`` (M, K, 2): the labels that were
-    learned from. Measurements are those of ``data``."""
-    predictor.trust = None  # of what was calibrated before
+    learned from. Measurements are those of ``data``. ``held``: the prior is ``shape``, and not learned here."""
+    predictor.trust = predictor.shape = None  # of what was calibrated before
     found = predictor.candidates(data, progress)
     measured = data.aligned(landmarks.names, blank=predictor.untaught) if predictor.untaught else data
+    if predictor.recipe.train.shape_prior and not held:
+        shape = ShapePrior.fit(shapes, found.points, measured.points)
+    if shape is not None:
+        for one in found.detections:
+            one.points = shape.applied(one.points)
     trusted = Trust.fit(found, measured.points, measured.groups, shapes)
     if trusted is not None:
         for one, doubt in zip(found.detections, trusted[1], strict=True):
@@ -46,4 +55,4 @@ def calibrated(
     several = found.multi_instance
     error = float("nan") if several else float(np.nanmean(radial_error(found.points, measured.points)))
     together = None if several else Together.fit(found.points, measured.points)
-    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error, together)
+    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error, together, shape)

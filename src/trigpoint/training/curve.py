@@ -36,7 +36,7 @@ def measure_curve(
     measured on the validation images of the run. Raises RunError for a run that is not finished, ConfigError for a
     method that finds several instances, whose error is no distance, and for shares that leave too few images.
     """
-    recipe, parts = run.recipe(), run.parts()
+    recipe, parts = run.located(), run.parts()
     if not len(run.read_landmarks().radius):
         raise RunError(f"{run.folder}: expected a finished run, got one under way; finish it first")
     data = dataset_of(recipe, run.read_landmarks().landmarks.names)

@@ -100,6 +100,11 @@ def train(
     method = build_method(chosen, parts["train"].landmarks, stages=runs)
     if chosen.train.only is not None:
         method.learn_only(chosen.train.only)
+    if chosen.train.shape_prior and method.threshold is not None:
+        raise ConfigError(
+            f"train.shape_prior: expected a method that finds one of each landmark, got {chosen.method_name}; set "
+            "train.shape_prior=false"
+        )
     fresh = not (run.last.exists() or run.previous.exists())
     begun = beginning.begin(chosen, method, run) if fresh else []
     inputs = _inputs(chosen, method, parts)
@@ -231,7 +236,12 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
     if run.widths_move() and all(set(names) <= set(table.columns) for names in columns.values()):
         widths = {group: table[names].mean(axis=1).to_list() for group, names in columns.items()}
         save(sigma_curves(table["epoch"].to_list(), widths), run.sigma)
-    made = calibrated(predictor, data, marks.landmarks, learned.points)
+    held = predictor.recipe.train.only is not None
+    before = beginning.held_shape(predictor.recipe, run, marks.landmarks.names) if held else None
+    made = calibrated(predictor, data, marks.landmarks, learned.points, held=held, shape=before)
+    if made.shape is None and predictor.recipe.train.shape_prior and not held:
+        tell("train.shape_prior: the labelled shapes do not make points more exact here, so they are not asked")
+    run.write_shape(made.shape)
     run.write_trust(made.trust)
     run.write_together(made.together)
     own = made.calibration

@@ -90,6 +90,7 @@ def _errors(run: RunFolder, name: str, recipe: Recipe, validation: InputDataset)
             f"{run.folder}: was trained on all validation images of this run, so its errors cannot be measured; "
             f"train it with the same seed and data.val_share, or let method.{name} train one"
         )
+    predictor.shape = None  # the run's network alone goes on here
     found = predictor.predict(unseen, batch_size=4).points
     errors = []
     for sample, points in zip(unseen.samples, found, strict=True):

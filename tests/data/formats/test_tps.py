@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from typer.testing import CliRunner
 
+from trigpoint.cli import app
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.formats import Tps
 from trigpoint.errors import ConfigError, DataError
@@ -135,3 +137,39 @@ def test_options_and_points_that_cannot_be_stored(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="left of and below the image"):
         Tps().write(LandmarkDataset([sample], LandmarkSet(("t",))), tmp_path / "o.tps")
     assert not (tmp_path / "o.tps").exists()
+
+
+def sized(root: Path, *spacings: float | None) -> LandmarkDataset:
+    """An image for each spacing, one landmark; rows that are 20 minus a number leave something behind in a float."""
+    root.mkdir(exist_ok=True)
+    samples = []
+    for k, spacing in enumerate(spacings):
+        PIL.Image.new("L", (30, HEIGHT)).save(root / f"{k}.png")
+        given = None if spacing is None else (spacing, spacing)
+        samples.append(Sample(root / f"{k}.png", np.array([[3.1, 13.842]]), np.array([2]), spacing_mm=given))
+    return LandmarkDataset(samples, LandmarkSet(("t",)), images=root)
+
+
+def test_numbers_are_written_without_what_rounding_leaves(tmp_path: Path) -> None:
+    Tps(unit="um").write(sized(tmp_path / "set", 0.0123), tmp_path / "o.tps")
+    lines = (tmp_path / "o.tps").read_text().splitlines()
+    assert lines[1] == "3.1 6.158"  # 20 - 13.842 is 6.1579999999999995
+    assert lines[-1] == "SCALE=12.3"
+
+
+def test_a_unit_without_pixel_sizes_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"unit=mm: expected images of known pixel size, got none; state spacing_mm"):
+        Tps(unit="mm").write(sized(tmp_path / "none", None, None), tmp_path / "o.tps")
+    assert not (tmp_path / "o.tps").exists()
+    some = Tps(unit="mm")
+    some.write(sized(tmp_path / "some", 0.1, None), tmp_path / "o.tps")
+    assert (tmp_path / "o.tps").read_text().count("SCALE=") == 1
+    assert some.untold == ["1 of 2 specimens have no SCALE=, their pixel size is not known"]
+
+
+def test_the_command_tells_what_has_no_scale(tmp_path: Path) -> None:
+    sized(tmp_path / "set", 0.1, None).save(tmp_path / "data")
+    command = ["data", "convert", str(tmp_path / "data"), "--from", "native", "--to", "tps"]
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "o.tps"), "--option", "unit=mm"])
+    assert done.exit_code == 0, done.output
+    assert "1 of 2 specimens have no SCALE=" in " ".join(done.output.split())

@@ -129,6 +129,14 @@ def test_labels_splits_and_spacing(tmp_path: Path) -> None:
     assert report.summary.with_spacing == 1
 
 
+def test_what_trigpoint_keeps_beside_the_images_is_no_image_without_a_row(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d")
+    runs = folder / "images" / ".trigpoint" / "runs"
+    runs.mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(runs / "history.png")
+    assert not check_dataset(folder).warnings
+
+
 def test_many_unnamed_images_are_counted(tmp_path: Path) -> None:
     folder = make(tmp_path / "d")
     for i in range(25):

@@ -26,13 +26,13 @@ function nudge({ store, viewer }, dx, dy) {
 }
 
 /** Place the next landmark where it lies on an example, else in the middle of what is shown. @param {Parts} parts */
-async function placeNext({ store, viewer, panel, grid, proposals, open }) {
+export async function placeNext({ store, viewer, panel, grid, proposals, open }) {
   const name = store.next;
   const { image, row } = store;
   if (!name) {
     const next = grid.beside(1, (one) => !one.broken && one.done < one.total, true);
     if (next >= 0) await open(next);
-    else store.notice(store.landmarks.length ? "Every image of this list is labelled." : "Name the landmarks to begin.");
+    else store.notice(store.landmarks.length ? "Every image of this list is labelled. To make a detector of them, run trigpoint train in a terminal." : "Name the landmarks to begin.");
     return;
   }
   if (!viewer.picture || store.readOnly) return;

@@ -5,7 +5,7 @@
 /** @typedef {import("./overlay.js").Overlay} Overlay */
 /** @typedef {import("./loupe.js").Loupe} Loupe */
 
-import { hue } from "./marks.js";
+import { hue } from "./colours.js";
 
 const STILL = 5; // CSS pixels that a click may move
 const LONG = 700; // ms that a click may last

@@ -6,7 +6,7 @@ import { get, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Input } from "./input.js";
 import { Keys } from "./keys.js";
-import { keysOf } from "./actions.js";
+import { keysOf, placeNext } from "./actions.js";
 import { Loupe } from "./loupe.js";
 import { showLandmarks } from "./naming.js";
 import { Overlay } from "./overlay.js";
@@ -131,6 +131,7 @@ function bind() {
   get("redo").onclick = () => store.step("redo");
   get("previous").onclick = () => open(grid.beside(-1));
   get("following").onclick = () => open(grid.beside(1));
+  get("go-on").onclick = () => placeNext(parts);
   get("fit").onclick = () => viewer.fit();
   get("zoom").onclick = () => viewer.zoomTo(1);
   get("zoom-in").onclick = () => viewer.zoomBy(1.5);

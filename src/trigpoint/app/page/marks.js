@@ -1,17 +1,16 @@
 /** How landmarks look: a colour and a shape, to be told apart also by those who see few colours. */
 
+import { hue } from "./colours.js";
 import { get } from "./dom.js";
 
-const HUES = ["#99ddff", "#ee8866", "#bbcc33", "#ffaabb", "#77aadd", "#eedd88", "#44bb99", "#aaaa00", "#dddddd"]; // Paul Tol's "light"
 /** Corners, the angle of the first one in degrees, and how much larger than a circle it is drawn. @type {[number, number, number][]} */
 const SHAPES = [[0, 0, 1], [4, 45, 1.2], [3, -90, 1.35], [4, 0, 1.3], [3, 90, 1.35]];
 
-/** The colour of a landmark. @param {number} index */
-export const hue = (index) => HUES[index % HUES.length];
+const SAME = 10; // landmarks of one shape in a row; colours alone tell no more apart for everybody
 
 /** The corners of a mark around (0, 0); a circle has none. @param {number} index @param {number} radius @returns {[number, number][]} */
 export function corners(index, radius) {
-  const [count, first, larger] = SHAPES[Math.floor(Math.max(0, index) / HUES.length) % SHAPES.length];
+  const [count, first, larger] = SHAPES[Math.floor(Math.max(0, index) / SAME) % SHAPES.length];
   return Array.from({ length: count }, (_, i) => {
     const angle = ((first + (360 * i) / count) * Math.PI) / 180;
     return [radius * larger * Math.cos(angle), radius * larger * Math.sin(angle)];

@@ -1,6 +1,7 @@
 /** Marks drawn over the image, on a canvas as fine as the screen. */
 
-import { hue, trace } from "./marks.js";
+import { hue } from "./colours.js";
+import { trace } from "./marks.js";
 import { cleared, onceAPicture } from "./pen.js";
 
 /** @typedef {import("./viewer.js").Viewer} Viewer */

@@ -1,8 +1,9 @@
 /** Beside the image: what is placed next and where it lies, the landmarks, objects, and notes of the image. */
 
 import { ask } from "./api.js";
+import { hue } from "./colours.js";
 import { get, make } from "./dom.js";
-import { dress, hue } from "./marks.js";
+import { dress } from "./marks.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./viewer.js").Viewer} Viewer */
@@ -118,9 +119,10 @@ export class Panel {
     get("next-hint").textContent = next
       ? this.hint(next)
       : total
-        ? "Enter: next image to label."
+        ? "Go on with the next image to label."
         : "Name the landmarks to begin.";
     get("next-buttons").hidden = !next || store.readOnly;
+    get("go-row").hidden = Boolean(next) || !total;
     this.updateExample(next);
   }
 

@@ -139,13 +139,15 @@ export class Proposals extends EventTarget {
   /** What the learner does. @param {any} status */
   status(status) {
     const { phase, images, need, minutes, share, quality, why } = status;
+    const learned = images === 1 ? "1 image" : `${images} images`;
+    const begun = share ? `${Math.round(100 * share)} % of about ${minutes} min` : `begins, about ${minutes} min; longer while the machine is busy`;
     const plain = phase === "waiting" ? `Learns from ${need === 1 ? "one labelled image" : `${need} labelled images`} on.` : "";
     /** @type {Record<string, string>} */
     const words = {
       off: "",
       waiting: plain,
-      learning: `Learning from ${images} images: ${Math.round(100 * (share ?? 0))} % of about ${minutes} min.`,
-      ready: `Learned from ${images} images.${quality ? ` Validation: ${quality}.` : ""}`,
+      learning: `Learning from ${learned}: ${begun}.`,
+      ready: `Learned from ${learned}.${quality ? ` Validation: ${quality.replace(/^MRE /, "mean error ")}.` : ""}`,
       failed: `Could not learn yet: ${why}`,
     };
     get("learning").textContent = words[phase] ?? "";

@@ -46,9 +46,12 @@ export class Viewer extends EventTarget {
     this.osd.addHandler("canvas-key", (/** @type {any} */ event) => (event.preventDefaultAction = true));
     this.osd.addHandler("canvas-drag", (/** @type {any} */ event) => this.still(event));
     this.osd.addHandler("canvas-press", () => (this.moved = 0));
+    for (const kind of ["pan", "zoom"]) this.osd.addHandler(kind, () => (this.whole = false));
+    this.osd.addHandler("resize", () => this.stayWhole());
     for (const kind of ["update-viewport", "resize"]) this.osd.addHandler(kind, () => this.changed());
     this.osd.addHandler("tile-load-failed", (/** @type {any} */ event) => this.failed(event.message));
     this.moved = 0;
+    this.whole = true;
     new ResizeObserver(() => this.align()).observe(/** @type {HTMLElement} */ (place.parentElement));
     addEventListener("resize", () => this.align());
     this.align();
@@ -75,6 +78,14 @@ export class Viewer extends EventTarget {
   still(event) {
     this.moved += Math.abs(event.delta.x) + Math.abs(event.delta.y);
     if (this.moved < 5) event.preventDefaultAction = true;
+  }
+
+  /**
+   * A picture that is seen whole stays so in a window of another size, also while the page is laid out. OpenSeadragon
+   * keeps the size of a pixel, and says that it resizes before it does.
+   */
+  stayWhole() {
+    if (this.whole) queueMicrotask(() => this.ready && this.fit(true));
   }
 
   /** @param {string} why */
@@ -107,6 +118,7 @@ export class Viewer extends EventTarget {
     this.picture = picture;
     this.tiles = new Tiles(picture, address, version);
     this.osd.addOnceHandler("open", () => {
+      this.whole = true;
       this.dispatchEvent(new Event("opened"));
       this.changed();
     });
@@ -198,8 +210,10 @@ export class Viewer extends EventTarget {
 
   // -- moving -----------------------------------------------------------------------------------------------------
 
-  fit() {
-    this.osd.viewport.goHome();
+  /** Show the whole picture. @param {boolean} [atOnce] without a movement */
+  fit(atOnce = false) {
+    this.osd.viewport.goHome(atOnce);
+    this.whole = true;
   }
 
   /** @param {number} factor */

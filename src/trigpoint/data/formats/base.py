@@ -23,8 +23,11 @@ T = TypeVar("T")
 class Format(ABC):
     """A foreign annotation format; options are keywords of the constructor, all with defaults.
 
-    The docstring of each says what does not survive writing and reading back.
+    The docstring of each says what does not survive writing and reading back. ``untold`` says what an option asked for
+    and the files that were written last lack.
     """
+
+    untold: Sequence[str] = ()
 
     @abstractmethod
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:

@@ -13,7 +13,7 @@ from trigpoint.data.files import number, shown
 from trigpoint.data.formats.base import Format, write_files
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED
 from trigpoint.data.formats.objects import ImageObjects, ObjectRows, repeats_of
-from trigpoint.data.pixels.folders import natural_key
+from trigpoint.data.pixels.folders import hidden, natural_key
 from trigpoint.data.pixels.images import image_size, is_image
 from trigpoint.data.xml import read_xml
 from trigpoint.errors import ConfigError, DataError
@@ -220,7 +220,7 @@ def _frame_images(root: Element, rows: ObjectRows, frames: dict[int, _Frame]) ->
     stems = {file.stem: file for file in sorted(rows.images.rglob("frame_*")) if is_image(file)}
     if not any(f"frame_{frame:06d}" in stems for frame in frames):
         count = number(root.findtext("meta/task/size") or root.findtext("meta/job/size"))
-        there = [file for file in rows.images.rglob("*") if is_image(file)]
+        there = [file for file in rows.images.rglob("*") if not hidden(file, rows.images) and is_image(file)]
         if count is not None and len(there) == count and all(frame < count for frame in frames):
             there.sort(key=lambda file: natural_key(file.as_posix()))
             rows.problem(

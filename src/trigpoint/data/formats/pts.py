@@ -9,7 +9,7 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import number, read_text
 from trigpoint.data.formats import base
-from trigpoint.data.table import format_number
+from trigpoint.data.table import format_place
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray, LandmarkSet, Sample
 
@@ -44,7 +44,7 @@ class Pts(base.Format):
 
 
 def _text(sample: Sample) -> str:
-    lines = [" ".join(format_number(value) or "nan" for value in point) for point in sample.points + FIRST_PIXEL]
+    lines = [" ".join(format_place(value) or "nan" for value in point) for point in sample.points + FIRST_PIXEL]
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
 
 

@@ -14,7 +14,7 @@ from trigpoint.data.files import number, read_text, shown, write_text
 from trigpoint.data.formats.base import Format, annotation_files, default_names
 from trigpoint.data.formats.collected import ABSENT, NOT_ANNOTATED, Collected, Mark
 from trigpoint.data.pixels.images import image_size
-from trigpoint.data.table import format_number
+from trigpoint.data.table import format_number, format_place
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import Sample
 
@@ -117,8 +117,12 @@ class Tps(Format):
         found.add(image, marks, instance=instance, spacing_mm=spacing, row=one.line, blank=blank)
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """Write one file, in the order of the landmarks (or of ``names``); images are opened for their heights."""
+        """Write one file, in the order of the landmarks (or of ``names``); images are opened for their heights.
+
+        ``untold`` counts images without ``SCALE=``. Raises DataError for a ``unit`` where no pixel size is known.
+        """
         picked = dataset if self.names is None else dataset.pick(self.names)
+        self.untold = self._unscaled(dataset)
         lines: list[str] = []
         for index, sample in enumerate(picked.samples):
             name = picked.image_name(sample)
@@ -130,12 +134,25 @@ class Tps(Format):
                 if across != down:
                     expected = "expected square pixels, for tps has one SCALE"
                     raise DataError(f"{sample.image}: {expected}, got {across:g} x {down:g} mm; leave out unit")
-                scale = [f"SCALE={format_number(across / _MM[self.unit])}"]
+                size = float(f"{across / _MM[self.unit]:.12g}")  # 12 digits: what rounding leaves is not written
+                scale = [f"SCALE={format_number(size)}"]
             own = sample.instance if dataset.instances and sample.instance else str(index)
             if any(letter in name + own for letter in "\r\n"):
                 raise DataError(f"{sample.image}: expected names without line breaks, as tps needs; rename it")
             lines += [f"LM={len(points)}", *points, f"IMAGE={name}", f"ID={own}", *scale]
         return [write_text(target, "\n".join([*lines, ""]), overwrite=overwrite)]
+
+    def _unscaled(self, dataset: LandmarkDataset) -> list[str]:
+        """What ``unit`` asks for and the set does not know."""
+        if self.unit is None or not dataset.samples:
+            return []
+        sized = [sample.spacing_mm is not None for sample in dataset.samples]
+        if not any(sized):
+            fix = "state spacing_mm in dataset.yaml or the table, or leave out unit"
+            raise DataError(f"{dataset.name}: unit={self.unit}: expected images of known pixel size, got none; {fix}")
+        if all(sized):
+            return []
+        return [f"{sized.count(False)} of {len(sized)} specimens have no SCALE=, their pixel size is not known"]
 
     def _text(self, sample: Sample) -> list[str]:
         height = 0 if self.y == "down" else image_size(sample.image)[0] - (self.y == "up0")
@@ -145,7 +162,7 @@ class Tps(Format):
             if x < 0 and y < 0:
                 where = f"{sample.image}, row {sample.row}"
                 raise DataError(f"{where}: expected a point that tps can store, got one left of and below the image")
-            out.append("-1 -1" if np.isnan(x) else f"{format_number(float(x))} {format_number(float(y))}")
+            out.append("-1 -1" if np.isnan(x) else f"{format_place(float(x))} {format_place(float(y))}")
         return out
 
 

@@ -41,6 +41,15 @@ def images_below(folder: Path, besides: Sequence[Path | None] = ()) -> Images:
     return Images(files, skipped)
 
 
+def hidden(file: Path, folder: Path) -> bool:
+    """Whether a file below ``folder`` is hidden or lies in a folder that is, such as ``.trigpoint``: not the user's.
+
+    >>> hidden(Path("set/.trigpoint/runs/history.png"), Path("set")), hidden(Path(".a/b.png"), Path(".a"))
+    (True, False)
+    """
+    return any(part.startswith(".") or part in _PASSED for part in file.relative_to(folder).parts)
+
+
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key by which numbers in a name count as numbers.
 

@@ -15,6 +15,7 @@ from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import ProblemError, read_description
 from trigpoint.data.files import Progress, sound_text
 from trigpoint.data.missing import frames
+from trigpoint.data.pixels.folders import hidden
 from trigpoint.data.pixels.images import is_image
 from trigpoint.data.quality.copies import copy_findings
 from trigpoint.data.quality.findings import CheckReport, Finding, Summary
@@ -228,7 +229,7 @@ class _Checks:
         if not images.is_dir() or not self.table.table.is_file():
             return
         named = {os.path.realpath(file) for file in self.images}  # also of links in a circle
-        present = sorted(file for file in images.rglob("*") if is_image(file))
+        present = sorted(file for file in images.rglob("*") if not hidden(file, images) and is_image(file))
         for file in [file for file in present if not sound_text(str(file))]:
             present.remove(file)
             self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")

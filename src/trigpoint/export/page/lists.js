@@ -1,7 +1,7 @@
 /** The list of images, and that of the landmarks of one. */
 
 import { get, make } from "./dom.js";
-import { hue } from "./marks.js";
+import { hue } from "./colours.js";
 import { same } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */

@@ -1,9 +1,7 @@
 /** How points, lines and names look on the image. */
 
-const HUES = ["#4cc9f0", "#ffb703", "#80ed99", "#ff70a6", "#c77dff", "#f4f1bb", "#ff8552", "#9bf6ff", "#e9c46a", "#a0c4ff"];
+import { hue } from "./colours.js";
 
-/** The colour of a landmark. @param {number} k */
-export const hue = (k) => HUES[k % HUES.length];
 
 /** @param {CanvasRenderingContext2D} pen @param {{x: number, y: number} | null} a @param {{x: number, y: number} | null} b */
 export function paintLine(pen, a, b) {

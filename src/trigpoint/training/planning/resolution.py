@@ -1,7 +1,9 @@
 """How large the input is and how long is learned: what fits into the time."""
 
+from __future__ import annotations
+
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trigpoint.errors import ConfigError
 from trigpoint.training.planning.facts import Facts
@@ -25,6 +27,7 @@ class Budget:
     """What ``seconds`` are enough for: optimizer steps, and looks at the validation images.
 
     ``fetch``: seconds in which a batch is made ready, by other processes meanwhile (``beside``) or between the steps.
+    ``views``: how often the network looks at an image to predict.
     """
 
     seconds: float
@@ -33,6 +36,11 @@ class Budget:
     batch: int
     fetch: float = 0.0
     beside: bool = True
+    views: int = 1
+
+    def of(self, batch: int) -> Budget:
+        """The same with batches of another size."""
+        return replace(self, batch=batch, fetch=self.fetch * batch / self.batch)
 
     def step(self, size: tuple[int, int]) -> float:
         """Seconds of an optimizer step with its batch."""
@@ -49,7 +57,7 @@ class Budget:
 
     def look(self, size: tuple[int, int]) -> float:
         """Seconds of one round of the validation images."""
-        each = self._with_its_images(self.speed.predict(*size, self.batch), self.fetch / self.batch)
+        each = self._with_its_images(self.views * self.speed.predict(*size, self.batch), self.fetch / self.batch)
         return each * max(1, self.facts.validation)
 
     def passes(self, size: tuple[int, int]) -> int:
@@ -58,8 +66,11 @@ class Budget:
 
     def steps(self, size: tuple[int, int]) -> int:
         """Optimizer steps beside these looks and the one that calibrates."""
-        left = self.seconds - (1 + self.passes(size)) * self.look(size)
-        return max(0, int(left / self.step(size)))
+        return max(0, int((self.seconds - self.looks(size)) / self.step(size)))
+
+    def looks(self, size: tuple[int, int]) -> float:
+        """Seconds of all rounds of the validation images, the one that calibrates included."""
+        return (1 + self.passes(size)) * self.look(size)
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ def resolution(
 
 def _too_short(budget: Budget, size: tuple[int, int], steps: int, minutes: float) -> str:
     each = budget.step(size)
-    rest = 60 * minutes - budget.seconds + (1 + budget.passes(size)) * budget.look(size)
+    rest = 60 * minutes - budget.seconds + budget.looks(size)
     enough = math.ceil((FEWEST * each + rest) / 60)
     return (
         f"--minutes {minutes:g}: expected time for at least {FEWEST} steps, got {steps} (a step of {budget.batch} "

@@ -7,6 +7,7 @@ from pathlib import Path
 from trigpoint.config import read_yaml
 from trigpoint.data.files import check_path, number, read_text, shown
 from trigpoint.data.formats.objects import ObjectRows
+from trigpoint.data.pixels.folders import hidden
 from trigpoint.data.pixels.images import is_image
 from trigpoint.errors import ConfigError, DataError, did_you_mean
 from trigpoint.landmarks import LandmarkSet
@@ -106,7 +107,7 @@ class About:
             elif place == place.parent:
                 rows.problem(self.file, f"{split}: expected a folder of images, got all of {place}; left out")
             else:
-                images = sorted(file for file in place.rglob("*") if is_image(file))
+                images = sorted(file for file in place.rglob("*") if not hidden(file, place) and is_image(file))
                 if not images:
                     rows.problem(self.file, f"{split}: expected images in {place}, got none")
                 yield from ((image, labels_of(image)) for image in images)
