@@ -270,6 +270,20 @@ def test_large_inputs_are_timed_near_their_size(monkeypatch: pytest.MonkeyPatch)
     assert found == expected < hasty
 
 
+def test_timing_steps_takes_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def measured(recipe: object, landmarks: object, *sides: tuple[int, int]) -> Speed:
+        clock[0] += 30
+        return SLOW
+
+    monkeypatch.setattr("trigpoint.training.planning.plan.measure", measured)
+    monkeypatch.setattr("trigpoint.training.planning.plan.time.monotonic", lambda: clock[0])
+    given = {"data": {"input": {"size": [128, 160]}}}
+    epochs = [make_plan(FACES, MARKS, "data", 3, speed, given).values()["train"]["epochs"] for speed in (None, SLOW)]
+    assert epochs[0] < 0.87 * epochs[1]
+
+
 def test_label_noise_is_measured_on_copies_and_repeated_rows(tmp_path: Path) -> None:
     write_radiographs(tmp_path / "heads", 6, size=(48, 40), seed=2)
     table = pd.read_csv(tmp_path / "heads/landmarks.csv")

@@ -28,7 +28,7 @@ NAN = float("nan")
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = Speed(0.001, 2e-8)
     monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: speed)
-    monkeypatch.setattr("trigpoint.training.planning.facts._preparing", lambda images: 0.001)
+    monkeypatch.setattr("trigpoint.training.planning.decoding.preparing", lambda image: 0.001)
 
 
 HEATMAP = "method.decoder=soft_argmax"  # a network, however few the labels

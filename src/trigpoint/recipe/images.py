@@ -68,7 +68,10 @@ class AugmentConfig(Config):
     shift: Share = 0.0
     """Largest shift either way, as a share of the input's side."""
     flip: Share = 0.0
-    """Probability of a mirrored image; needs ``pairs`` in ``dataset.yaml``, be it ``[]``."""
+    """Probability of a mirrored image; needs ``pairs`` in ``dataset.yaml``, be it ``[]``, or ``swap: false``."""
+    swap: bool = True
+    """Whether a flip swaps the ``pairs``; false: there are none, and each landmark keeps its name in a mirrored image,
+    as where left and right wings are labelled alike."""
     elastic: float = Field(default=0.0, ge=0)
     """Largest displacement of an elastic deformation, input pixels."""
     elastic_spacing: float = Field(default=32.0, gt=0)

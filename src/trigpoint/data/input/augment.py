@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from trigpoint.errors import DataError
 from trigpoint.geometry import Affine, Displacement, center, fit, inside, resample
-from trigpoint.landmarks import FloatArray, LandmarkSet
+from trigpoint.landmarks import FloatArray, IntArray, LandmarkSet
 from trigpoint.recipe import AugmentConfig, InputConfig
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -41,10 +41,23 @@ def as_tensor(pixels: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(native if shared else native.copy(order="K"))
 
 
+def flip_order(landmarks: LandmarkSet, augment: AugmentConfig) -> IntArray:
+    """Order of the landmarks (K,) in a mirrored image. Raises DataError where it is not known, or said in two ways."""
+    if augment.swap:
+        return landmarks.flip_permutation()
+    if landmarks.pairs:
+        raise DataError(
+            "data.augment.swap=false says that each landmark keeps its name in a mirrored image, but dataset.yaml "
+            "names pairs; drop one of the two"
+        )
+    return np.arange(len(landmarks))
+
+
 class InputPipeline:
     """Prepares one sample: image and points in, network input and input pixels out.
 
-    Raises DataError when ``augment.flip`` is set and ``landmarks`` names no pairs.
+    Raises DataError when ``augment.flip`` is set and ``landmarks`` names no pairs, or names some that ``augment.swap``
+    would ignore.
 
     >>> pipeline = InputPipeline(InputConfig(size=(64, 64)), LandmarkSet(("tip",)))
     >>> image, points, to_original = pipeline(np.zeros((1, 128, 128), np.uint8), np.array([[0.5, 127.5]]))
@@ -55,7 +68,7 @@ class InputPipeline:
     def __init__(self, config: InputConfig, landmarks: LandmarkSet, augment: AugmentConfig | None = None) -> None:
         self.config = config
         self.augment = augment or AugmentConfig()
-        self.permutation = landmarks.flip_permutation() if self.augment.flip > 0 else None
+        self.permutation = flip_order(landmarks, self.augment) if self.augment.flip > 0 else None
 
     def __call__(
         self,

@@ -1,6 +1,6 @@
 """From data to a recipe.
 
-- ``facts.py``: what is measured of the data, with ``poses.py``, ``repeats.py`` and ``machine.py``
+- ``facts.py``: what is measured of the data, with ``decoding.py``, ``poses.py``, ``repeats.py`` and ``machine.py``
 - ``speed.py``: how long a training step takes on this machine
 - ``plan.py``: choices with reasons, with ``learner.py``, ``region.py``, ``resolution.py`` and ``cascade.py``
 - ``continuing.py``: what a training takes of the run that it begins from

@@ -1,25 +1,19 @@
 """What a planner has to know of annotated images and of the machine, measured and never asked for."""
 
-import time
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trigpoint.data import LandmarkDataset, image_size
-from trigpoint.data.input.augment import InputPipeline, sample_rng
-from trigpoint.data.pixels.images import ImageData, read_image
-from trigpoint.landmarks import FloatArray, LandmarkSet
-from trigpoint.recipe import AugmentConfig, InputConfig
+from trigpoint.landmarks import FloatArray
+from trigpoint.training.planning.decoding import look_at
 from trigpoint.training.planning.machine import Machine, this_machine
 from trigpoint.training.planning.poses import Poses, poses_of
 from trigpoint.training.planning.repeats import People, between_annotators, label_noise
 
 HEADERS = 300  # images whose size is read
-COLOURS = 12  # images that are decoded to see whether they have colours
-PREPARED = 4  # of them are made an input of, to see how long that takes
 SHAPES = 3000  # annotated shapes that are compared
 Box = tuple[float, float, float, float]
 
@@ -37,8 +31,8 @@ class Facts:
     landmark of two objects, for the closest twentieth (NaN without). ``box``: left, top, right, bottom around all
     landmarks as shares of the images' sides, and ``edges``, the largest SD of its sides from image to image. ``noise``:
     how far two labels of the same point are apart, of ``repeats`` pairs (NaN without); ``people``: the same of
-    annotators with tables of their own. ``bytes`` of an image when decoded, mean; seconds for its ``decoding``, and for
-    ``preparing`` an input of it.
+    annotators with tables of their own. ``sided``: names of landmarks tell left from right. ``bytes`` of an image when
+    decoded, mean; seconds for its ``decoding``, and for ``preparing`` an input of it.
     """
 
     images: int
@@ -55,6 +49,7 @@ class Facts:
     extent: float
     instances: float | None
     poses: Poses
+    sided: bool = False
     smallest: int = 0
     shapes: float = 1.0
     apart: float = float("nan")
@@ -71,7 +66,8 @@ class Facts:
 
 def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
     """Measure the facts of the two subsets. Raises DataError for images that cannot be read."""
-    rows = training.by_image()
+    rows, marks = training.by_image(), training.landmarks
+    pairs = bool(marks.pairs) and marks.mirrors is not False
     images = [training.samples[own[0]].image for own in rows]
     chosen = range(0, len(images), max(1, len(images) // HEADERS))
     sizes = np.array([image_size(images[i]) for i in chosen])
@@ -80,13 +76,11 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
     points = np.where(training.visibility[..., None] > 0, training.points, np.nan)
     shapes = points[np.isfinite(points).any(axis=(1, 2))]
     shapes = shapes[:: max(1, len(shapes) // SHAPES)]
-    begin = time.perf_counter()
-    decoded = [read_image(image) for image in images[:: max(1, len(images) // COLOURS)]]
-    decoding = (time.perf_counter() - begin) / len(decoded)
+    decoded = look_at(images)
     box, edges = box_of([points[list(rows[i])] / sizes[k][::-1] for k, i in enumerate(chosen)])
     noise, repeats = label_noise(training)
     sides = sizes.max(axis=1)
-    channels = np.mean([len(image.pixels) * image.pixels.itemsize for image in decoded])
+    memory = decoded.pixel * float(sizes.prod(axis=1).mean())
     return Facts(
         images=len(images),
         subjects=len(set(training.groups)),
@@ -95,13 +89,14 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         size=(height, width),
         portrait=float((sizes[:, 0] > sizes[:, 1]).mean()),
         largest=int(sides.max()),
-        colour=any(_has_colour(image) for image in decoded),
+        colour=decoded.colour,
         missing=float(np.isnan(points[..., 0]).mean()),
-        pairs=bool(training.landmarks.pairs) and training.landmarks.mirrors is not False,
+        pairs=pairs,
         neighbour=_neighbour(shapes),
         extent=_extent(shapes) / longer,
         instances=_instances(training),
-        poses=poses_of(shapes, longer),
+        poses=poses_of(shapes, longer, marks.flip_permutation() if pairs else None),
+        sided=tells_sides(marks.names),
         smallest=int(sides.min()),
         shapes=float(aspects.max() / aspects.min()),
         apart=_apart(training),
@@ -110,27 +105,21 @@ def facts_of(training: LandmarkDataset, validation: LandmarkDataset) -> Facts:
         noise=noise,
         repeats=repeats,
         people=between_annotators(training),
-        bytes=float(channels * sizes.prod(axis=1).mean()),
-        decoding=decoding,
-        preparing=_preparing(decoded[:PREPARED]),
+        bytes=memory,
+        decoding=memory * decoded.decoding,
+        preparing=decoded.preparing,
         machine=this_machine(),
     )
 
 
-def _preparing(images: Sequence[ImageData]) -> float:
-    """Seconds in which an input of an image is made, resampled and varied."""
-    augment = AugmentConfig(rotation=10, scale=(0.9, 1.1), gamma=0.3, noise=0.02)
-    pipeline, rng = InputPipeline(InputConfig(size=(256, 256)), LandmarkSet(("any",)), augment), sample_rng(0, 0, 0)
-    begin = time.perf_counter()
-    for image in images:
-        pipeline(image.pixels, rng=rng, value_range=image.value_range)
-    return (time.perf_counter() - begin) / len(images)
+def tells_sides(names: Sequence[str]) -> bool:
+    """Whether some of the names say left and some right.
 
-
-def _has_colour(image: ImageData) -> bool:
-    """Whether the channels (C, H, W) differ anywhere by more than rounding."""
-    values: npt.NDArray[Any] = image.pixels[:, ::4, ::4].astype(np.float64)
-    return len(values) > 1 and bool(np.ptp(values, axis=0).max() > 0.02 * max(1.0, float(np.ptp(values))))
+    >>> tells_sides(["left_eye", "right_eye"]), tells_sides(["earL", "earR"]), tells_sides(["tip", "bright"])
+    (True, True, False)
+    """
+    words = {word.lower() for name in names for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+    return bool(words & {"left", "l", "lt"}) and bool(words & {"right", "r", "rt"})
 
 
 def _neighbour(shapes: FloatArray) -> float:
@@ -196,8 +185,9 @@ def described(facts: Facts) -> Sequence[str]:
         f"landmarks: {facts.landmarks}{objects}, {facts.missing:.0%} of them not annotated",
     ]
     if poses.known:
+        hands = f", {poses.mirrored:.0%} of them mirrored" if poses.mirrored else ""
         lines.append(
-            f"shapes are {turn}, scaled by {np.expm1(poses.scale):.0%}, moved by {poses.shift:.0%} of the image"
+            f"shapes are {turn}, scaled by {np.expm1(poses.scale):.0%}, moved by {poses.shift:.0%} of the image{hands}"
         )
     if np.isfinite(facts.neighbour):
         lines.append(f"the nearest landmarks are {facts.neighbour:.0f} pixels apart")

@@ -33,9 +33,10 @@ def most_labels(minutes: float) -> int:
 def few_labels(facts: Facts, given: Mapping[str, Any], minutes: float) -> str:
     """Why these data are for templates, in words; empty where they are not, or a method is ``given``.
 
-    They need one of each landmark in an image, shapes that are not turned to all sides, and the weights at hand.
+    They need one of each landmark in an image, shapes that are not turned to all sides or mirrored, and the weights at
+    hand.
     """
-    unfit = facts.instances is not None or facts.poses.free or "method" in given
+    unfit = facts.instances is not None or facts.poses.free or facts.poses.mirrored or "method" in given
     most = most_labels(minutes)
     if unfit or facts.images > most or not at_hand(WEIGHTS):
         return ""

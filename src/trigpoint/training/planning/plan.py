@@ -6,6 +6,7 @@ learn.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -64,13 +65,13 @@ def make_plan(
     rest += learner.shape_prior(facts)
     trial = _recipe_of_side([Choice("data.path", path), *loading, *rest], given)
     known = speed.times(FINER_COSTS) if speed and several else speed
+    begin = time.monotonic() - spent  # timing steps takes of the time, too
     first = known or measure(trial, landmarks)
-    besides = START + spent + facts.decoding * (facts.images + 2 * facts.validation)
-    seconds = 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
-    budget = Budget(seconds, facts, first, batch, *_fetching(facts, batch, loading))
+    budget = Budget(_left(facts, minutes, begin), facts, first, batch, *_fetching(facts, batch, loading))
     view, found, budget = _shown(budget, wanted, minutes, given, stride)
     if speed is None and max(found.size) > 1.5 * max(SIDES):  # again, near the size that it will be
-        budget = replace(budget, speed=measure(trial, landmarks, near(found.size))).of(batch)
+        nearer = measure(trial, landmarks, near(found.size))
+        budget = replace(budget, speed=nearer, seconds=_left(facts, minutes, begin)).of(batch)
         view, found, budget = _shown(budget, wanted, minutes, given, stride)
     if budget.batch < batch:
         batch, why = budget.batch, "smaller ones leave time for a larger input, which is worth more"
@@ -99,6 +100,12 @@ def make_plan(
         *_epochs(budget, found, images, minutes),
     ]
     return Plan(tuple(choices))
+
+
+def _left(facts: Facts, minutes: float, begin: float) -> float:
+    """Seconds that are left for learning of a training that began at ``begin`` (``time.monotonic``)."""
+    besides = START + time.monotonic() - begin + facts.decoding * (facts.images + 2 * facts.validation)
+    return 60 * minutes - min(besides, MOST_BESIDES * 60 * minutes)
 
 
 def _recipe_of_side(base: list[Choice], given: Mapping[str, Any]) -> Callable[[int], Recipe]:
@@ -242,6 +249,7 @@ def _augment(facts: Facts, view: View) -> list[Choice]:
     spread = min(0.4, max(0.08, 2 * more * poses.scale))
     factors = [round(math.exp(-spread), 2), round(math.exp(spread), 2)]
     sizes = f"twice the SD of the sizes that the labels show ({poses.scale:.0%}){few}, at least 8 %"
+    sizes = sizes if poses.known else "one landmark shows no size"
     shift = round(min(0.25, max(0.04, 1.5 * more * poses.shift * max(facts.size) / view.longer)), 2)
     choices = [
         Choice("data.augment.rotation", turn, why),
@@ -250,11 +258,26 @@ def _augment(facts: Facts, view: View) -> list[Choice]:
         Choice("data.augment.gamma", 0.3),
         Choice("data.augment.noise", 0.02),
     ]
-    if facts.pairs:
-        choices.append(Choice("data.augment.flip", 0.5, "dataset.yaml names the left and right landmarks"))
+    choices += _flips(facts)
     if facts.images < learner.FEW_IMAGES:
         choices.append(Choice("data.augment.blur", 0.5, f"below {learner.FEW_IMAGES} images everything is varied more"))
     return choices
+
+
+def _flips(facts: Facts) -> list[Choice]:
+    """Mirrored images where it is known which landmarks they show: from ``pairs``, or because the labels have both."""
+    if facts.pairs:
+        return [Choice("data.augment.flip", 0.5, "dataset.yaml names the left and right landmarks")]
+    if not facts.poses.mirrored:
+        return []
+    share = f"{facts.poses.mirrored:.0%} of the labelled shapes are mirror images of the others"
+    if facts.sided or facts.poses.sided:
+        why = f"{share}, but left and right differ; name them as pairs in dataset.yaml, and mirrored images help"
+        return [Choice("data.augment.flip", 0.0, why)]
+    return [
+        Choice("data.augment.flip", 0.5, f"{share}, with the same names"),
+        Choice("data.augment.swap", False, "so each landmark keeps its name in a mirrored image"),
+    ]
 
 
 def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | None = None) -> list[Choice]:
