@@ -598,3 +598,11 @@ def test_batches_get_smaller_where_that_leaves_time_for_a_larger_input() -> None
     assert max(found.data.input.size) > max(large.data.input.size)
     assert load_recipe(plan(more, minutes=1000).values()).train.batch_size == 8  # nothing to gain
     assert load_recipe(plan(replace(FACES, images=2000), minutes=8).values()).train.batch_size == 8  # seen too seldom
+
+
+def test_shapes_are_asked_where_there_is_one_and_enough_labels() -> None:
+    many = replace(FACES, landmarks=19)
+    assert value(plan(many), "train.shape_prior") is True
+    mirrored = replace(many, poses=replace(many.poses, mirrored=0.4))
+    for changed in (FACES, replace(many, images=9), replace(many, instances=2), mirrored):  # FACES has 3 landmarks
+        assert "shape_prior" not in plan(changed).values()["train"]

@@ -100,11 +100,7 @@ def train(
     method = build_method(chosen, parts["train"].landmarks, stages=runs)
     if chosen.train.only is not None:
         method.learn_only(chosen.train.only)
-    if chosen.train.shape_prior and method.threshold is not None:
-        raise ConfigError(
-            f"train.shape_prior: expected a method that finds one of each landmark, got {chosen.method_name}; set "
-            "train.shape_prior=false"
-        )
+    _check_shapes(chosen, method)
     fresh = not (run.last.exists() or run.previous.exists())
     begun = beginning.begin(chosen, method, run) if fresh else []
     inputs = _inputs(chosen, method, parts)
@@ -205,6 +201,15 @@ def _tell_finished(
         _check_learned(run, finished.validation_metric(), parts)
     if run.epochs_done() < recipe.train.num_epochs:
         tell(early(run, recipe))
+
+
+def _check_shapes(recipe: Recipe, method: LandmarkMethod) -> None:
+    """Shapes are those of one object in an image."""
+    if recipe.train.shape_prior and method.threshold is not None:
+        raise ConfigError(
+            f"train.shape_prior: expected a method that finds one of each landmark, got {recipe.method_name}; set "
+            "train.shape_prior=false"
+        )
 
 
 def _inputs(recipe: Recipe, method: LandmarkMethod, parts: dict[str, LandmarkDataset]) -> dict[str, InputDataset]:

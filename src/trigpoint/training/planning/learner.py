@@ -38,8 +38,8 @@ def flips(facts: Facts, given: Mapping[str, Any]) -> bool:
 
     Of 200 faces it took the error of a network from 2.33 to 2.26 px.
     """
-    method = given.get("method", {})
-    options = {"name": method} if isinstance(method, str) else method
+    said = given.get("method", {})
+    options = {"name": said} if isinstance(said, str) else said
     learned = given.get("data", {}).get("augment", {}).get("flip", 0.5 if facts.pairs else 0.0)
     fits = facts.instances is None and options.get("name", "heatmap") == "heatmap"
     may = facts.pairs and learned > 0 and facts.images < FEW_IMAGES
@@ -106,8 +106,9 @@ def batch_size(facts: Facts) -> tuple[int, str]:
 
 
 def shape_prior(facts: Facts) -> list[Choice]:
-    """Whether the labelled shapes are asked where points are likely."""
-    if facts.instances is not None or facts.landmarks < LEAST_LANDMARKS or facts.images < LEAST_SHAPES:
+    """Whether the labelled shapes are asked where points are likely: one object, and one shape, not two mirrored ones."""
+    few = facts.landmarks < LEAST_LANDMARKS or facts.images < LEAST_SHAPES
+    if facts.instances is not None or facts.poses.mirrored or few:
         return []
     why = "points are drawn to what the labelled shapes make likely, if that errs less on the validation images"
     return [Choice("train.shape_prior", True, why)]
