@@ -106,7 +106,7 @@ def batch_size(facts: Facts) -> tuple[int, str]:
 
 
 def shape_prior(facts: Facts) -> list[Choice]:
-    """Whether the labelled shapes are asked where points are likely: one object, and one shape, not two mirrored ones."""
+    """Whether the labelled shapes are asked where points are likely: of one object, whose shapes are not mirrored."""
     few = facts.landmarks < LEAST_LANDMARKS or facts.images < LEAST_SHAPES
     if facts.instances is not None or facts.poses.mirrored or few:
         return []
