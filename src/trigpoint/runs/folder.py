@@ -15,9 +15,9 @@ temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock`` is held 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -36,6 +36,7 @@ from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe
 from trigpoint.runs.environment import environment_text
 from trigpoint.runs.landmark_file import LandmarkFile, damaged
 
+T = TypeVar("T")
 FIXED = "fixed"  # the schedule that leaves the widths of the targets as they are
 _ORIGIN = "begun from "  # a line of env.txt
 
@@ -180,15 +181,7 @@ class RunFolder:
 
     def read_trust(self, count: int) -> Trust | None:
         """What is known of the errors of the ``count`` landmarks beside their radii; None of runs without."""
-        if not self.trust.is_file():
-            return None
-        try:
-            found = Trust.from_dict(json.loads(self.trust.read_text(encoding="utf-8")))
-            if len(found.difficulty.mean) != count:
-                raise ValueError(f"expected {count} landmarks, got {len(found.difficulty.mean)}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise damaged(self.trust, error) from None
-        return found
+        return _read_json(self.trust, Trust.from_dict, lambda found: len(found.difficulty.mean), count)
 
     def write_trust(self, trust: Trust | None) -> None:
         """Write ``trust.json``; without any there is none."""
@@ -196,15 +189,7 @@ class RunFolder:
 
     def read_shape(self, count: int) -> ShapePrior | None:
         """What the labelled shapes say of the ``count`` landmarks; None of runs that do not ask them."""
-        if not self.shape.is_file():
-            return None
-        try:
-            found = ShapePrior.from_dict(json.loads(self.shape.read_text(encoding="utf-8")))
-            if len(found.mean) != count:
-                raise ValueError(f"expected {count} landmarks, got {len(found.mean)}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise damaged(self.shape, error) from None
-        return found
+        return _read_json(self.shape, ShapePrior.from_dict, lambda found: len(found.mean), count)
 
     def write_shape(self, shape: ShapePrior | None) -> None:
         """Write ``shape.json``; without any there is none."""
@@ -212,12 +197,7 @@ class RunFolder:
 
     def read_together(self) -> Together | None:
         """How errors of landmarks near one another go together; None where they do not, or nobody knows."""
-        if not self.together.is_file():
-            return None
-        try:
-            return Together.from_dict(json.loads(self.together.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError) as error:
-            raise damaged(self.together, error) from None
+        return _read_json(self.together, Together.from_dict)
 
     def write_together(self, together: Together | None) -> None:
         """Write ``together.json``; without anything to say there is none."""
@@ -302,6 +282,21 @@ def _split_rows(split: Mapping[str, list[str]], since: int | None = None) -> pd.
     """Rows of ``split.csv``; those of images that joined later say from which epoch on."""
     rows = pd.DataFrame([(n, part) for part, names in split.items() for n in names], columns=["image", "part"])
     return rows if since is None else rows.assign(since=str(since))
+
+
+def _read_json(
+    file: Path, read: Callable[[Any], T], landmarks: Callable[[T], int] | None = None, count: int = 0
+) -> T | None:
+    """What ``read`` makes of a file, with ``count`` ``landmarks``; None where there is none. Raises RunError."""
+    if not file.is_file():
+        return None
+    try:
+        found = read(json.loads(file.read_text(encoding="utf-8")))
+        if landmarks is not None and landmarks(found) != count:
+            raise ValueError(f"expected {count} landmarks, got {landmarks(found)}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise damaged(file, error) from None
+    return found
 
 
 def _write_json(file: Path, values: Mapping[str, Any] | None) -> None:
