@@ -95,6 +95,17 @@ def test_few_shapes_help_a_little_and_never_harm_much() -> None:
         assert few is None or off(few.applied(found), truth) < off(found, truth)
 
 
+def test_what_may_be_chance_is_not_kept() -> None:
+    """Of points that no shape holds together, whatever few validation images say."""
+    kept = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        base = 100 * rng.standard_normal((8, 2))
+        labels, truth = (base + 10 * rng.standard_normal((count, 8, 2)) for count in (12, 6))
+        kept += ShapePrior.fit(labels, noisy(truth, 8.0, seed), truth) is not None
+    assert kept <= 8
+
+
 def test_landmarks_that_are_not_known_or_not_found_keep_their_points() -> None:
     labels, validation = shapes(60), shapes(30, 2)
     labels[:, 3] = np.nan  # nobody labelled it

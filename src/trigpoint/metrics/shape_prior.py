@@ -21,6 +21,7 @@ from trigpoint.landmarks import FloatArray
 LEAST_LANDMARKS, MOST_LANDMARKS = 5, 200
 LEAST_SHAPES, LEAST_IMAGES = 10, 5  # that were labelled, and that validate, below which nothing is said
 LEAST_GAIN = 0.01  # share of the validation error that has to be saved
+SURE = 2.0  # times its standard error over the images that this has to be
 STRENGTHS = (0.25, 0.5, 1.0)  # times the measured variance of the errors
 SHAPES = 20  # as many count as much as nearness does
 NEAR = 0.4  # distance at which two points move half as much together, in units of the figure's size
@@ -62,8 +63,8 @@ class ShapePrior:
     @classmethod
     def fit(cls, shapes: FloatArray, found: FloatArray, truth: FloatArray) -> ShapePrior | None:
         """By labelled ``shapes`` (N, K, 2) and the points ``found`` in validation images (V, K, 2) beside the ``truth``
-        in pixels, NaN = none; the strength that errs least there. None where none saves a hundredth of the error, and
-        where too little is known."""
+        in pixels, NaN = none; the strength that errs least there. None where none surely saves a hundredth of the
+        error, and where too little is known."""
         known = np.isfinite(shapes[..., 0]).sum(0) >= max(LEAST_SHAPES, len(shapes) / 2)
         count, off = int(known.sum()), np.linalg.norm(found - truth, axis=-1)
         seen = np.isfinite(off[:, known]).any(1)
@@ -78,9 +79,11 @@ class ShapePrior:
         mean[known] = goal
         gains = [np.linalg.solve(moving + strength * np.diag(noise), moving).T for strength in STRENGTHS]  # symmetric
         tried = [cls(mean, np.asarray(gain, np.float64)) for gain in gains]
-        errors = [float(np.nanmean(np.linalg.norm(one.applied(found) - truth, axis=-1))) for one in tried]
-        best = int(np.argmin(errors))
-        return tried[best] if errors[best] <= (1 - LEAST_GAIN) * float(np.nanmean(off)) else None
+        saved = [off[seen] - np.linalg.norm(one.applied(found[seen]) - truth[seen], axis=-1) for one in tried]
+        best = int(np.argmax([np.nanmean(each) for each in saved]))
+        each = np.nanmean(saved[best][:, known], axis=1)
+        sure = SURE * float(each.std(ddof=1)) / np.sqrt(len(each))
+        return tried[best] if each.mean() >= max(sure, LEAST_GAIN * float(np.nanmean(off[seen]))) else None
 
     def among(self, before: Sequence[str], names: Sequence[str]) -> ShapePrior | None:
         """Of landmarks ``before`` (K) the same among ``names``, of which it tells nothing of new ones; None where one
