@@ -42,6 +42,12 @@ def value(found: Plan, key: str) -> object:
     return next(choice.value for choice in found.choices if choice.key == key)
 
 
+def test_several_processes_share_the_images_of_an_epoch() -> None:
+    alone, together = (plan(replace(FACES, machine=Machine(2, 1e12, processes=count))) for count in (1, 2))
+    assert value(together, "data.input.size") == value(alone, "data.input.size")
+    assert value(together, "train.epochs") == pytest.approx(2 * float(str(value(alone, "train.epochs"))), rel=0.1)
+
+
 # -- facts ------------------------------------------------------------------------------------------------------------
 
 

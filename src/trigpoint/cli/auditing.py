@@ -99,8 +99,7 @@ def _found(runs: list[Path], dataset: LandmarkDataset, device: str) -> FloatArra
         who = "the run was" if len(runs) == 1 else "all runs were"
         note(
             f"note: {who} trained on {known} of {len(dataset)} rows and may have learned their faults; "
-            "a second --run, trained on others, would judge them better",
-            prose=True,
+            "a second --run, trained on others, would judge them better"
         )
     return points
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -127,23 +126,20 @@ def _tell_notes(error: BaseException) -> None:
 
 def say(text: str = "", prose: bool = False) -> None:
     """A line of the result, to stdout; ``prose`` is broken between words where a terminal is too narrow for it."""
-    typer.echo(_broken(text, err=False) if prose else text)
+    typer.echo(_fitting_terminal(text, err=False) if prose else text)
 
 
-def note(text: str, prose: bool = False) -> None:
-    """A line about the work, to stderr; ``prose`` as in ``say``."""
-    typer.echo(_broken(text, err=True) if prose else text, err=True)
+def note(text: str) -> None:
+    """A line about the work, to stderr; broken between words where a terminal is too narrow for it."""
+    typer.echo(_fitting_terminal(text, err=True), err=True)
 
 
-def _broken(text: str, err: bool) -> str:
-    """Text in lines as wide as the terminal; as it is where there is none, and words (paths, say) stay whole."""
+def _fitting_terminal(text: str, err: bool) -> str:
     from rich.console import Console
 
-    console = Console(stderr=err)
-    if not console.is_terminal or len(text) <= console.width:
-        return text
-    whole: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text, console.width, subsequent_indent="  ", **whole)
+    from trigpoint.report.tables import broken
+
+    return broken(text, Console(stderr=err))
 
 
 def show_table(
@@ -213,7 +209,7 @@ def tell_hidden(columns: Sequence[str], where: str) -> None:
     """Which columns a terminal had no room for, if any, and where they are."""
     if columns:
         left = ", ".join(dict.fromkeys(columns))
-        note(f"not enough room for: {left}; widen the terminal, or write all with {where}", prose=True)
+        note(f"not enough room for: {left}; widen the terminal, or write all with {where}")
 
 
 @contextmanager

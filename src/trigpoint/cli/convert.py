@@ -75,13 +75,13 @@ def convert(
         raise ConfigError(f"convert: expected one native set, got {len(sources)}; join them: trigpoint data merge")
     dataset = read_sources(sources, lambda source: _read(source, start, images, reading, origin))
     for one in find_sentinels(dataset.points)[:_TOLD]:
-        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}", prose=True)
+        note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     _tell_problems(dataset)
     written = _write(dataset, target, out, writing, origin, link, force)
     note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
     if target != NATIVE and not writing.get("copy"):
         fix = "--option copy=true copies them" if "copy" in _keywords(target) else "put them where the other tool looks"
-        note(f"only annotations were written, no images; {fix}", prose=True)
+        note(f"only annotations were written, no images; {fix}")
 
 
 def _options(given: list[str], names: str | None) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _write(
     writer = FORMATS[form](**options)
     writer.write(written_to(dataset, origin), out, overwrite=force)
     for text in writer.untold:
-        note(f"warning: {out}: {text}", prose=True)
+        note(f"warning: {out}: {text}")
     return out
 
 
@@ -172,6 +172,6 @@ def merge(
 def _tell_problems(dataset: LandmarkDataset) -> None:
     """What was left out or decided, the first lines of it."""
     for problem in dataset.problems[:_TOLD]:
-        note(f"warning: {problem}", prose=True)
+        note(f"warning: {problem}")
     if len(dataset.problems) > _TOLD:
         note(f"warning: and {len(dataset.problems) - _TOLD} more")

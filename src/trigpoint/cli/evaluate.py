@@ -68,7 +68,7 @@ def evaluate(
             )
     found = compare(reports) if against else reports[0]
     for warning in found.warnings:
-        note(f"warning: {warning}", prose=True)
+        note(f"warning: {warning}")
     where = "all rows" if split == "all" else f"split {split}"
     if str(json) != "-":
         _compared(found, where) if isinstance(found, Comparison) else _show(found, f"{run} on {where}")

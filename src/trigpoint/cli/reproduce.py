@@ -96,7 +96,7 @@ def _show(findings: "Findings", out: Path) -> None:
     say()
     say(findings.setting, prose=True)
     for warning in findings.warnings:
-        note(f"warning: {warning}", prose=True)
+        note(f"warning: {warning}")
     for table in findings.tables:
         say()
         show_table(table.rows, title=table.title, parts=True)

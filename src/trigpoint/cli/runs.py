@@ -51,7 +51,7 @@ def runs(
     _show(rows, found, short_names(keys))
     for run in found:
         if run.problem:
-            note(f"{run.name}: {run.problem}", prose=True)
+            note(f"{run.name}: {run.problem}")
     if csv is not None:
         write_text(csv, _csv(found, keys, csv), overwrite=True)
         note(f"wrote {csv}")

@@ -89,11 +89,16 @@ def best_line(run: RunFolder) -> str:
 
 
 def _show(run: RunFolder, recipe: Recipe) -> None:
+    from trigpoint.runs.record import error_told, read_record
+
+    marks, record = run.read_landmarks(), read_record(run)
+    shaped = ", with the shapes" if run.shape.is_file() else ""
     say(f"best validation      {best_line(run)}")
+    if record is not None and not math.isnan(record.error):
+        say(f"validation error     {error_told(record, marks.spacing_mm)}{shaped}")
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
     say(f"curves               {', '.join(str(file) for file in run.curves().values())}")
-    radius = run.read_landmarks().radius
-    if all(math.isnan(value) for value in radius):
+    if all(math.isnan(value) for value in marks.radius):
         say("radius               none: to say how far points may be off takes 9 validation subjects or more")
     say(f"measure it           trigpoint evaluate {run.folder} --data {_to_measure_on(recipe)}")
     say(f"use it               trigpoint predict {run.folder} IMAGES... --out predictions.csv")

@@ -50,7 +50,7 @@ def _model(file: Path) -> None:
     checks, card = verify_model(file)
     show_table([check._asdict() for check in checks], title=str(file))
     if card is None:
-        note(f"{file}: {NO_CARD}", prose=True)
+        note(f"{file}: {NO_CARD}")
         return
     say()
     for line in card.strip().splitlines():

@@ -21,7 +21,7 @@ from trigpoint.data import LandmarkDataset, image_size
 from trigpoint.data.instances import ImageInstances
 from trigpoint.errors import RunError
 from trigpoint.geometry import map_points
-from trigpoint.landmarks import COVERAGE, Batch, Detections, FloatArray, Prediction
+from trigpoint.landmarks import COVERAGE, Batch, Detections, FloatArray, Prediction, Spacing
 from trigpoint.metrics import best_threshold, count_detections, match_instances, precision_recall
 
 DISTANCE_WEIGHT = 0.1
@@ -38,8 +38,8 @@ class ValidationMetric(Metric):
 
     columns: ClassVar[tuple[str, ...]]
     title: ClassVar[str]
-    unit: ClassVar[str]
-    factor: ClassVar[float] = 1.0
+    unit: str
+    factor: float = 1.0
     values: list[Tensor]  # what the batches gave, float32, flat so that a process without any image can join
     full_state_update = False
 
@@ -64,6 +64,9 @@ class ValidationMetric(Metric):
     def summary(self, rows: Tensor) -> Sequence[float]:
         """The numbers of all rows of an epoch, flattened, in the order of ``columns``."""
 
+    def show_in(self, spacing: Spacing | None) -> None:
+        """Show lengths in mm where all images have the same square pixels, in px elsewhere."""
+
     @abstractmethod
     def told(self, values: Mapping[str, float]) -> str:
         """The numbers in words, such as ``MRE 2.31 px``."""
@@ -79,6 +82,10 @@ class RadialError(ValidationMetric):
     columns = ("val_mre_px", "val_median_px")
     title, unit = "mean radial error", "px"
 
+    def show_in(self, spacing: Spacing | None) -> None:
+        if spacing is not None and spacing[0] == spacing[1]:
+            self.factor, self.unit = spacing[0], "mm"
+
     def rows(self, found: Detections, batch: Batch) -> Tensor:
         """Distances (R,) of the annotated landmarks."""
         away = found.points[:, 0] - map_points(batch.to_original, batch.points)
@@ -89,7 +96,8 @@ class RadialError(ValidationMetric):
         return float(rows.mean()), float(rows.median()) if len(rows) else math.nan
 
     def told(self, values: Mapping[str, float]) -> str:
-        return f"MRE {values['val_mre_px']:.2f} px"
+        px = values["val_mre_px"]
+        return f"MRE {px:.2f} px" if self.unit == "px" else f"MRE {self.factor * px:.2f} {self.unit} ({px:.2f} px)"
 
     def constant(self, training: LandmarkDataset, validation: LandmarkDataset) -> float:
         """Always the mean training position, as a share of the image's sides."""

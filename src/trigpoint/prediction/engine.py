@@ -35,7 +35,7 @@ def processes(devices: int = 1) -> int:
 
     Raises ConfigError for a number of devices that is not that of the processes which were started.
     """
-    environment = _environment()
+    environment = started_by()
     if environment is None:
         return devices
     started = environment.world_size()
@@ -46,7 +46,7 @@ def processes(devices: int = 1) -> int:
 
 def tells_errors() -> bool:
     """Whether this process tells what all processes of its machine meet, such as a table that is there already."""
-    environment = _environment()
+    environment = started_by()
     return environment is None or environment.local_rank() == 0
 
 
@@ -56,13 +56,13 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _environment() -> ClusterEnvironment | None:
+def started_by() -> ClusterEnvironment | None:
     """By what this process was started; None: by itself, and ``_together`` starts the others."""
     # Slurm describes the job to a shell and to a batch script as well, where srun has started nothing
     by_slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
     if "TORCHELASTIC_RUN_ID" not in os.environ and not by_slurm:
         return None  # without Lightning, which takes long to import
-    with needed("predicting with several processes"):
+    with needed("several processes"):
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
         from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     if TorchElasticEnvironment.detect():
@@ -118,7 +118,7 @@ def _together(kind: str, devices: int) -> Fabric:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     quiet()
-    count, environment = processes(devices), _environment() or LightningEnvironment()
+    count, environment = processes(devices), started_by() or LightningEnvironment()
     slurm = isinstance(environment, SLURMEnvironment)
     nodes = int(os.environ["SLURM_NNODES"]) if slurm else count // int(os.environ.get("LOCAL_WORLD_SIZE", count))
     try:

@@ -4,10 +4,12 @@
 """
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
@@ -50,6 +52,19 @@ def percent(share: float | None, digits: int = 1, interval: Sequence[float] | No
     """
     bounds = None if interval is None else [100 * bound for bound in interval]
     return number(None if share is None else 100 * float(share), digits, "%", bounds)
+
+
+def broken(text: str, console: Console) -> str:
+    """Lines as wide as the terminal, broken between words (paths stay whole); as they are where there is no terminal.
+
+    >>> broken("as it is in a file, however long " * 9, Console(width=20)) == "as it is in a file, however long " * 9
+    True
+    """
+    if not console.is_terminal:
+        return text
+    whole: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    lines = (textwrap.wrap(line, console.width, subsequent_indent="  ", **whole) or [""] for line in text.split("\n"))
+    return "\n".join("\n".join(each) for each in lines)
 
 
 def columns_of(rows: Sequence[Row], columns: Columns = None) -> dict[str, str]:

@@ -22,14 +22,15 @@ _NAMED = 12
 @dataclass(frozen=True)
 class Record:
     """``weights``: SHA-256 of ``weights.safetensors``. ``images``, ``subjects``: numbers by part. ``size``: median
-    height and width of the validation images. ``error``: their mean radial error, original pixels; NaN of
-    multi-instance runs."""
+    height and width of the validation images. ``error``: their mean radial error, original pixels, NaN of
+    multi-instance runs; ``interval``: its 95 % over subjects, None where too few were validated on."""
 
     weights: str
     images: dict[str, int] = field(default_factory=dict)
     subjects: dict[str, int] = field(default_factory=dict)
     size: tuple[int, int] = (0, 0)
     error: float = math.nan
+    interval: tuple[float, float] | None = None
 
 
 def digest(file: Path) -> str:
@@ -55,7 +56,9 @@ def read_record(run: RunFolder) -> Record | None:
         error = math.nan if values["error"] is None else float(values["error"])
         height, width = values["size"]
         images, subjects = ({str(k): int(v) for k, v in values[key].items()} for key in ("images", "subjects"))
-        return Record(str(values["weights"]), images, subjects, (int(height), int(width)), error)
+        ends = values.get("interval")  # not noted by older versions
+        interval = None if ends is None else (float(ends[0]), float(ends[1]))
+        return Record(str(values["weights"]), images, subjects, (int(height), int(width)), error, interval)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); put it back, or train into another --out") from None
 
@@ -114,16 +117,32 @@ def card(run: RunFolder, record: Record) -> str:
 
 
 def _measured(record: Record, radii: list[float], marks: LandmarkFile) -> list[str]:
-    lines = [] if math.isnan(record.error) else [f"- mean radial error: {_length(record.error, marks.spacing_mm, 2)}"]
+    lines = []
+    if not math.isnan(record.error):
+        lines.append(f"- mean radial error: {error_told(record, marks.spacing_mm)}")
     if radii:
-        low, high = (_length(end, marks.spacing_mm) for end in (min(radii), max(radii)))
-        width = low if len(radii) == 1 else f"{low} to {high}, by landmark"
+        one = len(radii) == 1
+        width = (
+            _length(radii[0], marks.spacing_mm)
+            if one
+            else f"{_span(min(radii), max(radii), marks.spacing_mm)}, by landmark"
+        )
         lines.append(f"- radius that the error stays below in {COVERAGE:.0%} of new images like these: {width}")
     else:
         lines.append("- no radius: too few subjects were validated on to say how far points may be off")
     return lines + (
         [] if marks.threshold is None else [f"- an instance counts from a score of {marks.threshold:.3g} on"]
     )
+
+
+def error_told(record: Record, spacing: Spacing | None) -> str:
+    """The mean radial error with its interval.
+
+    >>> error_told(Record("", error=2.5, interval=(2.25, 2.75)), None)
+    '2.50 px, 95 % interval 2.25 px to 2.75 px'
+    """
+    sure = "" if record.interval is None else f", 95 % interval {_span(*record.interval, spacing, 2)}"
+    return f"{_length(record.error, spacing, 2)}{sure}"
 
 
 def _length(pixels: float, spacing: Spacing | None, digits: int = 1) -> str:
@@ -134,3 +153,7 @@ def _length(pixels: float, spacing: Spacing | None, digits: int = 1) -> str:
     """
     px = f"{pixels:.{digits}f} px"
     return px if spacing is None or spacing[0] != spacing[1] else f"{pixels * spacing[0]:.{digits}f} mm ({px})"
+
+
+def _span(low: float, high: float, spacing: Spacing | None, digits: int = 1) -> str:
+    return f"{_length(low, spacing, digits)} to {_length(high, spacing, digits)}"

@@ -1,5 +1,6 @@
 """What a run knows of its own errors, from what it finds in the images that it was validated on."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from trigpoint.data import LandmarkDataset
 from trigpoint.landmarks import FloatArray, LandmarkSet, Prediction, Widths
 from trigpoint.methods.base import Calibration
 from trigpoint.methods.measuring import half_widths
-from trigpoint.metrics import radial_error
+from trigpoint.metrics import bootstrap_interval, radial_error
 from trigpoint.metrics.shape_prior import ShapePrior
 from trigpoint.metrics.together import Together
 from trigpoint.metrics.trust import Trust
@@ -16,13 +17,15 @@ from trigpoint.prediction import Predictor, Progress
 
 
 class Calibrated(NamedTuple):
-    """``error``: mean radial error, original pixels, NaN of multi-instance runs; the rest see there."""
+    """``error``: mean radial error, original pixels, NaN of multi-instance runs, with its 95 % ``interval`` over
+    subjects; the rest see there."""
 
     found: Prediction
     calibration: Calibration
     trust: Trust | None
     widths: Widths
     error: float
+    interval: tuple[float, float]
     together: Together | None
     shape: ShapePrior | None
 
@@ -52,7 +55,11 @@ def calibrated(
             one.doubt = doubt
     result = predictor.method.calibrate(found, measured)
     widths = half_widths(found, measured, result.scale)
-    several = found.multi_instance
-    error = float("nan") if several else float(np.nanmean(radial_error(found.points, measured.points)))
-    together = None if several else Together.fit(found.points, measured.points)
-    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error, together, shape)
+    error, interval, together = math.nan, (math.nan, math.nan), None
+    if not found.multi_instance:
+        errors = radial_error(found.points, measured.points)
+        error = float(np.nanmean(errors))
+        if math.isfinite(error):
+            interval = bootstrap_interval(errors, measured.groups)
+        together = Together.fit(found.points, measured.points)
+    return Calibrated(found, result, None if trusted is None else trusted[0], widths, error, interval, together, shape)

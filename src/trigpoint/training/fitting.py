@@ -30,6 +30,7 @@ from trigpoint.prediction.engine import first_process, quiet
 from trigpoint.recipe import Recipe, SourceRecipe, TrainConfig
 from trigpoint.report.figures import error_curve
 from trigpoint.report.style import save
+from trigpoint.report.tables import broken
 from trigpoint.runs import LandmarkFile, RunFolder
 from trigpoint.runs.lock import locked
 from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer, Watch
@@ -81,6 +82,7 @@ def fit(
     steady.batches = cast(EpochBatches, training.batch_sampler)
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
+    method.metric.show_in(run.read_landmarks().spacing_mm if isinstance(recipe, Recipe) else None)
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     for note in method.plan(recipe.train.num_epochs, len(training)):
         tell(note, bar.console)
@@ -179,7 +181,8 @@ def go_on(
 def tell(text: str, console: Console | None = None) -> None:
     """A note for a person, once for all processes; names in it are no markup."""
     if first_process():
-        (console or Console(stderr=True)).print(text, highlight=False, soft_wrap=True, markup=False)
+        console = console or Console(stderr=True)
+        console.print(broken(text, console), highlight=False, soft_wrap=True, markup=False)
 
 
 def draw_history(run: RunFolder, metric: ValidationMetric) -> pd.DataFrame:

@@ -4,6 +4,7 @@ The same call resumes an unfinished run. The best weights are chosen by the erro
 the split that is kept for testing is never opened.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -198,7 +199,9 @@ def _tell_finished(
         tell(f"{run.folder}: {new_images(new)} are not learned; add them: --more-epochs 20 data.on_change=accept")
     if run.plan.is_file():
         finished = build_method(recipe, parts["train"].landmarks, fetch=False)
-        _check_learned(run, finished.validation_metric(), parts)
+        metric = finished.validation_metric()
+        metric.show_in(run.read_landmarks().spacing_mm)
+        _check_learned(run, metric, parts)
     if run.epochs_done() < recipe.train.num_epochs:
         tell(early(run, recipe))
 
@@ -235,7 +238,9 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
     Measurements are those that the dataset names now: they teach nothing, so a run may get others.
     """
     predictor, marks = Predictor.load(run), run.read_landmarks()
-    table = draw_history(run, predictor.method.validation_metric())
+    metric = predictor.method.validation_metric()
+    metric.show_in(marks.spacing_mm)
+    table = draw_history(run, metric)
     members = marks.landmarks.groups or {name: (name,) for name in marks.landmarks.names}
     columns = {group: [f"sigma_{name}" for name in names] for group, names in members.items()}
     if run.widths_move() and all(set(names) <= set(table.columns) for names in columns.values()):
@@ -252,15 +257,16 @@ def finish(run: RunFolder, data: LandmarkDataset, learned: LandmarkDataset) -> N
     own = made.calibration
     now = replace(marks, landmarks=_naming(marks.landmarks, data), widths=made.widths)
     run.write_landmarks(replace(now, radius=own.radius, scale=own.scale, threshold=own.threshold))
-    write_record(run, _record(run, {"train": learned, "val": data}, made.error))
+    interval = None if math.isnan(made.interval[0]) else made.interval
+    write_record(run, replace(_record(run, {"train": learned, "val": data}), error=made.error, interval=interval))
 
 
-def _record(run: RunFolder, parts: Mapping[str, LandmarkDataset], error: float) -> Record:
+def _record(run: RunFolder, parts: Mapping[str, LandmarkDataset]) -> Record:
     sizes = [image_size(sample.image) for sample in parts["val"].samples]
     height, width = (int(value) for value in np.median(sizes, axis=0))
     images = {part: len(data.by_image()) for part, data in parts.items()}
     subjects = {part: len(set(data.groups)) for part, data in parts.items()}
-    return Record(digest(run.weights), images, subjects, (height, width), error)
+    return Record(digest(run.weights), images, subjects, (height, width))
 
 
 def _naming(landmarks: LandmarkSet, data: LandmarkDataset) -> LandmarkSet:

@@ -5,7 +5,7 @@
 - ``plan.py``: choices with reasons, with ``learner.py``, ``region.py``, ``resolution.py`` and ``cascade.py``
 - ``continuing.py``: what a training takes of the run that it begins from
 - ``race.py``: what reasons do not decide is tried for a short time
-- ``choices.py``: how a plan is written
+- ``choices.py``: how a plan is written; ``shared.py``: one plan for all processes
 """
 
 import time
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trigpoint.config import apply_overrides
+from trigpoint.prediction.engine import first_process
 from trigpoint.recipe import Recipe, SourceRecipe, load_any_recipe, load_recipe
 from trigpoint.recipes import recipe_names
 from trigpoint.runs import RunFolder
@@ -23,6 +24,7 @@ from trigpoint.training.planning.facts import Facts, described, facts_of
 from trigpoint.training.planning.few import few_labels, most_labels
 from trigpoint.training.planning.plan import make_plan
 from trigpoint.training.planning.race import raced
+from trigpoint.training.planning.shared import from_first
 from trigpoint.training.subsets import dataset_of, divided
 
 __all__ = [
@@ -85,9 +87,15 @@ def planned(
     """
     if run.exists():
         ignored = "" if minutes is None else "; other minutes count for new runs only"
-        tell(f"{run.folder}: goes on as it was planned{ignored}")
+        if first_process():
+            tell(f"{run.folder}: goes on as it was planned{ignored}")
         return load_any_recipe(run.recipe(), overrides), None
-    facts, plan, values = plan_for(folder, overrides, MINUTES if minutes is None else minutes)
-    for line in (*described(facts), "", *plan.told(), ""):
-        tell(line)
-    return load_any_recipe(values), plan.text(values)
+
+    def plan() -> dict[str, Any]:
+        facts, made, values = plan_for(folder, overrides, MINUTES if minutes is None else minutes)
+        for line in (*described(facts), "", *made.told(), ""):
+            tell(line)
+        return {"values": values, "text": made.text(values)}
+
+    found = from_first(plan)
+    return load_any_recipe(found["values"]), found["text"]

@@ -201,5 +201,6 @@ def described(facts: Facts) -> Sequence[str]:
     elif facts.people.problem:
         lines.append(f"annotators are not compared: {facts.people.problem}")
     device = machine.gpu or f"{machine.cores} core{'s' if machine.cores > 1 else ''}, no GPU"
-    lines.append(f"this machine: {device}, {machine.memory / 1e9:.1f} GB of free memory")
+    each = f"{machine.processes} processes, each with " if machine.processes > 1 else ""
+    lines.append(f"this machine: {each}{device}, {machine.memory / 1e9:.1f} GB of free memory")
     return lines

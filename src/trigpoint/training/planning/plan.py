@@ -281,7 +281,7 @@ def _flips(facts: Facts) -> list[Choice]:
 
 
 def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | None = None) -> list[Choice]:
-    per_epoch = math.ceil(images / budget.batch)
+    per_epoch = math.ceil(images / (budget.batch * budget.facts.machine.processes))
     epochs = max(1, round(found.steps / per_epoch))
     every = max(1, epochs // min(budget.passes(found.size), epochs))
     epochs = epochs // every * every  # the last epoch is validated
