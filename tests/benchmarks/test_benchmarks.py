@@ -40,7 +40,7 @@ def landmarker(monkeypatch):
     monkeypatch.setitem(sys.modules, "landmarker.heatmap", heatmap)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_quick_run_prints_every_row():
     threads = torch.get_num_threads()
     text = main(["--quick"])

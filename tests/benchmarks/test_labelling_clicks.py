@@ -140,6 +140,7 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not at_hand("lite0"), reason="needs the weights lite0")
+@pytest.mark.soak
 def test_templates_save_clicks(tmp_path: Path) -> None:
     given = ["--images", "4", "--growth", "4", "--orders", "random", "--out", str(tmp_path)]
     text = main(["labelling", *given])

@@ -85,7 +85,7 @@ def test_a_process_of_its_own_has_its_own_peak():
     assert found.peak_mb < prediction.peak_mb() - held.nbytes / 2**20 / 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_too_much_memory_is_a_reason():
     assert measure(Case(FOVEATED, (96, 96), landmarks=1, memory_gb=0.25)) == "more than 0.25 GB"
 

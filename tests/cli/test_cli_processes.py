@@ -58,6 +58,7 @@ def some(drawn: Path, folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.soak
 def test_an_odd_number_of_images_on_processes_that_lightning_starts(trained: Path, drawn: Path, tmp_path: Path) -> None:
     images, out = some(drawn, tmp_path / "images", 7), tmp_path / "p.csv"
     command = (*TRIGPOINT, trained, images, "--devices", 2, "--device", "cpu", "--batch-size", 2, "--out", out)

@@ -217,6 +217,7 @@ def submitted(out: Path, **options: str) -> Request:
     return Request("widths", out, launcher="submitit", options=given)
 
 
+@pytest.mark.soak
 def test_jobs_give_what_runs_on_this_machine_give(file: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     slurm = ("--launcher", "submitit", "--jobs", "1", "slurm.executor=local", "slurm.timeout_min=5")

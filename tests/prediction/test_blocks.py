@@ -448,7 +448,7 @@ def test_files_that_are_no_images_are_named_before_any_work(
 # -- jobs -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_jobs_of_submitit_share_the_blocks(run: RunFolder, images: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     plain = call("predict", run.folder, images[0].parent, "--device", "cpu", "--out", tmp_path / "plain.csv")

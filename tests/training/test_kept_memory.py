@@ -31,5 +31,6 @@ def faults(how: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts page faults as Linux does")
+@pytest.mark.soak
 def test_what_is_freed_is_used_again() -> None:
     assert faults("plain") > 4 * faults("keep")

@@ -72,7 +72,7 @@ def test_a_process(fault: str, least: int, most: int, data: Path, whole: RunFold
         pytest.param("rank:0:10", marks=pytest.mark.soak),
         "rank:1:10",
         pytest.param("step:10", marks=pytest.mark.soak),
-        "validation:3",
+        pytest.param("validation:3", marks=pytest.mark.soak),
     ],
 )
 def test_one_of_two_processes_or_both(fault: str, data: Path, tmp_path: Path) -> None:
