@@ -1,4 +1,4 @@
-"""Make the pictures of the README: ``python examples/make_pictures.py [FOLDER]``, about two minutes on two cores."""
+"""Make the pictures of the README: ``python examples/make_pictures.py [FOLDER]``, about five minutes on two cores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         data, run = Path(work) / "data", Path(work) / "run"
         write_radiographs(data, count=120, size=(480, 384), spacing_mm=0.5)
-        tp.train("fast", [f"data.path={data}", "train.epochs=40"], out=run)
+        tp.train(data, minutes=4, out=run)
         report = tp.evaluate(run, data, split="test")
         print(f"mean radial error {report.metrics['mre_mm']:.2f} mm on {len(report.dataset)} images")
         test, found = report.dataset, report.prediction.points[:SHOWN]

@@ -24,7 +24,7 @@ from trigpoint.training.planning.facts import Facts, described, facts_of
 from trigpoint.training.planning.few import few_labels, most_labels
 from trigpoint.training.planning.plan import make_plan
 from trigpoint.training.planning.race import raced
-from trigpoint.training.planning.shared import from_first
+from trigpoint.training.planning.shared import from_first, together
 from trigpoint.training.subsets import dataset_of, divided
 
 __all__ = [
@@ -75,6 +75,7 @@ def plan_for(
     plan = make_plan(facts, marks, path, minutes, given=given, spent=time.monotonic() - begin)
     if not few_labels(facts, given, minutes) and given.get("train", {}).get("init") is None:
         plan = raced(plan, parts, facts, minutes, overrides)
+    plan = Plan((*plan.choices, *together(facts.machine)))
     return facts, plan, apply_overrides(plan.values(), overrides, Recipe)
 
 

@@ -8,9 +8,26 @@ from datetime import timedelta
 from typing import Any
 
 from trigpoint.prediction.engine import started_by
+from trigpoint.training.planning.choices import Choice
+from trigpoint.training.planning.machine import Machine
 
 WAIT = timedelta(hours=1)  # longer than any plan takes
 _MADE, _READ = "trigpoint/plan", "trigpoint/read"
+
+
+def together(machine: Machine) -> list[Choice]:
+    """What Lightning has to be told of processes that it did not start.
+
+    >>> [(choice.key, choice.value) for choice in together(Machine(processes=8, local=4))]
+    [('train.devices', 4), ('train.num_nodes', 2)]
+    """
+    if machine.processes == 1:
+        return []
+    why = f"{machine.processes} processes were started, {machine.local} on a machine"
+    return [
+        Choice("train.devices", machine.local, why),
+        Choice("train.num_nodes", machine.processes // machine.local, why),
+    ]
 
 
 def from_first(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
