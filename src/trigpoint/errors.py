@@ -95,7 +95,7 @@ class Stopped(KeyboardInterrupt):
     """The signal ``number`` asked to stop; what takes care of Ctrl-C takes care of this."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
-        super().__init__(number)
+        super().__init__(f"stopped by {signal.Signals(number).name}")
         self.number = number
 
 

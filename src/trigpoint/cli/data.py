@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,11 @@ def _show_report(report: CheckReport) -> None:
         worst = max(missing, key=lambda name: missing[name])
         text = f"not annotated: {len(missing)} landmarks in some rows, most often {worst} ({missing[worst]:.1%})"
         say(text, prose=True)
-    say(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+    say(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")
+
+
+def _counted(found: Sized, what: str) -> str:
+    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
 
 
 @app.command()

@@ -115,7 +115,7 @@ def _show(rows: Sequence[Mapping[str, Any]], found: Sequence[FoundRun], short: M
     shared = [key for key in short if all(key in recipe for recipe in known)]
     others = [key for key in short if key not in shared]
     headings = {key: short.get(key, key) for key in rows[0]}
-    hide = [*others[::-1], "data", "date", "state", *shared[::-1], "minutes"]
+    hide = [*others[::-1], "data", "date", *shared[::-1], "state", "minutes"]
     if all(run.state == "finished" for run in found):
         headings.pop("state")
     for name in ("test", "data"):

@@ -94,7 +94,7 @@ def _show(run: RunFolder, recipe: Recipe) -> None:
     marks, record = run.read_landmarks(), read_record(run)
     shaped = ", with the shapes" if run.shape.is_file() else ""
     say(f"best validation      {best_line(run)}")
-    if record is not None and not math.isnan(record.error):
+    if record is not None and (shaped or record.interval is not None):
         say(f"validation error     {error_told(record, marks.spacing_mm)}{shaped}")
     say(f"run folder           {run.folder}  (weights.safetensors, metrics.csv, config.yaml)")
     say(f"curves               {', '.join(str(file) for file in run.curves().values())}")

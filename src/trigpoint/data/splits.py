@@ -237,7 +237,9 @@ def _refuse_stored(dataset: LandmarkDataset, force: bool) -> None:
     blank = sum(not sample.split for sample in dataset.samples)
     fill = f"fill only the {blank} blank rows with --only-blank (only_blank=True), or " if blank else ""
     fix = f"{fill}allow replacing them with --force (in Python force=True)"
-    raise DataError(f"{dataset.table}: expected no splits, got {', '.join(stored)}; {fix}")
+    rest = "" if blank else ", which is all rows, so nothing has to be done"
+    counts = ", ".join(f"{name} {dataset.splits()[name]}" for name in stored)
+    raise DataError(f"{dataset.table}: expected no splits, got {counts}{rest}; to divide anew, {fix}")
 
 
 def write_split(folder: str | Path, splits: Sequence[str], *, force: bool = False) -> Path:

@@ -260,13 +260,20 @@ class _Reader:
             raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
         where = {column: index for index, column in reversed(list(enumerate(header)))}
         gone = [(name, end) for name in names for end in ("_x", "_y") if name + end not in where]
+        unknown = [c for c in where if c[-2:] in ("_x", "_y") and c not in META and c[:-2] not in names]
+        misspelt: set[str] = set()
         for name, end in self.first(gone, "columns of landmarks are missing"):
-            self.report(f"expected a column '{name}{end}', got none; add it or drop the landmark", 1, name)
+            near = difflib.get_close_matches(name, [c[:-2] for c in unknown if c.endswith(end)], n=1, cutoff=0.7)
+            got, fix = ("none", "add it or drop the landmark")
+            if near:
+                got, fix = (shown(near[0] + end), "rename that column")
+                misspelt.add(near[0] + end)
+            self.report(f"expected a column '{name}{end}', got {got}; {fix}", 1, name)
         for name in self.first(list(filter(is_formula, names)), "names would be calculated"):
             self.report(f"expected a plain name, got {shown(name)}, which a spreadsheet would calculate; rename it", 1)
         known = {*META, *(f"{name}_{end}" for name in names for end in ("x", "y", "v", "score", "radius", "spread"))}
         odd = [column for column in where if column not in known]
-        orphans = [column for column in odd if column[-2:] in ("_x", "_y", "_v")]
+        orphans = [column for column in odd if column[-2:] in ("_x", "_y", "_v") and column not in misspelt]
         for column in self.first(orphans, "columns belong to no landmark"):
             hint = did_you_mean(column[:-2], names)
             self.report(f"column '{column}' belongs to no landmark of the set; {hint}", 1)
@@ -279,7 +286,11 @@ class _Reader:
             )
         if self.about.instances and "instance" not in where:
             self.report("expected a column 'instance' since dataset.yaml says 'instances: true', got none", 1)
-        places = [tuple(where.get(f"{name}_{what}", -1) for what in ("x", "y", "v", "score")) for name in names]
+        halves = {name for name, _ in gone}  # told once, of the header, and not of every row
+        places = [
+            (-1,) * 4 if name in halves else tuple(where.get(f"{name}_{what}", -1) for what in ("x", "y", "v", "score"))
+            for name in names
+        ]
         return _Columns({c: where[c] for c in META if c in where}, names, places, len(header))
 
     def sample(self, cells: list[str], columns: _Columns, image: Path | None, row: int, blank: int) -> Sample | None:

@@ -28,7 +28,8 @@ def verify(run: str | Path | RunFolder, device: str = "auto", progress: Progress
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     marks, record = folder.read_landmarks(), read_record(folder)
     if not len(marks.radius):
-        raise RunError(f"{folder.folder}: expected a finished run, got one under way; finish it with trigpoint train")
+        got = f"got one with {folder.epochs_done()} of {folder.recipe().train.num_epochs} epochs"
+        raise RunError(f"{folder.folder}: expected a finished run, {got}; the command that began it goes on with it")
     predictor = Predictor.load(folder, device)
     checks = [_weights(folder, record), _versions(folder), _data(folder)]
     return [*checks, *_predictions(folder, predictor, record, progress)]
@@ -76,7 +77,10 @@ def _predictions(
     if record is None or math.isnan(record.error):
         checks.append(Check("error", UNKNOWN, "the run noted none"))
     else:
-        text = f"{made.error:.3f} px on {len(data.by_image())} validation images, was {record.error:.3f}"
+        images = len(data.by_image())
+        text = (
+            f"{made.error:.3f} px on {images} validation image{'' if images == 1 else 's'}, was {record.error:.3f} px"
+        )
         checks.append(Check("error", SAME if abs(made.error - record.error) <= PIXELS else OTHER, text))
     now, before = made.calibration.radius, marks.radius
     known = np.isfinite(now) & np.isfinite(before)
@@ -86,4 +90,6 @@ def _predictions(
     if made.calibration.threshold is not None and marks.threshold is not None:
         near &= abs(made.calibration.threshold - marks.threshold) <= SHARE
     text = f"{int(known.sum())} of {len(now)} landmarks, largest difference {apart.max(initial=0.0):.3f} px"
+    if not (np.isfinite(now) | np.isfinite(before)).any():
+        text = "none: the run has no radii"
     return [*checks, Check("radii", SAME if near else OTHER, text)]

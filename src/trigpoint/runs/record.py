@@ -16,7 +16,6 @@ from trigpoint.runs.folder import RunFolder
 from trigpoint.runs.landmark_file import LandmarkFile
 
 RECORD, CARD = "record.json", "card.md"
-_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,18 @@ def card(run: RunFolder, record: Record) -> str:
     """The model card: what the run was trained on and measured on, and what it is not for."""
     recipe, marks = run.recipe(), run.read_landmarks()
     names = marks.landmarks.names
-    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     env = run.env.read_text(encoding="utf-8", errors="replace").splitlines() if run.env.is_file() else []
     facts = {line.split(" ", 1)[0]: line.split(" ", 1)[-1] for line in env}
     learned, validated = (record.images.get(part, 0) for part in ("train", "val"))
     people = [record.subjects.get(part, 0) for part in ("train", "val")]
     radii = [radius for radius in marks.radius.tolist() if not math.isnan(radius)]
+    chose = ", which chose the weights, so that new ones may be a little worse"
+    if recipe.train.num_epochs <= recipe.train.val_every:  # they were looked at once
+        chose = ""
     lines = [
         f"# {recipe.name}: a model that finds {len(names)} landmark{'' if len(names) == 1 else 's'}",
         "",
-        f"- **Finds**: {listed}",
+        f"- **Finds**: {', '.join(names)}",
         f"- **Method**: {recipe.method_name}, input {recipe.data.input.size[0]} x {recipe.data.input.size[1]} (rows x "
         f"columns), {'grey' if recipe.data.input.channels == 1 else 'colour'}",
         f"- **Made by**: trigpoint {facts.get('trigpoint', '?')}, torch {facts.get('torch', '?')}",
@@ -92,8 +93,8 @@ def card(run: RunFolder, record: Record) -> str:
         "",
         "## Measured on",
         "",
-        f"{validated} images of {people[1]} subjects, {record.size[1]} x {record.size[0]} pixels (median), which chose "
-        "the weights, so that new ones may be a little worse:",
+        f"{validated} images of {people[1]} subjects, {record.size[1]} x {record.size[0]} pixels (rows x columns, "
+        f"median){chose}:",
         "",
         *_measured(record, radii, marks),
         "",

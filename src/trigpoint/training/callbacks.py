@@ -20,7 +20,7 @@ import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from torch.nn.parallel import DistributedDataParallel
 
@@ -277,6 +277,9 @@ class Stop(L.Callback):
             self.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
+_NARROW, _WIDE = 80, 110  # columns of a terminal up to which the bar has no loss, and no time waited for data
+
+
 class Progress(L.Callback):
     """A bar over all epochs with the time left; without a terminal one line per epoch."""
 
@@ -291,8 +294,10 @@ class Progress(L.Callback):
         self.metric = cast(TrainedModule, pl_module).metric
         if not trainer.is_global_zero:
             return
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-        self.bar = Bar(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console)
+        narrow = self.console.width <= _NARROW
+        columns = [TextColumn("{task.description}"), BarColumn(6 if narrow else 20)]
+        columns += [] if narrow else [TimeElapsedColumn()]
+        self.bar = Bar(*columns, TimeRemainingColumn(), TextColumn("left"), console=self.console)
         total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
         self.task = self.bar.add_task("training", total=total, completed=self._batches_done(trainer, 0))
         if self.console.is_terminal:
@@ -318,18 +323,23 @@ class Progress(L.Callback):
             self.validated = f"  val {self.metric.told(row)}"
         elif self.validated and not self.validated.endswith(")"):
             self.validated += f" (epoch {done - 1})"
-        text = (
-            f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}{self.validated}  "
-            f"data wait {row['data_wait_share']:.0%}"
-        )
-        self.bar.update(self.task, description=text)
+        text = f"epoch {done}/{epochs}  loss {row['train_loss']:.4g}{self.validated}"
+        waited = f"  data wait {row['data_wait_share']:.0%}"
+        # the time left is worth more than the rest, and takes half of a line with the bar
+        self.bar.update(self.task, description=text + waited if self.console.width > _WIDE else text)
+        if self.console.width <= _NARROW:
+            self.bar.update(self.task, description=f"epoch {done}/{epochs}{self.validated.split(' (')[0]}")
+        text += waited
         if not self.console.is_terminal:
             left = (epochs - done) * row["minutes"] / done
             text += f"  {row['minutes']:.1f} min, about {left:.1f} left"
             self.console.print(text, highlight=False, soft_wrap=True)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave the terminal as it was, also after an error."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was, also after an error or Ctrl-C, of which Lightning does not tell ``teardown``."""
         if self.bar is not None and self.console.is_terminal:  # stopping would print a blank line elsewhere
             self.bar.stop()
         self.bar = None

@@ -115,6 +115,7 @@ def fit(
         other = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT  # what another was sent
         raise Stopped(next(iter(recorder.asked), other)) from None
     finally:
+        bar.close()
         torch.backends.cudnn.benchmark = False  # Lightning leaves it on, and predictions come in batches of all sizes
     if len(recorder.rows) < recipe.train.num_epochs:
         tell(early(run, recipe), bar.console)

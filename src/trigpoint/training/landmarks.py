@@ -109,7 +109,8 @@ def train(
         if not existed and first_process():
             _begin(run, chosen, parts, stages.origins(runs) | beginning.origin(chosen), plan)
             if whole is not None and not RunFolder(run.folder.parent).exists():  # else a stage of another training
-                for line in remarks(chosen.data, parts, whole, _kept(chosen, parts)):
+                chooses = chosen.train.num_epochs > chosen.train.val_every
+                for line in remarks(chosen.data, parts, whole, _kept(chosen, parts), chooses):
                     tell(f"note: {line}")
         for line in begun:
             tell(line)

@@ -29,9 +29,11 @@ def remarks(
     parts: Mapping[str, LandmarkDataset],
     whole: LandmarkDataset,
     kept: Collection[str] = (),
+    chooses: bool = True,
 ) -> list[str]:
-    """Of the subsets ``parts`` of a training, divided from the ``whole`` set; landmarks ``kept`` are not learned."""
-    return [*_of_landmarks(parts["train"], parts["val"], kept), *_of_subsets(settings, parts, whole)]
+    """Of the subsets ``parts`` of a training, divided from the ``whole`` set; landmarks ``kept`` are not learned.
+    ``chooses``: whether validation chooses among the weights of several epochs."""
+    return [*_of_landmarks(parts["train"], parts["val"], kept), *_of_subsets(settings, parts, whole, chooses)]
 
 
 def _of_landmarks(training: LandmarkDataset, validation: LandmarkDataset, kept: Collection[str]) -> Iterator[str]:
@@ -84,9 +86,12 @@ def _images(data: LandmarkDataset, column: int) -> int:
     return len({sample.image for sample in data.samples if sample.visibility[column] > 0})
 
 
-def _of_subsets(settings: DataConfig, parts: Mapping[str, LandmarkDataset], whole: LandmarkDataset) -> Iterator[str]:
+def _of_subsets(
+    settings: DataConfig, parts: Mapping[str, LandmarkDataset], whole: LandmarkDataset, chooses: bool
+) -> Iterator[str]:
     validation, splits = parts["val"], whole.splits()
     images, subjects = len(validation.by_image()), len(set(validation.groups))
+    chosen = "weights are chosen by them, and " if chooses else ""
     if {sample.image for sample in validation.samples} <= {sample.image for sample in parts["train"].samples}:
         yield (
             f"none of the {_count(images, 'annotated image')} is kept for validation, so what is measured on them says "
@@ -97,7 +102,7 @@ def _of_subsets(settings: DataConfig, parts: Mapping[str, LandmarkDataset], whol
     elif subjects < MIN_SUBJECTS:
         yield (
             f"the validation subset has {_count(images, 'image')} of {_count(subjects, 'subject')}, which say little "
-            f"about others: weights are chosen by them, and radii take {CALIBRATED}"
+            f"about others: {chosen}radii take {CALIBRATED}"
         )
     others = {name: rows for name, rows in splits.items() if name not in (settings.train, settings.val)}
     if not splits:

@@ -93,6 +93,7 @@ def planned(
         return load_any_recipe(run.recipe(), overrides), None
 
     def plan() -> dict[str, Any]:
+        tell(f"{folder}: looks at images and labels, and times some training steps")
         facts, made, values = plan_for(folder, overrides, MINUTES if minutes is None else minutes)
         for line in (*described(facts), "", *made.told(), ""):
             tell(line)

@@ -181,7 +181,7 @@ def described(facts: Facts) -> Sequence[str]:
     sizes = "" if facts.largest <= 1.1 * facts.smallest else f", longer sides of {facts.smallest} to {facts.largest}"
     lines = [
         f"{facts.images} training images of {facts.subjects} subjects, {facts.validation} for validation",
-        f"{width} x {height} pixels (median{sizes}), {'colour' if facts.colour else 'grey'}",
+        f"{width} pixels wide, {height} high (median{sizes}), {'colour' if facts.colour else 'grey'}",
         f"landmarks: {facts.landmarks}{objects}, {facts.missing:.0%} of them not annotated",
     ]
     if poses.known:

@@ -16,6 +16,7 @@ STEPS = {"pretrained": 700, "scratch": 2000}  # optimizer steps that a training 
 MOST = 20  # times as many steps as that: more are not needed
 ACTIVATIONS, SHARE_OF_MEMORY = 1300, 0.6  # bytes that a step keeps of an input pixel (lite0), and what they may take
 FEWEST = 60  # steps below which nothing is learned
+SPARE = 1.3  # times what these need: a step takes longer at another moment
 PASSES, SHARE_OF_VALIDATION = 10, 0.1  # how often the validation images are looked at, and for how much of the time
 OBJECT = 16  # input pixels that an object of a multi-instance set should have
 FINER = 2.5  # times the wanted steps: then there is time for maps of twice the resolution
@@ -144,7 +145,9 @@ def resolution(
 def _too_short(budget: Budget, size: tuple[int, int], steps: int, minutes: float) -> str:
     each = budget.step(size)
     rest = 60 * minutes - budget.seconds + budget.looks(size)
-    enough = math.ceil((FEWEST * each + rest) / 60)
+    share = budget.seconds / (60 * minutes)  # of the time that is for learning
+    wanted = SPARE * (FEWEST * each + budget.looks(size))
+    enough = math.ceil(max((wanted + 60 * minutes - budget.seconds) / 60, wanted / 60 / share))
     return (
         f"--minutes {minutes:g}: expected time for at least {FEWEST} steps, got {steps} (a step of {budget.batch} "
         f"images of {size[1]} x {size[0]} pixels takes {each:.2f} s here, start and validation {rest:.0f} s); give "
