@@ -150,6 +150,16 @@ def test_every_problem_in_one_pass(tmp_path: Path) -> None:
     assert len(str(error.value).splitlines()) == 4
 
 
+def test_a_misspelt_column_is_one_problem(tmp_path: Path) -> None:
+    header = "image,split,subject,left_x,left_y,left_v,rihgt_x,right_y,right_v"
+    rows = "\n".join(f"{n}.png,,,1,2,2,3,4,2" for n in range(50))
+    with pytest.raises(DataError) as error:
+        read_table(folder(tmp_path, rows, header=header))
+    told = str(error.value).splitlines()
+    assert len(told) == 1, told
+    assert "expected a column 'right_x', got 'rihgt_x'; rename that column" in told[0]
+
+
 def test_a_fatal_problem_is_reported_too(tmp_path: Path) -> None:
     (tmp_path / "landmarks.csv").write_bytes(b"image,tip_x,tip_y\n\xff.png,1,2\n")
     table = read_table(tmp_path, strict=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from trigpoint.cli import app
@@ -15,6 +16,7 @@ from trigpoint.errors import RunError
 from trigpoint.evaluation.verify import OTHER, SAME, UNKNOWN, verify
 from trigpoint.nn.weights import pack, unpack
 from trigpoint.runs import RunFolder
+from trigpoint.runs.record import card, read_record
 from trigpoint.synthetic import write_catheter
 from trigpoint.training import train
 
@@ -94,6 +96,18 @@ def test_only_a_finished_run_is_verified(run: Path) -> None:
     (run / "landmarks.yaml").write_text(marks[: marks.index("radius_coverage")])
     with pytest.raises(RunError, match="expected a finished run"):
         verify(run)
+
+
+def test_weights_that_were_looked_at_once_were_not_chosen(run: Path) -> None:
+    record = read_record(RunFolder(run))
+    assert record is not None
+    assert "12 images of 12 subjects, 32 x 32 pixels (rows x columns, median), which chose" in card(
+        RunFolder(run), record
+    )
+    recipe = yaml.safe_load((run / "config.yaml").read_text())
+    recipe["train"]["val_every"] = recipe["train"]["epochs"]
+    (run / "config.yaml").write_text(yaml.safe_dump(recipe))
+    assert "which chose" not in card(RunFolder(run), record)
 
 
 def test_the_card_says_what_the_run_is_and_what_it_is_not_for(run: Path) -> None:

@@ -235,11 +235,12 @@ def _refuse_stored(dataset: LandmarkDataset, force: bool) -> None:
     if not stored or force:
         return
     blank = sum(not sample.split for sample in dataset.samples)
-    fill = f"fill only the {blank} blank rows with --only-blank (only_blank=True), or " if blank else ""
-    fix = f"{fill}allow replacing them with --force (in Python force=True)"
-    rest = "" if blank else ", which is all rows, so nothing has to be done"
+    rest = "every row is in one, so nothing has to be done"
+    if blank:
+        rest = f"fill only the {blank} blank rows with --only-blank (only_blank=True)"
     counts = ", ".join(f"{name} {dataset.splits()[name]}" for name in stored)
-    raise DataError(f"{dataset.table}: expected no splits, got {counts}{rest}; to divide anew, {fix}")
+    fix = f"{rest}, or divide all rows anew with --force (in Python force=True)"
+    raise DataError(f"{dataset.table}: expected no splits, got {counts}; {fix}")
 
 
 def write_split(folder: str | Path, splits: Sequence[str], *, force: bool = False) -> Path:

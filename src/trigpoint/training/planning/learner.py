@@ -19,7 +19,9 @@ MEMORY = 0.5  # share of the free memory that decoded images may take
 PREPARERS = 8  # processes that prepare batches for a GPU, at most
 EVAL_RADIUS = 20 / 576  # of the image's height: how near a found instance has to be in EndoVis
 MEDIAN = 3  # side of the median filter of multi-instance maps, cells
-RATE = 0.002  # of learning
+RATE, FASTER = 0.002, 0.004
+"""Of learning, and of a pretrained network that finds one of each landmark: with 20 and 50 faces it errs 5 and 3 % less
+at the second. Slower rates for its encoder, and 0.001, were worse."""
 WIDE = 3.0  # times the last width of a multi-instance target: where it starts
 
 
@@ -132,9 +134,9 @@ def loading(facts: Facts) -> list[Choice]:
     return [Choice("data.cache", keep, why), Choice("data.workers", workers, "" if workers else "there is one core")]
 
 
-def training(again: bool = False) -> list[Choice]:
-    """What moves the weights; ``again``: they have learned the task before."""
-    rate, why = (RATE / 2, "smaller, for the weights have learned before") if again else (RATE, "")
+def training(again: bool = False, fast: bool = False) -> list[Choice]:
+    """What moves the weights; ``again``: they have learned the task before; ``fast``: at the rate ``FASTER``."""
+    rate, why = (RATE / 2, "smaller, for the weights have learned before") if again else (FASTER if fast else RATE, "")
     return [
         Choice("train.optimizer", {"name": "adamw", "lr": rate, "weight_decay": 0.01}, why),
         Choice("train.lr_schedule", {"name": "cosine", "warmup": 0.02}),

@@ -59,9 +59,10 @@ def make_plan(
     method = learner.instances() if several else learner.heatmap()
     network, start = learner.network(stride)
     again = given.get("train", {}).get("init") is not None
+    fast = start == "pretrained" and not several
     wanted = CONTINUED if again else STEPS[start]
     loading = [learner.channels(facts), *learner.loading(facts)]
-    rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training(again)]
+    rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training(again, fast)]
     rest += learner.shape_prior(facts)
     trial = _recipe_of_side([Choice("data.path", path), *loading, *rest], given)
     known = speed.times(FINER_COSTS) if speed and several else speed
