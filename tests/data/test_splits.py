@@ -65,7 +65,7 @@ def test_splits_are_stored_and_nothing_else_changes(tmp_path: Path) -> None:
     assert [",".join(cells[:1] + cells[2:]) for cells in lines] == TABLE.splitlines()
     before = file.read_text()
     with pytest.raises(
-        DataError, match=r"landmarks\.csv: expected no splits, got test 2, train 2; every row is in one, so nothing"
+        DataError, match=r"landmarks\.csv: expected no splits, got test 2, train 2; every row is in one"
     ):
         split_dataset(tmp_path, seed=1)
     assert file.read_text() == before

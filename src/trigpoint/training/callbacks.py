@@ -339,7 +339,7 @@ class Progress(L.Callback):
         self.close()
 
     def close(self) -> None:
-        """Leave the terminal as it was, also after an error or Ctrl-C, of which Lightning does not tell ``teardown``."""
+        """Leave the terminal as it was; also after Ctrl-C, of which Lightning does not tell ``teardown``."""
         if self.bar is not None and self.console.is_terminal:  # stopping would print a blank line elsewhere
             self.bar.stop()
         self.bar = None
