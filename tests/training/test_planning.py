@@ -42,6 +42,24 @@ def value(found: Plan, key: str) -> object:
     return next(choice.value for choice in found.choices if choice.key == key)
 
 
+@pytest.mark.parametrize(
+    ("changes", "rate"),
+    [
+        ({}, 0.004),
+        ({"poses": Poses(12, 0.05, 0.05, False, True)}, 0.002),
+        ({"poses": Poses(4, 0.05, 0.05, False, True, mirrored=0.4)}, 0.002),
+        ({"instances": 2.0}, 0.002),
+    ],
+)
+def test_shapes_that_are_held_alike_are_learned_fast(
+    changes: dict[str, Any], rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trigpoint.training.planning.learner.at_hand", lambda name: True)
+    assert value(plan(replace(FACES, **changes)), "train.optimizer")["lr"] == rate  # type: ignore[index]
+    monkeypatch.setattr("trigpoint.training.planning.learner.at_hand", lambda name: False)
+    assert value(plan(replace(FACES, **changes)), "train.optimizer")["lr"] == 0.002  # type: ignore[index]
+
+
 def test_several_processes_share_the_images_of_an_epoch() -> None:
     alone, together = (plan(replace(FACES, machine=Machine(2, 1e12, processes=count))) for count in (1, 2))
     assert value(together, "data.input.size") == value(alone, "data.input.size")

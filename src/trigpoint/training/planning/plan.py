@@ -59,7 +59,7 @@ def make_plan(
     method = learner.instances() if several else learner.heatmap()
     network, start = learner.network(stride)
     again = given.get("train", {}).get("init") is not None
-    fast = start == "pretrained" and not several
+    fast = learner.may_learn_fast(facts, start)
     wanted = CONTINUED if again else STEPS[start]
     loading = [learner.channels(facts), *learner.loading(facts)]
     rest = [*method, *network, Choice("train.batch_size", batch, why_batch), *learner.training(again, fast)]
