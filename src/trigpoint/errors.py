@@ -95,8 +95,11 @@ class Stopped(KeyboardInterrupt):
     """The signal ``number`` asked to stop; what takes care of Ctrl-C takes care of this."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(number)  # pickled by this, from one process to another
         self.number = number
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name}"
 
 
 class _Asked:

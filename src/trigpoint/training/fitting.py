@@ -72,8 +72,7 @@ def fit(
     watching: list[L.Callback] = [steady, OneModel(), timer, recorder, Stop(recorder)]
     watching += [bar] if progress else []
     keep_freed_memory()
-    batches = recipe.train.num_epochs * -(-inputs["train"].labelled // recipe.train.batch_size)
-    search = batches * method.steps_per_batch >= SEARCH
+    search = method.steps_per_batch * _batches(recipe, inputs["train"]) >= SEARCH
     trainer = _trainer(recipe.train, Checkpoints(run, sound=not point.wrong), watching, method, search, tracker)
     for data in inputs.values():
         if data.skips is not None:
@@ -121,6 +120,10 @@ def fit(
         tell(early(run, recipe), bar.console)
     if told := summary(run.skipped):
         tell(told, bar.console)
+
+
+def _batches(recipe: Recipe | SourceRecipe, training: InputDataset) -> int:
+    return recipe.train.num_epochs * -(-training.labelled // recipe.train.batch_size)
 
 
 def early(run: RunFolder, recipe: Recipe | SourceRecipe) -> str:
