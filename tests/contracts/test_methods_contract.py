@@ -168,6 +168,7 @@ def test_the_first_number_of_validation_chooses_the_weights(name: str, trained: 
     _, note = trained(name).load_weights()
     assert int(note["epoch"]) == table["epoch"][errors.idxmin()]
     assert float(note[metric.columns[0]]) == pytest.approx(errors.min(), abs=1e-5)
+    metric.show_in(trained(name).read_landmarks().spacing_mm)
     assert metric.told(table.iloc[errors.idxmin()].to_dict()) == note["validated"]
 
 

@@ -260,7 +260,8 @@ class _Reader:
             raise ProblemError(Problem(self.file, "expected columns <landmark>_x, <landmark>_y, got none", row=1))
         where = {column: index for index, column in reversed(list(enumerate(header)))}
         gone = [(name, end) for name in names for end in ("_x", "_y") if name + end not in where]
-        unknown = [c for c in where if c[-2:] in ("_x", "_y") and c not in META and c[:-2] not in names]
+        own = set(names)
+        unknown = [c for c in where if c[-2:] in ("_x", "_y") and c not in META and c[:-2] not in own][:_NOTES]
         misspelt: set[str] = set()
         for name, end in self.first(gone, "columns of landmarks are missing"):
             near = difflib.get_close_matches(name, [c[:-2] for c in unknown if c.endswith(end)], n=1, cutoff=0.7)

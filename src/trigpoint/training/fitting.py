@@ -36,7 +36,7 @@ from trigpoint.runs.lock import locked
 from trigpoint.training.callbacks import OneModel, Progress, Recorder, Steady, Stop, Timer, Watch
 from trigpoint.training.optimizers import fast_precision, keep_freed_memory, make_optimizers
 from trigpoint.training.resuming import REMEDY, Checkpoints, ResumePoint, note_data, note_recipe, resume_point, told
-from trigpoint.training.subsets import new_images
+from trigpoint.training.subsets import common_spacing, new_images
 from trigpoint.training.tracking import Tracker
 
 _SINGLE = (
@@ -81,7 +81,7 @@ def fit(
     steady.batches = cast(EpochBatches, training.batch_sampler)
     method.observe(inputs["train"].points())
     method.metric, method.clip = method.validation_metric(), recipe.train.clip
-    method.metric.show_in(run.read_landmarks().spacing_mm if isinstance(recipe, Recipe) else None)
+    method.metric.show_in(common_spacing(inputs["train"].dataset))
     method.make_optimizers = lambda parameters, steps: make_optimizers(recipe.train, parameters, steps)
     for note in method.plan(recipe.train.num_epochs, len(training)):
         tell(note, bar.console)
