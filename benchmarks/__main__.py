@@ -16,6 +16,7 @@ from benchmarks import (
     codec,
     coverage,
     domain,
+    few_labels,
     foveated,
     instances,
     labelling,
@@ -29,7 +30,14 @@ from benchmarks.timing import Row, table
 from trigpoint.training.optimizers import fast_precision
 
 PARTS = ("throughput", "codec", "instances", "training", "transfer", "foveated")
-OWN = {"labelling": labelling, "audit": audit, "coverage": coverage, "radii": radii, "domain": domain}
+OWN = {
+    "labelling": labelling,
+    "audit": audit,
+    "coverage": coverage,
+    "radii": radii,
+    "domain": domain,
+    "few": few_labels,
+}
 """What has options of its own, and is not about speed."""
 
 

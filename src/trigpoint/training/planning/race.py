@@ -25,7 +25,6 @@ SHARE = 0.1  # of the time, for all candidates together
 LEAST_MINUTES = 5.0
 LEAST_STEPS = 80  # of each candidate: fewer say nothing
 LEAST_VALIDATION = 5  # images
-MOST_VALIDATION = 100  # images that candidates are compared on
 BETTER = 0.97  # of the error of what was planned: what another candidate has to fall below
 
 
@@ -103,6 +102,8 @@ class Trial:
     """A short training in memory, of which only the validation error is kept. Methods that step by themselves, such as
     those with glimpses, cannot be tried. ``images``: decoded ones that the candidates share, by part and position."""
 
+    most_validation = 100  # images that candidates are compared on
+
     def __init__(
         self, recipe: Recipe, parts: Mapping[str, LandmarkDataset], images: dict[str, dict[int, ImageData]]
     ) -> None:
@@ -112,7 +113,7 @@ class Trial:
             torch.manual_seed(recipe.seed)
             self.method: LandmarkMethod = build_method(recipe, parts["train"].landmarks).to(self.device).train()
         self.data: dict[str, InputDataset] = {}
-        few = parts["val"].limit(MOST_VALIDATION, recipe.seed, across=True)
+        few = parts["val"].limit(self.most_validation, recipe.seed, across=True)
         for part, data, augment in (("train", parts["train"], recipe.data.augment), ("val", few, None)):
             pipeline = InputPipeline(recipe.data.input, data.landmarks, augment)
             self.data[part] = self.method.inputs(data, pipeline, recipe.seed)
