@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from faults import KILLED, draw, start, tiny
 
 from same_runs import assert_same
 from trigpoint.config import to_yaml
+from trigpoint.errors import Stopped
 from trigpoint.runs import RunFolder
 from trigpoint.training import train
 
@@ -126,3 +128,15 @@ def test_a_process_that_waits_for_ever_is_ended(tmp_path: Path) -> None:
     waits.send_signal(signal.SIGTERM)
     _, told = waits.communicate(timeout=30)
     assert (waits.returncode, told) == (TERMINATED, "stopped after 0 s of waiting; what was saved before is whole\n")
+
+
+def test_a_stop_in_python_tells_what_is_saved(data: Path, tmp_path: Path) -> None:
+    def watch(row: dict[str, Any]) -> None:
+        if row["epoch"] == 2:
+            raise Stopped
+
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT") as told:
+        train(tiny(data), out=tmp_path / "run", progress=False, watch=watch)
+    epochs = RunFolder(tmp_path / "run").epochs_done()
+    assert told.value.__notes__ == [f"{tmp_path / 'run'}: {epochs} epochs are saved"]
+    assert epochs > 0

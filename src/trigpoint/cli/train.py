@@ -67,11 +67,7 @@ def train(
     before = RunFolder(out).epochs_done() if RunFolder(out).exists() else 0
     if before and first_process() and before >= settled(chosen, RunFolder(out)).train.num_epochs + more_epochs:
         note(f"{out}: all {before} epochs are done")
-    try:
-        run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs, plan=plan)
-    except KeyboardInterrupt as stop:
-        stop.add_note(f"{out}: {RunFolder(out).epochs_done()} epochs are saved")
-        raise
+    run = fit(chosen, out=out, progress=not quiet, more_epochs=more_epochs, plan=plan)
     if first_process():
         _show_source(run, chosen) if isinstance(chosen, SourceRecipe) else _show(run, chosen)
 

@@ -67,12 +67,14 @@ def train(
 
     ``recipe`` is a dataset folder, whose training is planned for so many ``minutes`` (None: 10), a file, the name of a
     recipe of the package or a ``Recipe``; one with ``task: classification`` trains a source model
-    (``trigpoint.training.source``). ``overrides`` are dotted, such as ``train.epochs=5``. Raises
-    ConfigError and DataError before anything is written, RunError when ``out`` holds another run or the loss is not
-    finite (naming the images), KeyboardInterrupt when stopped (the same call resumes). ``more_epochs`` goes on with the
-    run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe with
-    a planner's reasons, kept in the run folder; then it is a RunError, too, when nothing was learned. ``watch`` gets
-    each row of ``metrics.csv``; what it raises ends the training, which can be resumed.
+    (``trigpoint.training.source``). ``overrides`` are dotted, such as ``train.epochs=5``. ``more_epochs`` goes on with
+    the run in ``out`` until it has so many more than the recipe says; see ``resuming.extended``. ``plan``: the recipe
+    with a planner's reasons, kept in the run folder. ``watch`` gets each row of ``metrics.csv``; what it raises ends
+    the training, which can be resumed.
+
+    Raises ConfigError and DataError before anything is written, RunError when ``out`` holds another run, the loss is
+    not finite (naming the images) or a planned training learned nothing, KeyboardInterrupt when stopped, with a note
+    of how many epochs are saved (the same call resumes).
     """
     run = RunFolder(out)
     if not isinstance(recipe, Recipe | SourceRecipe) and is_dataset(recipe):
@@ -81,12 +83,21 @@ def train(
     elif minutes is not None:
         raise ConfigError(f"minutes={minutes:g}: expected a dataset to plan for, got a recipe, which says how long")
     chosen = extended(settled(load_any_recipe(recipe, overrides), run), run, more_epochs)
-    if isinstance(chosen, SourceRecipe):
-        return train_source(chosen, run, progress)
+    try:
+        if isinstance(chosen, SourceRecipe):
+            return train_source(chosen, run, progress)
+        return _train(chosen, run, progress, plan, watch)
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"{run.folder}: {run.epochs_done()} epochs are saved")
+        raise
+
+
+def _train(recipe: Recipe, run: RunFolder, progress: bool, plan: str | None, watch: Watch | None) -> RunFolder:
+    """As ``train``, by a recipe for landmarks; ``auto`` epochs stay those of a run that is resumed."""
     existed = run.exists()
-    whole = None if existed else dataset_of(chosen)
-    parts, new = kept(chosen, run) if whole is None else (divided(chosen, whole), {})
-    chosen = settled(chosen, len(image_names(parts["train"])))
+    whole = None if existed else dataset_of(recipe)
+    parts, new = kept(recipe, run) if whole is None else (divided(recipe, whole), {})
+    chosen = settled(recipe, len(image_names(parts["train"])))
     if existed and _finished(run, chosen):
         _measure_again(run, chosen, parts)
         _tell_finished(run, chosen, parts, new)
