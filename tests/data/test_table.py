@@ -272,3 +272,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 )
 def test_inside(name: str, ok: bool) -> None:
     assert inside(name) is ok
+
+
+def test_the_folder_of_the_images_is_told_from_that_of_the_set(tmp_path: Path) -> None:
+    images = tmp_path / "set" / "images"
+    images.mkdir(parents=True)
+    with pytest.raises(DataError, match="expected a table of landmarks.*; name it with 'table:'"):
+        read_table(images)
+    (tmp_path / "set" / "landmarks.csv").write_text("image,a_x,a_y\n")
+    with pytest.raises(DataError) as told:
+        read_table(images)
+    assert str(told.value).endswith(f"the folder above is a dataset, give {tmp_path / 'set'}")

@@ -52,8 +52,8 @@ META = ("image", "split", "subject", "instance", "spacing_mm", *OBLONG)
 LISTED = 20  # problems spelled out in one error
 MAX_COLUMNS = 100_000  # two for each point of a dense mesh; more are lines that were joined
 _NO_TABLE = (
-    "expected a table of landmarks, got no such file; name it with 'table:' in dataset.yaml, or bring label files of "
-    "another tool: trigpoint data convert"
+    "expected a table of landmarks, got no such file",
+    "name it with 'table:' in dataset.yaml, or bring label files of another tool: trigpoint data convert",
 )
 _NOTES = 200  # columns of other names in which a misspelled one is looked for
 T = TypeVar("T")
@@ -132,7 +132,10 @@ def parse_rows(rows: list[list[str]], about: Description, file: Path) -> Table:
 def _rows(file: Path) -> list[list[str]]:
     check_path(file)
     if not file.is_file():
-        raise ProblemError(Problem(file, _NO_TABLE))
+        above = file.absolute().parent.parent
+        if (above / DESCRIPTION).is_file() or (above / file.name).is_file():  # the folder of the images was given
+            raise ProblemError(Problem(file, f"{_NO_TABLE[0]}; the folder above is a dataset, give {above}"))
+        raise ProblemError(Problem(file, f"{_NO_TABLE[0]}; {_NO_TABLE[1]}"))
     try:
         rows = parquet_rows(file) if is_parquet(file) else read_csv(file)
     except DataError as error:
