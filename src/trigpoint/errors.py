@@ -36,6 +36,10 @@ class RunError(TrigpointError):
     """A run folder that is missing, foreign, incomplete or damaged."""
 
 
+class EndedEarly(Exception):
+    """What ``watch`` raises to end a training that is not worth going on with: nothing went wrong."""
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Name the nearest valid word, or list the valid ones.
 

@@ -277,7 +277,7 @@ def test_inside(name: str, ok: bool) -> None:
 def test_the_folder_of_the_images_is_told_from_that_of_the_set(tmp_path: Path) -> None:
     images = tmp_path / "set" / "images"
     images.mkdir(parents=True)
-    with pytest.raises(DataError, match="expected a table of landmarks.*; name it with 'table:'"):
+    with pytest.raises(DataError, match=r"expected a table of landmarks.*; name it with 'table:'"):
         read_table(images)
     (tmp_path / "set" / "landmarks.csv").write_text("image,a_x,a_y\n")
     with pytest.raises(DataError) as told:

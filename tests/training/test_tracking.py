@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from trigpoint.cli import app
 from trigpoint.config import parse
-from trigpoint.errors import ConfigError, RunError, Stopped
+from trigpoint.errors import ConfigError, EndedEarly, RunError, Stopped
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
 from trigpoint.runs.listing import find_runs
@@ -144,15 +144,18 @@ def test_a_stopped_and_an_extended_training_stay_one_run_of_mlflow(data: Path, t
 
 
 @pytest.mark.slow
-def test_a_training_that_fails_is_marked_so(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"), [(RunError("of this test"), "FAILED"), (EndedEarly("of this test"), "KILLED")]
+)
+def test_a_training_that_fails_is_marked_so(data: Path, tmp_path: Path, error: Exception, status: str) -> None:
     pytest.importorskip("mlflow")
 
-    def fail(row: dict[str, Any]) -> None:
-        raise RunError("of this test")
+    def end(row: dict[str, Any]) -> None:
+        raise error
 
-    with pytest.raises(RunError, match="of this test"):
-        trained(data, tmp_path / "one", "mlflow", watch=fail)
-    assert recorded(tmp_path)[1].info.status == "FAILED"
+    with pytest.raises(type(error), match="of this test"):
+        trained(data, tmp_path / "one", "mlflow", watch=end)
+    assert recorded(tmp_path)[1].info.status == status
 
 
 @pytest.mark.slow

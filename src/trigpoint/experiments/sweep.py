@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigpoint.config import parse_yaml
-from trigpoint.errors import ConfigError, TrigpointError, needed
+from trigpoint.errors import ConfigError, EndedEarly, TrigpointError, needed
 from trigpoint.prediction.submitting import check_executor, executor_of, wait_for
 from trigpoint.runs import RunFolder
 from trigpoint.training.landmarks import train
@@ -249,14 +249,14 @@ class Sweep:
                 return
             trial.report(error, int(row["epoch"]))
             if trial.should_prune():
-                raise optuna.TrialPruned
+                raise EndedEarly
 
         try:
             run = train(self.recipe, given, self.out / name, progress, watch=watch if self.prune else None)
             error = least(run)
             study.tell(trial, error)
             tell(f"{name}: {error:.4g}")
-        except optuna.TrialPruned:
+        except EndedEarly:
             study.tell(trial, state=states.PRUNED)
             tell(f"{name}: ended early, others were better at this epoch")
         except KeyboardInterrupt:  # it goes on when the sweep does

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogg
 
 from trigpoint.config import to_yaml
 from trigpoint.data.files import copy_file
-from trigpoint.errors import RunError, TrigpointError, needed
+from trigpoint.errors import EndedEarly, RunError, TrigpointError, needed
 from trigpoint.recipe import Recipe, SourceRecipe
 from trigpoint.runs.lock import locked
 from trigpoint.runs.record import digest
@@ -126,7 +126,7 @@ class Wandb(Tracker):
 
     def _close(self, ended: BaseException | None) -> None:
         if self._mine:
-            self.logger.experiment.finish(exit_code=0 if ended is None else 1)
+            self.logger.experiment.finish(exit_code=0 if ended is None or isinstance(ended, EndedEarly) else 1)
 
 
 class Mlflow(Tracker):
@@ -200,7 +200,8 @@ class Mlflow(Tracker):
         self.logger.experiment.log_artifact(self.logger.run_id, str(file))
 
     def _close(self, ended: BaseException | None) -> None:
-        status = "KILLED" if isinstance(ended, KeyboardInterrupt) else "FINISHED" if ended is None else "FAILED"
+        stopped = isinstance(ended, KeyboardInterrupt | EndedEarly)
+        status = "KILLED" if stopped else "FINISHED" if ended is None else "FAILED"
         self.logger.experiment.set_terminated(self.logger.run_id, status)
 
 
