@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from trigpoint.cli import app
 from trigpoint.errors import ConfigError, RunError
 from trigpoint.experiments import sweep as sweeping
-from trigpoint.experiments.sweep import Space, Sweep, divided, rows
+from trigpoint.experiments.spaces import Space, divided
+from trigpoint.experiments.sweep import Sweep, rows
 from trigpoint.runs import RunFolder
+from trigpoint.runs.lock import locked
 from trigpoint.synthetic import write_catheter
 
 optuna = pytest.importorskip("optuna")
@@ -30,7 +32,9 @@ class Trainings:
         self.fail: type[Exception] | None = None
         self.epochs = epochs
         monkeypatch.setattr(sweeping, "train", self)
-        monkeypatch.setattr(sweeping, "least", lambda run: self.error(dict(self.begun)[run.folder.name]))
+        monkeypatch.setattr(
+            sweeping, "least", lambda run: ("val_mre_px", self.error(dict(self.begun)[run.folder.name]))
+        )
 
     @staticmethod
     def error(values: dict[str, str]) -> float:
@@ -72,7 +76,8 @@ def test_spaces_are_read() -> None:
         ("a=integer(1, 2.5)", "a whole number"),
         ("a=choice(x)", "two or more values"),
         ("a=choice(x, x)", "that differ"),
-        ("a=5", "expected a key with a space"),
+        ("a=5", "expected a key with values to draw from"),
+        ("a=logunifrm(1, 2)", "unknown way to draw values 'logunifrm'; did you mean 'loguniform'"),
     ],
 )
 def test_wrong_spaces_are_refused_with_what_they_should_be(text: str, words: str) -> None:
@@ -110,6 +115,50 @@ def test_a_stopped_sweep_goes_on_with_the_trial_that_was_stopped(
     a_sweep(tmp_path, trials=7).go_on(lambda line: None, False)  # more of them
     assert len(trainings.begun) == 8
     assert len({name for name, _ in trainings.begun}) == 7
+    assert len({values["train.optimizer.lr"] for _, values in trainings.begun}) == 7
+
+
+def test_what_is_drawn_depends_on_seed_and_number_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = Trainings(monkeypatch)
+    a_sweep(tmp_path / "whole", trials=5).go_on(lambda line: None, False)
+    for trials in (2, 5):
+        a_sweep(tmp_path / "parts", trials=trials).go_on(lambda line: None, False)
+    assert trainings.begun[5:] == trainings.begun[:5]
+    a_sweep(tmp_path / "other", trials=1, seed=1).go_on(lambda line: None, False)
+    assert trainings.begun[-1] != trainings.begun[0]
+
+
+def test_terminals_share_the_trials_and_take_up_what_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch)
+    study = a_sweep(tmp_path, trials=4).study()
+    for name in ("killed", "at work"):
+        trial = study.ask()
+        trial.set_user_attr("run", name)
+        for key, space in SPACES.items():
+            space.draw(trial, key)
+        (tmp_path / "sweep" / f".{name}.lock").touch()
+    with locked(tmp_path / "sweep" / ".at work.lock"):
+        a_sweep(tmp_path, trials=4).go_on(lambda line: None, False)
+    assert [name for name, _ in trainings.begun] == ["killed", "trial-0003", "trial-0004"]  # and one is at work
+    assert [path.name for path in (tmp_path / "sweep").glob(".*.lock")] == [".at work.lock"]
+
+
+def test_a_storage_that_another_is_just_making_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Trainings(monkeypatch)
+    create, asked = optuna.create_study, []
+
+    def first_fails(**given: Any) -> Any:
+        asked.append(given)
+        if len(asked) == 1:
+            raise RuntimeError("table alembic_version already exists")
+        return create(**given)
+
+    monkeypatch.setattr(optuna, "create_study", first_fails)
+    monkeypatch.setattr(sweeping.time, "sleep", lambda seconds: None)
+    study = a_sweep(tmp_path, trials=1).go_on(lambda line: None, False)
+    assert len(study.trials) == 1
 
 
 def test_another_sweep_in_the_folder_and_another_database_are_refused(
@@ -163,7 +212,7 @@ def test_workers_begin_no_trial_too_many_and_draw_different_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainings = Trainings(monkeypatch)
-    one, two = (a_sweep(tmp_path, trials=5, launch="here", worker=number) for number in (0, 1))
+    one, two = (a_sweep(tmp_path, trials=5, launch="here") for _ in (0, 1))
     train = sweeping.train
     depth = []
 

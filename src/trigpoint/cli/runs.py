@@ -149,7 +149,7 @@ def _plot(found: Sequence[FoundRun], file: Path) -> None:
     from trigpoint.report.figures import time_to_accuracy
     from trigpoint.report.run_figures import time_points
     from trigpoint.report.style import MOST_LINES, save
-    from trigpoint.runs.listing import curve_of
+    from trigpoint.runs.listing import curve_of, error_name
 
     curves = {run.name: curve_of(run) for run in found}
     known = {name: curve for name, curve in curves.items() if curve is not None}
@@ -158,9 +158,6 @@ def _plot(found: Sequence[FoundRun], file: Path) -> None:
     shown = {name: (minutes, errors) for name, (own, minutes, errors) in known.items() if own == column}
     if left := [name for name in curves if name not in shown]:
         note(f"not drawn, for want of a validation by {column or 'anything'}: {', '.join(left)}")
-    what = (
-        "mean radial error (px, log scale)" if column == "val_mre_px" else f"{column.removeprefix('val_')} (log scale)"
-    )
     draw = time_to_accuracy if len(shown) <= MOST_LINES else time_points
-    save(draw(shown, what=f"validation: {what}"), file)
+    save(draw(shown, what=f"validation: {error_name(column)}, log scale"), file)
     note(f"wrote {file}")

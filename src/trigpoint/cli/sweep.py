@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,8 @@ def sweep(
 ) -> None:
     """Train a recipe many times with values drawn from spaces, and list what they led to.
 
-    The values follow what worked so far (Optuna's TPE sampler). A trial is a run like any other, in OUT/trial-0000 and
+    The values follow what worked so far (Optuna's TPE sampler). In place of a recipe a dataset can be given: each trial
+    is then planned anew. A trial is a run like any other, in OUT/trial-0000 and
     so on; the validation error decides. The same command goes on where it stopped, with more --trials too; started in
     several terminals, or with --storage on several machines, it shares the trials. --launcher submitit shares them
     among Slurm jobs. OUT/trials.csv has them all.
@@ -50,7 +51,8 @@ def sweep(
     Example: trigpoint sweep fast data.path=data/faces "train.optimizer.lr=loguniform(1e-4,1e-2)" --out sweeps/lr
     """
     from trigpoint.data.files import column_text, write_text
-    from trigpoint.experiments.sweep import Sweep, divided, rows, sweep_in_jobs
+    from trigpoint.experiments.spaces import divided
+    from trigpoint.experiments.sweep import Sweep, chosen_by, rows, sweep_in_jobs
     from trigpoint.report.figures import sweep_plot
     from trigpoint.report.style import save
 
@@ -68,13 +70,22 @@ def sweep(
     found = rows(study, spaces)
     table = {key: [row.get(key) for row in found] for key in ("run", "state", "error", "minutes", *spaces)}
     write_text(out / "trials.csv", column_text(table), overwrite=True)
-    numbers = {key: table[key] for key in spaces}
-    save(sweep_plot(numbers, table["error"], [k for k in spaces if spaces[k].kind == "loguniform"]), out / "trials.png")
-    hidden = show_table(found[:_SHOWN], title=f"{out}: {len(found)} trials, the best first", hide=("minutes", "state"))
+    numbers, error = {key: table[key] for key in spaces}, chosen_by(study)
+    kinds = {kind: [key for key in spaces if spaces[key].kind == kind] for kind in ("loguniform", "choice")}
+    save(sweep_plot(numbers, table["error"], kinds["loguniform"], kinds["choice"], error), out / "trials.png")
+    shown = [{key: _short(row[key]) if key in spaces else row[key] for key in row} for row in found[:_SHOWN]]
+    headings = {key: error if key == "error" else key for key in shown[0]} if shown else None
+    title = f"{out}: {len(found)} trials, the best first"
+    hidden = show_table(shown, headings, title=title, hide=("minutes", "state"))
     tell_hidden(hidden, f"{out / 'trials.csv'}")
     best = next((row for row in found if row["state"] == "complete"), None)
     if best is None:
         note(f"{out}: no trial was finished")
         raise typer.Exit(1)
-    say(f"best                 {out / best['run']}  (error {best['error']:.4g} on the validation images)")
+    say(f"best                 {out / best['run']}  ({error} {best['error']:.4g} on the validation images)")
     say(f"all trials           {out / 'trials.csv'}, {out / 'trials.png'}")
+
+
+def _short(value: Any) -> Any:
+    """A number that was drawn, with as many digits as tell it from others."""
+    return f"{value:.3g}" if isinstance(value, float) else value

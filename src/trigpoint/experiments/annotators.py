@@ -152,7 +152,7 @@ class Annotators(Experiment):
                 style.note(axes, name.replace("_", " "), np.array([x, y]))
         ends = np.array([self.human.min(), self.human.max()])
         axes.plot(ends, ends, color=style.INK, linewidth=1, label="equal")
-        axes.set_xscale("log")
+        style.log_scale(axes, "x")
         style.log_scale(axes)
         style.dress(axes, "SD of the annotators, mm", "last sigma, mm", "Width of the target and spread of the labels")
         style.legend(axes)

@@ -7,109 +7,42 @@ many machines share; the same command goes on where it stopped, and started in s
 from __future__ import annotations
 
 import math
-import re
+import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trigpoint.config import parse_yaml
-from trigpoint.errors import ConfigError, EndedEarly, TrigpointError, needed
+import numpy as np
+
+from trigpoint.errors import ConfigError, EndedEarly, RunError, TrigpointError, needed
+from trigpoint.experiments.spaces import Space
 from trigpoint.prediction.submitting import check_executor, executor_of, wait_for
 from trigpoint.runs import RunFolder
+from trigpoint.runs.listing import error_name
+from trigpoint.runs.lock import locked
 from trigpoint.training.landmarks import train
 
 if TYPE_CHECKING:
     import optuna
 
-KINDS = {
-    "choice": "choice(a, b, ...): one of these",
-    "uniform": "uniform(low, high): a number",
-    "loguniform": "loguniform(low, high): a number above 0, by its logarithm",
-    "integer": "integer(low, high): a whole number",
-}
-_SPACE = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _FIRST = 5  # trials before any is ended early
 _RUN = "run"  # attribute of a trial: the folder of its run
 _LAUNCH = "launch"  # attribute of a trial: which jobs train it
+_CHOSEN_BY = "error"  # attribute of a study: the column of metrics.csv that its errors are of
+_TRIES = 3  # to open a storage, which another may just be making
 JOURNAL = "journal:"
 """Begins a storage that is a file which machines share over a network, where SQLite must not be."""
 
 
 @dataclass(frozen=True)
-class Space:
-    """Where a key is drawn from: one of ``KINDS``, and its values."""
-
-    kind: str
-    values: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, text: str) -> Space | None:
-        """The space that a text such as ``loguniform(1e-4, 1e-2)`` names, None for any other value.
-
-        >>> Space.of("choice(mse, kl)"), Space.of("5")
-        (Space(kind='choice', values=('mse', 'kl')), None)
-        """
-        found = _SPACE.fullmatch(text.strip())
-        if found is None or found[1] not in KINDS:
-            return None
-        kind, values = found[1], parse_yaml(f"[{found[2]}]")
-        if kind != "choice":
-            values = _range(kind, values, text)
-        elif len(values) < 2 or len({str(value) for value in values}) < len(values):
-            raise ConfigError(f"'{text}': expected two or more values that differ; {KINDS[kind]}")
-        return cls(kind, tuple(values))
-
-    def draw(self, trial: optuna.Trial, key: str) -> Any:
-        """A value for ``key``."""
-        if self.kind == "choice":  # by their place, for Optuna takes no lists
-            return self.values[trial.suggest_categorical(key, list(range(len(self.values))))]
-        low, high = self.values
-        if self.kind == "integer":
-            return trial.suggest_int(key, low, high)
-        return trial.suggest_float(key, low, high, log=self.kind == "loguniform")
-
-    def shown(self, value: Any) -> Any:
-        """What Optuna notes as ``value``, as it stands in the recipe."""
-        return self.values[value] if self.kind == "choice" else value
-
-
-def _range(kind: str, values: Sequence[Any], text: str) -> list[float]:
-    """Two numbers, the smaller one first."""
-    try:
-        numbers = [int(value) if kind == "integer" else float(value) for value in values]
-    except (TypeError, ValueError):
-        numbers = []
-    whole = kind != "integer" or all(isinstance(value, int) for value in values)
-    if len(numbers) != 2 or not numbers[0] < numbers[1] or not whole:
-        raise ConfigError(f"'{text}': expected two numbers, the smaller one first; {KINDS[kind]}")
-    if kind == "loguniform" and numbers[0] <= 0:
-        raise ConfigError(f"'{text}': expected numbers above 0, got {numbers[0]:g}; {KINDS[kind]}")
-    return numbers
-
-
-def divided(overrides: Sequence[str]) -> tuple[dict[str, Space], list[str]]:
-    """The spaces by their keys, and the overrides that all trials have. Raises ConfigError where there is no space."""
-    spaces, fixed = dict[str, Space](), list[str]()
-    for text in overrides:
-        key, _, value = text.partition("=")
-        space = Space.of(value)
-        if space is None:
-            fixed.append(text)
-        else:
-            spaces[key.strip()] = space
-    if not spaces:
-        known = "; ".join(KINDS.values())
-        raise ConfigError(f"expected a key with a space, such as train.optimizer.lr=loguniform(1e-4,1e-2); {known}")
-    return spaces, fixed
-
-
-@dataclass(frozen=True)
 class Sweep:
     """``trials`` of ``recipe`` in ``out``; ``storage``: URL of a database or ``journal:FILE``, None: a file in ``out``.
-    ``prune``: end trials whose error is above the median of the others at the same epoch. ``launch`` and ``worker``:
-    of one of several jobs, which draws numbers of its own, and begins no trial that the others already work at."""
+    ``prune``: end trials whose error is above the median of the others at the same epoch. ``launch``: of several jobs,
+    none of which begins a trial that another works at. What is drawn follows from ``seed``, the number of the trial
+    and what was found so far, whoever draws it."""
 
     recipe: str
     spaces: Mapping[str, Space]
@@ -120,7 +53,6 @@ class Sweep:
     prune: bool = True
     seed: int = 0
     launch: str = ""
-    worker: int = 0
 
     def go_on(self, tell: Callable[[str], None], progress: bool = True) -> optuna.Study:
         """Train until there are so many trials, those of other processes and of before included.
@@ -129,46 +61,83 @@ class Sweep:
         fails otherwise is told and counts as a trial.
         """
         study = self.study()
+        self._release(study, lambda trial: self._trained(trial) is False)
         while len(self.done(study)) + self._at_work(study) < self.trials:
             trial = study.ask()
-            if self._surplus(study, trial):
-                break
-            name = trial.user_attrs.get(_RUN, f"trial-{trial.number:04d}")
+            study.sampler = self._sampler(trial.number)
+            before = trial.user_attrs.get(_RUN)
+            name = before or f"trial-{trial.number:04d}"
             trial.set_user_attr(_RUN, name)
-            values = {key: space.draw(trial, key) for key, space in self.spaces.items()}
-            tell(f"{name}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
-            self._run(study, trial, name, values, tell, progress)
+            with self._held(name):
+                if self._surplus(study, trial, before):
+                    break
+                values = {key: space.draw(trial, key) for key, space in self.spaces.items()}
+                tell(f"{name}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
+                self._run(study, trial, name, values, tell, progress)
         return study
 
+    @contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        """Hold the lock of a trial, which is left behind by a process that is killed."""
+        file = self.out / f".{name}.lock"
+        with locked(file, f"{name} is being trained", "wait for it or end it"):
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+
+    def _trained(self, trial: optuna.trial.FrozenTrial) -> bool | None:
+        """Whether a process is at a trial; None where that cannot be told from here."""
+        file = self.out / f".{trial.user_attrs.get(_RUN)}.lock"
+        if not file.is_file():
+            return None
+        try:
+            with locked(file) as works:
+                return False if works else None
+        except RunError:
+            return True
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Of the trial of this number: one that began anew in each process would draw the same in all of them."""
+        import optuna
+
+        drawn = np.random.SeedSequence((self.seed, number)).generate_state(1)
+        return optuna.samplers.TPESampler(seed=int(drawn[0]))
+
     def _at_work(self, study: optuna.Study, before: float = math.inf) -> int:
-        """How many trials the jobs of the same launch are at, of those with a number below ``before``."""
+        """How many trials below number ``before`` jobs of the same launch or other processes are at."""
         return sum(
-            not one.state.is_finished() and bool(self.launch) and one.user_attrs.get(_LAUNCH) == self.launch
+            one.number < before and not one.state.is_finished() and (self._launched(one) or self._trained(one) is True)
             for one in study.get_trials(deepcopy=False)
-            if one.number < before
         )
 
-    def _surplus(self, study: optuna.Study, trial: optuna.Trial) -> bool:
-        """Whether others have begun the last trials at the same moment; then this one is none."""
-        if not self.launch:
-            return False
-        trial.set_user_attr(_LAUNCH, self.launch)
+    def _launched(self, trial: optuna.trial.FrozenTrial) -> bool:
+        return bool(self.launch) and trial.user_attrs.get(_LAUNCH) == self.launch
+
+    def _surplus(self, study: optuna.Study, trial: optuna.Trial, before: str | None) -> bool:
+        """Whether others have begun the last trials at the same moment; then this one is none. ``before``: the folder
+        of one that was to go on."""
+        if self.launch:
+            trial.set_user_attr(_LAUNCH, self.launch)
         if len(self.done(study)) + self._at_work(study, trial.number) < self.trials:
             return False
         import optuna
 
         trial.set_user_attr("stopped", True)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        if _RUN in trial.user_attrs:  # one that was to go on
-            study.enqueue_trial(trial.params, user_attrs={_RUN: trial.user_attrs[_RUN]})
+        if before is not None:
+            study.enqueue_trial(trial.params, user_attrs={_RUN: before})
         return True
 
     def release(self, study: optuna.Study) -> None:
         """Let trials that jobs of this launch have left go on another time."""
+        self._release(study, self._launched)
+
+    def _release(self, study: optuna.Study, left: Callable[[optuna.trial.FrozenTrial], bool]) -> None:
         import optuna
 
         for one in study.get_trials(deepcopy=False):
-            if one.state == optuna.trial.TrialState.RUNNING and one.user_attrs.get(_LAUNCH) == self.launch:
+            if one.state == optuna.trial.TrialState.RUNNING and left(one):
                 trial = optuna.Trial(study, one._trial_id)
                 trial.set_user_attr("stopped", True)
                 study.tell(one.number, state=optuna.trial.TrialState.FAIL)
@@ -201,18 +170,18 @@ class Sweep:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.out.mkdir(parents=True, exist_ok=True)
         pruner = optuna.pruners.MedianPruner(n_startup_trials=_FIRST) if self.prune else optuna.pruners.NopPruner()
-        sampler = optuna.samplers.TPESampler(seed=None if self.storage else self.seed + 1000 * self.worker)
-        try:
-            study = optuna.create_study(
-                storage=self._storage(),
-                sampler=sampler,
-                pruner=pruner,
-                study_name=self.out.resolve().name,
-                load_if_exists=True,
-            )
-        except Exception as error:  # of many types: no such database, no driver for it, no rights
-            where = self.storage or self.out
-            raise ConfigError(f"--storage {where}: {str(error).splitlines()[0]}") from None
+        for left in reversed(range(_TRIES)):
+            try:
+                study = optuna.create_study(
+                    storage=self._storage(), pruner=pruner, study_name=self.out.resolve().name, load_if_exists=True
+                )
+                break
+            except Exception as error:  # of many types: no such database, no driver for it, no rights
+                if left:  # two that make the tables at the same moment stand in one another's way
+                    time.sleep(1)
+                    continue
+                where = f"--storage {self.storage}" if self.storage else f"{self.out}, where the trials are remembered"
+                raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from None
         spaces = {key: [space.kind, *map(str, space.values)] for key, space in self.spaces.items()}
         mine = {"recipe": str(self.recipe), "fixed": list(self.fixed), "spaces": spaces}
         before = study.user_attrs.get("sweep")
@@ -253,9 +222,10 @@ class Sweep:
 
         try:
             run = train(self.recipe, given, self.out / name, progress, watch=watch if self.prune else None)
-            error = least(run)
+            column, error = least(run)
+            study.set_user_attr(_CHOSEN_BY, column)
             study.tell(trial, error)
-            tell(f"{name}: {error:.4g}")
+            tell(f"{name}: {error_name(column)} {error:.4g}")
         except EndedEarly:
             study.tell(trial, state=states.PRUNED)
             tell(f"{name}: ended early, others were better at this epoch")
@@ -292,7 +262,7 @@ def sweep_in_jobs(sweep: Sweep, jobs: int, options: Mapping[str, str], tell: Cal
     if left <= 0:
         return study
     executor = executor_of(options, mine.out / "jobs", "--slurm ")
-    begun = executor.map_array(work, [replace(mine, worker=number) for number in range(min(jobs, left))])
+    begun = executor.map_array(work, [mine] * min(jobs, left))
     tell(f"{mine.out}: {len(begun)} jobs share {left} trials")
     try:
         wait_for(begun, "job")
@@ -305,11 +275,16 @@ def _stopped(trial: optuna.trial.FrozenTrial) -> bool:
     return bool(trial.user_attrs.get("stopped"))
 
 
-def least(run: RunFolder) -> float:
-    """The validation error that chose the weights of a finished run."""
+def chosen_by(study: optuna.Study) -> str:
+    """What the errors of the trials are, in words."""
+    return error_name(study.user_attrs.get(_CHOSEN_BY, "val_error"))
+
+
+def least(run: RunFolder) -> tuple[str, float]:
+    """The validation error that chose the weights of a finished run, and its column of ``metrics.csv``."""
     table = run.history_table()
     column = next(str(name) for name in table if str(name).startswith("val_"))
-    return float(table[column].min())
+    return column, float(table[column].min())
 
 
 def rows(study: optuna.Study, spaces: Mapping[str, Space]) -> list[dict[str, Any]]:

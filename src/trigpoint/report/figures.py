@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 from trigpoint.errors import DataError
 from trigpoint.landmarks import FloatArray
@@ -45,7 +45,7 @@ def label_curve_plot(
     axes.plot(counts, errors, "o", color=style.PALETTE[0], label="measured")
     axes.plot(more, values, color=style.PALETTE[1], linewidth=1.8, label="expected")
     axes.fill_between(more, low, high, color=style.PALETTE[1], alpha=0.2, linewidth=0)
-    axes.set_xscale("log")
+    style.log_scale(axes, "x")
     style.dress(axes, "labelled images", "mean radial error (px)", "What more labels would bring")
     axes.set_ylim(bottom=0)
     style.legend(axes)
@@ -53,9 +53,14 @@ def label_curve_plot(
 
 
 def sweep_plot(
-    values: Mapping[str, Sequence[Any]], errors: Sequence[float | None], logarithmic: Sequence[str] = ()
+    values: Mapping[str, Sequence[Any]],
+    errors: Sequence[float | None],
+    logarithmic: Sequence[str] = (),
+    choices: Sequence[str] = (),
+    what: str = "error",
 ) -> Figure:
-    """The error of each trial of a sweep against each key that was drawn; ``errors`` None: not finished, left out."""
+    """The error of each trial of a sweep, named ``what``, against each key that was drawn; ``errors`` None: not
+    finished, left out. Of keys in ``choices`` each value has a place of its own."""
     figure = style.new_figure(max(4.0, 3.2 * len(values)), 3.6)
     all_axes = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     shown = [i for i, error in enumerate(errors) if error is not None]
@@ -63,20 +68,19 @@ def sweep_plot(
     best = int(np.argmin(found)) if found else None  # type: ignore[arg-type]
     for k, (axes, (key, drawn)) in enumerate(zip(all_axes, values.items(), strict=True)):
         given = [drawn[i] for i in shown]
-        plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
-        names = sorted({str(value) for value in given})
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
+        plain = numbers and key not in choices
+        names = [str(value) for value in sorted(set(given))] if numbers else sorted({str(value) for value in given})
         at = given if plain else [names.index(str(value)) for value in given]
         axes.plot(at, found, "o", color=style.PALETTE[0], markersize=5)
         if best is not None:
-            axes.plot(at[best], found[best], "o", color=style.PALETTE[1], markersize=8, label="best")
+            axes.plot(at[best], found[best], "*", color=style.PALETTE[1], markersize=13, label="best")
         if not plain:
             axes.set_xticks(range(len(names)), names)
         elif key in logarithmic:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            style.log_scale(axes, "x")
         axes.margins(x=0.05 if plain else 0.4)
-        style.dress(axes, key, "" if k else "validation error")
+        style.dress(axes, key, "" if k else f"validation: {what}")
         if best is not None and k == 0:
             style.legend(axes)
     return figure

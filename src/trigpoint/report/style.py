@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -67,11 +67,19 @@ def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
     return _Plain(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def log_scale(axes: Axes) -> None:
-    """A logarithmic y axis with plain numbers; matplotlib's own powers of ten are formulas."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter())
+class _Numbers(LogFormatter):
+    """Plain numbers at the ticks that matplotlib would label; its own are formulas, or read 6e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def log_scale(axes: Axes, along: Literal["x", "y"] = "y") -> None:
+    """A logarithmic axis with plain numbers."""
+    axes.set(**{f"{along}scale": "log"})
+    axis = axes.yaxis if along == "y" else axes.xaxis
+    axis.set_major_formatter(_Numbers(minor_thresholds=(2, 0.5)))
+    axis.set_minor_formatter(_Numbers(minor_thresholds=(2, 0.5)))
 
 
 def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
@@ -80,7 +88,7 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
     axes.set_ylabel(ylabel, color=INK, fontsize=10)
     if title:
         axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
-    axes.tick_params(colors=MUTED, labelsize=9, length=3)
+    axes.tick_params(which="both", colors=MUTED, labelsize=9, length=3)
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -101,6 +101,15 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return short
 
 
+def error_name(column: str) -> str:
+    """What a column of ``metrics.csv`` that chooses weights measures, in words.
+
+    >>> error_name("val_mre_px"), error_name("val_error")
+    ('mean radial error (px)', 'error')
+    """
+    return "mean radial error (px)" if column == "val_mre_px" else column.removeprefix("val_")
+
+
 def curve_of(run: FoundRun) -> tuple[str, list[float], list[float]] | None:
     """Of a run: what chose its weights, the minutes of its validations, and the least error until each; or None."""
     try:
