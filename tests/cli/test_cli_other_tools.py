@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,45 @@ def test_a_labelled_video_becomes_a_dataset_again_and_again(tmp_path: Path) -> N
     data = LandmarkDataset.load(tmp_path / "out")
     levels = {sample.image.name: int(data.read(index).pixels.mean()) for index, sample in enumerate(data.samples)}
     assert levels == {"v_000001.png": pytest.approx(60, abs=3), "v_000003.png": pytest.approx(180, abs=3)}
+
+
+@pytest.mark.parametrize("form", ["coco", "native"])
+def test_rows_whose_image_is_not_there_are_left_out_on_request(tmp_path: Path, form: str) -> None:
+    PIL.Image.new("L", (30, 20)).save(tmp_path / "a.png")
+    names = {"categories": [{"id": 1, "name": "tip", "keypoints": ["l"]}]}
+    images = [{"id": i, "file_name": f"{name}.png", "width": 30, "height": 20} for i, name in enumerate("ab")]
+    labels = [
+        {"id": i, "image_id": i, "category_id": 1, "keypoints": [1 + i, 17, 2], "num_keypoints": 1} for i in range(2)
+    ]
+    (tmp_path / "set.json").write_text(json.dumps({**names, "images": images, "annotations": labels}))
+    (tmp_path / "landmarks.csv").write_text("image,l_x,l_y\na.png,1,17\nb.png,2,17\n")
+    source = tmp_path / ("set.json" if form == "coco" else "landmarks.csv")
+    convert = ("data", "convert", source, "--from", form, "--out")
+    code, text = run(*convert, tmp_path / "all")
+    assert code == 2
+    assert "b.png: expected an image file, got none" in text
+    assert ("leave them out with --skip-missing" in text) == (form == "coco")
+    assert not (tmp_path / "all").exists()
+    code, text = run(*convert, tmp_path / "some", "--skip-missing")
+    assert code == 0, text
+    assert f"left out 1 of 2 images that are not there, the first {tmp_path / 'b.png'}" in text
+    np.testing.assert_array_equal(LandmarkDataset.load(tmp_path / "some").points, [[[1, 17]]])
+    (tmp_path / "a.png").unlink()
+    shutil.rmtree(tmp_path / "some")  # where the image would be found
+    code, text = run(*convert, tmp_path / "none", "--skip-missing")
+    assert code == 2
+    assert "2 of 2 are missing" in text
+
+
+def test_a_missing_image_is_told_of_the_file_that_names_it(tmp_path: Path) -> None:
+    names = {"categories": [{"id": 1, "name": "tip", "keypoints": ["l"]}]}
+    for number, name in enumerate(("train", "val")):
+        if name == "train":
+            PIL.Image.new("L", (30, 20)).save(tmp_path / "train.png")
+        image = {"id": 1, "file_name": f"{name}.png", "width": 30, "height": 20}
+        label = {"id": number, "image_id": 1, "category_id": 1, "keypoints": [1, 17, 2], "num_keypoints": 1}
+        (tmp_path / f"{name}.json").write_text(json.dumps({**names, "images": [image], "annotations": [label]}))
+    both = (tmp_path / "train.json", tmp_path / "val.json")
+    code, text = run("data", "convert", *both, "--from", "coco", "--out", tmp_path / "out")
+    assert code == 2
+    assert f"error: {both[1]}: {tmp_path / 'val.png'}: expected an image file, got none" in text

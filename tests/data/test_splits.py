@@ -174,6 +174,20 @@ def test_only_blank_rows_are_filled(tmp_path: Path) -> None:
         split_dataset(folder, only_blank=True)
 
 
+def test_one_subset_is_divided_and_the_others_stay(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{'train' if n < 20 else 'val'},s{n}" for n in range(26)]
+    folder = pictures(tmp_path / "d", rows, {})
+    assert split_dataset(folder, of="train") == {"train": 17, "test": 3, "val": 6}
+    splits = stored(folder)
+    assert {splits[f"{n}.png"] for n in range(20, 26)} == {"val"}
+    with pytest.raises(DataError, match="unknown split 'dev'; valid: "):
+        split_dataset(folder, of="dev")
+    told: list[str] = []
+    split_dataset(folder, force=True, tell=told.append)
+    moved = sum(splits[name] != now for name, now in stored(folder).items())
+    assert told == [f"{moved} of 26 rows that were in a split are in another one now"]
+
+
 def test_only_blank_rows_of_a_subject_in_two_splits(tmp_path: Path) -> None:
     rows = ["0.png,test,ann", "1.png,train,ann", "2.png,,ann", "3.png,,bob"]
     folder = pictures(tmp_path / "d", rows)

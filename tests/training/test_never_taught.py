@@ -180,8 +180,8 @@ def test_few_annotations_small_subsets_and_sentinels_are_told(tmp_path: Path) ->
     assert "'mark': exactly (-1, -1) in 4 of 16 training rows" in text
     table(folder, split=lambda split: split.where(split != "test", "train"))
     assert (
-        f"no row is kept for a test, only for train and val; to divide all rows anew: trigpoint data split {folder}"
-        in (noted(folder))
+        "no row is kept for a test, only for train and val; to keep some of 'train': trigpoint data split "
+        f"{folder} --of train" in noted(folder)
     )
     table(folder, split="")
     text = noted(folder)

@@ -48,6 +48,9 @@ def convert(
         str, typer.Option("--origin", help="Where foreign files have (0, 0) of the top-left pixel: centre or corner.")
     ] = "centre",
     link: Annotated[bool, typer.Option("--link", help="Link native images instead of copying them.")] = False,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out rows whose image is not there, and count them.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Convert annotations from one format to another. Landmarks are matched by name.
@@ -73,7 +76,12 @@ def convert(
         raise ConfigError("--origin: native sets have the centre of the top-left pixel at (0, 0); leave it out")
     if start == NATIVE and len(sources) > 1:
         raise ConfigError(f"convert: expected one native set, got {len(sources)}; join them: trigpoint data merge")
-    dataset = read_sources(sources, lambda source: _read(source, start, images, reading, origin))
+
+    def read(source: Path) -> LandmarkDataset:
+        found = _read(source, start, images, reading, origin, check=not skip_missing)
+        return _with_images(found, source, skip_missing) if target == NATIVE or skip_missing else found
+
+    dataset = read_sources(sources, read)
     for one in find_sentinels(dataset.points)[:_TOLD]:
         note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     _tell_problems(dataset)
@@ -113,7 +121,9 @@ def _format_options(form: str, options: dict[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in _keywords(form) if key in options}
 
 
-def _read(source: Path, form: str, images: Path | None, options: dict[str, Any], origin: str) -> LandmarkDataset:
+def _read(
+    source: Path, form: str, images: Path | None, options: dict[str, Any], origin: str, check: bool
+) -> LandmarkDataset:
     from trigpoint.data import LandmarkDataset
     from trigpoint.data.formats import FORMATS
     from trigpoint.data.origin import origin_of, read_from
@@ -123,7 +133,31 @@ def _read(source: Path, form: str, images: Path | None, options: dict[str, Any],
     counted = origin_of(origin)
     if form != NATIVE:
         return read_from(FORMATS[form](**options).read(source, images), counted)
-    return LandmarkDataset.load(source, images=images)
+    return LandmarkDataset.load(source, images=images, check_images=check)
+
+
+def _with_images(found: LandmarkDataset, source: Path, skip: bool) -> LandmarkDataset:
+    """The rows whose images are there; raises DataError for the others, unless they are to be left out."""
+    from dataclasses import replace
+
+    from trigpoint.data.description import Problem
+    from trigpoint.data.saving import refuse_missing
+    from trigpoint.data.table import raise_problems
+
+    there = {image: image.is_file() for image in {sample.image for sample in found.samples}}
+    missing = sorted(image for image, exists in there.items() if not exists)
+    if not missing:
+        return found
+    if not skip or len(missing) == len(there):
+        try:
+            refuse_missing(found)
+        except DataError as error:
+            raise DataError(f"{error}; or leave them out with --skip-missing" if not skip else str(error)) from None
+    left = [sample for sample in found.samples if there[sample.image]]
+    told = Problem(source, f"left out {len(missing)} of {len(there)} images that are not there, the first {missing[0]}")
+    found = replace(found, samples=left, problems=[*found.problems, told])
+    raise_problems(found.image_problems())
+    return found
 
 
 def _write(

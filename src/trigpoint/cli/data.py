@@ -113,9 +113,17 @@ app.command()(merge)
 def split(
     folder: Folder,
     fractions: Annotated[
-        str, typer.Option("--fractions", help="Name and share of each subset.")
-    ] = "train=0.7,val=0.15,test=0.15",
+        str | None,
+        typer.Option(
+            "--fractions",
+            help="Name and share of each subset. Default: train=0.7,val=0.15,test=0.15; with --of train: "
+            "train=0.85,test=0.15.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws another division.")] = 0,
+    of: Annotated[
+        str | None, typer.Option("--of", metavar="SUBSET", help="Divide only this subset; the others stay as they are.")
+    ] = None,
     only_blank: Annotated[
         bool, typer.Option("--only-blank", help="Keep the subsets that the table has; fill only rows without one.")
     ] = False,
@@ -123,19 +131,22 @@ def split(
 ) -> None:
     """Divide a dataset into subsets by subject and store them in its table.
 
-    Images that are copies of one another are kept together. The images of a single subject, such as a video, are
+    To keep subsets that others made, and draw a test from the training images: --of train. Images that are copies of
+    one another are kept together. The images of a single subject, such as a video, are
     divided by blocks.
 
     Example: trigpoint data split data/faces --fractions train=0.8,test=0.2 --seed 1
     """
     from trigpoint.data import split_dataset
 
-    if only_blank and force:
-        raise ConfigError("--only-blank keeps the subsets that --force replaces, got both; leave one out")
-    shares, how = parse_fractions(fractions), {"force": force, "only_blank": only_blank}
+    ways = {"--of": of is not None, "--only-blank": only_blank, "--force": force}
+    if sum(ways.values()) > 1:
+        given = " and ".join(name for name, is_given in ways.items() if is_given)
+        raise ConfigError(f"expected one of {', '.join(ways)}, which do different things, got {given}; leave one out")
+    shares, how = None if fractions is None else parse_fractions(fractions), {"force": force, "only_blank": only_blank}
     told: list[str] = []
     with progress("reading images") as advance:
-        counts = split_dataset(folder, shares, seed, tell=told.append, progress=advance, **how)
+        counts = split_dataset(folder, shares, seed, of=of, tell=told.append, progress=advance, **how)
     for line in told:
         note(line)
     show_table([{"split": name, "rows": count} for name, count in counts.items()])

@@ -18,7 +18,7 @@ def sweep(
     keys: Annotated[
         list[str],
         typer.Argument(
-            metavar="KEY=SPACE...",
+            metavar="KEY=VALUES...",
             help="Keys of the recipe and where to draw them from: choice(a,b), uniform(a,b), loguniform(a,b), "
             "integer(a,b); or a value that all trials have.",
         ),

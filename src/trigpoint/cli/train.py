@@ -107,7 +107,7 @@ def _to_measure_on(recipe: Recipe) -> str:
     splits = LandmarkDataset.load(str(recipe.data.path), check_images=False).splits()
     kept = [name for name in splits if name not in (recipe.data.train, recipe.data.val)]
     if not kept:
-        return "FOLDER --split all  (images of others: none is kept for a test here)"
+        return "OTHER --split all  (OTHER: labelled images that it has not seen)"
     return f"{recipe.data.path} --split {'test' if 'test' in kept else kept[0]}"
 
 

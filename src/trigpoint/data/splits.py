@@ -152,6 +152,7 @@ def split_dataset(
     *,
     force: bool = False,
     only_blank: bool = False,
+    of: str | None = None,
     tell: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
@@ -159,41 +160,67 @@ def split_dataset(
 
     Images with the same pixels or look are kept together, whatever their subjects; for that every image is decoded once
     (``progress``). A set of a single subject is divided by blocks of its images. With ``only_blank`` stored names stay,
-    and rows without one get that of their subject, else what the fractions still lack. ``tell`` is called with what
-    somebody should know about the division.
+    and rows without one get that of their subject, else what the fractions still lack. With ``of`` only the rows of
+    that split are divided, such as official training images into those and a test (``fractions`` None: 0.85, 0.15).
+    ``tell`` is called with what somebody should know about the division.
 
-    Raises DataError when the table has splits already and neither ``force`` nor ``only_blank`` is given, when with
-    ``only_blank`` none is blank, and when it cannot be read; then nothing is written.
+    Raises DataError when the table has splits already and none of ``force``, ``only_blank`` and ``of`` is given, when
+    with ``only_blank`` none is blank, and when it cannot be read; then nothing is written.
     """
+    dataset = LandmarkDataset.load(folder, check_images=False)
+    parts, tell = checked_fractions(fractions or (None if of is None else shares_of(of))), tell or (lambda text: None)
+    before = [sample.split for sample in dataset.samples]
+    if only_blank and all(before):
+        raise DataError(f"{dataset.table}: expected rows without a split, got none; leave the table as it is")
+    if of is not None:
+        chosen = dataset.only(of)  # raises
+        fresh = iter(_divided(chosen, [""] * len(chosen), parts, seed, tell, progress))
+        splits = tuple(next(fresh) if split == of else split for split in before)
+    elif only_blank:
+        splits = _divided(dataset, before, parts, seed, tell, progress)
+    else:
+        _refuse_stored(dataset, force)
+        splits = _divided(dataset, [""] * len(dataset), parts, seed, tell, progress)
+        moved = sum(bool(old) and old != new for old, new in zip(before, splits, strict=True))
+        if moved:
+            tell(f"{moved} of {sum(map(bool, before))} rows that were in a split are in another one now")
+    write_split(folder, splits, force=True)
+    return {name: splits.count(name) for name in dict.fromkeys([*parts, *splits])}
+
+
+def shares_of(split: str) -> dict[str, float]:
+    """The usual shares where one split is divided: most stays, the rest is for a test (or for validation)."""
+    return {split: 0.85, "val" if split == "test" else "test": 0.15}
+
+
+def _divided(
+    dataset: LandmarkDataset,
+    stored: Sequence[str],
+    parts: Mapping[str, float],
+    seed: int,
+    tell: Callable[[str], None],
+    progress: Progress | None,
+) -> tuple[str, ...]:
+    """A split name for each row, those that are ``stored`` kept."""
     from trigpoint.data.quality.copies import joined  # needs torch, which most users of the set do not
     from trigpoint.data.quality.pictures import read_pictures
 
-    dataset = LandmarkDataset.load(folder, check_images=False)
-    parts, tell = checked_fractions(fractions), tell or (lambda text: None)
-    stored = [sample.split for sample in dataset.samples]
-    if only_blank and all(stored):
-        raise DataError(f"{dataset.table}: expected rows without a split, got none; leave the table as it is")
-    if not only_blank:
-        _refuse_stored(dataset, force)
-        stored = [""] * len(dataset)
     blank = not any(stored)
     if len(set(dataset.groups)) == 1 and (len(set(stored)) > 2 or (blank and len(dataset) > 1)):
         splits, told = divided_rows(dataset, parts, seed) if blank else (_between(dataset, stored), "")
         tell(told or single_subject(dataset.groups[0]))
-    else:
-        pictures = read_pictures(dict.fromkeys(sample.image for sample in dataset.samples), progress)
-        if lost := [str(file) for file, picture in pictures.items() if picture.damage]:
-            tell(f"{len(lost)} images cannot be read, so copies of them are not known, such as {lost[0]}")
-        own = [pictures[sample.image] for sample in dataset.samples]
-        groups, notes = joined(dataset.groups, own, len(parts))
-        try:
-            splits = grouped_split(groups, parts, seed, _labelled_first(dataset, groups, parts, seed, stored, tell))
-        except DataError as error:
-            raise DataError(f"{dataset.table}: {error}") from None
-        for note in notes:
-            tell(note)
-    write_split(folder, splits, force=True)
-    return {name: splits.count(name) for name in dict.fromkeys([*parts, *splits])}
+        return splits
+    pictures = read_pictures(dict.fromkeys(sample.image for sample in dataset.samples), progress)
+    if lost := [str(file) for file, picture in pictures.items() if picture.damage]:
+        tell(f"{len(lost)} images cannot be read, so copies of them are not known, such as {lost[0]}")
+    groups, notes = joined(dataset.groups, [pictures[sample.image] for sample in dataset.samples], len(parts))
+    try:
+        splits = grouped_split(groups, parts, seed, _labelled_first(dataset, groups, parts, seed, stored, tell))
+    except DataError as error:
+        raise DataError(f"{dataset.table}: {error}") from None
+    for note in notes:
+        tell(note)
+    return splits
 
 
 def _labelled_first(

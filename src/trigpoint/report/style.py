@@ -68,10 +68,15 @@ def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
 
 
 class _Numbers(LogFormatter):
-    """Plain numbers at the ticks that matplotlib would label; its own are formulas, or read 6e-01."""
+    """Plain numbers at the ticks that matplotlib would label, in wide ranges at 1, 2 and 5 times a power of ten.
+
+    Its own are formulas, or read 6e-01.
+    """
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return f"{x:g}" if super().__call__(x, pos) else ""
+        low, high = self.axis.get_view_interval()  # type: ignore[union-attr]
+        shown = high < 3 * low or f"{x:e}"[0] in "125"
+        return f"{x:g}" if shown and super().__call__(x, pos) else ""
 
 
 def log_scale(axes: Axes, along: Literal["x", "y"] = "y") -> None:

@@ -112,8 +112,8 @@ def _of_subsets(
         )
     elif not others:
         yield (
-            f"no row is kept for a test, only for {' and '.join(splits)}; to divide all rows anew: trigpoint data "
-            f"split {settings.path} --force"
+            f"no row is kept for a test, only for {' and '.join(splits)}; to keep some of '{settings.train}': "
+            f"trigpoint data split {settings.path} --of {settings.train}"
         )
     for name in others:
         rows = [i for i, sample in enumerate(whole.samples) if sample.split == name]

@@ -205,6 +205,9 @@ class _Checks:
         for split in ("train", "val", "test"):
             if split not in used:
                 fix = "'trigpoint data split FOLDER --force' divides all rows anew"
+                if "train" in used:
+                    some = "" if split == "test" else " --fractions train=0.85,val=0.15"
+                    fix = f"'trigpoint data split FOLDER --of train{some}' keeps some of 'train' for it"
                 fix = f"training draws it from the training subset, or {fix}" if split == "val" else fix
                 self.warn(self.table.table, f"no row is in split '{split}'; {fix}")
 
