@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -94,11 +95,17 @@ class Elsewhere(UNet):
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package with one network that works and one that is gone."""
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package with one network that works, one that is gone, and one whose module fails."""
+    (tmp_path / "broken.py").write_text("class Net:\n    name: Literal\n")
+    monkeypatch.syspath_prepend(tmp_path)
     points = EntryPoints(
-        EntryPoint(name, f"{__name__}:{value}", "trigpoint.networks")
-        for name, value in (("elsewhere", "Elsewhere"), ("gone", "Gone"))
+        EntryPoint(name, value, "trigpoint.networks")
+        for name, value in (
+            ("elsewhere", f"{__name__}:Elsewhere"),
+            ("gone", f"{__name__}:Gone"),
+            ("broken", "broken:Net"),
+        )
     )
     monkeypatch.setattr("trigpoint.config.entry_points", lambda group: points.select(group=group))
     monkeypatch.setitem(NETWORKS, "elsewhere", Elsewhere)  # so that it is taken out again
@@ -117,8 +124,12 @@ def test_a_network_of_an_installed_package_is_found_by_its_entry_point() -> None
 
 @pytest.mark.usefixtures("installed")
 def test_an_entry_point_that_fails_is_named_and_only_its_own_group_is_looked_in() -> None:
-    with pytest.raises(ConfigError, match="network 'gone' of test_config:Gone is not importable"):
+    with pytest.raises(ConfigError, match="network 'gone' of test_config:Gone cannot be imported: AttributeError"):
         recipe("method.network=gone")
+    with pytest.raises(
+        ConfigError, match=r"'broken' of broken:Net cannot be imported: NameError: .*broken\.py, line 2"
+    ):
+        recipe("method.network=broken")
     with pytest.raises(ConfigError, match="did you mean 'elsewhere'"):
         recipe("method.network=elsewher")
     with pytest.raises(ConfigError, match="unknown schedule 'elsewhere'"):

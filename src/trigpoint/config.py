@@ -8,6 +8,7 @@ An unknown key is refused with the nearest valid one.
 import difflib
 import inspect
 import re
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -114,8 +115,10 @@ class Choice:
                 raise ValueError(f"unknown {self.kind} '{name}'; {did_you_mean(name, [*self.table, *found.names])}")
             try:
                 self.table[name] = found[name].load()
-            except (ImportError, AttributeError) as error:
-                raise ValueError(f"{self.kind} '{name}' of {found[name].value} is not importable: {error}") from error
+            except Exception as error:  # of any type: it is the code of another package that runs here
+                *_, last = traceback.extract_tb(error.__traceback__)
+                where = f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
+                raise ValueError(f"{self.kind} '{name}' of {found[name].value} cannot be imported: {where}") from error
         return self.table[name]
 
     def default(self, name: str, **options: Any) -> Any:

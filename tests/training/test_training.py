@@ -350,6 +350,13 @@ def test_broken_run_folders_are_refused(finished: RunFolder, tmp_path: Path) -> 
     run.config.write_text(text)
     with pytest.raises(RunError, match="does not fit the network"):
         tp.Predictor.load(copied)
+    run.config.write_text(text.replace("name: unet", "name: plain"))
+    assert "plain" in run.config.read_text()
+    with pytest.raises(RunError, match=r"config\.yaml: network 'plain' is a part of another package, not there"):
+        tp.Predictor.load(copied)
+    run.env.write_text(f"{run.env.read_text()}part networks: plain of my_package 0.1\n")
+    with pytest.raises(RunError, match=r"network 'plain' is a part of my_package 0\.1, not there; install it"):
+        tp.Predictor.load(copied)
     run.config.write_text(text + "later: true\n")
     with pytest.raises(RunError, match=r"config\.yaml: unknown key 'later'(?!.*the run was made)"):
         tp.Predictor.load(copied)

@@ -15,6 +15,7 @@ temporary name and renamed; only ``skipped.csv`` gains lines. ``.lock`` is held 
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,7 @@ from trigpoint.runs.landmark_file import LandmarkFile, damaged
 T = TypeVar("T")
 FIXED = "fixed"  # the schedule that leaves the widths of the targets as they are
 _ORIGIN = "begun from "  # a line of env.txt
+_PART = re.compile(r"unknown (network|method|schedule|loss) '([^']+)'")
 
 
 class RunFolder:
@@ -166,6 +168,12 @@ class RunFolder:
             return load_any_recipe(self.config)
         except ConfigError as error:
             lines = self.env.read_text(encoding="utf-8", errors="replace").splitlines() if self.env.is_file() else []
+            if part := _PART.search(str(error)):
+                kind, name = part.groups()
+                of = next((line for line in lines if line.startswith("part ") and f": {name} of " in line), None)
+                package = "another package" if of is None else of.split(" of ")[1]
+                fix = f"install it, or import the module that adds the {kind} first (from Python)"
+                raise RunError(f"{self.config}: {kind} '{name}' is a part of {package}, not there; {fix}") from None
             made = next((line.split()[1] for line in lines if line.startswith("trigpoint ")), None)
             other = made is not None and made != __version__
             advice = f"; the run was made by trigpoint {made}, this is {__version__}: pip install trigpoint=={made}"
