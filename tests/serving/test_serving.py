@@ -169,10 +169,17 @@ def test_a_body_that_states_no_length_is_bounded(client: TestClient) -> None:
 def test_parameters_and_addresses_are_checked(client: TestClient) -> None:
     refused = client.post("/predict?threshold=0.5", content=png())
     assert (refused.status_code, "threshold" in refused.text) == (422, True)
-    for wrong in ("nan", "inf", "much"):
-        assert client.post(f"/predict?threshold={wrong}", content=png()).status_code == 422
-    assert client.get("/predict").status_code == 405
-    assert client.get("/nothing").json() == {"error": "Not Found"}
+    for wrong, words in (("nan", "a finite number"), ("inf", "a finite number"), ("much", "a number")):
+        answer = client.post(f"/predict?threshold={wrong}", content=png())
+        told = f"threshold: expected {words}, got '{wrong}'; correct it, or leave it out"
+        assert (answer.status_code, answer.json()) == (422, {"error": told})
+    answer = client.post("/predict?thresh=0.5", content=png())
+    assert (answer.status_code, answer.json()["error"][:46]) == (422, "expected the parameter threshold, got 'thresh'")
+    for status, address in ((405, "/predict"), (404, "/nothing")):
+        answer = client.get(address)
+        assert answer.status_code == status
+        assert answer.json()["error"].startswith("expected one of POST /predict, GET /")
+        assert answer.json()["error"].endswith(f"got GET {address}; correct the address")
     assert client.post("/predict", content=png(), headers={"origin": "https://elsewhere.example"}).status_code == 403
     assert client.get("/model", headers={"host": "elsewhere.example"}).status_code == 403
     assert client.get("/model", headers={"host": "[::"}).status_code == 403

@@ -13,7 +13,7 @@ from trigpoint.data.annotators import begin_table, table_of
 from trigpoint.data.description import read_description
 from trigpoint.errors import ConfigError, DataError, RunError
 from trigpoint.serving.asgi import LOCAL
-from trigpoint.serving.listening import address, bound
+from trigpoint.serving.listening import address, bound, moved
 
 PORT = 8765
 
@@ -65,6 +65,8 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         for note in project.notes:
             tell(note)
         listening = stack.enter_context(bound(wanted.host, wanted.port, PORT))
+        if (elsewhere := moved(listening, wanted.port, PORT)) is not None:
+            tell(elsewhere)
         access = Access(wanted.password, kept=None if read_only else opened.hidden / "label.key")
         learn = wanted.learn and not read_only
         app = make_app(project, access, wanted.host, wanted.runs, learn=learn)

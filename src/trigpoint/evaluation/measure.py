@@ -51,8 +51,10 @@ def evaluate(
             f"{predictor.recipe.method_name}, which finds one; train one that finds several: trigpoint train instances "
             "data.path=FOLDER --out RUN (the recipe with method.name=instances)"
         )
+    unfinished = folder.unfinished()
     warnings += (
-        seen_before(folder, dataset)
+        ([] if unfinished is None else [unfinished])
+        + seen_before(folder, dataset)
         + known_subjects(folder, data, dataset)
         + data_changed(folder, predictor.landmarks.names)
     )

@@ -116,10 +116,10 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     rows: list[tuple[str, str, str]] = []
     rows += _length_rows(metrics, intervals, "mm")
     rows += _share_rows(metrics, intervals)
-    if metrics.get("mre_mm") is None and metrics.get("mre_px") is not None:
-        rows.append(("Lengths in mm", "unit unknown", "the data state no pixel spacing"))
     rows += _length_rows(metrics, intervals, "px")
     rows += _trust_rows(metrics)
+    if metrics.get("mre_mm") is None and metrics.get("mre_px") is not None:
+        rows.append(("Lengths in mm", "unit unknown", "the data state no pixel spacing"))
     return [{"measure": measure, "value": value, "rule": rule} for measure, value, rule in rows]
 
 
@@ -159,7 +159,8 @@ def _trust_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if radius := metrics.get("radius"):
         parts = [f"{name} {100 * radius[name]:.0f}" for name in ("easy", "middle", "hard") if name in radius]
         held = percent(radius["held"]) + (f" ({', '.join(parts)})" if parts else "")
-        rows.append(("Error within the radius", held, f"promised {radius['promised']:.0%}; thirds by expected error"))
+        thirds = "; thirds by expected error" if parts else ""
+        rows.append(("Error within the radius", held, f"promised {radius['promised']:.0%}{thirds}"))
     if flagged := metrics.get("flagged"):
         large = f"{percent(flagged['large_errors'])} of the large errors"
         rows.append(

@@ -179,6 +179,16 @@ class RunFolder:
             advice = f"; the run was made by trigpoint {made}, this is {__version__}: pip install trigpoint=={made}"
             raise RunError(f"{error}{advice if other else ''}") from None
 
+    def unfinished(self) -> str | None:
+        """What is missing of a run that finds landmarks, in words, while it is trained or after it was stopped."""
+        if len(self.read_landmarks().radius):
+            return None
+        done = f"{self.epochs_done()} of {self.recipe().train.num_epochs} epochs"
+        return f"{self.folder}: is not finished ({done}), so its weights may change and its radii are not known yet"
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.folder)!r})"
+
     def read_landmarks(self) -> LandmarkFile:
         """Names, spacing and radii."""
         return LandmarkFile.read(self.landmarks)

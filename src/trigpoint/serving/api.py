@@ -9,10 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
@@ -20,14 +18,13 @@ from trigpoint import __version__
 from trigpoint.errors import TrigpointError
 from trigpoint.prediction.base import ImagePredictor
 from trigpoint.serving.answers import About, Answer, ImageAnswer, Model, Problem, State, image_answer
-from trigpoint.serving.asgi import TooLongError
 from trigpoint.serving.batching import Batcher
 from trigpoint.serving.decoding import Decoders
 from trigpoint.serving.gate import OPEN, PREDICT, Gate, Room
 from trigpoint.serving.limits import Limits
 from trigpoint.serving.metrics import Metrics
+from trigpoint.serving.refusing import answer_errors, only_known
 
-_GONE = 499  # what nginx calls a client that did not wait for the answer
 _DECODERS = 4  # decoding takes far less time than predicting, and each holds an image
 _NAME = 255  # letters of a file's name that are given back
 _BINARY = {"type": "string", "format": "binary"}
@@ -77,7 +74,7 @@ class Service:
         self.decoders: Decoders
         self.batcher: Batcher
         app = FastAPI(title="trigpoint serve", version=__version__, lifespan=self._life, docs_url=None, redoc_url=None)
-        _answer_errors(app)
+        answer_errors(app)
         _add_addresses(app, self)
         self.app = Gate(app, limits, self.room, self.metrics, token, host)
 
@@ -129,6 +126,7 @@ def _add_addresses(app: FastAPI, service: Service) -> None:
     @app.post(PREDICT, response_model=Answer, responses=_PROBLEMS, openapi_extra={"requestBody": _BODY})
     async def predict(request: Request, threshold: float | None = limit) -> Response:
         """Find the landmarks in one image or many. Either all of them are answered or none is."""
+        only_known(request, ("threshold",))
         files = await _received(request, service.room.most)
         until = request.scope["state"]["until"]
         with service.room.taken(len(files) - 1):  # the request itself has room for one
@@ -227,27 +225,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[ImageAns
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-def _answer_errors(app: FastAPI) -> None:
-    @app.exception_handler(TrigpointError)
-    async def refused(request: Request, error: TrigpointError) -> Response:
-        return JSONResponse({"error": str(error)}, 422)
-
-    @app.exception_handler(RequestValidationError)
-    async def odd(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
-
-    @app.exception_handler(TooLongError)
-    async def long(request: Request, error: TooLongError) -> Response:
-        return JSONResponse({"error": str(error)}, 413)
-
-    @app.exception_handler(StarletteHTTPException)
-    async def other(request: Request, error: StarletteHTTPException) -> Response:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return Response(status_code=_GONE)

@@ -34,6 +34,13 @@ def bound(host: str, port: int | None, usual: int) -> Iterator[socket.socket]:
         yield listening
 
 
+def moved(listening: socket.socket, port: int | None, usual: int) -> str | None:
+    """That another port than the usual one was taken, in words, where none was asked for."""
+    if port is not None or listening.getsockname()[1] == usual:
+        return None
+    return f"port {usual} is in use by another program, so this one listens on another; --port N chooses one"
+
+
 def address(host: str, port: int) -> str:
     """What a user opens.
 

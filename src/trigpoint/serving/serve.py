@@ -13,7 +13,7 @@ import numpy as np
 from trigpoint.errors import PATIENCE, ConfigError
 from trigpoint.serving.asgi import LOCAL
 from trigpoint.serving.limits import Limits
-from trigpoint.serving.listening import address, bound, impatient
+from trigpoint.serving.listening import address, bound, impatient, moved
 
 if TYPE_CHECKING:
     from trigpoint.serving.api import Service
@@ -62,6 +62,8 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
 
     prepare()
     with bound(wanted.host, wanted.port, PORT) as listening:
+        if (note := moved(listening, wanted.port, PORT)) is not None:
+            tell(note)
         service = load_service(wanted)
         model = service.model
         tell(f"{wanted.model}: {len(service.predictor.landmarks)} landmarks, version {model.version}")
