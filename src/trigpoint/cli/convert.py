@@ -164,6 +164,7 @@ def _write(
     dataset: LandmarkDataset, form: str, out: Path, options: dict[str, Any], origin: str, link: bool, force: bool
 ) -> Path:
     from trigpoint.data.formats import FORMATS
+    from trigpoint.data.formats.base import not_kept
     from trigpoint.data.origin import written_to
 
     if form == NATIVE:
@@ -175,6 +176,8 @@ def _write(
     writer.write(written_to(dataset, origin), out, overwrite=force)
     for text in writer.untold:
         note(f"warning: {out}: {text}")
+    if lost := not_kept(writer, dataset):
+        note(f"{form} does not keep {', '.join(lost)}; add to dataset.yaml what you need when you read it again")
     return out
 
 

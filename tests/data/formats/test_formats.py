@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.formats import FORMATS, READ_ONLY, Coco, DeepLabCut, Isbi, Ljson, Pts
+from trigpoint.data.formats.base import not_kept
 from trigpoint.data.formats.isbi import NAMES
 from trigpoint.data.formats.wflw import NAMES as WFLW_NAMES
+from trigpoint.data.measurements import read_measurements
 from trigpoint.errors import DataError
-from trigpoint.landmarks import ABSENT, LandmarkSet, Sample
+from trigpoint.landmarks import ABSENT, LandmarkSet, Normalizer, Sample
 
 CALCULATED = 5.1e-7  # tps and pts write calculated numbers in six decimals
 WRITTEN = [form for form in FORMATS if form not in READ_ONLY]
@@ -76,6 +79,33 @@ def round_trip(form: str, data: LandmarkDataset, root: Path) -> LandmarkDataset:
     again = FORMATS[form]().read(target, images=root / "images")
     where = {data.image_name(sample): index for index, sample in enumerate(again.samples)}
     return again.subset([where[data.image_name(sample)] for sample in data.samples])
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_what_is_not_kept_of_the_description_is_known(form: str, tmp_path: Path) -> None:
+    names = FIXED.get(form, ("left", "right", "tip"))
+    points = np.tile(np.arange(len(names))[:, None] % 3 + 1.0, (2, 1, 2))
+    data = dataset(tmp_path, points, names)
+    marks = LandmarkSet(
+        names,
+        pairs=((names[0], names[1]),),
+        groups={"both": names[:2]},
+        normalizer=Normalizer("width", between=(names[0], names[1])),
+        measurements=read_measurements({"bend": {"angle": [names[0], names[1], names[2]]}}, []),
+    )
+    assert marks.measurements
+    samples = [replace(sample, spacing_mm=(0.5, 0.5)) for sample in data.samples]
+    data = replace(data, landmarks=marks, samples=samples)
+    options = {"unit": "mm"} if form == "tps" else {}
+    options |= {"names": names} if form in NAMELESS and form not in FIXED else {}
+    written = FORMATS[form](**options)
+    target = tmp_path / ONE_FILE.get(form, "out")
+    written.write(data, target)
+    again = FORMATS[form](**options).read(target, images=tmp_path / "images")
+    keys = ("pairs", "groups", "normalizer", "measurements")
+    kept = {key for key in keys if getattr(again.landmarks, key) == getattr(marks, key)}
+    kept |= {"spacing_mm"} & {"spacing_mm" for sample in again.samples if sample.spacing_mm == (0.5, 0.5)}
+    assert set(not_kept(written, data)) == {*keys, "spacing_mm"} - kept
 
 
 @pytest.mark.parametrize("form", WRITTEN)

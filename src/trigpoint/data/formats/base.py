@@ -29,6 +29,11 @@ class Format(ABC):
 
     untold: Sequence[str] = ()
 
+    @property
+    def keeps(self) -> Collection[str]:
+        """What its files hold of the pixel size, ``pairs``, ``groups``, ``normalizer`` and ``measurements``."""
+        return ()
+
     @abstractmethod
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """A dataset whose images are looked for below ``images`` (default: beside the annotations), not opened."""
@@ -310,3 +315,16 @@ def write_files(texts: dict[Path, str], *, overwrite: bool) -> list[Path]:
     for file in left:
         write_bytes(file, files[file], overwrite=overwrite)
     return list(files)
+
+
+def not_kept(form: Format, dataset: LandmarkDataset) -> list[str]:
+    """What a dataset states that the files of a format do not hold, by the keys of ``dataset.yaml``."""
+    marks = dataset.landmarks
+    stated = {
+        "spacing_mm": any(sample.spacing_mm is not None for sample in dataset.samples),
+        "pairs": bool(marks.pairs),
+        "groups": bool(marks.groups),
+        "normalizer": marks.normalizer is not None,
+        "measurements": bool(marks.measurements),
+    }
+    return [key for key, there in stated.items() if there and key not in form.keeps]

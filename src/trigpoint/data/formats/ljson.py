@@ -1,6 +1,7 @@
 """landmarker.io and menpo ``.ljson``, versions 1 to 3: one JSON file per image. Its points are [y, x]."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ class Ljson(base.Format):
 
     def __init__(self, group: str | None = None) -> None:
         self.group = None if group is None else str(group)
+
+    @property
+    def keeps(self) -> Collection[str]:
+        return ("groups",)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.ljson`` file or a folder of them; landmarks are matched by name. Raises DataError."""

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -62,6 +63,10 @@ class Sleap(Format):
         self.predictions, self.invisible = predictions, invisible
         self.skeleton = None if skeleton is None else str(skeleton)
         self.frames = None if frames is None else Path(str(frames))
+
+    @property
+    def keeps(self) -> Collection[str]:
+        return ("pairs",)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one file; ``images`` is the folder of images and videos (default: the file's). Raises DataError."""

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -55,6 +55,10 @@ class Tps(Format):
             raise ConfigError(f"tps: unit: unknown unit '{unit}'; {did_you_mean(str(unit), _MM)}")
         self.names = None if names is None else tuple(names)
         self.y, self.unit = y, unit
+
+    @property
+    def keeps(self) -> Collection[str]:
+        return () if self.unit is None else ("spacing_mm",)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read one ``.tps`` file or a folder of them; images are opened for their heights. Raises DataError."""

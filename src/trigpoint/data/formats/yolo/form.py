@@ -1,6 +1,6 @@
 """The format: a row of text per object."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +48,10 @@ class Yolo(Format):
     def __init__(self, names: Sequence[str] | None = None, category: str | None = None, copy: bool = False) -> None:
         self.names, self.copy = names, copy is True
         self.category = None if category is None else str(category)
+
+    @property
+    def keeps(self) -> Collection[str]:
+        return ("pairs",)
 
     def read(self, source: str | Path, images: str | Path | None = None) -> LandmarkDataset:
         """Read a dataset. Raises DataError."""
