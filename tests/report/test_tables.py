@@ -50,14 +50,14 @@ def test_rows_in_mm_come_first_then_shares_then_px() -> None:
 
     assert units(METRICS) == ["mm", "share", "px"]
     unknown = METRICS | dict.fromkeys(("mre_mm", "sd_mm", "median_mm", "sdr_mm"))
-    assert units(unknown) == ["share", "mm", "px"]  # that mm are not known is said before px
+    assert units(unknown) == ["share", "px", "mm"]  # that mm are not known is said at the end
     assert metric_rows(unknown)[0]["measure"].startswith("Normalised mean error")
 
 
 def test_null_keys_are_left_out_and_an_unknown_unit_is_said_once() -> None:
     nulls = dict.fromkeys(METRICS, None) | {"mre_px": 2.7, "sd_px": 1.0}
     values = [row["value"] for row in metric_rows(nulls)]
-    assert values == ["unit unknown", "2.70 px", "1.00 px"]
+    assert values == ["2.70 px", "1.00 px", "unit unknown"]
     assert metric_rows({}) == []
 
 

@@ -110,12 +110,10 @@ def _text(value: Any) -> str:
 
 
 def _show(rows: Sequence[Mapping[str, Any]], found: Sequence[FoundRun], short: Mapping[str, str]) -> None:
-    """The table; what differs only because something else does is hidden first, the errors never."""
-    known = [run.recipe for run in found if run.recipe]
-    shared = [key for key in short if all(key in recipe for recipe in known)]
-    others = [key for key in short if key not in shared]
+    """The table; what tells no more runs apart than the keys before it is hidden first, the errors never."""
+    telling, others = _telling([run.recipe for run in found if run.recipe], list(short))
     headings = {key: short.get(key, key) for key in rows[0]}
-    hide = [*others[::-1], "data", "date", *shared[::-1], "state", "minutes"]
+    hide = [*others[::-1], "data", "date", *telling[:1:-1], "minutes", *telling[1::-1], "state"]
     if all(run.state == "finished" for run in found):
         headings.pop("state")
     for name in ("test", "data"):
@@ -124,6 +122,28 @@ def _show(rows: Sequence[Mapping[str, Any]], found: Sequence[FoundRun], short: M
     tell_hidden(show_table(rows, headings, hide=hide)[::-1], "--csv FILE")
     states = {state: sum(run.state == state for run in found) for state in ("finished", "unfinished", "broken")}
     note(f"{len(found)} runs: {', '.join(f'{count} {state}' for state, count in states.items() if count)}")
+
+
+def _telling(recipes: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Keys of which each tells runs apart that those before it do not, the one that tells most first; and the others.
+
+    >>> _telling([{"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 2, "c": 1}, {"a": 1, "b": 3, "c": 2}], ["a", "c", "b"])
+    (['b'], ['a', 'c'])
+    """
+    apart: list[tuple[str, ...]] = [() for _ in recipes]
+    telling, left = list[str](), list(keys)
+    while left:
+        split = {
+            key: [(*known, _text(recipe.get(key))) for known, recipe in zip(apart, recipes, strict=True)]
+            for key in left
+        }
+        best = max(left, key=lambda key: len(set(split[key])))
+        if len(set(split[best])) == len(set(apart)):
+            break
+        apart = split[best]
+        telling.append(best)
+        left.remove(best)
+    return telling, left
 
 
 def _csv(found: Sequence[FoundRun], keys: Sequence[str], file: Path) -> str:

@@ -73,9 +73,9 @@ def evaluate(
         if predictor.trust is not None and (unlike := predictor.trust.told(found.detections)):
             warnings.append(f"not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}")
         made = Report(metrics=metrics, prediction=found, errors=errors, measured=measured, **report)
-        typical, _ = made.extremes()
-        if predictor.method.traces and typical:
-            made.traces = traced(predictor, dataset, made.errors, typical)
+        typical, worst = made.extremes()
+        if predictor.method.traces and (typical or worst):
+            made.traces = traced(predictor, dataset, made.errors, typical or worst)
         return made
     images = dataset.instances_by_image()
     radius = [predictor.method.matching_radius(image_size(image.image)[0]) for image in images]

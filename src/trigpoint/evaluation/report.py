@@ -67,7 +67,7 @@ class Report(Result):
         """Curves, points over typical and over the worst images, and the worst landmarks close by."""
         names, pictures = self.dataset.landmarks.names, list[Picture | Gallery]()
         if self.detected is None:
-            pictures.append(Picture("Cumulative error", curve({self.run.folder.name: self})))
+            pictures.append(Picture("Cumulative error", curve({self.run.folder.name: self}, title="")))
             if len(names) > 1:
                 unit, errors = self.lengths
                 bars = {name: errors[:, k] for k, name in enumerate(names)}
@@ -76,7 +76,7 @@ class Report(Result):
                 text = "differences against means (Bland and Altman); line: bias, dashed: 95 % limits of agreement"
                 pictures.append(Picture("Agreement of measurements", agreement(self), text))
         else:
-            drawn = curve({self.run.folder.name: self})
+            drawn = curve({self.run.folder.name: self}, title="")
             pictures.append(Picture("Precision and recall", drawn, "at every score; the threshold is that of the run"))
         pictures += galleries(self)
         if law := read_curve(self.run):

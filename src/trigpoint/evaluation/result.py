@@ -89,19 +89,22 @@ class Result:
         return [] if curve is None else outlook(curve)
 
     def extremes(self) -> tuple[list[int], list[int]]:
-        """Images in the middle and at the end of those that are measured, by their errors."""
+        """Images in the middle and at the end of those that are measured, by their errors; of few images few, so that
+        none is both."""
         if self.detected is None:
             wrong = np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in self.leading[1]])
-            order, count = [int(i) for i in np.argsort(wrong) if not np.isnan(wrong[i])], 8
+            order = [int(i) for i in np.argsort(wrong) if not np.isnan(wrong[i])]
+            count = _share(8, order)
             worst = order[::-1][:count]
         else:  # of the images that show something, or were said to
             counts = self.detected.scores.counts
             wrong = (counts.misses() + counts.false_positives).sum(1)
             busy = np.flatnonzero((counts.actual + counts.predicted).sum(1))
-            order, count = [int(i) for i in busy[np.argsort(wrong[busy], kind="stable")]], 6
+            order = [int(i) for i in busy[np.argsort(wrong[busy], kind="stable")]]
+            count = _share(6, order)
             worst = [i for i in order[::-1][:count] if wrong[i]]
         middle = max(0, len(order) // 2 - count // 2)
-        return order[middle : middle + count], worst
+        return [i for i in order[middle : middle + count] if i not in worst], worst
 
     @property
     def spacing_source(self) -> str | None:
@@ -111,3 +114,8 @@ class Result:
         sources = sorted({self.dataset.read(i).spacing_source for i in range(min(3, len(self.dataset)))} - {""})
         stated = "the spacing stated in the dataset (column spacing_mm or dataset.yaml)"
         return ", ".join(sources) if sources and self.dataset.spacing_mm is None else stated
+
+
+def _share(most: int, images: list[int]) -> int:
+    """How many of the images are shown as typical, and as many as worst."""
+    return min(most, max(1, len(images) // 3))

@@ -1,5 +1,6 @@
 """NWB files with pose annotations (ndx-pose), by pynwb and sleap-io (extra ``sleap``); see ``sleap``."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from trigpoint.data.dataset import LandmarkDataset
@@ -15,6 +16,10 @@ class Nwb(Sleap):
     NWB has no tracks and no symmetries here: instances come back as 1, 2, ..., and scores cannot be stored. The origin
     of its coordinates is not defined; sleap-io writes those of SLEAP, 0 at the centre of the top-left pixel, as ours.
     """
+
+    @property
+    def keeps(self) -> Collection[str]:
+        return ()
 
     def write(self, dataset: LandmarkDataset, target: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one ``.nwb`` that names image files; images are opened for their sizes."""
