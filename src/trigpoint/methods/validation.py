@@ -116,7 +116,7 @@ class DetectionError(ValidationMetric):
     """
 
     columns = ("val_error", "val_f1", "val_distance_px", "val_threshold")
-    title, unit, factor = "1 - F1, and a little of the distance", "%", 100.0
+    title, unit, factor = "error (1 - F1, plus a little of the distance)", "%", 100.0
 
     def __init__(self, landmarks: int, radius: Callable[[float], float]) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ Figures are plain ``matplotlib.figure.Figure`` objects, so drawing needs no disp
 """
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import Formatter
 from PIL import Image, ImageColor
 
 from trigpoint.data.files import whole
@@ -67,24 +68,25 @@ def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
     return _Plain(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-class _Numbers(LogFormatter):
-    """Plain numbers at the ticks that matplotlib would label, in wide ranges at 1, 2 and 5 times a power of ten.
+class _Numbers(Formatter):
+    """Plain numbers at 1, 2 and 5 times a power of ten; at each in short ranges, at powers alone in long ones.
 
-    Its own are formulas, or read 6e-01.
+    matplotlib's own are formulas, or read 6e-01.
     """
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         low, high = self.axis.get_view_interval()  # type: ignore[union-attr]
-        shown = high < 3 * low or f"{x:e}"[0] in "125"
-        return f"{x:g}" if shown and super().__call__(x, pos) else ""
+        decades = math.log10(high / low) * (1.3 if self.axis.axis_name == "x" else 1)  # type: ignore[union-attr]
+        labelled = "123456789" if decades < 0.5 else "125" if decades < 2.5 else "1"
+        return f"{x:g}" if f"{x:.0e}"[0] in labelled else ""
 
 
 def log_scale(axes: Axes, along: Literal["x", "y"] = "y") -> None:
     """A logarithmic axis with plain numbers."""
     axes.set(**{f"{along}scale": "log"})
     axis = axes.yaxis if along == "y" else axes.xaxis
-    axis.set_major_formatter(_Numbers(minor_thresholds=(2, 0.5)))
-    axis.set_minor_formatter(_Numbers(minor_thresholds=(2, 0.5)))
+    axis.set_major_formatter(_Numbers())
+    axis.set_minor_formatter(_Numbers())
 
 
 def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:

@@ -75,7 +75,7 @@ def card(run: RunFolder, record: Record) -> str:
     if recipe.train.num_epochs <= recipe.train.val_every:  # they were looked at once
         chose = ""
     lines = [
-        f"# {recipe.name}: a model that finds {len(names)} landmark{'' if len(names) == 1 else 's'}",
+        f"# {run.folder.resolve().name}: a model that finds {len(names)} landmark{'' if len(names) == 1 else 's'}",
         "",
         f"- **Finds**: {', '.join(names)}",
         f"- **Method**: {recipe.method_name}, input {recipe.data.input.size[0]} x {recipe.data.input.size[1]} (rows x "

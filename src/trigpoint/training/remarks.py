@@ -91,7 +91,7 @@ def _of_subsets(
 ) -> Iterator[str]:
     validation, splits = parts["val"], whole.splits()
     images, subjects = len(validation.by_image()), len(set(validation.groups))
-    chosen = "weights are chosen by them, and " if chooses else ""
+    chosen = ", and they choose the weights" if chooses else ""
     if {sample.image for sample in validation.samples} <= {sample.image for sample in parts["train"].samples}:
         yield (
             f"none of the {_count(images, 'annotated image')} is kept for validation, so what is measured on them says "
@@ -101,8 +101,8 @@ def _of_subsets(
         yield single_subject(validation.groups[0])
     elif subjects < MIN_SUBJECTS:
         yield (
-            f"the validation subset has {_count(images, 'image')} of {_count(subjects, 'subject')}, which say little "
-            f"about others: {chosen}radii take {CALIBRATED}"
+            f"the validation subset has {_count(images, 'image')} of {_count(subjects, 'subject')}: too few to tell "
+            f"much about others{chosen}; radii need {CALIBRATED} subjects"
         )
     others = {name: rows for name, rows in splits.items() if name not in (settings.train, settings.val)}
     if not splits:
