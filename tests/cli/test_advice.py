@@ -113,8 +113,8 @@ def test_no_validation_subset_is_no_error(tmp_path: Path) -> None:
 def test_no_subsets_at_all(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "d")
     result = train(folder, tmp_path / "run")
-    command = advice(result, r"trigpoint evaluate \S+ --data FOLDER --split all")
-    assert told(*[str(folder) if part == "FOLDER" else part for part in command]).exit_code == 0
+    command = advice(result, r"trigpoint evaluate \S+ --data OTHER --split all")
+    assert told(*[str(folder) if part == "OTHER" else part for part in command]).exit_code == 0
     other = told("evaluate", tmp_path / "run", "--data", folder)
     assert other.exit_code == 2
     assert "take all rows: --split all" in words(other)

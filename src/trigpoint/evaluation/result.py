@@ -117,5 +117,5 @@ class Result:
 
 
 def _share(most: int, images: list[int]) -> int:
-    """How many of the images are shown as typical, and as many as worst."""
-    return min(most, max(1, len(images) // 3))
+    """How many of the images are shown as worst: of few no more than half."""
+    return min(most, -(-len(images) // 2))
