@@ -104,7 +104,7 @@ def test_rows_whose_image_is_not_there_are_left_out_on_request(tmp_path: Path, f
     code, text = run(*convert, tmp_path / "all")
     assert code == 2
     assert "b.png: expected an image file, got none" in text
-    assert ("leave them out with --skip-missing" in text) == (form == "coco")
+    assert ("To leave out what is missing: --skip-missing" in text) == (form == "coco")
     assert not (tmp_path / "all").exists()
     code, text = run(*convert, tmp_path / "some", "--skip-missing")
     assert code == 0, text

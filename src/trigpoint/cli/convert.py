@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from trigpoint.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
+    from trigpoint.data.description import Problem
 
 NATIVE = "native"
 _ROOM = Path(__file__).parents[1] / "data" / "formats"  # its modules bear the formats' names; importing them takes time
@@ -141,6 +143,7 @@ def _with_images(found: LandmarkDataset, source: Path, skip: bool) -> LandmarkDa
     from dataclasses import replace
 
     from trigpoint.data.description import Problem
+    from trigpoint.data.formats.collected import NOT_BELOW
     from trigpoint.data.saving import refuse_missing
     from trigpoint.data.table import raise_problems
 
@@ -152,10 +155,13 @@ def _with_images(found: LandmarkDataset, source: Path, skip: bool) -> LandmarkDa
         try:
             refuse_missing(found)
         except DataError as error:
-            raise DataError(f"{error}; or leave them out with --skip-missing" if not skip else str(error)) from None
+            told = DataError(f"{error}. To leave out what is missing: --skip-missing" if not skip else str(error))
+            for line in _problem_lines([one for one in found.problems if NOT_BELOW not in one.message]):
+                told.add_note(line)
+            raise told from None
     left = [sample for sample in found.samples if there[sample.image]]
-    told = Problem(source, f"left out {len(missing)} of {len(there)} images that are not there, the first {missing[0]}")
-    found = replace(found, samples=left, problems=[*found.problems, told])
+    out = Problem(source, f"left out {len(missing)} of {len(there)} images that are not there, the first {missing[0]}")
+    found = replace(found, samples=left, problems=[*found.problems, out])
     raise_problems(found.image_problems())
     return found
 
@@ -207,8 +213,11 @@ def merge(
 
 
 def _tell_problems(dataset: LandmarkDataset) -> None:
+    for line in _problem_lines(dataset.problems):
+        note(line)
+
+
+def _problem_lines(problems: Sequence[Problem]) -> list[str]:
     """What was left out or decided, the first lines of it."""
-    for problem in dataset.problems[:_TOLD]:
-        note(f"warning: {problem}")
-    if len(dataset.problems) > _TOLD:
-        note(f"warning: and {len(dataset.problems) - _TOLD} more")
+    more = [f"warning: and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else []
+    return [*(f"warning: {problem}" for problem in problems[:_TOLD]), *more]

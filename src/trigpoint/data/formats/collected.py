@@ -17,6 +17,8 @@ from trigpoint.errors import DataError
 from trigpoint.landmarks import ABSENT, FloatArray, LandmarkSet, Sample, Spacing, spacing_pair
 
 _TOLD = 10  # problems in an error
+NOT_BELOW = "images are not below"
+"""In the problem of images that are not there, which an error may tell as well."""
 _FIRST = 3  # places that a line about many names
 _TURNED = (
     "the tool that made the labels did not turn the images as their EXIF orientation says, so the points do not fit; "
@@ -184,7 +186,7 @@ class Collected:
             out.append(Problem(self.source, found))
         if missing := self.image.missing:
             first, place = next(iter(missing.items()))
-            found = f"{len(missing)} images are not below {self.images}, the first '{first}', expected as {place}"
+            found = f"{len(missing)} {NOT_BELOW} {self.images}, the first '{first}', expected as {place}"
             out.append(Problem(self.source, f"{found}; say where they are (--images FOLDER)"))
         outside = {row.image for row in self._rows if not row.image.is_relative_to(self.images)}
         if outside:
