@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trigpoint.cli.console import note, say, show_table, tell_hidden
 from trigpoint.cli.predict_many import JOBS, Jobs, Launcher, Slurm, check_local, slurm_options
+
+if TYPE_CHECKING:
+    import optuna
+
+    from trigpoint.experiments.spaces import Space
 
 _SHOWN = 10
 
@@ -50,11 +56,8 @@ def sweep(
 
     Example: trigpoint sweep fast data.path=data/faces "train.optimizer.lr=loguniform(1e-4,1e-2)" --out sweeps/lr
     """
-    from trigpoint.data.files import column_text, write_text
     from trigpoint.experiments.spaces import divided
-    from trigpoint.experiments.sweep import Sweep, chosen_by, rows, sweep_in_jobs
-    from trigpoint.report.figures import sweep_plot
-    from trigpoint.report.style import save
+    from trigpoint.experiments.sweep import Sweep, sweep_in_jobs
 
     spaces, fixed = divided(keys)
     whole = Sweep(recipe, spaces, fixed, out, trials, storage, prune, seed)
@@ -67,6 +70,16 @@ def sweep(
     except KeyboardInterrupt as stop:
         stop.add_note(f"{out}: {len(whole.done(whole.study()))} of {trials} trials are done; the same command goes on")
         raise
+    _show(study, spaces, out)
+
+
+def _show(study: optuna.Study, spaces: Mapping[str, Space], out: Path) -> None:
+    """Write the trials as a table and a figure, and show the best ones."""
+    from trigpoint.data.files import column_text, write_text
+    from trigpoint.experiments.sweep import chosen_by, rows
+    from trigpoint.report.figures import sweep_plot
+    from trigpoint.report.style import save
+
     found = rows(study, spaces)
     table = {key: [row.get(key) for row in found] for key in ("run", "state", "error", "minutes", *spaces)}
     write_text(out / "trials.csv", column_text(table), overwrite=True)
