@@ -128,11 +128,13 @@ def _spacing(text: str | None) -> Spacing | None:
 def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[str, Any]) -> ImagePredictor:
     from trigpoint.prediction import load_predictor
     from trigpoint.prediction.engine import first_process
-    from trigpoint.runs import RunFolder
 
     predictor = load_predictor(run, device)
-    if run.is_dir() and first_process() and (unfinished := RunFolder(run).unfinished()):
-        note(f"warning: {unfinished}")
+    if run.is_dir() and first_process():
+        from trigpoint.runs import RunFolder
+
+        if unfinished := RunFolder(run).unfinished():
+            note(f"warning: {unfinished}")
     if group is not None and predictor.threshold is None:
         found = predictor.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")

@@ -94,17 +94,17 @@ class Result:
         if self.detected is None:
             wrong = np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in self.leading[1]])
             order = [int(i) for i in np.argsort(wrong) if not np.isnan(wrong[i])]
-            count = _share(8, order)
-            worst = order[::-1][:count]
+            most = 8
+            worst = order[::-1][: _share(most, order)]
         else:  # of the images that show something, or were said to
             counts = self.detected.scores.counts
             wrong = (counts.misses() + counts.false_positives).sum(1)
             busy = np.flatnonzero((counts.actual + counts.predicted).sum(1))
             order = [int(i) for i in busy[np.argsort(wrong[busy], kind="stable")]]
-            count = _share(6, order)
-            worst = [i for i in order[::-1][:count] if wrong[i]]
-        middle = max(0, len(order) // 2 - count // 2)
-        return [i for i in order[middle : middle + count] if i not in worst], worst
+            most = 6
+            worst = [i for i in order[::-1][: _share(most, order)] if wrong[i]]
+        middle = max(0, len(order) // 2 - most // 2)
+        return [i for i in order[middle : middle + most] if i not in worst], worst
 
     @property
     def spacing_source(self) -> str | None:
