@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it works; numbers mean nothing")
     parser.add_argument("--peer", metavar="FOLDER", help="where landmarker was installed with pip install --target")
+    parser.add_argument("--size", type=int, default=128, help="training: side of the frames")
     parser.add_argument("--largest", type=int, default=16384, help="scale: largest side in memory")
     parser.add_argument("--lazy", type=int, nargs="*", default=[16384, 32768], help="scale: sides of tiled files")
     parser.add_argument("--trunk", default="resnet34", help="scale: trunk of the network, such as small")
@@ -68,14 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> str:
     if chosen.what == "scale":
         return f"{_scale(chosen)}\n\n{machine}, threads: {chosen.threads}.{remark}"
     parts = [chosen.what] if chosen.what else PARTS
-    text = table(_rows(parts, chosen.quick))
+    text = table(_rows(parts, chosen.quick, chosen.size))
     machine += f", {torch.get_num_threads()} threads; training on the CPU in {fast_precision()}."
     if codec.peer() is None and {"codec", "instances"} & set(parts):
         machine += "\nlandmarker is not installed, so nothing to compare with: pip install --no-deps landmarker"
     return f"{text}\n\n{machine}{remark}"
 
 
-def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
+def _rows(parts: Sequence[str], quick: bool, size: int) -> list[Row]:
     rows = []
     if "throughput" in parts:
         rows += throughput.rows(1, 4, throughput.CASES[:2]) if quick else throughput.rows(4)
@@ -86,7 +87,7 @@ def _rows(parts: Sequence[str], quick: bool) -> list[Row]:
         rows += instances.rows((96, 128), 2, 2, 1, 4, ("instances",)) if quick else instances.rows((576, 720), 2, 6, 5)
     if "training" in parts:
         tiny = {"size": 32, "steps": 2, "epochs": 2, "rounds": 1, "batch": 2, "width": 4}
-        rows += training.rows(**tiny if quick else {"size": 128, "steps": 16, "epochs": 4, "rounds": 3})
+        rows += training.rows(**tiny if quick else {"size": size, "steps": 16, "epochs": 4, "rounds": 3})
     if "transfer" in parts:
         small = ("resnet10t", 32, 2, 1, 3, False)
         rows += transfer.rows(*small) if quick else transfer.rows("resnet50", 256, 2, 5)
