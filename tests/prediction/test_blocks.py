@@ -428,7 +428,9 @@ def test_what_another_process_cannot_read_is_told(
     bad.write_bytes(images[0].read_bytes()[:-40])
     job = job_of(run, [images[0], bad], tmp_path / "p.csv")
     said: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    common = SimpleNamespace(begin=SimpleNamespace(wait=lambda: None), said=said, blocks=list, add=int)
+    common = SimpleNamespace(
+        look_at=lambda files: None, begin=SimpleNamespace(wait=lambda: None), said=said, blocks=list, add=int
+    )
     with pytest.raises(SystemExit) as ended:
         sharing._help(1, 1, job, [0], common)  # type: ignore[arg-type]
     assert ended.value.code == 1
@@ -446,6 +448,21 @@ def test_files_that_are_no_images_are_named_before_any_work(
 
 
 # -- jobs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_all_processes_look_for_files_that_are_no_images(run: RunFolder, images: list[Path], tmp_path: Path) -> None:
+    """More than one part for each, the wrong ones in the first, a later and the last part, told in their order."""
+    many = [tmp_path / f"{number:04d}{images[0].suffix}" for number in range(5 * sharing._LOOKED_AT + 7)]
+    wrong = [many[3], many[2 * sharing._LOOKED_AT + 1], many[-1]]
+    for file in many:
+        file.write_bytes(b"no image") if file in wrong else file.symlink_to(images[0])
+    job = Job(run.folder, tuple(many), tuple(file.name for file in many), tmp_path / "out.csv", 64)
+    with pytest.raises(DataError) as told:
+        predict_blocks(job, lambda: pytest.fail("nothing is predicted"), processes=2)
+    lines = str(told.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [str(file) for file in wrong]
+    assert not list(job.folder.glob("*.npz"))
 
 
 @pytest.mark.soak

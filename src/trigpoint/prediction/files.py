@@ -65,6 +65,11 @@ def image_files(
 
 def check_headers(files: Sequence[Path]) -> None:
     """Raise DataError that names every file that is no image, now rather than in the middle of the work."""
+    refuse_headers(header_problems(files))
+
+
+def header_problems(files: Sequence[Path]) -> list[str]:
+    """What is wrong with files that are no images."""
     problems = []
     for file in files:
         try:
@@ -74,10 +79,14 @@ def check_headers(files: Sequence[Path]) -> None:
                 image_size(file)
         except DataError as error:
             problems.append(str(error))
-    if len(problems) > _LISTED:
-        problems[_LISTED:] = [f"and {len(problems) - _LISTED} more"]
-    if problems:
-        raise DataError("\n".join(problems))
+    return problems
+
+
+def refuse_headers(problems: Sequence[str]) -> None:
+    """Raise one DataError for all problems, of which the first are listed."""
+    told = [*problems[:_LISTED], *([f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else [])]
+    if told:
+        raise DataError("\n".join(told))
 
 
 def drawing_names(files: Sequence[Path], folder: Path, what: str = "points") -> list[Path]:

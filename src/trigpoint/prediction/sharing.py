@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +20,11 @@ from trigpoint.landmarks import Prediction, Spacing
 from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.blocks import JOB, Blocks, Job
-from trigpoint.prediction.files import check_headers
+from trigpoint.prediction.files import header_problems, refuse_headers
 from trigpoint.prediction.measurements import BLIND, beside, blind, lengths_of, measurement_columns
 from trigpoint.prediction.table import prediction_columns
+
+_LOOKED_AT = 256  # files whose headers a process looks at before it asks for more
 
 Tell = Callable[[str], None]
 Load = Callable[[], ImagePredictor]
@@ -73,9 +77,10 @@ def _say(progress: Progress | None, done: int, total: int) -> None:
 def _work(job: Job, load: Load, missing: Sequence[int], processes: int, done: Callable[[int], None]) -> None:
     """Predict blocks, each by the process that asks for the next one."""
     context = get_context("spawn")
-    common = _Common(context.Value("q", 0), context.Value("q", 0), context.Event(), context.SimpleQueue())
+    taken, done_images, begun, seen = (context.Value("q", 0) for _ in range(4))
+    common = _Common(taken, done_images, begun, seen, context.Event(), context.SimpleQueue(), context.SimpleQueue())
     with _helpers(context, processes, job, missing, common) as check:
-        check_headers([file for block in missing for file in job.files[job.images(block)]])  # while they import
+        refuse_headers(common.looked_at(_files(job, missing), check))
         common.begin.set()
         limit_threads(job, processes)
         predictor, blocks = load(), Blocks(job)
@@ -86,13 +91,49 @@ def _work(job: Job, load: Load, missing: Sequence[int], processes: int, done: Ca
     done(common.add(0))
 
 
+def _files(job: Job, missing: Sequence[int]) -> list[Path]:
+    return [file for block in missing for file in job.files[job.images(block)]]
+
+
 class _Common(NamedTuple):
-    """What processes share: how many blocks are ``taken``, how many images ``done``, when to begin, what went wrong."""
+    """What processes share: how many blocks are ``taken``, how many images ``done``, of how many files the headers are
+    ``begun`` and ``seen``, when to begin to predict, what went wrong, and with which files."""
 
     taken: Any
     done: Any
+    begun: Any
+    seen: Any
     begin: Any
     said: Any
+    bad: Any
+
+    def look_at(self, files: Sequence[Path]) -> None:
+        """Look at headers until all are begun, by as many processes as have nothing else to do yet."""
+        while True:
+            with self.begun.get_lock():
+                at, self.begun.value = self.begun.value, self.begun.value + _LOOKED_AT
+            if at >= len(files):
+                return
+            some = files[at : at + _LOOKED_AT]
+            if problems := header_problems(some):
+                self.bad.put((at, problems))
+            with self.seen.get_lock():
+                self.seen.value += len(some)
+
+    def looked_at(self, files: Sequence[Path], check: Callable[[bool], None]) -> list[str]:
+        """What is wrong with the files, once all processes have looked at their part; ``check`` raises for one that
+        ended."""
+        self.look_at(files)
+        found: dict[int, list[str]] = {}
+        while True:
+            whole = self.seen.value == len(files)  # before the queue is emptied: each part is told, then counted
+            while not self.bad.empty():
+                at, problems = self.bad.get()
+                found[at] = problems
+            if whole:
+                return [problem for at in sorted(found) for problem in found[at]]
+            check(False)
+            time.sleep(0.02)
 
     def blocks(self, missing: Sequence[int]) -> Iterator[int]:
         """The blocks that this process takes, of those that nobody has taken."""
@@ -154,6 +195,7 @@ def _help(number: int, processes: int, job: Job, missing: Sequence[int], common:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for all; the first process ends the others
     try:
+        common.look_at(_files(job, missing))
         predictor, blocks = loaded(job, number, processes), Blocks(job)
         common.begin.wait()
         for block in common.blocks(missing):
