@@ -25,6 +25,7 @@ from trigpoint.serving.answers import identity
 from trigpoint.serving.api import Service
 from trigpoint.serving.decoding import Decoders
 from trigpoint.serving.limits import Limits
+from trigpoint.serving.listening import bound, moved
 
 LIMITS = Limits(bytes=1 << 20, pixels=5000, seconds=60.0, queue=4)
 
@@ -332,3 +333,14 @@ def test_room_is_given_back_whatever_happens() -> None:
     with room.taken(1), pytest.raises(gate.FullError), room.taken(2):
         pass
     assert room.now == 0
+
+
+def test_a_usual_port_that_is_taken_is_told() -> None:
+    with bound("127.0.0.1", None, 0) as first:
+        usual = first.getsockname()[1]
+        with bound("127.0.0.1", None, usual) as second:
+            told = moved(second, None, usual)
+            assert told is not None
+            assert f"port {usual} is in use" in told
+        assert moved(first, None, usual) is None
+        assert moved(first, 1234, usual) is None

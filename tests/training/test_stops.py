@@ -137,6 +137,10 @@ def test_a_stop_in_python_tells_what_is_saved(data: Path, tmp_path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT") as told:
         train(tiny(data), out=tmp_path / "run", progress=False, watch=watch)
-    epochs = RunFolder(tmp_path / "run").epochs_done()
+    run = RunFolder(tmp_path / "run")
+    epochs = run.epochs_done()
     assert told.value.__notes__ == [f"{tmp_path / 'run'}: {epochs} epochs are saved"]
     assert epochs > 0
+    whole = run.recipe().train.num_epochs
+    assert str(run.unfinished()).startswith(f"{run.folder}: is not finished ({epochs} of {whole} epochs), so its ")
+    assert train(tiny(data), out=run.folder, progress=False).unfinished() is None
