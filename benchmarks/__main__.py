@@ -20,6 +20,7 @@ from benchmarks import (
     foveated,
     instances,
     labelling,
+    plans,
     radii,
     throughput,
     training,
@@ -37,6 +38,7 @@ OWN = {
     "radii": radii,
     "domain": domain,
     "few": few_labels,
+    "plans": plans,
 }
 """What has options of its own, and is not about speed."""
 

@@ -573,7 +573,7 @@ def test_a_trial_learns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trigpoint.training.planning.plan.measure", lambda recipe, landmarks, *sides: FAST)
     write_radiographs(tmp_path / "heads", 24, size=(64, 64), seed=3)
@@ -590,6 +590,12 @@ def test_a_planned_run_keeps_its_plan_and_says_when_it_learned_nothing(
         train(tmp_path / "heads", out=tmp_path / "run", progress=False)
     with pytest.raises(ConfigError, match="expected a dataset to plan for"):
         train("fast", out=tmp_path / "other", minutes=5)
+    capsys.readouterr()
+    train(load_recipe(values), out=tmp_path / "told", progress=False)  # by a recipe it is told, and no error
+    said = capsys.readouterr().err
+    assert "warning: " in said
+    assert "told: nothing was learned: its mean radial error" in said
+    assert "train.optimizer.lr" in said
     assert "limit: 8  # given on the command line" in text
     assert "epochs: 1  # given on the command line" in text
 

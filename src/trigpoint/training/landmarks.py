@@ -50,7 +50,7 @@ from trigpoint.training.subsets import (
 )
 from trigpoint.training.tracking import check_logger, tracked
 
-LEARNED = 0.9  # of the error of an answer that does not look at the image: what a planned run has to fall below
+LEARNED = 0.9  # of the error of an answer that does not look at the image: what a run has to fall below
 
 
 def train(
@@ -131,7 +131,7 @@ def _train(recipe: Recipe, run: RunFolder, progress: bool, plan: str | None, wat
             stages.prepare(chosen, method, runs, inputs["val"], run, lambda stage, out: train(stage, (), out, progress))
             L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
         _fit(chosen, method, inputs, parts, run, go_on(chosen, inputs, run, marks, new), progress, watch)
-        if first_process() and run.plan.is_file():
+        if first_process():
             _check_learned(run, method.metric, parts)
     return run
 
@@ -182,18 +182,22 @@ def _described(run: RunFolder, parts: dict[str, LandmarkDataset], accepted: Land
 
 
 def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, LandmarkDataset]) -> None:
-    """Raise RunError when the best weights are no better than an answer that does not look at the image; which cannot
-    be told where the images that were learned from are all there are."""
+    """Say so when the best weights are no better than an answer that does not look at the image; of a planned training
+    by a RunError. It cannot be told where the images that were learned from are all there are."""
     if set(image_names(parts["val"])) <= set(image_names(parts["train"])):
         return
     least, constant = float(run.history_table()[metric.columns[0]].min()), metric.constant(parts["train"], parts["val"])
-    if least >= LEARNED * constant:
-        raise RunError(
-            f"{run.folder}: nothing was learned: its {metric.title} on the validation images is "
-            f"{metric.factor * least:.3g} {metric.unit}, that of an answer that does not look at the image "
-            f"{metric.factor * constant:.3g} {metric.unit}. Give it more --minutes, and look at the labels: "
-            "trigpoint data check, trigpoint data show"
-        )
+    if not least >= LEARNED * constant:  # nan: never measured
+        return
+    found = (
+        f"{run.folder}: nothing was learned: its {metric.title} on the validation images is "
+        f"{metric.factor * least:.3g} {metric.unit}, that of an answer that does not look at the image "
+        f"{metric.factor * constant:.3g} {metric.unit}."
+    )
+    look = "look at the labels: trigpoint data check, trigpoint data show"
+    if run.plan.is_file():
+        raise RunError(f"{found} Give it more --minutes, and {look}")
+    tell(f"warning: {found} Give it more train.epochs, a lower train.optimizer.lr or wider targets, and {look}")
 
 
 def _finished(run: RunFolder, recipe: Recipe) -> bool:
