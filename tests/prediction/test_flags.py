@@ -53,6 +53,8 @@ def test_radii_grow_with_the_doubt_of_a_point(trained: tuple[Path, Path]) -> Non
     np.testing.assert_allclose(predictor.predict(files(data)).radius, usual)
     numbers = evaluate(run, data, "test").metrics
     assert 0 <= numbers["radius"]["held"] <= 1
+    bounds = numbers["ci95"]["radius"]
+    assert bounds is None or bounds[0] <= numbers["radius"]["held"] <= bounds[1]
     assert {"easy", "middle", "hard"} & set(numbers["radius"])
     assert 0 <= numbers["flagged"]["images"] <= 1
 

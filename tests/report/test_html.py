@@ -64,7 +64,7 @@ def test_report_states_numbers_and_rules() -> None:
     assert "85.3 % of points within 2.0 mm" in text
     assert "0.27 mm [0.25, 0.29]" in text
     assert "share of points with error &lt;= threshold" in text
-    assert "share of images with NME &gt; 0.08" in text
+    assert "share of images with NME &gt; 8 %" in text
     assert "divided by its own inter_ocular" in text
     assert "pixels times PixelSpacing of the DICOM files" in text
     assert "Group eyes" not in text

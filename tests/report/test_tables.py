@@ -37,14 +37,21 @@ def test_metric_rows_state_units_intervals_and_rules() -> None:
     assert rows["Success detection rate (SDR) at 2.0 mm"]["value"] == "90.0 % [80.0, 95.0]"
     assert rows["Success detection rate (SDR) at 2.0 mm"]["rule"] == "error <= 2.0 mm"
     assert rows["Normalised mean error (NME, inter_ocular)"]["value"] == "3.15 %"
-    assert rows["Failure rate (FR) at 0.08"]["rule"] == "images whose NME > 0.08"
-    assert rows["Area under the CED (AUC) to 0.08"]["value"] == "0.610"
+    assert rows["Failure rate (FR) at 8 %"]["rule"] == "images whose NME > 8 %"
+    assert rows["Area under the CED (AUC) to 8 %"]["value"] == "0.610"
     assert [row["value"] for row in metric_rows(METRICS)].count("2.70 px [2.50, 2.90]") == 1
+
+
+def test_the_share_within_the_radius_has_an_interval_and_its_rule_the_thirds() -> None:
+    radius = {"promised": 0.9, "held": 0.913, "easy": 0.96, "hard": 0.84}
+    row = metric_rows({"radius": radius, "ci95": {"radius": [0.88, 0.94]}})[0]
+    assert row["value"] == "91.3 % [88.0, 94.0]"
+    assert row["rule"] == "promised 90 %; thirds by expected error: easy 96 %, hard 84 %"
 
 
 def test_rows_in_mm_come_first_then_shares_then_px() -> None:
     def units(metrics: dict[str, object]) -> list[str]:
-        marks = {"mm": "mm", "px": "px", "inter_ocular": "share", "0.08": "share"}
+        marks = {"mm": "mm", "px": "px", "inter_ocular": "share", "8 %": "share"}
         found = [next(unit for mark, unit in marks.items() if mark in f"{row}") for row in metric_rows(metrics)]
         return list(dict.fromkeys(found))
 

@@ -69,7 +69,9 @@ def evaluate(
             warnings += more["notes"]
         warnings += _beside(metrics, dataset, found)
         errors = radial_error(found.points, dataset.points)
-        metrics |= trust_numbers(found, errors, predictor.trust)
+        trusted, intervals = trust_numbers(found, errors, predictor.trust, dataset.groups)
+        metrics |= trusted
+        metrics["ci95"] |= intervals
         if predictor.trust is not None and (unlike := predictor.trust.told(found.detections)):
             warnings.append(f"not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}")
         made = Report(metrics=metrics, prediction=found, errors=errors, measured=measured, **report)

@@ -71,7 +71,7 @@ class Report(Result):
             if len(names) > 1:
                 unit, errors = self.lengths
                 bars = {name: errors[:, k] for k, name in enumerate(names)}
-                pictures.append(Picture("Error per landmark", per_landmark_bars(bars, unit)))
+                pictures.append(Picture("Error per landmark", per_landmark_bars(bars, unit, title="")))
             if self.metrics.get("measurements"):
                 text = "differences against means (Bland and Altman); line: bias, dashed: 95 % limits of agreement"
                 pictures.append(Picture("Agreement of measurements", agreement(self), text))

@@ -72,9 +72,9 @@ def summarize(
             values |= dict.fromkeys(f"{name}_{unit}" for name in ("mre", "sd", "median", "sdr"))
             continue
         values |= _lengths(lengths, unit, thresholds)
-        intervals[f"mre_{unit}"] = _mean_interval(np.where(np.isinf(lengths), np.nan, lengths), subjects, "length")
+        intervals[f"mre_{unit}"] = mean_interval(np.where(np.isinf(lengths), np.nan, lengths), subjects, "length")
         hits = {limit: np.where(np.isnan(lengths), np.nan, lengths <= limit) for limit in map(float, thresholds)}
-        intervals[f"sdr_{unit}"] = {str(limit): _mean_interval(each, subjects, "share") for limit, each in hits.items()}
+        intervals[f"sdr_{unit}"] = {str(limit): mean_interval(each, subjects, "share") for limit, each in hits.items()}
     normalized, bounds = _normalized(pred, truth, landmarks, nme_limit, subjects)
     values |= normalized | {"ci95": intervals | bounds}
     values["per_landmark"] = {name: _part(units, [k]) for k, name in enumerate(landmarks.names)}
@@ -105,7 +105,7 @@ def _part(units: Units, index: list[int]) -> dict[str, Any]:
     return found
 
 
-def _mean_interval(values: FloatArray, subjects: Sequence[str] | None, scale: Scale) -> list[float] | None:
+def mean_interval(values: FloatArray, subjects: Sequence[str] | None, scale: Scale) -> list[float] | None:
     """Interval of the mean over all points of ``values`` (N, K), from each image's sum and count."""
     rows = np.stack([np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)], axis=1)
 

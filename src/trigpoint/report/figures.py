@@ -162,7 +162,9 @@ def ced_plot(
     return figure
 
 
-def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", most: int = 60) -> Figure:
+def per_landmark_bars(
+    errors: Mapping[str, npt.ArrayLike], unit: str = "px", most: int = 60, title: str = "Error per landmark"
+) -> Figure:
     """Radial errors per landmark, largest median on top: box = quartiles, whiskers = 5 % and 95 %, diamond = mean.
 
     ``errors`` maps each landmark to its errors, NaN = not annotated, inf = not predicted (counted, not drawn).
@@ -197,8 +199,8 @@ def per_landmark_bars(errors: Mapping[str, npt.ArrayLike], unit: str = "px", mos
         axes.set_xlim(left=0)
     else:
         style.empty_note(axes, "no error is known")
-    cut = len(shown) < len(ranked)
-    title = f"Error of the {most} worst of {len(ranked)} landmarks" if cut else "Error per landmark"
+    if len(shown) < len(ranked):
+        title = f"The {most} worst of {len(ranked)} landmarks"
     style.dress(axes, f"radial error ({unit})\nbox: quartiles, whiskers: 5 % and 95 %, diamond: mean", "", title)
     axes.grid(False, axis="y")
     return figure

@@ -117,7 +117,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     rows += _length_rows(metrics, intervals, "mm")
     rows += _share_rows(metrics, intervals)
     rows += _length_rows(metrics, intervals, "px")
-    rows += _trust_rows(metrics)
+    rows += _trust_rows(metrics, intervals)
     if metrics.get("mre_mm") is None and metrics.get("mre_px") is not None:
         rows.append(("Lengths in mm", "unit unknown", "the data state no pixel spacing"))
     return [{"measure": measure, "value": value, "rule": rule} for measure, value, rule in rows]
@@ -143,24 +143,24 @@ def _share_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> lis
         name, text = nme.get("name"), percent(nme["mean"], 2, _interval(intervals, "nme"))
         rows.append((f"Normalised mean error (NME, {name})", text, f"mean error of an image / {name} of that image"))
     if failure.get("value") is not None:
-        limit, text = f"{failure['threshold']:g}", percent(failure["value"], 1, _interval(intervals, "fr"))
+        limit, text = f"{100 * failure['threshold']:g} %", percent(failure["value"], 1, _interval(intervals, "fr"))
         rows.append((f"Failure rate (FR) at {limit}", text, f"images whose NME > {limit}"))
     if area.get("value") is not None:
-        limit, text = f"{area['threshold']:g}", number(area["value"], 3, "", _interval(intervals, "auc"))
+        limit, text = f"{100 * area['threshold']:g} %", number(area["value"], 3, "", _interval(intervals, "auc"))
         rows.append(
-            (f"Area under the CED (AUC) to {limit}", text, f"area up to {limit}, divided by {limit}: 1 is perfect")
+            (f"Area under the CED (AUC) to {limit}", text, "area below the curve of NME up to there: 1 is perfect")
         )
     return rows
 
 
-def _trust_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _trust_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """How often the radius held, by difficulty, and what flagged images hold of the large errors."""
     rows: list[tuple[str, str, str]] = []
     if radius := metrics.get("radius"):
-        parts = [f"{name} {100 * radius[name]:.0f}" for name in ("easy", "middle", "hard") if name in radius]
-        held = percent(radius["held"]) + (f" ({', '.join(parts)})" if parts else "")
-        thirds = "; thirds by expected error" if parts else ""
-        rows.append(("Error within the radius", held, f"promised {radius['promised']:.0%}{thirds}"))
+        parts = [f"{name} {100 * radius[name]:.0f} %" for name in ("easy", "middle", "hard") if name in radius]
+        held = percent(radius["held"], 1, _interval(intervals, "radius"))
+        thirds = f"; thirds by expected error: {', '.join(parts)}" if parts else ""
+        rows.append(("Error within the radius", held, f"promised {percent(radius['promised'], 0)}{thirds}"))
     if flagged := metrics.get("flagged"):
         large = f"{percent(flagged['large_errors'])} of the large errors"
         rows.append(
