@@ -42,6 +42,14 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+def test_what_is_wrong_with_several_runs_is_told_once(folder: Path) -> None:
+    for name in ("lost2", "lost3", "lost4"):
+        shutil.copytree(folder / "lost", folder / name)
+    told = [line for line in call("runs", folder).stderr.splitlines() if "config.yaml" in line]
+    assert len(told) == 1
+    assert told[0].startswith("4 runs, lost, lost2, lost3 ...: RUN: expected a run folder with config.yaml")
+
+
 def test_every_run_is_listed_with_what_differs(folder: Path, tmp_path: Path) -> None:
     result = call("runs", folder, "--csv", tmp_path / "t.csv")
     assert result.exit_code == 0, result.output

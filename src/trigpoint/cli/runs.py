@@ -49,14 +49,32 @@ def runs(
     found = _sorted(found, sort, short_names(keys))
     rows = [_row(run, keys) for run in found]
     _show(rows, found, short_names(keys))
-    for run in found:
-        if run.problem:
-            note(f"{run.name}: {run.problem}")
+    for line in _problems(found):
+        note(line)
     if csv is not None:
         write_text(csv, _csv(found, keys, csv), overwrite=True)
         note(f"wrote {csv}")
     if plot is not None:
         _plot(found, plot)
+
+
+def _problems(found: Sequence[FoundRun]) -> list[str]:
+    """What is wrong, once for all runs of which the same is."""
+    named: dict[str, list[FoundRun]] = {}
+    for run in found:
+        if run.problem:
+            named.setdefault(run.problem.replace(str(run.run.folder), "RUN"), []).append(run)
+    lines = []
+    for problem, runs in named.items():
+        first, *others = runs
+        lines.append(f"{first.name}: {first.problem}" if not others else f"{len(runs)} runs, {_some(runs)}: {problem}")
+    return lines
+
+
+def _some(runs: Sequence[FoundRun]) -> str:
+    """Names of the first three."""
+    names = ", ".join(run.name for run in runs[:3])
+    return names if len(runs) <= 3 else f"{names} ..."
 
 
 def _check_ending(plot: Path) -> None:
