@@ -53,6 +53,15 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? {valid}" if near else valid
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what there are so many of.
+
+    >>> counted(1, "image"), counted(12, "image")
+    ('1 image', '12 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 EXTRAS = {
     "train": (
         *("torch", "torchvision", "timm", "lightning", "torchmetrics", "scipy", "pandas", "matplotlib", "jinja2"),

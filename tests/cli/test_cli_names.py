@@ -152,7 +152,7 @@ def test_merge(data: Path, tmp_path: Path) -> None:
     (other / "landmarks.csv").write_text("image,split,subject,base_x,base_y\n00000.png,train,new,1,2\n")
     result = call("data", "merge", data, other, "--out", tmp_path / "both", "--link")
     assert result.exit_code == 0, result.output
-    assert "'other' has no tip: not annotated in its 1 images" in result.stderr
+    assert "'other' has no tip: not annotated in its 1 image" in result.stderr
     both = tp.LandmarkDataset.load(tmp_path / "both")
     assert (len(both), both.landmarks.names) == (25, ("tip", "base"))
     assert both.samples[-1].image.is_symlink()

@@ -64,7 +64,7 @@ def test_an_odd_number_of_images_on_processes_that_lightning_starts(trained: Pat
     command = (*TRIGPOINT, trained, images, "--devices", 2, "--device", "cpu", "--batch-size", 2, "--out", out)
     code, said, told = ended(begin(*command, "--overlay", tmp_path / "drawn"))
     assert (code, said) == (0, ""), told
-    assert told == f"wrote {out}: 7 images, 1 landmarks each\ndrew 7 images into {tmp_path / 'drawn'}\n"
+    assert told == f"wrote {out}: 7 images, 1 landmark each\ndrew 7 images into {tmp_path / 'drawn'}\n"
     assert len(same_as_one(trained, images, out, "--batch-size", 2)) == 7
 
 
@@ -72,7 +72,7 @@ def test_fewer_images_than_processes_of_torchrun(trained: Path, drawn: Path, tmp
     images, out = some(drawn, tmp_path / "images", 1), tmp_path / "p.csv"
     code, _, told = ended(begin(*TORCHRUN, trained, images, "--device", "cpu", "--out", out))
     assert code == 0, told
-    assert told.count(f"wrote {out}: 1 images") == 1
+    assert told.count(f"wrote {out}: 1 image,") == 1
     assert len(same_as_one(trained, images, out)) == 1
 
 

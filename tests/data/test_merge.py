@@ -49,7 +49,7 @@ def test_landmarks_are_joined_by_name_and_what_a_set_lacks_is_not_annotated(tmp_
         ("train", "u"),
     ]
     np.testing.assert_array_equal(again.spacings, [[nan, nan], [nan, nan], [0.5, 0.5]])
-    for text in ("'a' has no chin", "'b' has no left: not annotated in its 1 images", "no error is given in mm"):
+    for text in ("'a' has no chin", "'b' has no left: not annotated in its 1 image", "no error is given in mm"):
         assert text in told(data)
 
 

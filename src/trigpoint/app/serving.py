@@ -11,7 +11,7 @@ from pathlib import Path
 from trigpoint.app.folder import HIDDEN, Opened, open_folder, writable
 from trigpoint.data.annotators import begin_table, table_of
 from trigpoint.data.description import read_description
-from trigpoint.errors import ConfigError, DataError, RunError
+from trigpoint.errors import ConfigError, DataError, RunError, counted
 from trigpoint.serving.asgi import LOCAL
 from trigpoint.serving.listening import address, bound, moved
 
@@ -71,7 +71,7 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         learn = wanted.learn and not read_only
         app = make_app(project, access, wanted.host, wanted.runs, learn=learn)
         labelled = sum(bool(entry.state.rows) for entry in project.entries)
-        tell(f"{len(project.entries)} images, {labelled} of them in {opened.table}")
+        tell(f"{counted(len(project.entries), 'image')}, {labelled} of them in {opened.table}")
         tell(f"open  {address(wanted.host, listening.getsockname()[1])}?token={access.token}")
         tell("stop with Ctrl-C; every change is saved at once")
         threading.Thread(target=project.scan, daemon=True).start()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from trigpoint.cli.console import note, refuse, say, show_table, tell_hidden
+from trigpoint.errors import counted
 
 Folder = Annotated[Path, typer.Argument(help="A dataset folder whose dataset.yaml names 'annotators'.")]
 _MEASURED = ("unit", "n_images", "n_subjects", "mae", "bias", "sd", "icc")
@@ -43,7 +44,10 @@ def agreement(
     found, measured = compare(sets, worst), between_annotators(sets)
     second = None if out is None or not any(measured.values()) else beside(out)
     refuse(second, force)
-    say(f"{len(sets)} annotators: {', '.join(sets)}; {found.images} images that at least two have labelled", prose=True)
+    say(
+        f"{len(sets)} annotators: {', '.join(sets)}; {counted(found.images, 'image')} that at least two have labelled",
+        prose=True,
+    )
     two = len(sets) == 2
     shown = [row for row in found.rows if two or row["landmark"] == POOLED or row["annotators"] == EVERYBODY]
     extra = [f"MRE {'px' if found.unit == 'mm' else 'mm'}", "ICC x", "ICC y", "images"]
@@ -62,12 +66,12 @@ def agreement(
     if out is not None:
         cells = [[_cell(value) for value in row.values()] for row in found.rows]
         write_text(out, csv_text([[*found.rows[0]], *cells]), overwrite=force)
-        note(f"wrote {out}: {len(found.rows)} rows")
+        note(f"wrote {out}: {counted(len(found.rows), 'row')}")
     if second is not None:
         lines = [[pair, name, *_plain(one)] for pair, own in measured.items() for name, one in own.items()]
         head = ["annotators", "measurement", *_MEASURED, "low", "high"]
         write_text(second, csv_text([head, *lines]), overwrite=force)
-        note(f"wrote {second}: {len(lines)} rows")
+        note(f"wrote {second}: {counted(len(lines), 'row')}")
 
 
 def _plain(one: dict[str, Any]) -> list[str]:
@@ -127,4 +131,6 @@ def consensus(
     write_consensus(about, samples, marks, target, force)
     if fewer:
         note(f"{fewer} points are of fewer than {len(sets)} annotators")
-    note(f"wrote {target}: {len(samples)} rows, {len(marks)} landmarks, {how} of {', '.join(sets)}")
+    note(
+        f"wrote {target}: {counted(len(samples), 'row')}, {counted(len(marks), 'landmark')}, {how} of {', '.join(sets)}"
+    )

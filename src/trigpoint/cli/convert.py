@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from trigpoint.cli.console import note, progress
-from trigpoint.errors import ConfigError, DataError, did_you_mean
+from trigpoint.errors import ConfigError, DataError, counted, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.data import LandmarkDataset
@@ -88,7 +88,7 @@ def convert(
         note(f"warning: landmark '{dataset.landmarks.names[one.column]}': {one.message}")
     _tell_problems(dataset)
     written = _write(dataset, target, out, writing, origin, link, force)
-    note(f"wrote {written}: {len(dataset)} rows, {len(dataset.landmarks)} landmarks")
+    note(f"wrote {written}: {counted(len(dataset), 'row')}, {counted(len(dataset.landmarks), 'landmark')}")
     if target != NATIVE and not writing.get("copy"):
         fix = "--option copy=true copies them" if "copy" in _keywords(target) else "put them where the other tool looks"
         note(f"only annotations were written, no images; {fix}")
@@ -209,7 +209,7 @@ def merge(
     _tell_problems(joined)
     with progress("linking images" if link else "copying images") as advance:
         joined.save(out, images="link" if link else "copy", overwrite=force, progress=advance)
-    note(f"wrote {out}: {len(joined)} rows, {len(joined.landmarks)} landmarks")
+    note(f"wrote {out}: {counted(len(joined), 'row')}, {counted(len(joined.landmarks), 'landmark')}")
 
 
 def _tell_problems(dataset: LandmarkDataset) -> None:

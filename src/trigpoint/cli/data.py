@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from trigpoint.cli.annotators import agreement, consensus
 from trigpoint.cli.auditing import audit, next_images
 from trigpoint.cli.console import BAD_INPUT, Flowing, note, progress, refuse, say, show_table, write_json
 from trigpoint.cli.convert import Force, Images, convert, merge
-from trigpoint.errors import ConfigError
+from trigpoint.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from trigpoint.data.quality.checks import CheckReport
@@ -56,25 +55,22 @@ def _show_report(report: CheckReport) -> None:
     about = report.summary
     sizes = " to ".join(dict.fromkeys(f"{w} x {h}" for w, h in filter(None, (about.smallest, about.largest))))
     say(
-        f"{about.name}: {about.images} images, {about.rows} rows, {about.landmarks} landmarks, "
-        f"{about.subjects} subjects" + (f", {sizes} pixels" if sizes else ""),
+        f"{about.name}: {counted(about.images, 'image')}, {counted(about.rows, 'row')}, "
+        f"{counted(about.landmarks, 'landmark')}, {counted(about.subjects, 'subject')}"
+        + (f", {sizes} pixels" if sizes else ""),
         prose=True,
     )
     if about.annotators:
-        named = ", ".join(f"{name} {count} images" for name, count in about.annotators.items())
+        named = ", ".join(f"{name} {counted(count, 'image')}" for name, count in about.annotators.items())
         say(f"annotators: {named}", prose=True)
     if about.splits:
         say("splits: " + ", ".join(f"{name} {count}" for name, count in about.splits.items()), prose=True)
     missing = {name: share for name, share in about.unlabelled.items() if share > 0}
     if missing:
         worst = max(missing, key=lambda name: missing[name])
-        text = f"not annotated: {len(missing)} landmarks in some rows, most often {worst} ({missing[worst]:.1%})"
-        say(text, prose=True)
-    say(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")
-
-
-def _counted(found: Sized, what: str) -> str:
-    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
+        rarely = f"most often {worst} ({missing[worst]:.1%})"
+        say(f"not annotated: {counted(len(missing), 'landmark')} in some rows, {rarely}", prose=True)
+    say(f"{counted(len(report.errors), 'error')}, {counted(len(report.warnings), 'warning')}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import yaml
 
 from trigpoint.cli.console import note, progress, say, show_table, write_json
 from trigpoint.cli.train import best_line
-from trigpoint.errors import DataError, did_you_mean
+from trigpoint.errors import DataError, counted, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.evaluation import Report
@@ -102,7 +102,7 @@ def _draw(data: Path, chosen: SimpleNamespace) -> None:
     write: Callable[..., Path] = getattr(synthetic, chosen.write)
     with progress("drawing images") as advance:
         write(data, chosen.count, tuple(chosen.size), seed=0, splits=chosen.splits, progress=advance)
-    note(f"drew {chosen.count} images of {chosen.size[1]} x {chosen.size[0]} pixels into {data}")
+    note(f"drew {counted(chosen.count, 'image')} of {chosen.size[1]} x {chosen.size[0]} pixels into {data}")
 
 
 def _recipe(run: RunFolder, data: Path, chosen: SimpleNamespace, minutes: float) -> Recipe:

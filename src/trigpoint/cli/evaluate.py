@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trigpoint.cli.console import note, progress, refuse, say, show_table, tell_hidden, write_json
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, counted
 
 if TYPE_CHECKING:
     from trigpoint.evaluation import Comparison, Report
@@ -126,9 +126,8 @@ def _record(reports: Sequence[Report], split: str, files: Sequence[Path]) -> Non
 
 def _compared(found: Comparison, where: str) -> None:
     first = next(iter(found.reports.values()))
-    subjects = first.metrics["n_subjects"]
-    counted = f"{first.metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
-    say(f"Runs compared on {where}: {counted}", prose=True)
+    images = f"{counted(first.metrics['n_images'], 'image')} of {counted(first.metrics['n_subjects'], 'subject')}"
+    say(f"Runs compared on {where}: {images}", prose=True)
     hidden = show_table(found.rows(), hide=("worse", "better"))
     what = "F1" if first.detected is not None else "error"
     mark = "fewer instances missed or wrong" if first.detected is not None else "a smaller mean error"
@@ -146,13 +145,12 @@ def _show(report: Report, where: str) -> None:
 
     metrics = report.metrics
     columns = {"measure": "Measure", "value": "Value", "rule": "Rule"}
-    subjects = metrics["n_subjects"]
-    counted = f"{metrics['n_images']} images of {subjects} subject{'' if subjects == 1 else 's'}"
+    images = f"{counted(metrics['n_images'], 'image')} of {counted(metrics['n_subjects'], 'subject')}"
     hidden = list[str]()
     if rows := metric_rows(metrics):
-        hidden += show_table(rows, columns, f"{where}: {counted}", hide=("rule",))
+        hidden += show_table(rows, columns, f"{where}: {images}", hide=("rule",))
     else:
-        say(f"{where}: {counted}", prose=True)
+        say(f"{where}: {images}", prose=True)
     for key in ("per_group", "per_landmark", "detection", "detection_lenient", "detection_total"):
         rows = landmark_rows(metrics.get(key))
         if 1 < len(rows) <= _LISTED or (rows and key.startswith("detection")):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
+from trigpoint.errors import counted
 
 if TYPE_CHECKING:
     from trigpoint.export import Exported
@@ -75,8 +76,8 @@ def export(
     size = made.file.stat().st_size / 1e6
     note(f"wrote {made.file}: {size:.1f} MB, {precision.value}")
     note(
-        f"checked on {made.images} images, other forms of some included: its points are {made.mean:.2g} px from those "
-        f"of the run on average, {made.largest:.2g} px at most"
+        f"checked on {counted(made.images, 'image')}, other forms of some included: its points are "
+        f"{made.mean:.2g} px from those of the run on average, {made.largest:.2g} px at most"
     )
     if to is Target.HTML:
         _tell_page(made)
@@ -92,7 +93,7 @@ def _tell_page(made: Exported) -> None:
         note(f"the page was not tried in a browser: {made.untried}")
     else:
         note(
-            f"tried in Chromium on {made.browser.images} images, {1 / made.seconds:.1f} a second: "
+            f"tried in Chromium on {counted(made.browser.images, 'image')}, {1 / made.seconds:.1f} a second: "
             f"{made.browser.mean:.2g} px on average, {made.browser.largest:.2g} px at most"
         )
     if made.refused:

@@ -13,7 +13,7 @@ import typer
 
 from trigpoint.cli.console import note, progress, refuse
 from trigpoint.cli.predict_many import BlockSize, Jobs, Launcher, Many, Processes, Shard, Slurm, predict_many
-from trigpoint.errors import ConfigError, TrigpointError
+from trigpoint.errors import ConfigError, TrigpointError, counted
 
 if TYPE_CHECKING:
     from trigpoint.landmarks import Prediction, Spacing
@@ -189,15 +189,15 @@ def _predict_files(
         found = predict_files(predictor, files, out, progress=advance, tell=told.append, **how)
     if not first_process():
         return
-    counts = "" if found.multi_instance else f", {len(found.landmarks)} landmarks each"
-    note(f"wrote {out}: {len(found)} images{counts}")
+    counts = "" if found.multi_instance else f", {counted(len(found.landmarks), 'landmark')} each"
+    note(f"wrote {out}: {counted(len(found), 'image')}{counts}")
     _tell_measurements(predictor, out, told)
     if beside.reports is not None:
         _write_reports(predictor, found, files, reports, beside, how)
     if overlay is not None:
         with progress("drawing") as advance:
             draw_predictions(found, files, drawings, advance)
-        note(f"drew {len(drawings)} images into {overlay}")
+        note(f"drew {counted(len(drawings), 'image')} into {overlay}")
     if trace is not None:
         from trigpoint.prediction.trace import draw_traces
 
@@ -232,7 +232,7 @@ def _write_reports(
     left = len(files) - done
     note(
         f"wrote {done} DICOM reports into {beside.reports}"
-        + (f"; left out: {left} files that are no DICOM" if left else "")
+        + (f"; left out: {counted(left, 'file')} without DICOM" if left else "")
     )
 
 
@@ -250,10 +250,10 @@ def _predict_frames(
     told: list[str] = []
     with progress("predicting") as advance:
         found = predict_frames(predictor, source, out, overlay=overlay, progress=advance, tell=told.append, **how)
-    note(f"wrote {out}: {len(found)} frames")
+    note(f"wrote {out}: {counted(len(found), 'frame')}")
     _tell_measurements(predictor, out, told)
     if overlay is not None:
-        note(f"drew {len(found)} frames into {overlay}")
+        note(f"drew {counted(len(found), 'frame')} into {overlay}")
 
 
 def _tell_measurements(predictor: ImagePredictor, out: Path, told: list[str]) -> None:

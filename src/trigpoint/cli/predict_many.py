@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trigpoint.cli.console import note, progress, refuse
-from trigpoint.errors import ConfigError
+from trigpoint.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from trigpoint.prediction.base import ImagePredictor
@@ -169,7 +169,8 @@ def predict_many(
     told: list[str] = []
     count = join(job, loaded(), overwrite=how["overwrite"], flag=how["flag"], tell=told.append)
     several = loaded().threshold is not None
-    note(f"wrote {out}: {count} images{'' if several else f', {len(loaded().landmarks)} landmarks each'}")
+    each = "" if several else f", {counted(len(loaded().landmarks), 'landmark')} each"
+    note(f"wrote {out}: {counted(count, 'image')}{each}")
     if loaded().measures:
         note(f"wrote {beside(out)}: {', '.join(loaded().landmarks.measurements)}")
     for text in told:

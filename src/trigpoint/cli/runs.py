@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trigpoint.cli.console import note, refuse, show_table, tell_hidden
-from trigpoint.errors import ConfigError, DataError, did_you_mean
+from trigpoint.errors import ConfigError, DataError, counted, did_you_mean
 
 if TYPE_CHECKING:
     from trigpoint.runs.listing import FoundRun
@@ -139,7 +139,7 @@ def _show(rows: Sequence[Mapping[str, Any]], found: Sequence[FoundRun], short: M
             headings.pop(name)
     tell_hidden(show_table(rows, headings, hide=hide)[::-1], "--csv FILE")
     states = {state: sum(run.state == state for run in found) for state in ("finished", "unfinished", "broken")}
-    note(f"{len(found)} runs: {', '.join(f'{count} {state}' for state, count in states.items() if count)}")
+    note(f"{counted(len(found), 'run')}: {', '.join(f'{count} {state}' for state, count in states.items() if count)}")
 
 
 def _telling(recipes: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ import typer
 
 from trigpoint.cli.console import note, say, show_table, tell_hidden
 from trigpoint.cli.predict_many import JOBS, Jobs, Launcher, Slurm, check_local, slurm_options
+from trigpoint.errors import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -88,7 +89,7 @@ def _show(study: optuna.Study, spaces: Mapping[str, Space], out: Path) -> None:
     save(sweep_plot(numbers, table["error"], kinds["loguniform"], kinds["choice"], error), out / "trials.png")
     shown = [{key: _short(row[key]) if key in spaces else row[key] for key in row} for row in found[:_SHOWN]]
     headings = {key: error if key == "error" else key for key in shown[0]} if shown else None
-    title = f"{out}: {len(found)} trials, the best first"
+    title = f"{out}: {counted(len(found), 'trial')}, the best first"
     hidden = show_table(shown, headings, title=title, hide=("minutes", "state"))
     tell_hidden(hidden, f"{out / 'trials.csv'}")
     best = next((row for row in found if row["state"] == "complete"), None)

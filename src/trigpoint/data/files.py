@@ -109,7 +109,7 @@ def check_path(path: Path) -> None:
     got = ""
     if not sound_text(text):
         got = "a name that is no UTF-8; rename it"
-    elif any(len(part.encode()) > _NAME for part in path.parts):
+    elif len(text.encode()) > _NAME and any(len(part.encode()) > _NAME for part in path.parts):
         got = f"a name of more than {_NAME} bytes; shorten it"
     else:
         try:
@@ -293,7 +293,7 @@ def possible_name(name: str) -> bool:
     >>> possible_name("../a.png"), possible_name("a\\n.png"), possible_name("a" * 300), possible_name("")
     (True, False, False, False)
     """
-    if not name or not sound_text(name) or any(ord(letter) < 32 for letter in name):
+    if not name or not sound_text(name) or min(name) < " ":
         return False
     parts = name.replace("\\", "/").split("/")
     return len(name.encode()) <= _PATH and all(len(part.encode()) <= _NAME for part in parts)
@@ -305,7 +305,11 @@ def sound_text(text: str) -> bool:
     >>> sound_text("Müller"), sound_text("\\ud800")
     (True, False)
     """
-    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_formula(cell: str) -> bool:

@@ -15,7 +15,7 @@ from trigpoint.data.description import Problem
 from trigpoint.data.files import open_file, reachable
 from trigpoint.data.saving import refuse_missing, stored_names
 from trigpoint.data.table_names import OnePlace, same_file
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, counted
 from trigpoint.landmarks import LandmarkSet, Measurement, Sample
 
 _HEAD = 1 << 16  # bytes by which files of equal size are told apart before they are read whole
@@ -117,7 +117,7 @@ def _landmarks(parts: Sequence[_Part], notes: list[str]) -> LandmarkSet:
         marks = part.data.landmarks
         if lacking := [name for name in names if name not in marks.names]:
             count = len(part.data.by_image())
-            notes.append(f"'{part.label}' has no {_list(lacking)}: not annotated in its {count} images")
+            notes.append(f"'{part.label}' has no {_list(lacking)}: not annotated in its {counted(count, 'image')}")
         for pair in marks.pairs:
             known = [pairs[name] for name in pair if name in pairs]
             if known and {frozenset(other) for other in known} != {frozenset(pair)}:

@@ -140,9 +140,9 @@ def below(file: Path, folder: Path) -> str | None:
     ('a/b.png', None)
     """
     for inner, outer in ((os.path.abspath, os.path.abspath), (entry, os.path.realpath)):
-        name = _relative(inner(file), outer(folder))
-        if name is not None and name != "." and name.split("/")[0] != os.pardir:
-            return name
+        place, start = inner(file), os.path.join(outer(folder), "")  # both absolute, without ".."
+        if os.path.normcase(place).startswith(os.path.normcase(start)):
+            return place[len(start) :].replace(os.sep, "/")
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trigpoint.errors import counted
 from trigpoint.evaluation.result import Result
 from trigpoint.landmarks import FloatArray
 from trigpoint.metrics import DetectionCounts, bootstrap_interval, mean_error, median_error, normalized_error
@@ -79,10 +80,9 @@ def images_of(report: Result) -> list[Measured]:
 def about(report: Result) -> list[str]:
     """What the numbers are of, and whether there are intervals."""
     metrics = report.metrics
-    subjects = metrics["n_subjects"]
     lines = [
-        f"{report.run.folder.name} on {report.dataset.name}, split {report.split}: {metrics['n_images']} images of "
-        f"{subjects} subject{'' if subjects == 1 else 's'}."
+        f"{report.run.folder.name} on {report.dataset.name}, split {report.split}: "
+        f"{counted(metrics['n_images'], 'image')} of {counted(metrics['n_subjects'], 'subject')}."
     ]
     known = report.detected is not None or (metrics.get("ci95") or {}).get("mre_px")
     return [*lines, "In brackets: 95 % interval for new subjects." if known else "Too few subjects for intervals."]

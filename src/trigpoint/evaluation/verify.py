@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trigpoint.errors import DataError, RunError
+from trigpoint.errors import DataError, RunError, counted
 from trigpoint.prediction import Predictor, Progress
 from trigpoint.prediction.model_check import OTHER, SAME, UNKNOWN, Check
 from trigpoint.runs import RunFolder, environment_text
@@ -78,9 +78,7 @@ def _predictions(
         checks.append(Check("error", UNKNOWN, "the run noted none"))
     else:
         images = len(data.by_image())
-        text = (
-            f"{made.error:.3f} px on {images} validation image{'' if images == 1 else 's'}, was {record.error:.3f} px"
-        )
+        text = f"{made.error:.3f} px on {counted(images, 'validation image')}, was {record.error:.3f} px"
         checks.append(Check("error", SAME if abs(made.error - record.error) <= PIXELS else OTHER, text))
     now, before = made.calibration.radius, marks.radius
     known = np.isfinite(now) & np.isfinite(before)

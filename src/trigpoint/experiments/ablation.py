@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.pixels.images import image_size
-from trigpoint.errors import ConfigError
+from trigpoint.errors import ConfigError, counted
 from trigpoint.experiments.engine import Experiment
 from trigpoint.experiments.findings import Table, spread
 from trigpoint.experiments.isbi2015 import STEPS
@@ -69,7 +69,7 @@ class Ablation(Experiment):
         """A setting in words; those with fewer levels have the words of the others at ``BASE`` steps."""
         used = int(setting.removeprefix("levels")) if setting.startswith("levels") else self.levels
         text = self.labels.get(setting, self.labels[f"looks{BASE}"])
-        return self.filled(text, {"levels": f"{used} level{'' if used == 1 else 's'}"})
+        return self.filled(text, {"levels": f"{counted(used, 'level')}"})
 
     def facts(self) -> dict[str, Any]:
         data, (height, width) = self.request.data, self.canvas
@@ -97,7 +97,7 @@ class Ablation(Experiment):
     def tables(self) -> list[Table]:
         rows = [
             {"training": self.label(name)}
-            | {f"{n} step{'' if n == 1 else 's'}": spread(self.means(f"{name} after {n}")) for n in STEPS}
+            | {f"{counted(n, 'step')}": spread(self.means(f"{name} after {n}")) for n in STEPS}
             for name in self.runs
         ]
         rows.append({"training": f"no step, the mean training position: {self.start:.2f} px"})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trigpoint.data.files import write_text
-from trigpoint.errors import RunError
+from trigpoint.errors import RunError, counted
 from trigpoint.landmarks import COVERAGE, Spacing
 from trigpoint.runs.folder import RunFolder
 from trigpoint.runs.landmark_file import LandmarkFile
@@ -75,7 +75,7 @@ def card(run: RunFolder, record: Record) -> str:
     if recipe.train.num_epochs <= recipe.train.val_every:  # they were looked at once
         chose = ""
     lines = [
-        f"# {run.folder.resolve().name}: a model that finds {len(names)} landmark{'' if len(names) == 1 else 's'}",
+        f"# {run.folder.resolve().name}: a model that finds {counted(len(names), 'landmark')}",
         "",
         f"- **Finds**: {', '.join(names)}",
         f"- **Method**: {recipe.method_name}, input {recipe.data.input.size[0]} x {recipe.data.input.size[1]} (rows x "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trigpoint.errors import PATIENCE, ConfigError
+from trigpoint.errors import PATIENCE, ConfigError, counted
 from trigpoint.serving.asgi import LOCAL
 from trigpoint.serving.limits import Limits
 from trigpoint.serving.listening import address, bound, impatient, moved
@@ -66,7 +66,7 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
             tell(note)
         service = load_service(wanted)
         model = service.model
-        tell(f"{wanted.model}: {len(service.predictor.landmarks)} landmarks, version {model.version}")
+        tell(f"{wanted.model}: {counted(len(service.predictor.landmarks), 'landmark')}, version {model.version}")
         if service.predictor.untaught:
             tell(f"never found, as no training image annotated it: {', '.join(service.predictor.untaught)}")
         tell(f"ready  {address(wanted.host, listening.getsockname()[1])}predict  (stop with Ctrl-C)")

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from trigpoint.data.input.loading import EpochBatches, InputDataset, Item, loader
 from trigpoint.data.input.skips import summary
-from trigpoint.errors import REFUSED, ConfigError, DataError, RunError, Stopped, unstopped
+from trigpoint.errors import REFUSED, ConfigError, DataError, RunError, Stopped, counted, unstopped
 from trigpoint.machine import usable_cores
 from trigpoint.methods.base import NotFinite, TrainedModule
 from trigpoint.methods.validation import ValidationMetric
@@ -261,7 +261,7 @@ def check_engine(config: TrainConfig, validation: int) -> None:
     if trainer.world_size > validation:
         raise ConfigError(
             f"train.devices={config.devices}: expected at most one process per validation image, got "
-            f"{trainer.world_size} processes and {validation} validation image{'' if validation == 1 else 's'}; set "
+            f"{trainer.world_size} processes and {counted(validation, 'validation image')}; set "
             f"train.devices={max(1, validation // config.num_nodes)}, or add validation images"
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.quality.sentinels import find_sentinels
 from trigpoint.data.splits import single_subject
+from trigpoint.errors import counted
 from trigpoint.metrics.functional import MIN_SUBJECTS
 from trigpoint.recipe import DataConfig
 
@@ -94,14 +95,14 @@ def _of_subsets(
     chosen = ", and they choose the weights" if chooses else ""
     if {sample.image for sample in validation.samples} <= {sample.image for sample in parts["train"].samples}:
         yield (
-            f"none of the {_count(images, 'annotated image')} is kept for validation, so what is measured on them says "
-            "nothing of others; with more labels some are"
+            f"none of the {counted(images, 'annotated image')} is kept for validation, so what is measured on them "
+            "says nothing of others; with more labels some are"
         )
     elif len({*parts["train"].groups, *validation.groups}) == 1:
         yield single_subject(validation.groups[0])
     elif subjects < MIN_SUBJECTS:
         yield (
-            f"the validation subset has {_count(images, 'image')} of {_count(subjects, 'subject')}: too few to tell "
+            f"the validation subset has {counted(images, 'image')} of {counted(subjects, 'subject')}: too few to tell "
             f"much about others{chosen}; radii need {CALIBRATED} subjects"
         )
     others = {name: rows for name, rows in splits.items() if name not in (settings.train, settings.val)}
@@ -121,13 +122,9 @@ def _of_subsets(
         if known < MIN_SUBJECTS:
             images = len({whole.samples[i].image for i in rows})
             yield (
-                f"the subset '{name}' has {_count(images, 'image')} of {_count(known, 'subject')}: too few for "
+                f"the subset '{name}' has {counted(images, 'image')} of {counted(known, 'subject')}: too few for "
                 f"intervals of what is measured on it, which take {MIN_SUBJECTS}"
             )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:
