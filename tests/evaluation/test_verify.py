@@ -43,7 +43,7 @@ def outcomes(run: Path) -> dict[str, str]:
 
 
 def test_a_run_that_nobody_touched_is_as_it_was_made(run: Path) -> None:
-    assert outcomes(run) == dict.fromkeys(("weights", "versions", "data", "error", "radii"), SAME)
+    assert outcomes(run) == dict.fromkeys(("weights", "card", "versions", "data", "error", "radii"), SAME)
     result = CliRunner().invoke(app, ["verify", str(run)])
     assert result.exit_code == 0, result.output
     assert "as recorded" in result.output
@@ -79,12 +79,30 @@ def test_other_radii_versions_and_labels_are_found(run: Path, made: Path, tmp_pa
     assert (found["data"], found["error"]) == (OTHER, OTHER)
 
 
+def test_a_changed_card_is_found(run: Path) -> None:
+    file, noted = run / "card.md", json.loads((run / "record.json").read_text())
+    text = file.read_text(encoding="utf-8")
+    file.write_bytes(text.replace("\n", "\r\n").encode())  # as another system writes it
+    assert outcomes(run)["card"] == SAME
+    file.write_text(text.replace("12 subjects", "1200 subjects"), encoding="utf-8")
+    assert outcomes(run)["card"] == OTHER
+    result = CliRunner().invoke(app, ["verify", str(run)])
+    assert result.exit_code == 1
+    assert "is not as it was made: card" in " ".join(result.output.split())
+    file.unlink()
+    assert outcomes(run)["card"] == OTHER
+    (run / "record.json").write_text(json.dumps({key: value for key, value in noted.items() if key != "card"}))
+    assert outcomes(run)["card"] == UNKNOWN  # of a run that was made before
+    assert CliRunner().invoke(app, ["verify", str(run)]).exit_code == 0
+
+
 def test_what_cannot_be_told_is_said(run: Path, made: Path) -> None:
     (run / "record.json").unlink()
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace(str(made / "set"), str(made / "gone")))
     found = outcomes(run)
-    assert found == {"weights": UNKNOWN, "versions": SAME, "data": UNKNOWN, "error": UNKNOWN, "radii": UNKNOWN}
+    unknown = dict.fromkeys(("weights", "card", "data", "error", "radii"), UNKNOWN)
+    assert found == {**unknown, "versions": SAME}
     assert CliRunner().invoke(app, ["verify", str(run)]).exit_code == 0
     (run / "record.json").write_text("{}")
     with pytest.raises(RunError, match=r"record\.json: is damaged"):

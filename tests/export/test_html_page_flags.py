@@ -32,6 +32,7 @@ TELL = """({ values, images }) => {
   const trust = new Trust(values);
   const flags = images.map((image) => trust.of(image));
   return { flags, told: trust.told(flags.map((flag) => flag.far), images.map((image) => image.name)) }; }"""
+SIDES = """({ values, sets }) => sets.map(({ far, names }) => new Trust(values).told(far, names))"""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_the_page_flags_what_predict_flags(browser: Any, model: Path, tmp_path: 
     unlike = predictor.trust.told(found.detections)
     assert page.inner_text("#unlike") == f"Not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}."
     said = page.locator("#images .state").all_inner_texts()
-    words = [line.removesuffix(" in 1 of 1 images") for line in predictor.trust.told(found.detections[1:2])]
+    words = predictor.trust.told(found.detections[1:2])
     assert said[1] == f"look at it: unlike the images it was validated on: {'; '.join(words)}"
     assert "pixels are darker by " in said[1]
     assert [text.startswith("look at it: ") for text in said] == [bool(flag) for flag in wanted]
@@ -173,10 +174,45 @@ def test_flags_are_those_of_python_to_the_last_image(browser: Any, model: Path, 
     lines = trust.told(found)
     assert told["told"] == (f"Not as in the validation images: {'; '.join(lines)}. {UNLIKE_ADVICE}." if lines else "")
     for i, one in enumerate(found if trust.domain else []):
-        lines = [line.removesuffix(" in 1 of 1 images") for line in trust.told([one])]
+        lines = trust.told([one])
         words = f": {'; '.join(lines)}" if lines else ""
         assert told["flags"][i]["text"].endswith(words)
         assert told["flags"][i]["text"].count(": ") == (2 if lines else bool(told["flags"][i]["kind"]))
+
+
+def sets(names: list[str]) -> list[dict[str, list[float]]]:
+    """How far images are off, SD: to one side, to both, as many to each, on the whole, with guessed turns, alone."""
+    rng = np.random.default_rng(0)
+    out = [{name: rng.normal(0, spread, count).tolist() for name in names} for spread in (3, 6) for count in (1, 5, 30)]
+    rows = [[-4, 4, -6.5, 0], [-5] * 5 + [4.9] * 5, [2] * 7 + [-9, -4, 0], [9, 5, 2], [3] * 9, [-7] * 4 + [7] * 4]
+    for shape in (0.0, 7.0):
+        out += [{name: [shape if name == "shape" else away for away in row] for name in names} for row in rows]
+    mixed = [[0.0, 7.0, 0.0, 7.0, 0.0], [7.0] * 9 + [0.0] * 2]
+    return out + [{"turn": [5.0, -5, -4, -9, 4, 2, 3, 4, 5, 6, 7][: len(row)], "shape": row} for row in mixed]
+
+
+def test_sides_are_told_as_in_python(browser: Any, model: Path) -> None:
+    values = load_predictor(model, "cpu").trust.to_dict()  # type: ignore[union-attr]
+    spreads = {"size": 0.04, "turn": 3.1, "shape": 0.5, "brightness": 0.0413, "contrast": 0.1}
+    values["domain"] = {"images": 30, "usual": {name: [0.0, spread] for name, spread in spreads.items()}}
+    domain = Trust.from_dict(values).domain
+    assert domain is not None
+    page = browser.new_page()
+    page.set_content(
+        f'<script type="module">{pages._read("trust.js").replace("export ", "")}\nwindow.Trust = Trust</script>'
+    )
+    each = sets(list(spreads))
+    names = [[f"{i}.png" for i in range(len(one["turn"]))] for one in each]
+    rows = [[dict(zip(one, row, strict=True)) for row in zip(*one.values(), strict=True)] for one in each]
+    asked = [{"far": far, "names": called} for far, called in zip(rows, names, strict=True)]
+    given = pages._for_flags({"trust": values, "threshold": None})
+    told = page.evaluate(SIDES, {"values": given, "sets": asked})
+    for one, called, text in zip(each, names, told, strict=True):
+        known = {name: np.array(one.get(name, [np.nan] * len(called))) for name in spreads}
+        lines = domain.in_words(known, called)
+        assert text == (f"Not as in the validation images: {'; '.join(lines)}. {UNLIKE_ADVICE}." if lines else "")
+    assert any("and turned by" in text for text in told)
+    assert any("cannot be told" in text for text in told)
 
 
 def test_a_run_that_cannot_tell_has_no_flags() -> None:

@@ -149,13 +149,73 @@ def test_other_grey_values_are_told() -> None:
     trust, *_ = fitted()
     found, _ = drawn(1, 7)
     found[0].look = (0.95, 0.2)
-    assert trust.told(found.detections) == ["pixels are brighter by 55% of their range in 1 of 1 images"]
+    assert trust.told(found.detections) == ["pixels are brighter by 55% of their range"]
     several, _ = drawn(3, 7)
     several[1].look, several[1].image = (0.95, 0.2), "ward/b.png"
     (told,) = [line for line in trust.told(several.detections) if "brighter" in line]
     assert told.endswith("in 1 of 3 images, such as b.png")
     found[0].look = None  # read by tiles: not known
     assert trust.told(found.detections) == []
+
+
+def angled(*degrees: float, shape: bool = True) -> list[ImageDetections]:
+    """Images with the mean figure turned by so much; not of its ``shape``: mirrored as well."""
+    trust = fitted()[0]
+    mean = (trust.difficulty.mean[:, 0] + 1j * trust.difficulty.mean[:, 1]) * (1 if shape else -1j)
+    each = []
+    for i, turn in enumerate(degrees):
+        points = (mean if shape else mean.conj()) * np.exp(1j * np.radians(turn))
+        stacked = np.stack([points.real, points.imag], -1)[None] + 100
+        each.append(ImageDetections(f"{i}.png", stacked, np.full((1, 5), 0.45), look=(0.4, 0.2)))
+    return each
+
+
+def turns(found: list[ImageDetections]) -> str:
+    """What is told of their turn, numbers in brackets rounded to those that were drawn."""
+    (line,) = [text for text in fitted()[0].told(found) if "turned" in text]
+    return re.sub(r"by (\d+) degrees", lambda match: f"by {5 * round(int(match[1]) / 5)}", line)
+
+
+def test_images_that_are_off_to_both_sides_are_told_apart() -> None:
+    assert turns(angled(-15, 15, -25, 0)) == (
+        "the figure is turned by 20 to the left in 2 of 4 images, such as 2.png, and turned by 15 to the right in 1, "
+        "such as 1.png"
+    )
+    half = turns(angled(*[-20] * 4, *[21] * 3, 25))  # whose median is of neither side
+    assert half == (
+        "the figure is turned by 20 to the right in 4 of 8 images, such as 7.png, and turned by 20 to the left in 4, "
+        "such as 0.png"
+    )
+    most = turns(angled(*[-20] * 7, 20, 21, 25))
+    assert most == (
+        "the figure is turned by 20 to the left on the whole, and turned by 20 to the right in 3, such as 9.png"
+    )
+    dark = angled(*[0] * 9)
+    for one, look in zip(dark, [0.05, 0.95, 0.85], strict=False):
+        one.look = (look, 0.2)
+    assert fitted()[0].told(dark)[0] == (
+        "pixels are brighter by 50% of their range in 2 of 9 images, such as 1.png, and darker by 35% of their range "
+        "in 1, such as 0.png"
+    )
+
+
+def test_the_turn_of_a_guessed_shape_is_not_told_in_degrees() -> None:
+    guess = "turned or of another kind (how far cannot be told)"
+    assert turns(angled(-60, shape=False)) == f"the figure is {guess}"
+    assert turns(angled(*[-13] * 10, shape=False)) == f"the figure is {guess} on the whole"
+    mixed = [*angled(-15, 15, 0), *angled(40, shape=False)]
+    assert turns(mixed).startswith(
+        f"the figure is {guess} in 1 of 4 images, such as 0.png, and turned by 15 to the left"
+    )
+    most = turns([*angled(*[-15] * 9), *angled(40, shape=False)])
+    assert most == "the figure is turned by 15 to the left on the whole"
+
+
+def test_one_degree_is_singular() -> None:
+    trust = fitted()[0]
+    assert trust.domain is not None
+    turned = replace(trust.domain, usual={"turn": (0.0, 0.2)})
+    assert turned.in_words({"turn": np.array([5.0])}) == ["the figure is turned by 1 degree to the right"]
 
 
 def test_figures_that_are_turned_to_all_sides_are_not_told_by_their_turn() -> None:

@@ -130,11 +130,8 @@ def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[st
     from trigpoint.prediction.engine import first_process
 
     predictor = load_predictor(run, device)
-    if run.is_dir() and first_process():
-        from trigpoint.runs import RunFolder
-
-        if unfinished := RunFolder(run).unfinished():
-            note(f"warning: {unfinished}")
+    if first_process():
+        _tell_model(run, predictor)
     if group is not None and predictor.threshold is None:
         found = predictor.method_name
         raise ConfigError(f"--group: is for multi-instance runs, got one of method {found}; leave it out")
@@ -151,6 +148,18 @@ def _loaded(run: Path, device: str, group: float | None, out: Path, how: dict[st
         names = ", ".join(f"'{name}'" for name in predictor.untaught)
         note(f"{names}: annotated in no training image of {run}, so nothing is predicted of it")
     return predictor
+
+
+def _tell_model(run: Path, predictor: ImagePredictor) -> None:
+    """What to know of the model itself: that it is not finished, or what it cannot tell."""
+    if run.is_dir():
+        from trigpoint.runs import RunFolder
+
+        if unfinished := RunFolder(run).unfinished():
+            note(f"warning: {unfinished}")
+            return
+    if predictor.cannot_tell:
+        note(f"note: this model cannot tell {predictor.cannot_tell}")
 
 
 class _Beside(NamedTuple):

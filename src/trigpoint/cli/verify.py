@@ -14,10 +14,10 @@ def verify(
 ) -> None:
     """Check that a run or an exported model is as it was made.
 
-    A run's weights are compared with their noted hash, the images and labels of its dataset with those it was trained
-    on, the installed versions with those it was made with; and it predicts its validation images again, whose error and
-    radii have to be the recorded ones. The exit code is 1 if weights, data, error or radii differ; other versions alone
-    are told.
+    A run's weights and card.md are compared with their noted hashes, the images and labels of its dataset with those it
+    was trained on, the installed versions with those it was made with; and it predicts its validation images again,
+    whose error and radii have to be the recorded ones. The exit code is 1 if weights, card, data, error or radii
+    differ; other versions alone are told.
 
     Of an exported model (.onnx) the file itself is checked: that it is whole and unchanged, of a format that is known
     here, and can be run. Its model card is printed: what it was trained and measured on, and what it is not for. A

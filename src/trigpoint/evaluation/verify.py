@@ -12,7 +12,7 @@ from trigpoint.prediction import Predictor, Progress
 from trigpoint.prediction.model_check import OTHER, SAME, UNKNOWN, Check
 from trigpoint.runs import RunFolder, environment_text
 from trigpoint.runs.provenance import data_changed
-from trigpoint.runs.record import Record, digest, read_record
+from trigpoint.runs.record import CARD, Record, card_digest, digest, read_record
 from trigpoint.training.calibrating import calibrated
 from trigpoint.training.stages import readable
 from trigpoint.training.subsets import kept
@@ -31,7 +31,7 @@ def verify(run: str | Path | RunFolder, device: str = "auto", progress: Progress
         got = f"got one with {folder.epochs_done()} of {folder.recipe().train.num_epochs} epochs"
         raise RunError(f"{folder.folder}: expected a finished run, {got}; the command that began it goes on with it")
     predictor = Predictor.load(folder, device)
-    checks = [_weights(folder, record), _versions(folder), _data(folder)]
+    checks = [_weights(folder, record), _card(folder, record), _versions(folder), _data(folder)]
     return [*checks, *_predictions(folder, predictor, record, progress)]
 
 
@@ -42,6 +42,17 @@ def _weights(folder: RunFolder, record: Record | None) -> Check:
     if now == record.weights:
         return Check("weights", SAME, f"SHA-256 {now[:12]}")
     return Check("weights", OTHER, f"SHA-256 {now[:12]}, was {record.weights[:12]}")
+
+
+def _card(folder: RunFolder, record: Record | None) -> Check:
+    if record is None or not record.card:
+        return Check("card", UNKNOWN, "not recorded: the run was made by an earlier version")
+    file = folder.folder / CARD
+    if not file.is_file():
+        return Check("card", OTHER, f"{CARD} is missing")
+    if card_digest(file.read_text(encoding="utf-8", errors="replace")) == record.card:
+        return Check("card", SAME, f"{CARD} is as it was written")
+    return Check("card", OTHER, f"{CARD} was changed after it was written")
 
 
 def _versions(folder: RunFolder) -> Check:

@@ -173,6 +173,7 @@ def _for_flags(about: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     rules = {
         "far": domain.FAR,
+        "subjects": domain.SUBJECTS,
         "shifted": domain.SHIFTED,
         "several": domain.SEVERAL,
         "leastScore": difficulty.LEAST_SCORE,

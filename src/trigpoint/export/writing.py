@@ -45,6 +45,7 @@ def about(predictor: Predictor, precision: str = "float32") -> dict[str, Any]:
         "radius_coverage": COVERAGE,
         "radius_scale": predictor.scale,
         "trust": None if predictor.trust is None else predictor.trust.to_dict(),
+        "validated_subjects": predictor.validated,
         "measurement_widths": {
             name: {unit: float(half) if np.isfinite(half) else None for unit, half in by_unit.items()}
             for name, by_unit in predictor.widths.items()

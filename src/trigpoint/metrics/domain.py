@@ -30,6 +30,13 @@ SHIFTED = 1.5  # SD that the middle of several images may be away
 SEVERAL = 8  # images of which that can be told
 FLOORS = {"size": 0.03, "turn": 2.0, "shape": 0.1, "brightness": 0.02, "contrast": 0.05}
 """SD that each is taken to have at least: of logarithms, but the turn in degrees and brightness as a share."""
+SUBJECTS = {
+    "size": "the figure is",
+    "turn": "the figure is",
+    "shape": "the points form",
+    "brightness": "pixels are",
+    "contrast": "contrast is",
+}
 ANY = 60.0  # degrees; where turns scatter more, figures are turned to all sides
 
 
@@ -80,34 +87,56 @@ class Domain:
         return self.in_words(self.away(found, difficulty), [one.image for one in found])
 
     def in_words(self, far_away: Mapping[str, FloatArray], names: Sequence[str] = ()) -> list[str]:
-        """``told`` of what ``away`` gave of these images; the worst is called by its name, if ``names`` are given."""
-        lines = []
-        for name, away in far_away.items():
-            known = away[np.isfinite(away)]
-            far = known[np.abs(known) > FAR[name]]
-            middle = _middle(away)
-            if abs(middle) >= SHIFTED:
-                lines.append((abs(middle), f"{self._words(name, middle)} on the whole"))
-            elif len(far):
-                typical, worst = float(np.median(far)), int(np.nanargmax(np.abs(away)))
-                such = f", such as {Path(names[worst]).name}" if len(away) > 1 and names and names[worst] else ""
-                text = f"{self._words(name, typical)} in {len(far)} of {len(away)} images{such}"
-                lines.append((abs(typical), text))
-        return [text for _, text in sorted(lines, reverse=True)]
+        """``told`` of what ``away`` gave of these images; the worst is called by its name, if ``names`` are given.
 
-    def _words(self, name: str, away: float) -> str:
+        Images that are off to different sides are told apart: a middle of both would be of neither. The turn of points
+        in an unlikely shape is a guess, and is not told in degrees.
+        """
+        guessed = far_away.get("shape", np.zeros(len(next(iter(far_away.values()), ())))) > FAR["shape"]
+        none = np.zeros_like(guessed)
+        lines = [self._line(name, away, guessed if name == "turn" else none, names) for name, away in far_away.items()]
+        return [text for _, text in sorted((line for line in lines if line), key=lambda line: -line[0])]
+
+    def _line(
+        self, name: str, away: FloatArray, guessed: npt.NDArray[np.bool_], names: Sequence[str]
+    ) -> tuple[float, str] | None:
+        """How far a number is off, in SD, and what to say of it; None where it is usual. ``guessed``: of which images
+        (N,) it is not to be believed."""
+        far, middle = np.abs(np.nan_to_num(away)) > FAR[name], _middle(away)
+        sides = [(side * away > 0) & far & ~guessed for side in (1, -1)]
+        parts = []
+        if abs(middle) >= SHIFTED:
+            unsure = bool(guessed[np.isfinite(away)].mean() >= 0.5)
+            parts.append((abs(middle), f"{self._predicate(name, middle, unsure)} on the whole"))
+            groups = [sides[int(middle > 0)]]
+        else:
+            groups = [*sides, far & guessed]
+        for group in sorted((one for one in groups if one.any()), key=lambda one: -np.abs(away[one]).max()):
+            typical, worst = float(np.median(away[group])), int(np.argmax(np.where(group, np.abs(away), 0)))
+            text = self._predicate(name, typical, bool(guessed[worst]))
+            if len(away) > 1:
+                text += f" in {int(group.sum())}" + ("" if parts else f" of {len(away)} images")
+                text += f", such as {Path(names[worst]).name}" if names and names[worst] else ""
+            parts.append((abs(typical), text))
+        return (parts[0][0], f"{SUBJECTS[name]} {', and '.join(text for _, text in parts)}") if parts else None
+
+    def _predicate(self, name: str, away: float, unsure: bool) -> str:
+        """What is said of the subject of a number that is off by so many SD."""
         by = away * self.usual[name][1]
         more = by > 0
+        if unsure:
+            return "turned or of another kind (how far cannot be told)"
         if name == "turn":
-            return f"the figure is turned by {abs(by):.0f} degrees to the {'right' if more else 'left'}"
+            degrees = f"{abs(by):.0f}"
+            return f"turned by {degrees} degree{'' if degrees == '1' else 's'} to the {'right' if more else 'left'}"
         if name == "brightness":
-            return f"pixels are {'brighter' if more else 'darker'} by {abs(by):.0%} of their range"
+            return f"{'brighter' if more else 'darker'} by {abs(by):.0%} of their range"
         share = abs(np.expm1(by)) if more else abs(1 - np.exp(by))
         if name == "size":
-            return f"the figure is {share:.0%} {'larger' if more else 'smaller'}"
+            return f"{share:.0%} {'larger' if more else 'smaller'}"
         if name == "contrast":
-            return f"contrast is {share:.0%} {'higher' if more else 'lower'}"
-        return "the points form an unlikely shape" if more else "the points form a shape nearer to the mean"
+            return f"{share:.0%} {'higher' if more else 'lower'}"
+        return "an unlikely shape" if more else "a shape nearer to the mean"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -153,9 +182,12 @@ def numbers_of(found: Sequence[ImageDetections], difficulty: Difficulty) -> dict
 
 
 def _middle(away: FloatArray) -> float:
-    """Of SD that images are away, 0 where they are too few to tell."""
-    known = away[np.isfinite(away)]
-    return float(np.median(known)) if len(known) >= SEVERAL else 0.0
+    """Of SD that images are away: their median; 0 where they are too few to tell, and where as many are off to one side
+    as to the other, between which no image need be."""
+    known = np.sort(away[np.isfinite(away)])
+    if len(known) < SEVERAL or known[(len(known) - 1) // 2] * known[len(known) // 2] <= 0:
+        return 0.0
+    return float(np.median(known))
 
 
 def _turned(degrees: FloatArray) -> FloatArray:

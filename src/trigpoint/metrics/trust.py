@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from trigpoint.errors import counted
 from trigpoint.landmarks import FloatArray, ImageDetections, Prediction
-from trigpoint.metrics.difficulty import Difficulty
+from trigpoint.metrics.difficulty import SUBJECTS, Difficulty
 from trigpoint.metrics.domain import Domain
 
 DOUBTFUL, UNLIKE, SHIFTED = "doubtful", "unlike", "shifted"
+RADII = 9  # validation subjects below which ``methods.validation`` knows no radius
 UNLIKE_ADVICE = "Radii and measured errors do not hold for such images: look at them, and label and train on some"
+
+UNLIKE_FIRST = "Not as in the validation images, so radii and measured errors do not hold"
+UNLIKE_THEN = "Look at such images, and label and train on some"
+"""The same about the list, where there is little room for it: what matters is read first."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class Trust:
             flags[self.domain.unlike(found, self.difficulty)] = UNLIKE
         return [str(flag) for flag in flags]
 
+    def alone(self, one: ImageDetections) -> tuple[str, list[str] | None]:
+        """Of an image that is seen alone its flag, as in ``flags``, and in what it is unlike, in words; None where that
+        cannot be told."""
+        return self.flags([one])[0], None if self.domain is None else self.told([one])
+
     def marks(self, found: Sequence[ImageDetections]) -> list[str]:
         """As ``flags``, for those who see an image alone: where the images together are unlike the validation images,
         so that radii do not hold in any of them, ``shifted`` of all that are not ``unlike`` themselves."""
@@ -67,3 +78,40 @@ class Trust:
         """As ``to_dict`` gave it. Raises KeyError, TypeError or ValueError for others."""
         domain = values["domain"]
         return cls(Difficulty.from_dict(values["difficulty"]), None if domain is None else Domain.from_dict(domain))
+
+
+def untold(radii: bool, trust: bool, several: bool, subjects: int | None) -> str:
+    """What a model cannot tell of its errors, and why; nothing where it can tell all.
+
+    ``radii``, ``trust``: whether it has any; ``several``: whether it finds any number of instances; ``subjects`` that
+    were validated on, None = not known.
+
+    >>> print(untold(False, False, False, 6))
+    how sure it is of points, nor whether images are unlike those of its training: it was validated on 6 subjects, 20 \
+are needed (9 to be sure of points)
+    """
+    if trust:
+        return "" if radii else f"how sure it is of points: {why_untold(radii, several, subjects)}"
+    what = "whether images are doubtful, or unlike those of its training"
+    if not radii:
+        what = "how sure it is of points, nor whether images are unlike those of its training"
+    return f"{what}: {why_untold(radii, several, subjects)}"
+
+
+def why_untold(radii: bool, several: bool, subjects: int | None) -> str:
+    """Why a model cannot tell which images are unlike, see ``untold``.
+
+    >>> why_untold(True, False, 12), why_untold(True, True, 40)
+    ('it was validated on 12 subjects, 20 are needed', 'it finds any number of instances in an image')
+    """
+    if several:
+        return "it finds any number of instances in an image" + ("" if radii else f", and {_fewer(subjects, RADII)}")
+    fewer = "" if radii else f" ({RADII} to be sure of points)"
+    return _fewer(subjects, SUBJECTS) + (fewer if subjects is None or subjects < SUBJECTS else "")
+
+
+def _fewer(subjects: int | None, needed: int) -> str:
+    if subjects is not None and subjects >= needed:
+        return "an early version made it, or too few of its validation images are labelled"
+    got = "an unknown number of subjects" if subjects is None else counted(subjects, "subject")
+    return f"it was validated on {got}, {needed} are needed"

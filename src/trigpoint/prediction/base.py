@@ -17,7 +17,7 @@ from trigpoint.data.tiled.image import is_tiled
 from trigpoint.errors import ConfigError, DataError
 from trigpoint.landmarks import CANDIDATES, FloatArray, ImageDetections, LandmarkSet, Prediction, Widths
 from trigpoint.metrics.shape_prior import ShapePrior
-from trigpoint.metrics.trust import Trust
+from trigpoint.metrics.trust import Trust, untold
 from trigpoint.prediction.grouping import group_by_proximity
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class ImagePredictor(ABC):
         self._blank = [landmarks.index(name) for name in self.untaught]
         self.trust: Trust | None = None
         """How radii grow from image to image, and which images are unlike those of validation; None: not known."""
+        self.validated: int | None = None
+        """Subjects that were validated on, where ``trust`` is not known; None: nobody noted it."""
         self.shape: ShapePrior | None = None
         """What the labelled shapes say of found points; None: nothing, or what finds them knows it already."""
         self.group: float | None = None
@@ -76,6 +78,12 @@ class ImagePredictor(ABC):
     def measures(self) -> bool:
         """Whether the dataset names measurements, and they can be made: of a run that finds one of each landmark."""
         return bool(self.landmarks.measurements) and self.threshold is None
+
+    @property
+    def cannot_tell(self) -> str:
+        """What the model cannot tell of its own errors, and why; nothing where it can tell all."""
+        several = self.threshold is not None
+        return untold(bool(np.isfinite(self.radii).any()), self.trust is not None, several, self.validated)
 
     @abstractmethod
     def found(self, part: Sequence[Image], threshold: float | None) -> Found:

@@ -24,6 +24,9 @@ _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # where L
 
 def first_process() -> bool:
     """Whether this process speaks and writes for all of them."""
+    environment = started_by()
+    if environment is not None:  # what Lightning knows is that of its import, or of the processes it has joined
+        return environment.global_rank() == 0
     module = sys.modules.get("lightning.fabric.utilities.rank_zero")
     if module is not None:
         return int(module.rank_zero_only.rank or 0) == 0

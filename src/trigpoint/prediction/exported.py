@@ -47,6 +47,7 @@ class ExportedPredictor(ImagePredictor):
         self.method_name = about["method"]
         self.about, self._session = about, session
         self.trust = None if about.get("trust") is None else Trust.from_dict(about["trust"])
+        self.validated = about.get("validated_subjects")  # not in files of early versions
         self._given_back = onnx_runtime().RunOptions()
         self._given_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._outputs = [output.name for output in session.get_outputs()]

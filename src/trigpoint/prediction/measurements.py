@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,29 @@ def measurement_columns(
                 columns[f"{called}{end}"] = np.round(of_it, 4)
     notes = [f"{', '.join(dict.fromkeys(names))}: without interval, {why}" for why, names in unsure.items()]
     return columns, [*blind(sides, marks.measurements), *notes]
+
+
+class Measured(NamedTuple):
+    """A measurement of one image; the ends of its interval, and its value, are NaN where they are not known."""
+
+    name: str
+    value: float
+    unit: str
+    low: float
+    high: float
+
+
+def measured(prediction: Prediction, widths: Widths, spacing: Spacing | None) -> list[Measured]:
+    """The measurements of the one image of ``prediction`` as the table has them: lengths in mm where its pixel size is
+    known, else in px. Raises DataError for multi-instance runs."""
+    columns, _ = measurement_columns(prediction, widths, [spacing])
+    names, length = prediction.landmarks.measurements, "px" if spacing is None else "mm"
+    out = []
+    for name in names:
+        unit = unit_of(name, names, length)
+        value, low, high = (float(columns[f"{column(name, unit)}{end}"][0]) for end in ("", LOW, HIGH))
+        out.append(Measured(name, value, unit, low, high))
+    return out
 
 
 def lengths_of(sides: FloatArray) -> tuple[str, ...]:

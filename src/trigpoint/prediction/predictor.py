@@ -22,6 +22,7 @@ from trigpoint.metrics.domain import look_of
 from trigpoint.prediction.base import Found, Image, ImagePredictor, Stored, is_lazy, stored_pixels
 from trigpoint.recipe import Recipe
 from trigpoint.runs import RunFolder
+from trigpoint.runs.record import read_record
 
 
 class Predictor(ImagePredictor):
@@ -68,6 +69,8 @@ class Predictor(ImagePredictor):
         own = (marks.threshold, marks.scale, marks.untaught, marks.widths)
         loaded = cls(method, recipe, marks.landmarks, radius, _device(device), *own)
         loaded.trust = folder.read_trust(len(marks.landmarks))
+        if loaded.trust is None and (record := read_record(folder)) is not None:
+            loaded.validated = record.subjects.get("val")
         loaded.shape = folder.read_shape(len(marks.landmarks))
         return loaded
 

@@ -131,9 +131,10 @@ def predict_frames(
 def check_flags(predictor: ImagePredictor, flag: bool) -> None:
     """Raise ConfigError where ``flag`` is asked of a run that cannot tell."""
     if flag and predictor.trust is None:
+        fix = f", ask who made the model for one with {SUBJECTS} validation subjects or more, or train one"
         raise ConfigError(
-            f"--flag: expected a run that finds one of each landmark, trained with {SUBJECTS} validation subjects or "
-            "more, got one that cannot tell which images are doubtful; leave it out, or train again with more"
+            f"--flag: expected a model that knows which images need a look, got one that cannot tell "
+            f"{predictor.cannot_tell}; leave it out{fix if predictor.threshold is None else ''}"
         )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trigpoint.data.files import write_text
 from trigpoint.errors import RunError, counted
 from trigpoint.landmarks import COVERAGE, Spacing
+from trigpoint.metrics.trust import RADII, why_untold
 from trigpoint.runs.folder import RunFolder
 from trigpoint.runs.landmark_file import LandmarkFile
 
@@ -22,7 +23,8 @@ RECORD, CARD = "record.json", "card.md"
 class Record:
     """``weights``: SHA-256 of ``weights.safetensors``. ``images``, ``subjects``: numbers by part. ``size``: median
     height and width of the validation images. ``error``: their mean radial error, original pixels, NaN of
-    multi-instance runs; ``interval``: its 95 % over subjects, None where too few were validated on."""
+    multi-instance runs; ``interval``: its 95 % over subjects, None where too few were validated on. ``card``: SHA-256
+    of the text of ``card.md``, empty where none was noted."""
 
     weights: str
     images: dict[str, int] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class Record:
     size: tuple[int, int] = (0, 0)
     error: float = math.nan
     interval: tuple[float, float] | None = None
+    card: str = ""
 
 
 def digest(file: Path) -> str:
@@ -38,11 +41,18 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def card_digest(text: str) -> str:
+    """SHA-256 of the text of a card, whatever its line ends, as hexadecimal digits."""
+    return hashlib.sha256("\n".join(text.splitlines()).encode()).hexdigest()
+
+
 def write_record(run: RunFolder, record: Record) -> None:
-    """Write both files."""
+    """Write both files; the record notes the card."""
+    text = card(run, record)
+    record = replace(record, card=card_digest(text))
     values = asdict(record) | {"error": None if math.isnan(record.error) else round(record.error, 6)}
     write_text(run.folder / RECORD, json.dumps(values, indent=1) + "\n", overwrite=True)
-    write_text(run.folder / CARD, card(run, record), overwrite=True)
+    write_text(run.folder / CARD, text, overwrite=True)
 
 
 def read_record(run: RunFolder) -> Record | None:
@@ -57,7 +67,8 @@ def read_record(run: RunFolder) -> Record | None:
         images, subjects = ({str(k): int(v) for k, v in values[key].items()} for key in ("images", "subjects"))
         ends = values.get("interval")  # not noted by older versions
         interval = None if ends is None else (float(ends[0]), float(ends[1]))
-        return Record(str(values["weights"]), images, subjects, (int(height), int(width)), error, interval)
+        noted = str(values.get("card") or "")
+        return Record(str(values["weights"]), images, subjects, (int(height), int(width)), error, interval, noted)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); put it back, or train into another --out") from None
 
@@ -71,6 +82,9 @@ def card(run: RunFolder, record: Record) -> str:
     learned, validated = (record.images.get(part, 0) for part in ("train", "val"))
     people = [record.subjects.get(part, 0) for part in ("train", "val")]
     radii = [radius for radius in marks.radius.tolist() if not math.isnan(radius)]
+    warned = "`predict` warns of some differences, and cannot see all."
+    if not run.trust.is_file():
+        warned = f"Nothing warns of them: {why_untold(bool(radii), marks.threshold is not None, people[1])}."
     chose = ", which chose the weights, so that new ones may be a little worse"
     if recipe.train.num_epochs <= recipe.train.val_every:  # they were looked at once
         chose = ""
@@ -102,8 +116,7 @@ def card(run: RunFolder, record: Record) -> str:
         "",
         "## Not for",
         "",
-        "- images unlike those above: other machines, framing, sizes of the figure, ages, species or poses. `predict` "
-        "warns of some differences, and cannot see all.",
+        f"- images unlike those above: other machines, framing, sizes of the figure, ages, species or poses. {warned}",
         "- decisions that nobody checks. This is no medical device, and no one has approved it for diagnosis or "
         "treatment.",
         "- images without the landmarks: exactly one of each is found in every image."
@@ -130,7 +143,9 @@ def _measured(record: Record, radii: list[float], marks: LandmarkFile) -> list[s
         )
         lines.append(f"- radius that the error stays below in {COVERAGE:.0%} of new images like these: {width}")
     else:
-        lines.append("- no radius: too few subjects were validated on to say how far points may be off")
+        lines.append(
+            f"- no radius: too few subjects were validated on to say how far points may be off; it takes {RADII}"
+        )
     return lines + (
         [] if marks.threshold is None else [f"- an instance counts from a score of {marks.threshold:.3g} on"]
     )

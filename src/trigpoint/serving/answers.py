@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,8 @@ from trigpoint.data.files import open_file
 from trigpoint.data.pixels.images import ImageData
 from trigpoint.landmarks import COVERAGE, FloatArray, ImageDetections
 from trigpoint.prediction.base import ImagePredictor
+from trigpoint.prediction.measurements import Measured as Made
+from trigpoint.prediction.measurements import measured
 from trigpoint.prediction.model_file import is_model_file
 
 _SHOWN = 12  # digits of the hash that are the version of a model without one
@@ -26,6 +28,7 @@ _MODEL: dict[str, Any] = {
     "trigpoint": __version__,
 }
 _FOUND: dict[str, Any] = {"name": "sella", "x": 431.27, "y": 388.91, "score": 0.94, "radius": 2.6, "spread": None}
+_MEASURED: dict[str, Any] = {"name": "SNA", "value": 81.93, "unit": "deg", "low": 79.62, "high": 84.24}
 _IMAGE: dict[str, Any] = {
     "image": "skull.png",
     "width": 1935,
@@ -33,6 +36,9 @@ _IMAGE: dict[str, Any] = {
     "spacing_mm": [0.1, 0.1],
     "spacing_source": "PixelSpacing",
     "instances": [[_FOUND]],
+    "flag": "unlike",
+    "unlike": ["the figure is 26% larger"],
+    "measurements": [_MEASURED],
 }
 
 
@@ -61,6 +67,16 @@ class Found(BaseModel):
     spread: float | None = Field(None, description="How far several attempts end from one another, pixels.")
 
 
+class Measured(BaseModel):
+    """A measurement of one image; null: not known."""
+
+    name: str
+    value: float | None
+    unit: str = Field(description="deg, ratio, mm where the file states its pixel size, else px.")
+    low: float | None = Field(description=f"Low end of the interval that holds the true value in {COVERAGE:.0%}.")
+    high: float | None = Field(description="High end of it.")
+
+
 class ImageAnswer(BaseModel):
     """What was found in one image."""
 
@@ -71,6 +87,17 @@ class ImageAnswer(BaseModel):
     spacing_source: str = Field(description="Where that stands in the file.")
     instances: list[list[Found]] = Field(
         description="One list of landmarks; of multi-instance models as many as there are, the most certain first."
+    )
+    flag: Literal["unlike", "doubtful"] | None = Field(
+        description="Why a person should look at it: unlike the images that the model was validated on, so that radii "
+        "and intervals do not hold; or as hard as the hardest tenth of them. null: neither, or it cannot be told."
+    )
+    unlike: list[str] | None = Field(
+        description="In what it is unlike the images that the model was validated on; null: the model cannot tell "
+        "that, and has no flags."
+    )
+    measurements: list[Measured] | None = Field(
+        description="Those that the model makes; null: none, as its dataset names none, or it is multi-instance."
     )
 
 
@@ -94,6 +121,7 @@ class About(Model):
 
     landmarks: list[str]
     untaught: list[str] = Field(description="Landmarks that no training image annotated: never found.")
+    cannot_tell: str | None = Field(description="What the model cannot tell of its own errors, and why.")
     multi_instance: bool
     threshold: float | None = Field(description="Of multi-instance models: the score that instances exceed.")
     limits: dict[str, float] = Field(description="Bytes of a request, pixels of an image, seconds, images that wait.")
@@ -119,7 +147,10 @@ def identity(source: str | Path, predictor: ImagePredictor, version: str | None)
 
 def image_answer(name: str, image: ImageData, found: ImageDetections, predictor: ImagePredictor) -> ImageAnswer:
     """One image's answer; pixels are rounded to thousandths, as in tables."""
-    radius = predictor.joined([found]).radius[0]
+    whole = predictor.joined([found])
+    radius = whole.radius[0]
+    flag, unlike = ("", None) if predictor.trust is None else predictor.trust.alone(found)
+    made = measured(whole, predictor.widths, image.spacing_mm) if predictor.measures else None
     spread = found.numbers.get("spread")
     names = predictor.landmarks.names
 
@@ -142,7 +173,15 @@ def image_answer(name: str, image: ImageData, found: ImageDetections, predictor:
         spacing_mm=image.spacing_mm,
         spacing_source=image.spacing_source,
         instances=[[one(m, k) for k in range(len(names))] for m in range(len(found))],
+        flag=cast(Any, flag or None),
+        unlike=unlike,
+        measurements=None if made is None else [_measured(each) for each in made],
     )
+
+
+def _measured(made: Made) -> Measured:
+    value, low, high = (_number(number, 4) for number in (made.value, made.low, made.high))
+    return Measured(name=made.name, value=value, unit=made.unit, low=low, high=high)
 
 
 def _number(value: FloatArray | Any, digits: int = 3) -> float | None:

@@ -111,6 +111,7 @@ def _add_addresses(app: FastAPI, service: Service) -> None:
         **model.model_dump(),
         landmarks=list(predictor.landmarks.names),
         untaught=list(predictor.untaught),
+        cannot_tell=predictor.cannot_tell or None,
         multi_instance=predictor.threshold is not None,
         threshold=predictor.threshold,
         limits={name: float(value) for name, value in asdict(limits).items()},

@@ -69,6 +69,8 @@ def serve(wanted: Wanted, tell: Callable[[str], None]) -> None:
         tell(f"{wanted.model}: {counted(len(service.predictor.landmarks), 'landmark')}, version {model.version}")
         if service.predictor.untaught:
             tell(f"never found, as no training image annotated it: {', '.join(service.predictor.untaught)}")
+        if service.predictor.cannot_tell:
+            tell(f"note: this model cannot tell {service.predictor.cannot_tell}")
         tell(f"ready  {address(wanted.host, listening.getsockname()[1])}predict  (stop with Ctrl-C)")
         config = uvicorn.Config(
             service.app,

@@ -7,6 +7,7 @@
 /** @typedef {import("./types.js").Found} Found */
 /** @typedef {import("./types.js").Flag} Flag */
 /** @typedef {[number, number]} Complex */
+/** @typedef {{off: number, text: string}} Line */
 
 const ADVICE = { doubtful: "as hard as the hardest tenth of the images it was validated on", unlike: "unlike the images it was validated on" };
 
@@ -22,6 +23,13 @@ function meanOf(values, none = NaN) {
 function medianOf(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+/** Of SD that images are away: their median; 0 where they are too few, or lie as much on one side as on the other. @param {number[]} there @param {number} several */
+function middleOf(there, several) {
+  const sorted = [...there].sort((a, b) => a - b);
+  const both = sorted[(sorted.length - 1) >> 1] * sorted[sorted.length >> 1];
+  return there.length < several || both <= 0 ? 0 : medianOf(there);
 }
 
 /** Between -180 and 180. @param {number} degrees */
@@ -67,7 +75,7 @@ export class Trust {
     const words = this.usual.map(([name]) => name).filter((name) => Math.abs(far[name]) > this.rules.far[name]);
     words.sort((a, b) => Math.abs(far[b]) - Math.abs(far[a]));
     const kind = words.length ? "unlike" : doubt > this.difficulty.flag ? "doubtful" : "";
-    const why = words.length ? `: ${words.map((name) => this.words(name, far[name])).join("; ")}` : "";
+    const why = words.length ? `: ${words.map((name) => this.words(name, far[name], name === "turn" && this.guessed(far))).join("; ")}` : "";
     return { kind, far, text: kind && `look at it: ${ADVICE[kind]}${why}` };
   }
 
@@ -121,36 +129,64 @@ export class Trust {
     return far;
   }
 
+  /** Whether the turn of an image is not to be believed: its points form an unlikely shape. @param {Record<string, number>} far */
+  guessed(far) {
+    return far.shape > this.rules.far.shape;
+  }
+
   /** What is unlike the validation images in several, worst first. @param {Record<string, number>[]} each what `of` gives as `far` @param {string[]} names of the images */
   told(each, names) {
-    const { far: limits, shifted, several } = this.rules;
-    /** @type {[number, string][]} */
-    const lines = [];
-    for (const [name] of this.usual) {
-      const there = each.map((one) => one[name]).filter(known);
-      const far = there.filter((away) => Math.abs(away) > limits[name]);
-      const middle = there.length >= several ? medianOf(there) : 0;
-      if (Math.abs(middle) >= shifted) lines.push([Math.abs(middle), `${this.words(name, middle)} on the whole`]);
-      else if (far.length) {
-        const worst = each.reduce((most, one, i) => (Math.abs(one[name]) > Math.abs(each[most][name] || 0) ? i : most), 0);
-        const such = each.length > 1 && names[worst] ? `, such as ${names[worst]}` : "";
-        lines.push([Math.abs(medianOf(far)), `${this.words(name, medianOf(far))} in ${far.length} of ${each.length} images${such}`]);
-      }
-    }
-    const worst = lines.sort((a, b) => b[0] - a[0]).map(([, text]) => text);
+    const lines = this.usual.flatMap(([name]) => {
+      const all = each.map((one, i) => ({ away: one[name], guessed: name === "turn" && this.guessed(one), file: names[i] }));
+      return this.line(name, all) ?? [];
+    });
+    const worst = lines.sort((a, b) => b.off - a.off).map(({ text }) => text);
     return worst.length ? `Not as in the validation images: ${worst.join("; ")}. ${this.rules.advice}.` : "";
   }
 
-  /** @param {string} name @param {number} away SD */
-  words(name, away) {
+  /** How far one number is off, and what to say of it; those that are off to different sides are told apart. @param {string} name @param {{away: number, guessed: boolean, file: string}[]} all @returns {Line | undefined} */
+  line(name, all) {
+    const there = all.filter(({ away }) => known(away));
+    const far = there.filter(({ away }) => Math.abs(away) > this.rules.far[name]);
+    const middle = middleOf(there.map(({ away }) => away), this.rules.several);
+    const sides = [1, -1].map((side) => far.filter(({ away, guessed }) => side * away > 0 && !guessed));
+    /** @type {Line[]} */
+    const parts = [];
+    let groups = [...sides, far.filter(({ guessed }) => guessed)];
+    if (Math.abs(middle) >= this.rules.shifted) {
+      const unsure = 2 * there.filter(({ guessed }) => guessed).length >= there.length;
+      parts.push({ off: Math.abs(middle), text: `${this.predicate(name, middle, unsure)} on the whole` });
+      groups = [sides[middle > 0 ? 1 : 0]];
+    }
+    const worstOf = (/** @type {typeof all} */ group) => group.reduce((most, one) => (Math.abs(one.away) > Math.abs(most.away) ? one : most));
+    groups = groups.filter((group) => group.length);
+    for (const group of groups.sort((a, b) => Math.abs(worstOf(b).away) - Math.abs(worstOf(a).away))) {
+      const [typical, worst] = [medianOf(group.map(({ away }) => away)), worstOf(group)];
+      const of = parts.length ? "" : ` of ${all.length} images`;
+      const such = worst.file ? `, such as ${worst.file}` : "";
+      const count = all.length > 1 ? ` in ${group.length}${of}${such}` : "";
+      parts.push({ off: Math.abs(typical), text: this.predicate(name, typical, worst.guessed) + count });
+    }
+    return parts.length ? { off: parts[0].off, text: `${this.rules.subjects[name]} ${parts.map(({ text }) => text).join(", and ")}` } : undefined;
+  }
+
+  /** Of a single image. @param {string} name @param {number} away SD @param {boolean} unsure */
+  words(name, away, unsure) {
+    return `${this.rules.subjects[name]} ${this.predicate(name, away, unsure)}`;
+  }
+
+  /** @param {string} name @param {number} away SD @param {boolean} unsure */
+  predicate(name, away, unsure) {
     const by = away * (this.usual.find(([known]) => known === name)?.[1][1] ?? NaN);
     const more = by > 0;
     const percent = (/** @type {number} */ share) => `${Math.round(100 * share)}%`;
-    if (name === "turn") return `the figure is turned by ${Math.round(Math.abs(by))} degrees to the ${more ? "right" : "left"}`;
-    if (name === "brightness") return `pixels are ${more ? "brighter" : "darker"} by ${percent(Math.abs(by))} of their range`;
+    if (unsure) return "turned or of another kind (how far cannot be told)";
+    const degrees = Math.round(Math.abs(by));
+    if (name === "turn") return `turned by ${degrees} degree${degrees === 1 ? "" : "s"} to the ${more ? "right" : "left"}`;
+    if (name === "brightness") return `${more ? "brighter" : "darker"} by ${percent(Math.abs(by))} of their range`;
     const share = percent(Math.abs(Math.expm1(by)));
-    if (name === "size") return `the figure is ${share} ${more ? "larger" : "smaller"}`;
-    if (name === "contrast") return `contrast is ${share} ${more ? "higher" : "lower"}`;
-    return more ? "the points form an unlikely shape" : "the points form a shape nearer to the mean";
+    if (name === "size") return `${share} ${more ? "larger" : "smaller"}`;
+    if (name === "contrast") return `${share} ${more ? "higher" : "lower"}`;
+    return more ? "an unlikely shape" : "a shape nearer to the mean";
   }
 }

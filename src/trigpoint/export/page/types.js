@@ -14,7 +14,7 @@
  * @property {{usual: Record<string, [number, number]>} | null} domain by number its mean and SD
  * @property {Rules} rules
  *
- * @typedef {{far: Record<string, number>, shifted: number, several: number, leastScore: number, leastDoubt: number,
+ * @typedef {{far: Record<string, number>, subjects: Record<string, string>, shifted: number, several: number, leastScore: number, leastDoubt: number,
  *   mostDoubt: number, advice: string}} Rules constants of trigpoint.metrics
  *
  * @typedef {object} Flag
