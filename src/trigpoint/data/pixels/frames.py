@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from trigpoint.data.files import check_path, refuse_existing
 from trigpoint.data.pixels.folders import images_below
+from trigpoint.data.pixels.frame_names import frame_name
 from trigpoint.data.pixels.images import (
     MAX_PIXELS,
     NAMES,
@@ -139,7 +140,7 @@ class Frames:
                 self.notes = timing_notes(times, float(stream.time_base or 0)) + repeat_note(repeated, len(times))
 
     def _name(self, index: int) -> str:
-        return f"{self.source.stem}_{index:06d}.png"
+        return frame_name(self.source.stem, index)
 
 
 def _image(frame: VideoFrame) -> ImageData:
