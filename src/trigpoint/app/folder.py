@@ -92,7 +92,11 @@ def open_folder(path: Path, names: Sequence[str] = ()) -> Opened:
         found = {same(sample.image): None for sample in read.samples}
     found |= {same(file): None for file in _images(about.images_folder)}
     if not found:
-        raise DataError(f"{folder}: expected images ({NAMES}), got none in this folder; check the path")
+        videos = images_below(about.images_folder).videos
+        fix = f"label one video at a time: trigpoint label {videos[0]}" if videos else "check the path"
+        raise DataError(
+            f"{folder}: expected images ({NAMES}), got {'videos' if videos else 'none'} in this folder; {fix}"
+        )
     plain = os.path.relpath(about.images_folder, folder)
     images, called, left_out = _named(list(found), TableNames(folder, about.images_folder))
     if not images:

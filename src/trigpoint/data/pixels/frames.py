@@ -163,10 +163,11 @@ def _images(source: Path, besides: Sequence[Path | None]) -> list[Path] | None:
     """The images below a folder, or one; None when the source is taken for a video."""
     check_path(source)
     if source.is_dir():
-        found = images_below(source, besides).files
-        if not found:
-            raise DataError(f"{source}: expected a folder of images ({NAMES}), got none; check the path")
-        return found
+        found = images_below(source, besides)
+        if not found.files:
+            got = "videos; give one of them" if found.videos else "none; check the path"
+            raise DataError(f"{source}: expected a folder of images ({NAMES}), got {got}")
+        return found.files
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
     return [source] if is_image(source) else None

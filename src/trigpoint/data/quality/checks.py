@@ -243,7 +243,7 @@ class _Checks:
         if not images.is_dir() or not self.table.table.is_file():
             return
         named = {os.path.realpath(file) for file in self.images}  # also of links in a circle
-        present = sorted(file for file in images.rglob("*") if not hidden(file, images) and is_image(file))
+        present = sorted(file for file in images.rglob("*") if not hidden(file, images) and is_image(file, met=True))
         for file in [file for file in present if not sound_text(str(file))]:
             present.remove(file)
             self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")

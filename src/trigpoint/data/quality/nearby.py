@@ -43,7 +43,7 @@ class NearbyImages:
         found = []
         for place, folders, files in os.walk(self.folder):
             folders.sort()
-            inside = [there for file in sorted(files) if is_image(there := Path(place, file))]
+            inside = [there for file in sorted(files) if is_image(there := Path(place, file), met=True)]
             found += [file.relative_to(self.folder).as_posix() for file in inside]
         return found
 
