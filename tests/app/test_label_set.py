@@ -257,3 +257,46 @@ def test_killed_at_any_moment_it_keeps_what_it_called_saved(photos: Path) -> Non
     assert last >= 25
     for _ in range(3):
         assert again.step("undo") is not None
+
+
+def frames_of(folder: Path, count: int = 4) -> Path:
+    """What ``frames_folder`` makes of a video called clip."""
+    for index in range(count):
+        draw(folder / "images" / f"clip_{10 * index:06d}.png", seed=index)
+    (folder / HIDDEN).mkdir(exist_ok=True)
+    (folder / HIDDEN / "video.txt").write_text("clip\n")
+    return folder
+
+
+def subjects(folder: Path) -> list[str]:
+    return [sample.subject for sample in tp.LandmarkDataset.load(folder).samples]
+
+
+def test_the_video_is_the_subject_of_its_frames(tmp_path: Path) -> None:
+    draw(tmp_path / "clip" / "images" / "other.png")
+    project = open_project(frames_of(tmp_path / "clip"), "tip")
+    assert [entry.state.subject for entry in project.entries] == [*["clip"] * 4, ""]
+    first = project.entry(0).state
+    with_mark = first.model_copy(update={"rows": marked(tip=(1, 2, 2)).rows})
+    project.save(0, with_mark, 0)
+    project.save(4, marked(tip=(1, 2, 2)), 0)
+    assert subjects(tmp_path / "clip") == ["clip", ""]
+    assert project.save(1, first, 0).state == first  # nothing is said of it, so it gets no row
+    project.step("undo")
+    assert project.step("undo") is project.entry(0)
+    assert project.entry(0).state == first
+    assert project.step("redo") is project.entry(0)
+    assert open_project(tmp_path / "clip").entry(2).state.subject == "clip"  # also when it is opened as a folder
+    project.save(0, with_mark.model_copy(update={"subject": "bob"}), project.entry(0).revision)
+    again = open_project(tmp_path / "clip")
+    assert [entry.state.subject for entry in again.entries] == ["bob", "bob", "bob", "bob", ""]  # as its owner calls it
+
+
+def test_a_set_of_frames_keeps_its_subjects(tmp_path: Path) -> None:
+    folder = frames_of(tmp_path / "clip")
+    table = "image,subject,tip_x,tip_y\nclip_000000.png,,1,2\nclip_000010.png,a,1,2\nclip_000020.png,b,1,2\n"
+    (folder / "landmarks.csv").write_text(table)
+    project = open_project(folder)
+    assert [entry.state.subject for entry in project.entries] == ["", "a", "b", ""]
+    assert "1 frame of the video 'clip' in the table without a subject" in project.notes[0]
+    assert (folder / "landmarks.csv").read_text() == table

@@ -16,7 +16,7 @@ import pytest
 from cli_entry import call
 
 import trigpoint as tp
-from trigpoint.app.folder import HIDDEN, frames_folder
+from trigpoint.app.folder import HIDDEN, frames_folder, open_folder
 from trigpoint.data.pixels.frames import VideoWriter
 from trigpoint.runs.lock import locked
 
@@ -96,6 +96,7 @@ def test_frames_of_a_video_become_a_folder(tmp_path: Path) -> None:
     assert folder == tmp_path / "clip"
     names = [file.name for file in sorted((folder / "images").iterdir())]
     assert names == ["clip_000000.png", "clip_000003.png", "clip_000006.png"]
+    assert open_folder(folder, ["tip"]).video == "clip"
 
 
 def test_data_next(trained: Path, data: Path, tmp_path: Path) -> None:

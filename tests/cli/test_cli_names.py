@@ -50,7 +50,7 @@ def test_predictions_are_read_by_every_command(
     given, out = given.format(place), out.format(place)
     result = call("predict", trained, given, "--out", out, "--overlay", "drawn")
     assert result.exit_code == 0, result.output
-    assert "passed over 1 other files" in result.stderr
+    assert "passed over 1 other file" in result.stderr
     assert len(list(Path("drawn").iterdir())) == 12
     photos = (place / "work" / given).resolve()
     table = Path(out).resolve()

@@ -15,6 +15,7 @@ import tifffile
 from cli_entry import call, without_note
 from PIL import Image
 
+from trigpoint.app.folder import frames_folder
 from trigpoint.data import LandmarkDataset
 from trigpoint.data.pixels.frames import Frames, VideoWriter
 from trigpoint.prediction import Predictor, stream
@@ -56,11 +57,29 @@ def test_every_nth_frame_into_a_folder(trained: Path, video: Path, tmp_path: Pat
     assert call("predict", trained, video, "--out", out, "--every", 10, "--overlay", folder).exit_code == 0
     names = [f"tips_{index:06d}.png" for index in (0, 10, 20)]
     assert pd.read_csv(out)["image"].tolist() == names
-    assert sorted(file.name for file in folder.iterdir()) == names
+    assert sorted(file.name for file in folder.iterdir()) == [f"tips_{index:06d}_points.png" for index in (0, 10, 20)]
     refused = call("predict", trained, video, "--out", tmp_path / "q.csv", "--overlay", folder)
     assert refused.exit_code == 2
     assert "expected an empty folder" in refused.stderr
     assert not (tmp_path / "q.csv").exists()
+
+
+def test_predictions_of_a_video_become_a_set(trained: Path, video: Path, tmp_path: Path) -> None:
+    own = tmp_path / video.name
+    own.write_bytes(video.read_bytes())
+    out, found = tmp_path / "p.csv", tmp_path / "found"
+    assert call("predict", trained, own, "--out", out, "--every", 8, "--overlay", tmp_path / "drawn").exit_code == 0
+    refused = call("data", "convert", out, "--from", "native", "--out", found)
+    assert refused.exit_code == 2
+    told = " ".join(refused.stderr.split())
+    assert "'trigpoint label VIDEO --every N'" in told
+    assert "into the folder tips/images beside the video" in told
+    assert "drawn" not in told  # the pictures with crosses on them
+    images = frames_folder(own, 8) / "images"
+    done = call("data", "convert", out, "--from", "native", "--out", found, "--images", images)
+    assert done.exit_code == 0, done.output
+    assert "subject: 'tips' for the frames of 1 video" in done.stderr
+    assert [sample.subject for sample in LandmarkDataset.load(found).samples] == ["tips"] * 3
 
 
 def test_a_folder_becomes_a_video_and_every_holds_for_images(trained: Path, drawn: Path, tmp_path: Path) -> None:
@@ -144,8 +163,8 @@ def test_times_and_gaps_of_a_video_are_told_and_read_past(trained: Path, tmp_pat
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    out = tmp_path / "set" / "landmarks.csv"
-    result = call("predict", trained, tmp_path / "v.mp4", "--out", out, "--overlay", tmp_path / "set" / "images")
+    out = frames_folder(tmp_path / "v.mp4", 1) / "landmarks.csv"
+    result = call("predict", trained, tmp_path / "v.mp4", "--out", out)
     assert result.exit_code == 0, result.output
     gap = "v.mp4: 1 gap between frames, about 2 frames are missing; the longest is 0.12 s after frame 4"
     assert gap in result.stderr.replace("\n", " ")
@@ -261,7 +280,7 @@ def test_a_disk_without_room_for_drawings_keeps_the_table(
         assert without_note(result.stderr).startswith(
             f"{out}: is partial, it holds the first {rows} of 24 images\n{drawn}: is partial"
         )
-        assert f"error: {drawn / 'tips_000000.png'}: File too large" in result.stderr
+        assert f"error: {drawn / 'tips_000000_points.png'}: File too large" in result.stderr
     else:
         assert rows == 24
         assert without_note(result.stderr).startswith(

@@ -49,7 +49,7 @@ def test_missing_images_are_told_all_at_once_and_before_anything_is_written(tmp_
 
 def test_frames_of_a_video_are_no_missing_files_like_others(tmp_path: Path) -> None:
     (tmp_path / "found.csv").write_text("image,tip_x,tip_y\nclip_000000.png,1,2\nclip_000005.png,1,2\n")
-    told = "they are frames of the video 'clip': save its frames as pictures"
+    told = "they are frames of the video 'clip', no files: 'trigpoint label VIDEO --every N'"
     with pytest.raises(DataError, match=told):
         LandmarkDataset.load(tmp_path / "found.csv")
     errors = check_dataset(tmp_path / "found.csv").errors

@@ -206,3 +206,48 @@ def test_the_advice_for_too_few_subjects_works(tmp_path: Path) -> None:
         split_dataset(folder)
     advice = str(error.value).rpartition("--fractions ")[2]
     assert set(split_dataset(folder, parse_fractions(advice))) == {"train", "val"}
+
+
+def test_frames_without_a_subject_are_told_and_joined(tmp_path: Path) -> None:
+    names = [f"{stem}_{10 * n:06d}.png" for stem in ("one", "two", "three") for n in range(4)]
+    folder = pictures(tmp_path / "d", [f"{name},," for name in names])
+    warned = [p for p in check_dataset(folder).problems if "look like frames of 3 videos" in p.message]
+    assert [p.severity for p in warned] == ["warning"]
+    assert "trigpoint data split FOLDER --videos'" in warned[0].message
+    told: list[str] = []
+    split_dataset(folder, tell=told.append)
+    assert f"'trigpoint data split {folder} --videos'" in told[0]
+    with pytest.raises(DataError, match="expected no splits"):
+        split_dataset(folder, videos=True)
+    told = []
+    split_dataset(folder, videos=True, force=True, tell=told.append)
+    assert told[0] == "subject: 12 rows of 3 videos named"
+    samples = read_table(folder).samples
+    assert [sample.subject for sample in samples] == [name[:-11] for name in names]
+    assert len({(sample.subject, sample.split) for sample in samples}) == 3
+    with pytest.raises(DataError, match=r"--videos: expected rows without a subject .* got a subject in every row"):
+        split_dataset(folder, videos=True, force=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([f"img{n:04d}.png" for n in range(9)], 9),
+        (["left1.png", "right2.png", "c3.png", "d4.png", "e5.png"], 0),
+        ([f"{n:03d}.png" for n in range(9)], 0),
+        (["clip_000001.png", "a.png", "b.png"], 0),
+    ],
+)
+def test_names_of_other_tools_are_a_note(tmp_path: Path, names: list[str], told: int) -> None:
+    folder = pictures(tmp_path / "d", [f"{name},," for name in names])
+    found = [p for p in check_dataset(folder).problems if "look like frames" in p.message]
+    assert [(p.severity, p.message.split()[0]) for p in found] == [("note", str(told))] * bool(told)
+
+
+def test_a_single_video_is_divided_by_blocks(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "d", [f"clip_{n:06d}.png,," for n in range(10)])
+    told: list[str] = []
+    split_dataset(folder, videos=True, tell=told.append)
+    splits = list(stored(folder).values())
+    assert sum(a != b for a, b in pairwise(splits)) == 2
+    assert "all images are of one subject, 'clip'" in told[1]

@@ -17,8 +17,9 @@ import PIL.Image
 from trigpoint.app.describing import check_names
 from trigpoint.app.table import Stamp, stamp
 from trigpoint.data.description import Description, Problem, read_description
-from trigpoint.data.files import Progress, check_path, write_bytes
+from trigpoint.data.files import Progress, check_path, read_text, write_bytes, write_text
 from trigpoint.data.pixels.folders import images_below
+from trigpoint.data.pixels.frame_names import video_of
 from trigpoint.data.pixels.frames import Frames
 from trigpoint.data.pixels.images import NAMES
 from trigpoint.data.table import Table, raise_problems, read_table
@@ -28,6 +29,7 @@ from trigpoint.errors import DataError
 
 HIDDEN = ".trigpoint"
 """Folder of the set in which the journal, the lock and what is learned meanwhile are kept."""
+_VIDEO = "video.txt"  # in it: the name of the video whose frames were made images of this folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Opened:
     ``own``: the annotator whose table it is, by ``dataset.yaml``; what is learned and kept beside is then that of this
     person alone. ``new``: there is no table yet. ``bare``: there is no ``dataset.yaml``, and ``plain`` is what it will
     name as the images folder. ``read``: the table as it was when it bore ``stamp``. ``left_out``: why images that no
-    table can name are not among them.
+    table can name are not among them. ``video``: the name of the video whose frames the images are, or nothing.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Opened:
     stamp: Stamp
     left_out: list[str]
     own: str = ""
+    video: str = ""
 
     @property
     def hidden(self) -> Path:
@@ -89,14 +92,27 @@ def open_folder(path: Path, names: Sequence[str] = ()) -> Opened:
         found = {same(sample.image): None for sample in read.samples}
     found |= {same(file): None for file in _images(about.images_folder)}
     if not found:
-        raise DataError(f"{folder}: expected images ({NAMES}), got none in this folder; check the path")
+        videos = images_below(about.images_folder).videos
+        fix = f"label one video at a time: trigpoint label {videos[0]}" if videos else "check the path"
+        raise DataError(
+            f"{folder}: expected images ({NAMES}), got {'videos' if videos else 'none'} in this folder; {fix}"
+        )
     plain = os.path.relpath(about.images_folder, folder)
     images, called, left_out = _named(list(found), TableNames(folder, about.images_folder))
     if not images:
         raise DataError(left_out[0])
     names = [*known, *(name for name in check_names(names) if name not in known)]
     own = next((name for name, file in about.annotators.items() if folder / file == table), "")
-    return Opened(folder, table, about, names, images, called, read is None, bare, plain, read, before, left_out, own)
+    return Opened(
+        folder, table, about, names, images, called, read is None, bare, plain, read, before, left_out, own,
+        _video(folder),
+    )  # fmt: skip
+
+
+def _video(folder: Path) -> str:
+    """The name of the video of which ``frames_folder`` has made this folder, or nothing."""
+    place = folder / HIDDEN / _VIDEO
+    return read_text(place).removesuffix("\n") if place.is_file() else ""
 
 
 def _named(found: list[Path], names: TableNames) -> tuple[list[Path], list[str], list[str]]:
@@ -132,8 +148,9 @@ def frames_folder(
 ) -> Path:
     """Every ``every``-th frame of a video, or of a file of several frames, as images of a folder beside it.
 
-    The folder has the video's name without its suffix; a frame that is there already stays. More than 8 bits are kept
-    of grey frames. Raises DataError for what is no video; frames before damage are kept, and ``tell`` is told.
+    The folder has the video's name without its suffix; a frame that is there already stays. The video's name is kept
+    there, for the subject of the frames. More than 8 bits are kept of grey frames. Raises DataError for what is no
+    video; frames before damage are kept, and ``tell`` is told.
     """
     folder = source.with_suffix("")
     if folder == source:
@@ -145,6 +162,8 @@ def frames_folder(
             file = folder / "images" / Path(frame.name).with_suffix(".png").name
             if not file.exists():
                 write_bytes(file, _png(frame.image.pixels))
+            if not done and video_of(file.name) and writable(folder):
+                write_text(folder / HIDDEN / _VIDEO, f"{source.stem}\n", overwrite=True)
             done += 1
             if progress is not None:
                 progress(done, frames.count or done)

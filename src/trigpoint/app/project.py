@@ -15,7 +15,8 @@ from trigpoint.app.pictures import size_of
 from trigpoint.app.state import Naming, State
 from trigpoint.app.table import LabelTable
 from trigpoint.data.description import read_description
-from trigpoint.errors import DataError, TrigpointError
+from trigpoint.data.pixels.frame_names import video_of
+from trigpoint.errors import DataError, TrigpointError, counted
 
 Event = dict[str, Any]
 _TOLD = 10  # images left out that are named
@@ -58,10 +59,30 @@ class Project:
         found = zip(opened.images, opened.called, strict=True)
         self.entries = [Entry(i, file, name) for i, (file, name) in enumerate(found)]
         self._by_name = {entry.called: entry for entry in self.entries}
+        self._name_video()
         for entry in self.entries:
-            entry.state = self.table.state(entry.file)
+            entry.state = self._state(entry)
         if not read_only:
             self._mend()
+
+    def _name_video(self) -> None:
+        """What frames of the set's video get as their subject: its name, or what all that are labelled have."""
+        self._video = self.opened.video
+        frames = [entry for entry in self.entries if self._video and video_of(entry.file.name) == self._video]
+        self._frames = {entry.id for entry in frames}
+        rows = [self.table.state(entry.file) for entry in frames if self.table.rows.get(entry.file)]
+        known = {state.subject for state in rows}
+        if known - {""}:  # what somebody has written is kept: one name holds for further frames, several say nothing
+            self._video = next(iter(known - {""})) if len(known - {""}) == 1 else ""
+        if rows and "" in known:
+            blank = counted(sum(not state.subject for state in rows), "frame")
+            fix = f"'trigpoint data split {self.opened.folder} --videos' names it when you divide the set"
+            self.notes.append(f"{blank} of the video '{self.opened.video}' in the table without a subject; {fix}")
+
+    def _state(self, entry: Entry) -> State:
+        """What the table says of an image; of a frame without a row, that it is of its video."""
+        state = self.table.state(entry.file)
+        return state if state.rows or entry.id not in self._frames else State(subject=self._video)
 
     @property
     def names(self) -> list[str]:
@@ -148,7 +169,9 @@ class Project:
             if entry.revision != base and before != entry.state:
                 raise StaleError(f"{entry.called}: was changed elsewhere; look at it again")
             self._check(state)
-            state = state.normal(self.opened.instances)
+            bare = State(subject=self._video) if entry.id in self._frames else State()
+            said = state.model_copy(update={"annotator": ""}) != bare  # a frame of its video, and no more, has no row
+            state = state.normal(self.opened.instances) if said else bare
             if self.annotator and state.rows:
                 state = state.model_copy(update={"annotator": self.annotator})
             if state != entry.state:
@@ -214,7 +237,7 @@ class Project:
         self.table.write()
         if not self.described:
             self.naming.describe()
-        entry.state = self.table.state(entry.file)
+        entry.state = self._state(entry)
         entry.revision += 1
 
     def refresh(self) -> list[Entry]:
@@ -228,7 +251,7 @@ class Project:
             self.table.read()
             changed = []
             for entry in self.entries:
-                state = self.table.state(entry.file)
+                state = self._state(entry)
                 if state != entry.state:
                     entry.state = state
                     entry.revision += 1
@@ -254,7 +277,7 @@ class Project:
         self.pairs, self.skeleton = about.pairs, about.skeleton
         self.described = True
         for entry in self.entries:
-            state = self.table.state(entry.file)
+            state = self._state(entry)
             if state != entry.state:
                 entry.state = state
                 entry.revision += 1

@@ -135,7 +135,17 @@ def _read(
     counted = origin_of(origin)
     if form != NATIVE:
         return read_from(FORMATS[form](**options).read(source, images), counted)
-    return LandmarkDataset.load(source, images=images, check_images=check)
+    return _of_videos(LandmarkDataset.load(source, images=images, check_images=check))
+
+
+def _of_videos(found: LandmarkDataset) -> LandmarkDataset:
+    """The same with the video as the subject of its frames, where they were predicted and name none."""
+    from trigpoint.data.videos import with_video_subjects
+
+    data, told = with_video_subjects(found)
+    if told:
+        note(told)
+    return data
 
 
 def _with_images(found: LandmarkDataset, source: Path, skip: bool) -> LandmarkDataset:
@@ -205,7 +215,7 @@ def merge(
     from trigpoint.data import LandmarkDataset
     from trigpoint.data.merge import merge_datasets
 
-    joined = merge_datasets([LandmarkDataset.load(each) for each in sets], same_subjects=same_subjects)
+    joined = merge_datasets([_of_videos(LandmarkDataset.load(each)) for each in sets], same_subjects=same_subjects)
     _tell_problems(joined)
     with progress("linking images" if link else "copying images") as advance:
         joined.save(out, images="link" if link else "copy", overwrite=force, progress=advance)

@@ -124,12 +124,16 @@ def split(
         bool, typer.Option("--only-blank", help="Keep the subsets that the table has; fill only rows without one.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace subsets that the table has.")] = False,
+    videos: Annotated[
+        bool,
+        typer.Option("--videos", help="First name the video as the subject of frames without one, by their names."),
+    ] = False,
 ) -> None:
     """Divide a dataset into subsets by subject and store them in its table.
 
     To keep subsets that others made, and draw a test from the training images: --of train. Images that are copies of
     one another are kept together. The images of a single subject, such as a video, are
-    divided by blocks.
+    divided by blocks. Frames of videos that have no subject are told; --videos names it.
 
     Example: trigpoint data split data/faces --fractions train=0.8,test=0.2 --seed 1
     """
@@ -139,7 +143,8 @@ def split(
     if sum(ways.values()) > 1:
         given = " and ".join(name for name, is_given in ways.items() if is_given)
         raise ConfigError(f"expected one of {', '.join(ways)}, which do different things, got {given}; leave one out")
-    shares, how = None if fractions is None else parse_fractions(fractions), {"force": force, "only_blank": only_blank}
+    shares = None if fractions is None else parse_fractions(fractions)
+    how = {"force": force, "only_blank": only_blank, "videos": videos}
     told: list[str] = []
     with progress("reading images") as advance:
         counts = split_dataset(folder, shares, seed, of=of, tell=told.append, progress=advance, **how)

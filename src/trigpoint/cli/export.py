@@ -67,7 +67,7 @@ def export(
     refuse(target, force)
     from trigpoint.export import export_html, export_run
 
-    images = None if not check else image_files(check, passed=lambda count: note(f"passed over {count} other files"))
+    images = None if not check else image_files(check, passed=note)
     how: dict[str, Any] = {"check": images, "tolerance": tolerance, "overwrite": force}
     with progress("checking") as advance:
         made = (export_run if to is Target.ONNX else export_html)(

@@ -104,7 +104,7 @@ def predict(
                 raise ConfigError(f"{single}: is for single images, got a video or frames; leave it out")
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
-            files = image_files(images, [run, overlay, trace], lambda count: note(f"passed over {count} other files"))
+            files = image_files(images, [run, overlay, trace], note)
             if many.asked:
                 predict_many(load, run, files[::every], out, many, how | {"device": device, "group": group})
             else:

@@ -1,14 +1,13 @@
 """Images that are not there: told all at once, with what may have been meant, before anything is done."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from trigpoint.data.description import Problem
+from trigpoint.data.pixels.frame_names import video_of
 from trigpoint.data.quality.nearby import NearbyImages
 
 _TOLD = 10  # missing images that are named
-_FRAME = re.compile(r".+_[0-9]{6}\.png")  # what trigpoint.data.pixels.frames calls a frame of a video
 _WAY_OUT = "put them back, correct their names, or give their folder (trigpoint data convert ... --images FOLDER)"
 
 
@@ -29,7 +28,7 @@ def missing_problem(
     for image, row in list(missing.items())[:_TOLD]:
         hint = "" if nearby is None else nearby.hint(image)
         told.append((row, f"{image}: expected an image file, got none{hint}", hint))
-    video = frames(missing)
+    video = frames_problem(missing)
     if len(missing) == 1:
         ((row, text, hint),) = told
         return Problem(where, text + (video or ("" if hint else "; check the name and the folder")), row)
@@ -37,12 +36,17 @@ def missing_problem(
     lines += [f"  {'' if row is None else f'row {row}: '}{text}" for row, text, _ in told]
     if len(missing) > _TOLD:
         lines.append(f"  and {len(missing) - _TOLD} more")
-    return Problem(where, "\n".join([*lines, f"  {_WAY_OUT}"]))
+    return Problem(where, "\n".join([*lines, *([] if video else [f"  {_WAY_OUT}"])]))
 
 
-def frames(images: Mapping[Path, int | None]) -> str:
+def frames_problem(images: Mapping[Path, int | None]) -> str:
     """What is said where all of them bear names of frames of a video; else nothing."""
-    if not all(_FRAME.fullmatch(image.name) for image in images):
+    videos = list(dict.fromkeys(video_of(image.name) for image in images))
+    if not all(videos):
         return ""
-    stem = next(iter(images)).name[: -len("_000000.png")]
-    return f"; they are frames of the video '{stem}': save its frames as pictures with these names"
+    stem = videos[0]
+    return (
+        f"; they are frames of the video '{stem}', no files: 'trigpoint label VIDEO --every N', with N as in predict, "
+        f"writes them into the folder {stem}/images beside the video; stop it with Ctrl-C, and give that folder "
+        f"(trigpoint data convert ... --images {stem}/images)"
+    )

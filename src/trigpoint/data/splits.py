@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.files import Progress, csv_text, read_csv, write_text
 from trigpoint.data.subsets import stable_order
 from trigpoint.data.table import read_table
-from trigpoint.errors import DataError
+from trigpoint.data.videos import frames_told, videos_of
+from trigpoint.errors import DataError, counted
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 _TOLD = 3  # subjects that an error names
@@ -153,6 +155,7 @@ def split_dataset(
     force: bool = False,
     only_blank: bool = False,
     of: str | None = None,
+    videos: bool = False,
     tell: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
@@ -162,14 +165,22 @@ def split_dataset(
     (``progress``). A set of a single subject is divided by blocks of its images. With ``only_blank`` stored names stay,
     and rows without one get that of their subject, else what the fractions still lack. With ``of`` only the rows of
     that split are divided, such as official training images into those and a test (``fractions`` None: 0.85, 0.15).
-    ``tell`` is called with what somebody should know about the division.
+    With ``videos`` images without a subject that are frames of a video by their names get its name as their subject,
+    which is stored as well. ``tell`` is called with what somebody should know about the division.
 
     Raises DataError when the table has splits already and none of ``force``, ``only_blank`` and ``of`` is given, when
-    with ``only_blank`` none is blank, and when it cannot be read; then nothing is written.
+    with ``only_blank`` none is blank, with ``videos`` no image is a frame, and when it cannot be read; then nothing is
+    written.
     """
     dataset = LandmarkDataset.load(folder, check_images=False)
+    subjects = None
     parts, tell = checked_fractions(fractions or (None if of is None else shares_of(of))), tell or (lambda text: None)
     before = [sample.split for sample in dataset.samples]
+    if videos:
+        dataset = _with_videos(dataset, tell)
+        subjects = [sample.subject for sample in dataset.samples]
+    elif alone := frames_told(dataset.samples, f"'trigpoint data split {folder} --videos{' --force' * any(before)}'"):
+        tell(f"warning: {alone}")
     if only_blank and all(before):
         raise DataError(f"{dataset.table}: expected rows without a split, got none; leave the table as it is")
     if of is not None:
@@ -184,7 +195,7 @@ def split_dataset(
         moved = sum(bool(old) and old != new for old, new in zip(before, splits, strict=True))
         if moved:
             tell(f"{moved} of {sum(map(bool, before))} rows that were in a split are in another one now")
-    write_split(folder, splits, force=True)
+    write_split(folder, splits, force=True, subjects=subjects)
     return {name: splits.count(name) for name in dict.fromkeys([*parts, *splits])}
 
 
@@ -270,11 +281,28 @@ def _refuse_stored(dataset: LandmarkDataset, force: bool) -> None:
     raise DataError(f"{dataset.table}: expected no splits, got {counts}; {fix}")
 
 
-def write_split(folder: str | Path, splits: Sequence[str], *, force: bool = False) -> Path:
+def _with_videos(dataset: LandmarkDataset, tell: Callable[[str], None]) -> LandmarkDataset:
+    """The same with the video as the subject of images that are frames by their names and have none."""
+    videos = videos_of(dataset.samples)
+    if not any(videos):
+        got = "got a subject in every row" if all(s.subject for s in dataset.samples) else "got other names"
+        raise DataError(
+            f"{dataset.table}: --videos: expected rows without a subject with images that are called as frames of a "
+            f"video, such as mouse_000010.png, {got}; leave it out, or fill in the column 'subject'"
+        )
+    tell(f"subject: {counted(sum(map(bool, videos)), 'row')} of {counted(len({*videos} - {''}), 'video')} named")
+    own = [replace(s, subject=s.subject or video) for s, video in zip(dataset.samples, videos, strict=True)]
+    return replace(dataset, samples=own)
+
+
+def write_split(
+    folder: str | Path, splits: Sequence[str], *, force: bool = False, subjects: Sequence[str] | None = None
+) -> Path:
     """Store one split name per sample of the table in its column ``split``; every other cell keeps its text.
 
-    ``splits`` (N,) is in the order of the rows. Raises DataError when the table has splits already and ``force`` is
-    False, or when the number of names differs from the number of rows; then the file is untouched.
+    ``splits`` (N,) is in the order of the rows, as ``subjects`` (N,) for the column ``subject`` is where it is given.
+    Raises DataError when the table has splits already and ``force`` is False, or when the number of names differs from
+    the number of rows; then the file is untouched.
     """
     table = read_table(folder)
     if len(splits) != len(table.samples):
@@ -285,13 +313,16 @@ def write_split(folder: str | Path, splits: Sequence[str], *, force: bool = Fals
         raise DataError(f"{table.table}: expected no splits, got {', '.join(stored)}; {fix}")
     rows = read_csv(table.table)
     header = [cell.strip() for cell in rows[0]]
-    if "split" not in header:
-        place = header.index("image") + 1
-        for cells in filter(None, rows):
-            cells.insert(place, "")
-        rows[0][place] = "split"
-        header.insert(place, "split")
-    column = header.index("split")
-    for sample, split in zip(table.samples, splits, strict=True):
-        rows[sample.row - 1][column] = split
+    for name, texts in (("subject", subjects), ("split", splits)):
+        if texts is None:
+            continue
+        if name not in header:
+            place = header.index("image") + 1
+            for cells in filter(None, rows):
+                cells.insert(place, "")
+            rows[0][place] = name
+            header.insert(place, name)
+        column = header.index(name)
+        for sample, text in zip(table.samples, texts, strict=True):
+            rows[sample.row - 1][column] = text
     return write_text(table.table, csv_text(rows), overwrite=True)

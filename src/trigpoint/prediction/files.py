@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trigpoint.data.files import check_path
-from trigpoint.data.pixels.folders import images_below
+from trigpoint.data.pixels.folders import VIDEOS, images_below
 from trigpoint.data.pixels.images import NAMES, frame_count, image_size, is_image
 from trigpoint.data.table_names import OnePlace
 from trigpoint.data.tiled.image import is_tiled, open_tiled
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, counted
 
-VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
 _LISTED = 20  # unreadable files that are named in one error
+_NAMED = 5  # videos that are named in one error
 
 
 def is_video(path: Path | None) -> bool:
@@ -37,30 +37,53 @@ def has_frames(path: Path) -> bool:
 
 
 def image_files(
-    given: Sequence[Path], besides: Sequence[Path | None] = (), passed: Callable[[int], None] | None = None
+    given: Sequence[Path], besides: Sequence[Path | None] = (), passed: Callable[[str], None] | None = None
 ) -> list[Path]:
     """The files as given and the images below each folder in natural order, each once.
 
-    Folders ``besides``, into which is drawn, are not entered; ``passed`` is told how many files are no images. Raises
-    DataError for a path that is not there and a folder without images.
+    Folders ``besides``, into which is drawn, are not entered; ``passed`` is told, in words, how many videos and other
+    files were passed over. Raises DataError for a path that is not there and a folder without images.
     """
     files: dict[Path, None] = {}
-    skipped, same = 0, OnePlace()
+    videos, skipped, same = 0, 0, OnePlace()
     for path in given:
         check_path(path)
         if path.is_dir() and not is_tiled(path):
             found = images_below(path, besides)
             skipped += found.skipped
+            videos += len(found.videos)
             if not found.files:
-                raise DataError(f"{path}: expected images ({NAMES}), got none in this folder")
+                raise DataError(f"{path}: expected images ({NAMES}), got {_other(found.videos)}")
             files |= dict.fromkeys(map(same, found.files))
         elif path.exists():
             files[same(path)] = None
         else:
             raise DataError(f"{path}: expected an image or a folder of images, got nothing there; check the path")
-    if skipped and passed is not None:
-        passed(skipped)
+    if (videos or skipped) and passed is not None:
+        passed(passed_over(videos, skipped))
     return list(files)
+
+
+def passed_over(videos: int, others: int) -> str:
+    """What was passed over, in words.
+
+    >>> passed_over(2, 3), passed_over(0, 1)
+    ('passed over 2 videos and 3 other files', 'passed over 1 other file')
+    """
+    parts = [counted(videos, "video")] * bool(videos) + [counted(others, "other file")] * bool(others)
+    return f"passed over {' and '.join(parts)}"
+
+
+def _other(videos: Sequence[Path]) -> str:
+    """What a folder without images has, and how its videos are predicted."""
+    if not videos:
+        return "none in this folder"
+    names = ", ".join(video.name for video in videos[:_NAMED]) + (", ..." * (len(videos) > _NAMED))
+    if len(videos) == 1:
+        return f"none in this folder, but the video {names}; give the file itself: trigpoint predict RUN {videos[0]}"
+    kinds = list(dict.fromkeys(f'"{video.parent}"/*{video.suffix}' for video in videos))
+    loop = f'for v in {" ".join(kinds)}; do trigpoint predict RUN "$v" --out "${{v%.*}}.csv"; done'
+    return f"none in this folder, but {len(videos)} videos ({names}); predict takes one video at a time: {loop}"
 
 
 def check_headers(files: Sequence[Path]) -> None:

@@ -226,7 +226,8 @@ def _overlay(target: Path | None, frames: Frames, overwrite: bool) -> Iterator[D
         folder = target
 
         def save(frame: Frame, points: FloatArray) -> None:
-            with whole((folder / frame.name).with_suffix(".png"), overwrite=True) as stream:
+            place = folder / frame.name
+            with whole(place.with_name(f"{place.stem}_points.png"), overwrite=True) as stream:
                 Image.fromarray(_drawn(frame, points)).save(stream, format="PNG")
 
         try:

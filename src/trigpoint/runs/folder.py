@@ -159,6 +159,8 @@ class RunFolder:
 
     def any_recipe(self) -> Recipe | SourceRecipe:
         """What ``config.yaml`` holds. Raises RunError, and says when another version wrote it."""
+        if self.folder.is_file():
+            raise RunError(f"{self.folder}: expected a run folder, got {_file(self.folder)}")
         if not self.folder.is_dir():
             fix = f"train one with 'trigpoint train fast data.path=FOLDER --out {self.folder}'"
             raise RunError(f"{self.folder}: no such run folder; check the path, or {fix}")
@@ -336,3 +338,15 @@ def _table(file: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
     if missing := [column for column in columns if column not in table]:
         raise damaged(file, KeyError(f"no column {missing[0]}"))
     return table
+
+
+def _file(file: Path) -> str:
+    """What a file is that was given in place of a run folder, and what to give."""
+    if file.suffix.lower() == ".onnx":
+        what = "an exported model, with which 'trigpoint predict', 'verify' and 'serve' work"
+        return f"{what}; give the run folder that it was made from"
+    if file.suffix.lower() in (".html", ".htm"):
+        return "a page to open in a browser; give the run folder that it was made from"
+    if (file.parent / "config.yaml").is_file():
+        return f"a file in one; give the folder: {file.parent}"
+    return "a file; give the folder that 'trigpoint train --out' has made"

@@ -13,11 +13,17 @@ _PASSED = ("__MACOSX", "@eaDir", "lost+found")  # folders in which systems keep 
 _TILED = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # a zarr image, of which the files are no images
 
 
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
+"""Suffixes of videos."""
+
+
 class Images(NamedTuple):
-    """``files`` in natural order (2 before 10), those of a folder before its subfolders; how many were no images."""
+    """``files`` in natural order (2 before 10), those of a folder before its subfolders; how many others were
+    ``skipped``, and which ``videos``, which are read frame by frame, one at a time."""
 
     files: list[Path]
     skipped: int
+    videos: list[Path]
 
 
 def images_below(folder: Path, besides: Sequence[Path | None] = ()) -> Images:
@@ -27,18 +33,20 @@ def images_below(folder: Path, besides: Sequence[Path | None] = ()) -> Images:
     and is none, such as a pipe or a name that is no UTF-8.
     """
     entered = {os.path.realpath(other) for other in besides if other is not None} - {os.path.realpath(folder)}
-    files: list[Path] = []
+    files, videos = list[Path](), list[Path]()
     skipped = 0
     for place, names in _folders(folder, entered):
         for name in names:
             file = place / name
             if file.suffix.lower() in SUFFIXES:
                 check_path(file)  # raises for a pipe; a link to nowhere is passed over
-            if is_image(file):
+            if is_image(file, met=True):
                 files.append(file)
+            elif file.suffix.lower() in VIDEOS and file.is_file():
+                videos.append(file)
             else:
                 skipped += 1
-    return Images(files, skipped)
+    return Images(files, skipped, videos)
 
 
 def hidden(file: Path, folder: Path) -> bool:

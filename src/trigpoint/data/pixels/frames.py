@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from trigpoint.data.files import check_path, refuse_existing
 from trigpoint.data.pixels.folders import images_below
+from trigpoint.data.pixels.frame_names import frame_name
 from trigpoint.data.pixels.images import (
     MAX_PIXELS,
     NAMES,
@@ -139,7 +140,7 @@ class Frames:
                 self.notes = timing_notes(times, float(stream.time_base or 0)) + repeat_note(repeated, len(times))
 
     def _name(self, index: int) -> str:
-        return f"{self.source.stem}_{index:06d}.png"
+        return frame_name(self.source.stem, index)
 
 
 def _image(frame: VideoFrame) -> ImageData:
@@ -162,10 +163,11 @@ def _images(source: Path, besides: Sequence[Path | None]) -> list[Path] | None:
     """The images below a folder, or one; None when the source is taken for a video."""
     check_path(source)
     if source.is_dir():
-        found = images_below(source, besides).files
-        if not found:
-            raise DataError(f"{source}: expected a folder of images ({NAMES}), got none; check the path")
-        return found
+        found = images_below(source, besides)
+        if not found.files:
+            got = "videos; give one of them" if found.videos else "none; check the path"
+            raise DataError(f"{source}: expected a folder of images ({NAMES}), got {got}")
+        return found.files
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a video, got nothing there; check the path")
     return [source] if is_image(source) else None

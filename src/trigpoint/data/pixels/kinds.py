@@ -29,10 +29,13 @@ HEAD = 1024
 
 _DIB = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header after that of a BMP
 _PNM = re.compile(rb"P[1-6fF]\s+([0-9]|#)")
-_NO_PICTURES = (  # DICOM: a disk's index, reports, what to show how, documents
-    b"1.2.840.10008.1.3.10", b"1.2.840.10008.5.1.4.1.1.88.", b"1.2.840.10008.5.1.4.1.1.11.",
-    b"1.2.840.10008.5.1.4.1.1.104.",
-)  # fmt: skip
+_CLASS = re.compile(rb"(?:\x02\0\x02\0|\x08\0\x16\0).{4}([0-9.]+)", re.DOTALL)  # DICOM: what a file holds
+_NO_PICTURES = re.compile(  # DICOM: a disk's index; then, in this order:
+    rb"1\.2\.840\.10008\.(1\.3\.10|5\.1\.4\.1\.1\.("
+    rb"88\..*|11\..*|104\..*|131|200\..*"  # reports, what to show how, documents, protocols
+    rb"|9\..*|4\.2|66|66\.[12356]|67|68\..*|7[89]\..*|80\..*|90\..*"  # curves, spectra, raw data, places, meshes, eyes
+    rb"|481\.([3-9]|1[0-9])))"  # plans and records of radiotherapy
+)
 
 
 def kind_of(head: bytes) -> Kind:
@@ -81,11 +84,12 @@ def _is_bare_dicom(head: bytes) -> bool:
     return False
 
 
-def is_image(path: str | Path) -> bool:
+def is_image(path: str | Path, met: bool = False) -> bool:
     """Whether a file is meant as an image: by its suffix, or where that says nothing, by its first bytes.
 
     False for folders, for what cannot be read, for notes of a Mac about a file (``._a.png``), and, unless their suffix
-    is of images, for hidden files and DICOM that never holds a picture, such as the index of a CD (DICOMDIR).
+    is of images, for hidden files and DICOM that never holds a picture, such as a report or the index of a CD
+    (DICOMDIR). Of files that are ``met`` in a folder, and not given by their names, such DICOM is none by any suffix.
 
     >>> is_image("tests/no such file.txt")
     False
@@ -94,15 +98,19 @@ def is_image(path: str | Path) -> bool:
     try:
         if file.name.startswith("._") or not file.is_file():
             return False
-        if file.suffix.lower() in SUFFIXES:
+        named = file.suffix.lower() in SUFFIXES
+        if named and not (met and file.suffix.lower() in DICOM):
             return True
         with open_file(file) as stream, reachable(file):
             head = stream.read(HEAD)
     except (DataError, OSError, ValueError):  # a name that no file has
         return False
-    kind = "" if file.name.startswith(".") else kind_of(head)
+    kind = "" if file.name.startswith(".") and not named else kind_of(head)
     if kind == "dicom":
-        return not any(uid in head for uid in _NO_PICTURES)
+        held = _CLASS.search(head)
+        return held is None or not _NO_PICTURES.fullmatch(held[1])
+    if named:  # who reads it says what is wrong with it
+        return True
     return kind != "" and (kind != "pnm" or head[2] in b"\r\n")  # "P1 10 20" may be a note of a point
 
 

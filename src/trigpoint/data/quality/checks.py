@@ -14,8 +14,9 @@ import numpy as np
 from trigpoint.data.dataset import size_problem
 from trigpoint.data.description import ProblemError, read_description
 from trigpoint.data.files import Progress, sound_text
-from trigpoint.data.missing import frames
+from trigpoint.data.missing import frames_problem
 from trigpoint.data.pixels.folders import hidden
+from trigpoint.data.pixels.frame_names import video_of
 from trigpoint.data.pixels.images import is_image
 from trigpoint.data.quality.copies import copy_findings
 from trigpoint.data.quality.findings import CheckReport, Finding, Summary
@@ -25,6 +26,7 @@ from trigpoint.data.quality.sentinels import find_sentinels
 from trigpoint.data.quality.swaps import find_swaps
 from trigpoint.data.table import Table, read_table
 from trigpoint.data.table_names import exists
+from trigpoint.data.videos import frames_told
 from trigpoint.landmarks import Sample
 
 __all__ = ["CheckReport", "Finding", "Summary", "check_dataset"]
@@ -55,6 +57,7 @@ def check_dataset(
     checks.coinciding_points()
     checks.found += copy_findings(table, checks.images)
     checks.subjects()
+    checks.frames()
     checks.splits()
     checks.labels()
     for swap in find_swaps([sample.points for sample in table.samples], table.landmarks):
@@ -111,7 +114,7 @@ class _Checks:
 
     def image_files(self) -> None:
         gone = {file: row for file, row in self.first_row.items() if not exists(file)}
-        if len(gone) > 1 and (video := frames(gone)):
+        if len(gone) > 1 and (video := frames_problem(gone)):
             self.error(self.table.table, f"expected image files, {len(gone)} are missing{video}", min(gone.values()))
             gone = {}
         nearby, hints = NearbyImages(self.table.images), _LISTED
@@ -192,6 +195,14 @@ class _Checks:
                 fix = "put it in one ('trigpoint data split FOLDER --force' divides all rows anew by subject)"
                 self.error(file, f"expected subject '{subject}' in one split, got {where}; {fix}", max(places.values()))
 
+    def frames(self) -> None:
+        """Frames of a video that no subject joins; only a note where another tool may have named other images so."""
+        force = " --force" if any(sample.split for sample in self.table.samples) else ""
+        told = frames_told(self.table.samples, f"'trigpoint data split FOLDER --videos{force}'")
+        if told:
+            certain = any(video_of(sample.image.name) for sample in self.table.samples if not sample.subject)
+            self.found.append(Finding(self.table.table, told, severity="warning" if certain else "note"))
+
     def splits(self) -> None:
         """Rows that no split uses, and splits that are not there."""
         samples = self.table.samples
@@ -232,7 +243,7 @@ class _Checks:
         if not images.is_dir() or not self.table.table.is_file():
             return
         named = {os.path.realpath(file) for file in self.images}  # also of links in a circle
-        present = sorted(file for file in images.rglob("*") if not hidden(file, images) and is_image(file))
+        present = sorted(file for file in images.rglob("*") if not hidden(file, images) and is_image(file, met=True))
         for file in [file for file in present if not sound_text(str(file))]:
             present.remove(file)
             self.error(images, f"expected names that are UTF-8, got {os.fsencode(file.name)!r}; rename the file")

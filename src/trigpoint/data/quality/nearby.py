@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trigpoint.data.pixels.images import is_image
 
+_DRAWN = re.compile(r"_(points|path|glimpses)(_\d+)?$")  # what predict draws is not the image itself
 _COMPARED = 2000  # names among which a merely similar one is looked for
 
 
@@ -33,6 +34,7 @@ class NearbyImages:
                 beside = [other for other in found if (self.folder / other).parent == file.parent]
                 return f"; did you mean '{(beside or found)[0]}'?"
         names = self._numbered.get(_numbers(name), [])[:_COMPARED]  # img_13 is not meant by img_12
+        names = [other for other in names if not _DRAWN.search(_stem(other))]
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
         return f"; did you mean '{self._by_name[close[0]]}'?" if close else ""
 
@@ -41,7 +43,7 @@ class NearbyImages:
         found = []
         for place, folders, files in os.walk(self.folder):
             folders.sort()
-            inside = [there for file in sorted(files) if is_image(there := Path(place, file))]
+            inside = [there for file in sorted(files) if is_image(there := Path(place, file), met=True)]
             found += [file.relative_to(self.folder).as_posix() for file in inside]
         return found
 
