@@ -18,7 +18,7 @@ from trigpoint.export.browser import NAMES
 from trigpoint.export.export import checked_model
 from trigpoint.export.writing import about_of, origin
 from trigpoint.landmarks import ImageDetections
-from trigpoint.metrics.trust import UNLIKE_ADVICE, Trust
+from trigpoint.metrics.trust import UNLIKE_FIRST, UNLIKE_THEN, Trust
 from trigpoint.prediction import Predictor, load_predictor
 from trigpoint.prediction.table import write_predictions
 from trigpoint.synthetic import write_radiographs
@@ -92,7 +92,7 @@ def test_the_page_flags_what_predict_flags(browser: Any, model: Path, tmp_path: 
         page.wait_for_timeout(40)
     assert page.evaluate("() => trigpoint.store.items.map((item) => item.flag.kind)") == wanted
     unlike = predictor.trust.told(found.detections)
-    assert page.inner_text("#unlike") == f"Not as in the validation images: {'; '.join(unlike)}. {UNLIKE_ADVICE}."
+    assert page.inner_text("#unlike") == f"{UNLIKE_FIRST}: {'; '.join(unlike)}. {UNLIKE_THEN}."
     said = page.locator("#images .state").all_inner_texts()
     words = predictor.trust.told(found.detections[1:2])
     assert said[1] == f"look at it: unlike the images it was validated on: {'; '.join(words)}"
@@ -172,7 +172,7 @@ def test_flags_are_those_of_python_to_the_last_image(browser: Any, model: Path, 
     flags = set(trust.flags(found))
     assert flags == {"", "doubtful"} | ({"unlike"} if trust.domain else set())
     lines = trust.told(found)
-    assert told["told"] == (f"Not as in the validation images: {'; '.join(lines)}. {UNLIKE_ADVICE}." if lines else "")
+    assert told["told"] == (f"{UNLIKE_FIRST}: {'; '.join(lines)}. {UNLIKE_THEN}." if lines else "")
     for i, one in enumerate(found if trust.domain else []):
         lines = trust.told([one])
         words = f": {'; '.join(lines)}" if lines else ""
@@ -210,7 +210,7 @@ def test_sides_are_told_as_in_python(browser: Any, model: Path) -> None:
     for one, called, text in zip(each, names, told, strict=True):
         known = {name: np.array(one.get(name, [np.nan] * len(called))) for name in spreads}
         lines = domain.in_words(known, called)
-        assert text == (f"Not as in the validation images: {'; '.join(lines)}. {UNLIKE_ADVICE}." if lines else "")
+        assert text == (f"{UNLIKE_FIRST}: {'; '.join(lines)}. {UNLIKE_THEN}." if lines else "")
     assert any("and turned by" in text for text in told)
     assert any("cannot be told" in text for text in told)
 

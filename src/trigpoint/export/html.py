@@ -20,7 +20,7 @@ from trigpoint import __version__
 from trigpoint.errors import ConfigError
 from trigpoint.export.card_html import card_html
 from trigpoint.metrics import difficulty, domain
-from trigpoint.metrics.trust import UNLIKE_ADVICE
+from trigpoint.metrics.trust import UNLIKE_FIRST, UNLIKE_THEN
 from trigpoint.report.page import SHARED
 
 PAGE = Path(__file__).parent / "page"
@@ -179,6 +179,7 @@ def _for_flags(about: Mapping[str, Any]) -> dict[str, Any] | None:
         "leastScore": difficulty.LEAST_SCORE,
         "leastDoubt": float(difficulty.LEAST),
         "mostDoubt": float(difficulty.MOST),
-        "advice": UNLIKE_ADVICE,
+        "first": UNLIKE_FIRST,
+        "then": UNLIKE_THEN,
     }
     return {**about["trust"], "rules": rules}

@@ -141,7 +141,7 @@ export class Trust {
       return this.line(name, all) ?? [];
     });
     const worst = lines.sort((a, b) => b.off - a.off).map(({ text }) => text);
-    return worst.length ? `Not as in the validation images: ${worst.join("; ")}. ${this.rules.advice}.` : "";
+    return worst.length ? `${this.rules.first}: ${worst.join("; ")}. ${this.rules.then}.` : "";
   }
 
   /** How far one number is off, and what to say of it; those that are off to different sides are told apart. @param {string} name @param {{away: number, guessed: boolean, file: string}[]} all @returns {Line | undefined} */

@@ -15,7 +15,7 @@
  * @property {Rules} rules
  *
  * @typedef {{far: Record<string, number>, subjects: Record<string, string>, shifted: number, several: number, leastScore: number, leastDoubt: number,
- *   mostDoubt: number, advice: string}} Rules constants of trigpoint.metrics
+ *   mostDoubt: number, first: string, then: string}} Rules constants of trigpoint.metrics
  *
  * @typedef {object} Flag
  * @property {"" | "doubtful" | "unlike"} kind as in the column `flag` of the table
