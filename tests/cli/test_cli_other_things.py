@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from cli_entry import call
 
+from trigpoint.cli.predict import _spacing
 from trigpoint.data.pixels.folders import images_below
 from trigpoint.data.pixels.images import read_image
 from trigpoint.errors import DataError
@@ -54,6 +55,89 @@ def test_videos_of_a_folder_are_named_with_the_loop(trained: Path, tmp_path: Pat
     label = call("label", tmp_path, "--landmarks", "tip")
     assert label.exit_code == 2
     assert "label one video at a time: trigpoint label" in label.stderr
+
+
+def test_a_decimal_comma_is_told(trained: Path, data: Path) -> None:
+    for text, fix in (("0,5", "write 0.5 with a point"), ("1,5", "1.0,5.0"), ("1,5", "write 1.5 with a point")):
+        result = call("predict", trained, data / "images", "--spacing-mm", text)
+        assert result.exit_code == 2
+        assert fix in result.stderr
+    assert _spacing("0.2,0.1") == (0.2, 0.1)
+    assert _spacing("1.0,5.0") == (1.0, 5.0)
+    assert _spacing("1") == (1.0, 1.0)
+
+
+def test_what_exists_names_force(data: Path, tmp_path: Path) -> None:
+    for code in (0, 2):
+        result = call("data", "convert", data, "--from", "native", "--out", tmp_path / "out")
+        assert result.exit_code == code
+    assert "choose another place, or replace what is there: --force" in result.stderr
+
+
+def test_the_config_of_a_deeplabcut_project_is_not_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "dlc").mkdir()
+    (tmp_path / "dlc" / "config.yaml").write_text("scorer: me\n")
+    result = call("data", "convert", tmp_path / "dlc/config.yaml", "--from", "deeplabcut", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"got the project's config.yaml; give its folder: {tmp_path / 'dlc'}" in result.stderr
+
+
+def test_a_missing_test_is_always_taken_from_train(trained: Path, data: Path) -> None:
+    table = data / "landmarks.csv"
+    rows = pd.read_csv(table, dtype=str)
+    rows["split"] = ["train"] * 5 + ["val"] * (len(rows) - 5)
+    rows.to_csv(table, index=False)
+    result = call("evaluate", trained, "--data", data)
+    assert result.exit_code == 2
+    assert f"trigpoint data split {data} --of train" in result.stderr
+
+
+def test_images_that_the_table_itself_names_are_not_guessed(data: Path, tmp_path: Path, trained: Path) -> None:
+    assert call("predict", trained, data / "images", "--out", tmp_path / "found.csv").exit_code == 0
+    given = ("data", "convert", tmp_path / "found.csv", "--from", "native", "--images")
+    done = call(*given, data / "images", "--to", "tps", "--out", tmp_path / "found.tps")
+    assert done.exit_code == 0
+    assert "by the end" not in done.stderr
+    moved = Path(shutil.move(data / "images", tmp_path / "elsewhere"))
+    done = call(*given, moved, "--to", "tps", "--out", tmp_path / "again.tps")
+    assert "24 images were found by the end of their names only" in done.stderr
+
+
+@pytest.mark.parametrize("way", [(), ("--processes", 2, "--block-size", 8), ("--block-size", 3)])
+def test_broken_images_are_left_out_where_that_is_asked(
+    way: tuple[object, ...], trained: Path, drawn: Path, tmp_path: Path
+) -> None:
+    folder, out = Path(shutil.copytree(drawn / "images", tmp_path / "images")), tmp_path / "p.csv"
+    whole = (folder / "00003.png").read_bytes()
+    (folder / "00003.png").write_bytes(whole[: len(whole) // 2])
+    for name in ("00009.png", "00010.png", "00011.png"):
+        (folder / name).write_text("no pixels")
+    refused = call("predict", trained, folder, "--out", out, *way)
+    assert refused.exit_code == 2
+    assert "--skip-broken" in refused.stderr
+    drawings = () if way else ("--overlay", tmp_path / "drawn")
+    result = call("predict", trained, folder, "--out", out, "--skip-broken", "--force", *drawings, *way)
+    assert result.exit_code == 0, result.output
+    assert "left out 4 of 24 images, which cannot be read:" in result.stderr
+    for name in ("00003.png", "00009.png", "00011.png"):
+        assert f"{folder / name}: " in result.stderr
+    assert f"wrote {out}: 20 images" in result.stderr
+    table = pd.read_csv(out)
+    left = [f"{k:05d}.png" for k in range(24) if k not in (3, 9, 10, 11)]
+    assert [Path(name).name for name in table["image"]] == left
+    assert call("predict", trained, *(folder / name for name in left), "--out", tmp_path / "q.csv").exit_code == 0
+    pd.testing.assert_frame_equal(table, pd.read_csv(tmp_path / "q.csv"), atol=0.01)
+    if drawings:
+        assert len(list((tmp_path / "drawn").iterdir())) == 20
+
+
+def test_a_folder_of_broken_images_is_an_error(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no pixels")
+    for way in ((), ("--processes", 1)):
+        result = call("predict", trained, tmp_path / "a.png", "--out", tmp_path / "p.csv", "--skip-broken", *way)
+        assert result.exit_code == 2
+        assert "expected an image that can be read, got none of 1" in result.stderr
+        assert not (tmp_path / "p.csv").exists()
 
 
 def test_videos_beside_images_are_counted(trained: Path, drawn: Path, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
@@ -39,6 +41,8 @@ SpacingMm = Annotated[
     str | None,
     typer.Option("--spacing-mm", help="Millimetres per pixel of images that state none: 0.1, or 0.2,0.1 for x, y."),
 ]
+Flag = Annotated[bool, typer.Option("--flag", help="Mark images that a person should look at, in the column 'flag'.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read, and name them.")]
 
 
 def predict(
@@ -54,9 +58,8 @@ def predict(
     dicom_report: DicomReport = None,
     group: Group = None,
     spacing_mm: SpacingMm = None,
-    flag: Annotated[
-        bool, typer.Option("--flag", help="Mark images that a person should look at, in the column 'flag'.")
-    ] = False,
+    flag: Flag = False,
+    skip_broken: SkipBroken = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 16,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "auto",
@@ -100,15 +103,17 @@ def predict(
     with _told_once():
         refuse(None if many.asked else out, force)
         if is_video(overlay) or any(has_frames(path) for path in images):
-            if single := "--dicom-report" if dicom_report is not None else many.asked:
+            alone = {"--dicom-report": dicom_report is not None, "--skip-broken": skip_broken}
+            if single := next((name for name, given in alone.items() if given), many.asked):
                 raise ConfigError(f"{single}: is for single images, got a video or frames; leave it out")
             _predict_frames(load, _one_source(images, trace, devices), out, overlay, how | {"every": every})
         else:
             files = image_files(images, [run, overlay, trace], note)
             if many.asked:
-                predict_many(load, run, files[::every], out, many, how | {"device": device, "group": group})
+                more = {"device": device, "group": group, "skip_broken": skip_broken}
+                predict_many(load, run, files[::every], out, many, how | more)
             else:
-                beside = _Beside(overlay, trace, dicom_report, run.name)
+                beside = _Beside(overlay, trace, dicom_report, run.name, skip_broken)
                 _predict_files(load, files[::every], out, beside, how | {"devices": devices})
 
 
@@ -118,6 +123,11 @@ def _spacing(text: str | None) -> Spacing | None:
 
     if text is None:
         return None
+    if one := re.fullmatch(r"\s*([0-9]+),([0-9]+)\s*", text):  # a decimal comma, or two whole numbers
+        whole, rest = one.groups()
+        two = f"; if you mean {whole} and {rest} for x and y: {whole}.0,{rest}.0" if int(whole) and int(rest) else ""
+        fix = f"if the comma is that of a decimal number, write {whole}.{rest} with a point{two}"
+        raise ConfigError(f"--spacing-mm: expected millimetres per pixel, got '{text}'; {fix}")
     try:
         sides = [float(part) for part in text.split(",")]
     except ValueError:
@@ -163,12 +173,14 @@ def _tell_model(run: Path, predictor: ImagePredictor) -> None:
 
 
 class _Beside(NamedTuple):
-    """What is drawn and written beside the table, folders, and how the model is called there."""
+    """What is drawn and written beside the table, folders, how the model is called there, and whether images that
+    cannot be read are left out of all of it."""
 
     overlay: Path | None
     trace: Path | None
     reports: Path | None
     model: str
+    skip_broken: bool = False
 
 
 def _predict_files(
@@ -192,12 +204,24 @@ def _predict_files(
         from trigpoint.prediction.trace import check_traces
 
         check_traces(predictor)
-    check_headers(files)
+    broken: dict[str, str] | None = {} if beside.skip_broken else None
+    if broken is None:
+        check_headers(files)
     told: list[str] = []
     with progress("predicting") as advance:
-        found = predict_files(predictor, files, out, progress=advance, tell=told.append, **how)
+        found = predict_files(predictor, files, out, progress=advance, tell=told.append, broken=broken, **how)
     if not first_process():
         return
+    if broken:
+        from trigpoint.data.table_names import TableNames
+        from trigpoint.prediction.broken import left_out
+
+        for line in left_out(broken, len(files)):
+            note(line)
+        write = TableNames.of(out).write
+        kept = [write(file) not in broken for file in files]
+        files, drawings, paths, stacks = (list(compress(some, kept)) for some in (files, drawings, paths, stacks))
+        reports = list(compress(reports, kept))
     counts = "" if found.multi_instance else f", {counted(len(found.landmarks), 'landmark')} each"
     note(f"wrote {out}: {counted(len(found), 'image')}{counts}")
     _tell_measurements(predictor, out, told)

@@ -130,7 +130,7 @@ def predict_many(
     if many.launcher != "local":
         check_executor(options, "--slurm ")
     names = _names(files, out)
-    settings = {key: how[key] for key in ("batch_size", "device", "group", "spacing_mm")}
+    settings = {key: how[key] for key in ("batch_size", "device", "group", "spacing_mm", "skip_broken")}
     job = Job(run, tuple(files), names, out, many.block_size or SIZE, **settings)
     if not how["overwrite"] and interrupted(job):
         note(f"{out}: is whole, and its blocks were still there; removed {job.folder}")

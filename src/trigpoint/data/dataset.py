@@ -230,7 +230,7 @@ class LandmarkDataset:
         if split not in existing:
             place = self.folder or "its folder"
             none = f"the table stores no splits; run 'trigpoint data split' on {place}, or take all rows: --split all"
-            largest = max(existing, key=lambda name: existing[name], default="")
+            largest = "train" if "train" in existing else max(existing, key=lambda name: existing[name], default="")
             keep = f"take one of these (--split), or keep rows for it: trigpoint data split {place} --of {largest}"
             has = f"{did_you_mean(split, existing)}; {keep}" if existing else none
             raise DataError(f"{self.table or self.name}: unknown split '{split}'; {has}")

@@ -97,7 +97,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise DataError when ``path`` exists and may not be replaced, or can be no file's, see ``check_path``."""
     check_path(path)
     if path.exists() and not overwrite:
-        raise DataError(f"{path}: expected a new file, got one that exists; choose another place or allow overwriting")
+        fix = "choose another place, or replace what is there: --force (in Python overwrite=True)"
+        raise DataError(f"{path}: expected a new file, got one that exists; {fix}")
 
 
 def check_path(path: Path) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from trigpoint.data.files import inside, sound_text
 from trigpoint.data.pixels.images import SUFFIXES
-from trigpoint.errors import DataError
+from trigpoint.errors import DataError, counted
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS and Linux write the same umlaut differently
 
@@ -93,6 +93,16 @@ class ImageFinder:
                 for key in (file, PurePosixPath(file).stem):
                     found.setdefault(_folded(key), []).extend(places)
         return found
+
+
+def found_by_end(number: int) -> str:
+    """What is told of names that were found by their end.
+
+    >>> found_by_end(1), found_by_end(2)
+    ('1 image was found by the end of its name only', '2 images were found by the end of their names only')
+    """
+    rest = "was found by the end of its name" if number == 1 else "were found by the end of their names"
+    return f"{counted(number, 'image')} {rest} only"
 
 
 def plain_name(name: str) -> str:

@@ -21,8 +21,8 @@ import numpy as np
 from trigpoint.data.columns import is_parquet, parquet_rows
 from trigpoint.data.description import DESCRIPTION, Description, Problem, ProblemError, read_description
 from trigpoint.data.files import check_path, is_formula, number, possible_name, read_csv, shown
-from trigpoint.data.names import ImageFinder
-from trigpoint.data.table_names import OnePlace, TableNames, below, canonical, may_leave
+from trigpoint.data.names import ImageFinder, found_by_end
+from trigpoint.data.table_names import OnePlace, TableNames, below, canonical, may_leave, same_file
 from trigpoint.data.written import (
     OBLONG,
     format_number,
@@ -162,7 +162,8 @@ class _Reader:
         self.images = about.images_folder if images is None else images
         folder = file.parent if file.is_file() else about.folder
         self.finder = None if images is None else ImageFinder(images)
-        self.find = self.finder or TableNames(folder, self.images).read
+        self.own = TableNames(folder, about.images_folder)
+        self.find = self.finder or self.own.read
         self.same = OnePlace()
         self.found: dict[str, Path | None] = {}
         self.unlabelled = False
@@ -228,9 +229,11 @@ class _Reader:
             for place, both in list(self.finder.shared.items())[:LISTED]:
                 got = f"got {place} for {' and '.join(map(repr, both))}"
                 self.report(f"expected an image for each name, {got}; give the folder that holds them all")
-            if not (moved := self.finder.moved):
+            found = self.finder.moved.items()  # what the table itself names below its own folder is no guess
+            moved = {name: place for name, place in found if not same_file(self.own.read(name), place)}
+            if not moved:
                 return {}, ()
-            told = f"{len(moved)} images were found by the end of their names only, the first"
+            told = f"{found_by_end(len(moved))}, the first"
             return {}, (Problem(self.file, f"{told} '{next(iter(moved))}' as {next(iter(moved.values()))}"),)
         names: dict[Path, str] = {}
         for name, image in self.found.items():

@@ -24,6 +24,7 @@ from trigpoint.data.files import load_json, write_bytes, write_text
 from trigpoint.errors import RunError, TrigpointError
 from trigpoint.landmarks import ImageDetections, Spacing
 from trigpoint.prediction.base import ImagePredictor
+from trigpoint.prediction.broken import predict_sound
 from trigpoint.runs.lock import locked
 
 JOB, WORK = "job.json", "images.json"
@@ -38,6 +39,7 @@ class Job:
     """Images to be predicted in blocks: their ``files`` and the ``names`` that the table ``out`` has for them.
 
     ``options`` are those that change what is found; ``batch_size`` and ``device`` change last digits at most.
+    ``skip_broken``: images that cannot be read are left out.
     """
 
     run: Path
@@ -49,6 +51,7 @@ class Job:
     device: str = "auto"
     group: float | None = None
     spacing_mm: Spacing | None = None
+    skip_broken: bool = False
 
     @property
     def folder(self) -> Path:
@@ -94,7 +97,12 @@ class Job:
     def about(self) -> dict[str, Any]:
         """What makes blocks those of this prediction."""
         listed = "\0".join(self.names).encode()
-        options = {"group": self.group, "spacing_mm": None if self.spacing_mm is None else list(self.spacing_mm)}
+        options: dict[str, Any] = {
+            "group": self.group,
+            "spacing_mm": None if self.spacing_mm is None else list(self.spacing_mm),
+        }
+        if self.skip_broken:
+            options |= {"skip_broken": True}
         return {
             "model": _digest(self.run),
             "images": hashlib.sha256(listed).hexdigest(),
@@ -171,29 +179,54 @@ class Blocks:
         """Predict a block and write it, whole or not at all; how many images it has."""
         some, size = self.job.images(block), self.job.batch_size
         files, names = self.job.files[some], self.job.names[some]
-        states, found = _states(files), list[ImageDetections]()
+        states, found, why = _states(files), list[ImageDetections](), list[str]()
         for start in range(0, len(files), size):
             part = slice(start, start + size)
-            found += predictor.predict(files[part], size, names=names[part]).detections
+            if self.job.skip_broken:
+                tried = predict_sound(predictor, files[part], names[part], size)
+            else:
+                tried = [*predictor.predict(files[part], size, names=names[part]).detections]
+            for name, one in zip(names[part], tried, strict=True):
+                why.append(one if isinstance(one, str) else "")
+                found.append(_nothing(name, len(predictor.landmarks)) if isinstance(one, str) else one)
         spacings: list[Spacing | None] = []
         if predictor.measures:
             from trigpoint.prediction.measurements import spacings_of
 
-            spacings = spacings_of(files, self.job.spacing_mm)
+            sound = iter(spacings_of([f for f, bad in zip(files, why, strict=True) if not bad], self.job.spacing_mm))
+            spacings = [None if bad else next(sound) for bad in why]
         stream = io.BytesIO()
         about: dict[str, Any] = {"names": np.array(names, dtype=np.str_), "states": states, "key": np.array(self.key)}
+        if any(why):
+            about[_BROKEN] = np.array(why, dtype=np.str_)
         np.savez(stream, **(_packed(found, spacings) | about))
         write_bytes(self.job.file(block), stream.getbuffer(), overwrite=True)
         return len(files)
 
     def read(self, block: int) -> tuple[list[ImageDetections], list[Spacing | None]]:
-        """What was found in the images of a block, and their pixel sizes where they were asked for."""
-        return _unpacked(self._arrays(block))
+        """What was found in the images of a block but those left out, and their pixel sizes if they were asked for."""
+        arrays = self._arrays(block)
+        found, spacings = _unpacked(arrays)
+        kept = _kept(arrays)
+        return [one for one, keep in zip(found, kept, strict=True) if keep], [
+            pair for pair, keep in zip(spacings, kept, strict=False) if keep
+        ]
+
+    def broken(self) -> dict[str, str]:
+        """The images that were left out, and why they cannot be read."""
+        found: dict[str, str] = {}
+        for block in range(self.job.count):
+            with np.load(self.job.file(block), allow_pickle=False) as stored:
+                if _BROKEN in stored.files:
+                    pairs = zip(stored["names"].tolist(), stored[_BROKEN].tolist(), strict=True)
+                    found |= {name: why for name, why in pairs if why}
+        return found
 
     def spacings(self, block: int) -> npt.NDArray[np.float64]:
         """The pixel sizes (N, 2) of the images of a block, NaN = not known."""
-        found: npt.NDArray[np.float64] = self._arrays(block)["spacings"]
-        return found
+        arrays = self._arrays(block)
+        found: npt.NDArray[np.float64] = arrays["spacings"]
+        return found[_kept(arrays)[: len(found)]]
 
     def numbers(self) -> set[str]:
         """The numbers beside the points that any block has."""
@@ -227,6 +260,17 @@ class Blocks:
 
 _ALWAYS = ("key", "names", "states", "counts", "points", "scores", "scales", "looks", "spacings")
 _NUMBER, _DOUBTS = "number-", "doubts"
+_BROKEN = "broken"  # why images were left out, blank for the others
+
+
+def _kept(arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """Which images of a block were not left out."""
+    return arrays[_BROKEN] == "" if _BROKEN in arrays else np.ones(len(arrays["names"]), dtype=bool)
+
+
+def _nothing(name: str, landmarks: int) -> ImageDetections:
+    """What stands in a block for an image that cannot be read."""
+    return ImageDetections(name, np.zeros((0, landmarks, 2)), np.zeros((0, landmarks)))
 
 
 def _states(files: Sequence[Path]) -> npt.NDArray[np.int64]:
@@ -256,8 +300,9 @@ def _packed(found: Sequence[ImageDetections], spacings: Sequence[Spacing | None]
         rows = [one.numbers.get(key, np.full(one.scores.shape, np.nan)) for one in found]
         arrays[f"{_NUMBER}{key}"] = np.concatenate(rows)
     doubts = [one.doubt for one in found if one.doubt is not None]
-    if doubts:  # a run tells of all images, or of none
-        arrays[_DOUBTS] = np.stack(doubts)
+    if doubts:  # a run tells of all images that can be read, or of none
+        none = np.full_like(doubts[0], np.nan)
+        arrays[_DOUBTS] = np.stack([none if one.doubt is None else one.doubt for one in found])
     return arrays
 
 

@@ -10,6 +10,7 @@ from trigpoint.data.table_names import OnePlace
 from trigpoint.data.tiled.image import is_tiled, open_tiled
 from trigpoint.errors import DataError, counted
 
+ADVICE = "to leave out images that cannot be read: --skip-broken"
 _LISTED = 20  # unreadable files that are named in one error
 _NAMED = 5  # videos that are named in one error
 
@@ -109,7 +110,9 @@ def refuse_headers(problems: Sequence[str]) -> None:
     """Raise one DataError for all problems, of which the first are listed."""
     told = [*problems[:_LISTED], *([f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else [])]
     if told:
-        raise DataError("\n".join(told))
+        error = DataError("\n".join(told))
+        error.add_note(ADVICE)
+        raise error
 
 
 def drawing_names(files: Sequence[Path], folder: Path, what: str = "points") -> list[Path]:

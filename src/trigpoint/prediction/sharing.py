@@ -20,6 +20,7 @@ from trigpoint.landmarks import Prediction, Spacing
 from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.prediction.base import ImagePredictor, Progress
 from trigpoint.prediction.blocks import JOB, Blocks, Job
+from trigpoint.prediction.broken import left_out, refuse_all
 from trigpoint.prediction.files import header_problems, refuse_headers
 from trigpoint.prediction.measurements import BLIND, beside, blind, lengths_of, measurement_columns
 from trigpoint.prediction.table import prediction_columns
@@ -80,7 +81,9 @@ def _work(job: Job, load: Load, missing: Sequence[int], processes: int, done: Ca
     taken, done_images, begun, seen = (context.Value("q", 0) for _ in range(4))
     common = _Common(taken, done_images, begun, seen, context.Event(), context.SimpleQueue(), context.SimpleQueue())
     with _helpers(context, processes, job, missing, common) as check:
-        refuse_headers(common.looked_at(_files(job, missing), check))
+        problems = common.looked_at(_files(job, missing), check)
+        if not job.skip_broken:
+            refuse_headers(problems)
         common.begin.set()
         limit_threads(job, processes)
         predictor, blocks = load(), Blocks(job)
@@ -264,12 +267,16 @@ def join(
     with blocks.held(None):
         if missing := blocks.missing():
             raise RunError(f"{job.folder}: expected all {job.count} blocks, {len(missing)} are missing; predict them")
+        broken = blocks.broken() if job.skip_broken else {}
+        refuse_all(broken, len(job.files))
         numbers, measuring = blocks.numbers(), _Measuring(job, predictor)
         with ExitStack() as stack:  # leaves in the reverse order: the table of points appears last
             add = stack.enter_context(columns_writer(job.out, overwrite=overwrite))
             measuring.open(stack, blocks)
             for block in range(job.count):
                 found, spacings = blocks.read(block)
+                if not found:
+                    continue
                 prediction = predictor.joined(found)
                 columns = prediction_columns(prediction, trust.flags(found) if trust and flag else None, numbers)
                 refuse_formulas([*columns, *columns["image"]], str(job.out))
@@ -279,6 +286,8 @@ def join(
                     away.append(trust.domain.away(found, trust.difficulty))
                     images += [one.image for one in found]
     if tell is not None:
+        for line in left_out(broken, len(job.files)):
+            tell(line)
         if trust is not None and trust.domain is not None and away:
             whole = {name: np.concatenate([one[name] for one in away]) for name in away[0]}
             if unlike := trust.domain.in_words(whole, images):
@@ -286,7 +295,7 @@ def join(
         for note in measuring.notes:
             tell(note)
     blocks.remove()
-    return len(job.files)
+    return len(job.files) - len(broken)
 
 
 class _Measuring:

@@ -19,9 +19,10 @@ from trigpoint.landmarks import FloatArray, ImageDetections, Prediction, Spacing
 from trigpoint.metrics.difficulty import SUBJECTS
 from trigpoint.metrics.trust import UNLIKE_ADVICE
 from trigpoint.prediction.base import ImagePredictor, Progress
+from trigpoint.prediction.broken import predict_sound, refuse_all
 from trigpoint.prediction.engine import first_process, predict_in_parallel, processes
 from trigpoint.prediction.exported import ExportedPredictor
-from trigpoint.prediction.files import is_video
+from trigpoint.prediction.files import ADVICE, is_video
 from trigpoint.prediction.table import write_predictions
 from trigpoint.report.frame_overlay import draw_points
 
@@ -44,6 +45,7 @@ def predict_files(
     spacing_mm: Spacing | None = None,
     tell: Callable[[str], None] | None = None,
     flag: bool = False,
+    broken: dict[str, str] | None = None,
 ) -> Prediction:
     """What is found in these images, written as a table to ``out``, in which they are named as its reader takes them.
 
@@ -54,27 +56,56 @@ def predict_files(
     However it ends early, the table has the images that were done, and the error that goes on its way says so. With
     several ``devices``, or where several processes were started together (torchrun, Slurm), each image is predicted
     once by one of them, and the first process writes and tells errors; the others end with it.
+
+    Images that cannot be read are left out where ``broken`` is given, to which their names in the table are added with
+    the reason, not with several processes; DataError where none is left.
     """
     check_flags(predictor, flag)
     check_table(out)
     write = TableNames.of(Path(out)).write
     names = [write(file) for file in files]  # refused now, not after an hour of work
     found = list[ImageDetections]()
-    table = _Tables(
-        predictor, found, Path(out), overwrite, tell, lambda: _spacings(files[: len(found)], spacing_mm), flag
-    )
+    bad = {} if broken is None else broken
+
+    def spacings() -> list[Spacing | None]:
+        sound = [file for file, name in zip(files, names, strict=True) if name not in bad]
+        return _spacings(sound[: len(found)], spacing_mm)
+
+    table = _Tables(predictor, found, Path(out), overwrite, tell, spacings, flag)
     with _kept(table, len(files)):
         if processes(devices) > 1:
+            if broken is not None:
+                raise ConfigError("--skip-broken: expected one process, got several (--devices); take --processes")
             if isinstance(predictor, ExportedPredictor):
                 raise ConfigError("--devices: an exported model predicts in one process, got several; leave it out")
             predict_in_parallel(cast("Predictor", predictor), files, names, found, batch_size, devices, progress)
         else:
             for start in range(0, len(files), batch_size):
                 some = slice(start, start + batch_size)
-                found += predictor.predict(files[some], batch_size, names=names[some]).detections
+                if broken is None:
+                    found += _predicted(predictor, files[some], names[some], batch_size)
+                else:
+                    for name, one in zip(
+                        names[some], predict_sound(predictor, files[some], names[some], batch_size), strict=True
+                    ):
+                        if isinstance(one, str):
+                            broken[name] = one
+                        else:
+                            found.append(one)
                 if progress is not None:
-                    progress(len(found), len(files))
+                    progress(min(start + batch_size, len(files)), len(files))
+            refuse_all(bad, len(files))
     return predictor.joined(found)
+
+
+def _predicted(
+    predictor: ImagePredictor, files: Sequence[Path], names: Sequence[str], batch_size: int
+) -> list[ImageDetections]:
+    try:
+        return predictor.predict(files, batch_size, names=names).detections
+    except DataError as error:
+        error.add_note(ADVICE)
+        raise
 
 
 def predict_frames(

@@ -102,13 +102,13 @@ def card(run: RunFolder, record: Record) -> str:
         "",
         "## Trained on",
         "",
-        f"{learned} images of {people[0]} subjects of the dataset `{Path(str(recipe.data.path)).name}`"
-        f" ({facts.get('data', 'no fingerprint')}).",
+        f"{counted(learned, 'image')} of {counted(people[0], 'subject')} of the dataset "
+        f"`{Path(str(recipe.data.path)).name}` ({facts.get('data', 'no fingerprint')}).",
         "",
         "## Measured on",
         "",
-        f"{validated} images of {people[1]} subjects, {record.size[1]} x {record.size[0]} pixels (rows x columns, "
-        f"median){chose}:",
+        f"{counted(validated, 'image')} of {counted(people[1], 'subject')}, "
+        f"{record.size[1]} x {record.size[0]} pixels (rows x columns, median){chose}:",
         "",
         *_measured(record, radii, marks),
         "",

@@ -120,7 +120,7 @@ def test_videos_of_another_machine_that_are_cut_or_missing(tmp_path: Path) -> No
     assert len(data) == 1
     assert "1 labelled frames of" in told(data)
     assert "the video ends before" in told(data)
-    assert "found by the end of their names" in told(data)
+    assert "found by the end of its name" in told(data)
 
 
 def test_predictions_are_left_out_or_read_with_scores(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from trigpoint.data.dataset import LandmarkDataset
 from trigpoint.data.description import Problem
 from trigpoint.data.files import number
-from trigpoint.data.names import ImageFinder
+from trigpoint.data.names import ImageFinder, found_by_end
 from trigpoint.data.pixels.images import image_size
 from trigpoint.data.pixels.turned import is_turned
 from trigpoint.errors import DataError
@@ -182,7 +182,7 @@ class Collected:
         out = []
         if moved := self.image.moved:
             first, place = next(iter(moved.items()))
-            found = f"{len(moved)} images were found by the end of their names only, the first '{first}' as {place}"
+            found = f"{found_by_end(len(moved))}, the first '{first}' as {place}"
             out.append(Problem(self.source, found))
         if missing := self.image.missing:
             first, place = next(iter(missing.items()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trigpoint.data import LandmarkDataset, image_size
+from trigpoint.errors import counted
 from trigpoint.landmarks import FloatArray
 from trigpoint.training.planning.decoding import look_at
 from trigpoint.training.planning.machine import Machine, this_machine
@@ -180,7 +181,8 @@ def described(facts: Facts) -> Sequence[str]:
     turn = "turned to all sides" if poses.free else f"turned by {poses.rotation:.0f} degrees (SD)"
     sizes = "" if facts.largest <= 1.1 * facts.smallest else f", longer sides of {facts.smallest} to {facts.largest}"
     lines = [
-        f"{facts.images} training images of {facts.subjects} subjects, {facts.validation} for validation",
+        f"{counted(facts.images, 'training image')} of {counted(facts.subjects, 'subject')}, "
+        f"{facts.validation} for validation",
         f"{width} pixels wide, {height} high (median{sizes}), {'colour' if facts.colour else 'grey'}",
         f"landmarks: {facts.landmarks}{objects}, {facts.missing:.0%} of them not annotated",
     ]

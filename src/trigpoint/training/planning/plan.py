@@ -288,7 +288,7 @@ def _epochs(budget: Budget, found: Resolution, images: int, minutes: float | Non
     epochs = epochs // every * every  # the last epoch is validated
     looks = epochs // every
     patience = max(3, math.ceil(PATIENCE * looks))
-    time = "" if minutes is None else f", as many as {minutes:g} minutes have"
+    time = "" if minutes is None else f", as many as {minutes:g} {'minute has' if minutes == 1 else 'minutes have'}"
     validation = budget.facts.validation
     few = f"; {validation} say little, so the last weights may be as good" if validation < FEW_LOOKED_AT else ""
     looked = f"{'one look' if looks == 1 else f'{looks} looks'} at {validation} validation images{few}"

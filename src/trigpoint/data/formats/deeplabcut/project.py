@@ -35,6 +35,11 @@ def find_tables(source: Path) -> list[Path]:
     A csv is taken before the h5 of the same name. Raises DataError where there is none.
     """
     check_path(source)
+    if source.is_file() and source.suffix.lower() in (".yaml", ".yml"):
+        fix = f"give its folder: {source.parent}"
+        raise DataError(
+            f"{source}: expected a table or the folder of a project, got the project's {source.name}; {fix}"
+        )
     if source.is_file():
         return [source]
     if not source.is_dir():
