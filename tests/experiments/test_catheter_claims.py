@@ -178,7 +178,7 @@ def test_settings_scale_sigma_with_the_map() -> None:
 
 
 def test_other_settings_take_the_first_seed_only() -> None:
-    for scale, count in (("paper", 6 * 2 + 2 + 8 + 8), ("small", 5 * 2 + 2 + 4)):
+    for scale, count in (("paper", 7 * 2 + 1 + 8 + 8), ("small", 6 * 2 + 2 + 3)):
         planned = Catheter(STUDY, Request("adaloss-catheter", Path("out"), scale, seeds=(4, 7))).jobs()
         assert len({job.folder for job in planned}) == len(planned) == count
         assert {job.seed for job in planned if "1e-3" not in job.name or "literal" in job.name} == {4}

@@ -50,6 +50,7 @@ from trigpoint.training.subsets import (
 )
 from trigpoint.training.tracking import check_logger, tracked
 
+ENOUGH = 500  # training images, from which the usual positions are known
 LEARNED = 0.9  # of the error of an answer that does not look at the image: what a run has to fall below
 
 
@@ -132,7 +133,7 @@ def _train(recipe: Recipe, run: RunFolder, progress: bool, plan: str | None, wat
             L.seed_everything(chosen.seed, workers=True, verbose=False)  # as if there had been no other training
         _fit(chosen, method, inputs, parts, run, go_on(chosen, inputs, run, marks, new), progress, watch)
         if first_process():
-            _check_learned(run, method.metric, parts)
+            _check_learned(run, chosen, method.metric, parts)
     return run
 
 
@@ -181,12 +182,14 @@ def _described(run: RunFolder, parts: dict[str, LandmarkDataset], accepted: Land
     return replace(accepted or LandmarkFile(stored.landmarks, stored.spacing_mm), untaught=still)
 
 
-def _check_learned(run: RunFolder, metric: ValidationMetric, parts: dict[str, LandmarkDataset]) -> None:
+def _check_learned(run: RunFolder, recipe: Recipe, metric: ValidationMetric, parts: dict[str, LandmarkDataset]) -> None:
     """Say so when the best weights are no better than an answer that does not look at the image; of a planned training
     by a RunError. It cannot be told where the images that were learned from are all there are."""
     if set(image_names(parts["val"])) <= set(image_names(parts["train"])):
         return
-    least, constant = float(run.history_table()[metric.columns[0]].min()), metric.constant(parts["train"], parts["val"])
+    some = parts["train"].limit(ENOUGH, recipe.seed, across=True)
+    least = float(run.history_table()[metric.columns[0]].min())
+    constant = metric.constant(readable(recipe, some), readable(recipe, parts["val"]))
     if not least >= LEARNED * constant:  # nan: never measured
         return
     found = (
@@ -217,7 +220,7 @@ def _tell_finished(
         finished = build_method(recipe, parts["train"].landmarks, fetch=False)
         metric = finished.validation_metric()
         metric.show_in(run.read_landmarks().spacing_mm)
-        _check_learned(run, metric, parts)
+        _check_learned(run, recipe, metric, parts)
     if run.epochs_done() < recipe.train.num_epochs:
         tell(early(run, recipe))
 

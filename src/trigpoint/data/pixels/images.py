@@ -121,7 +121,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
         if kind == "pnm":
             head = pnm.read_header(file, stream.read(pnm.HEADER))
             return head.height, head.width
-        return pillow.read_size(file, stream, alone=True)
+        if (count := pillow.count_frames(file, stream)) > 1:
+            raise several(file, count)
+        stream.seek(0)
+        return pillow.read_size(file, stream)
 
 
 def image_spacing(path: str | Path) -> tuple[Spacing | None, str]:

@@ -40,12 +40,9 @@ class _Coded(NamedTuple):
     depth: int = 8
 
 
-def read_size(file: Path, stream: IO[bytes], *, alone: bool = False) -> tuple[int, int]:
-    """(height, width) upright, from the header; of several frames that of each. Raises DataError naming the file, also
-    for several frames where there should be one ``alone``."""
+def read_size(file: Path, stream: IO[bytes]) -> tuple[int, int]:
+    """(height, width) upright, from the header; of several frames that of each. Raises DataError naming the file."""
     with _opened(file, stream, MAX_PIXELS, limited=False) as (image, _):
-        if alone and (count := _count(file, image)) > 1:
-            raise several(file, count)
         with decoding(file, "expected readable EXIF data, got damaged ones"):
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
